@@ -1,0 +1,49 @@
+# Everything sets itself up: `make demo` needs nothing but Python 3.11 or newer with its venv module.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SEED ?= 20261121
+.DEFAULT_GOAL := help
+
+.PHONY: help demo demo-down test soak lint bench clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
+
+demo: $(VENV)/.demo  ## a real, authenticated, verified MLflow server on this machine
+	@$(BIN)/deployer create mlflow --target local
+	@echo
+	@echo "It keeps running. See it with '$(BIN)/deployer status', end it with 'make demo-down'."
+
+demo-down: $(VENV)/.demo  ## end the demo server and remove its data
+	@$(BIN)/deployer delete mlflow --target local --delete-data --yes
+
+test: $(VENV)/.test lint  ## every promise, at a small scale
+	$(BIN)/python -m pytest --seed $(SEED) --cov --cov-report=term
+
+soak: $(VENV)/.test  ## the same code at full scale
+	$(BIN)/python -m pytest --seed $(SEED) --soak tests/local
+
+lint: $(VENV)/.test  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/.test  ## ratios against what users have today
+	$(BIN)/python -m bench
+
+clean:  ## remove what make has built
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[uv]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[uv,test]'
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,108 @@
+"""The command `deployer`: finds and runs a command, and is the one place where a failure becomes an exit code.
+
+Imports typer alone, so that `deployer --help` is as fast as typer allows.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+COMMANDS: Final = {
+    "init": "Write a commented spec file to start from.",
+    "create": "Create a server, or bring one up to date, and prove it.",
+    "render": "Print the Kubernetes manifests of a server; needs no cluster.",
+    "status": "Show one server: state, address, version.",
+    "list": "List all servers.",
+    "logs": "Print a server's log.",
+    "verify": "Prove that a server works and is closed to strangers.",
+    "show-password": "Print the administrator's password.",
+    "env": "Print shell lines that point MLflow clients at a server.",
+    "stop": "Stop a server; everything is kept.",
+    "start": "Start a stopped server again.",
+    "delete": "Delete a server; its data and credentials are kept unless told otherwise.",
+    "schema": "Print the JSON Schema of a spec file.",
+}
+INTERRUPTED: Final = 130
+
+
+class _Commands(TyperGroup):
+    """Knows every command by name, imports the one that is called, and turns its failure into an exit code."""
+
+    def list_commands(self, _: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            close = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
+            ctx.fail(f"There is no command {cmd_name!r}.{f' Did you mean {close[0]!r}?' if close else ''}")
+        module = importlib.import_module(f"deployer.cli.commands.{cmd_name.replace('-', '_')}")
+        one = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+        one.command(cmd_name, help=COMMANDS[cmd_name])(module.command)
+        return typer.main.get_command(one)
+
+    def format_commands(self, _: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt:
+            sys.stderr.write("\nInterrupted. Nothing is lost: the same command goes on from here.\n")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # `deployer logs | head`: nobody reads any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except Exception as error:
+            from deployer.core.errors import DeployerError
+
+            if not isinstance(error, DeployerError):
+                raise
+            sys.stderr.write(f"{type(error).__name__}: {error.message}\n")
+            if error.hint:
+                sys.stderr.write(f"Next: {error.hint}\n")
+            raise typer.Exit(error.exit_code) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from deployer import __version__
+
+        typer.echo(f"mlflow-deployer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
+) -> None:
+    """Your own authenticated MLflow tracking server: created, proven, kept.
+
+    NAME is `mlflow` where a command is not given one. Progress goes to standard error, results to standard output.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not ready in time, 4 forbidden, 5 conflict, 6 drift.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    app()

@@ -1,0 +1,88 @@
+"""deployer create: see deployer/operations/create.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from deployer.cli import output
+from deployer.cli.options import DEFAULT_TIMEOUT, Format, Output, TargetOption, Timeout
+from deployer.cli.progress import note, step_list
+from deployer.cli.spec_options import password_from, spec_from
+from deployer.cli.where import find_target
+from deployer.core.support import require_supported
+from deployer.operations.create import Created, changes, create
+from deployer.targets import Deadline
+
+
+def command(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
+    ] = None,
+    file: Annotated[str | None, typer.Option("--file", "-f", help="Spec file, - for standard input.")] = None,
+    target: TargetOption = None,
+    port: Annotated[int | None, typer.Option("--port", help="TCP port on this machine.")] = None,
+    python: Annotated[str | None, typer.Option("--python", help="Interpreter for the server's environment.")] = None,
+    mlflow_version: Annotated[str | None, typer.Option("--mlflow-version", help="MLflow release.")] = None,
+    username: Annotated[str | None, typer.Option("--username", help="The administrator's user name.")] = None,
+    password_file: Annotated[
+        str | None, typer.Option("--password-file", help="File with the administrator's password; made if not given.")
+    ] = None,
+    default_permission: Annotated[
+        str | None, typer.Option("--default-permission", help="NO_PERMISSIONS, READ, EDIT or MANAGE.")
+    ] = None,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    form: Output = Format.text,
+) -> None:
+    """Create a server, or bring one up to date, and prove it."""
+    flags: dict[str, Any] = {
+        "spec.local.port": port,
+        "spec.local.python": python,
+        "spec.mlflow.version": mlflow_version,
+        "spec.auth.adminUsername": username,
+        "spec.auth.defaultPermission": default_permission,
+    }
+    password = password_from(password_file)
+    spec, source = (spec_from(name, file, flags, None)) if file else (None, "")
+    place = find_target(spec.name if spec else name or "mlflow", target)
+    record = place.store.load()
+    if spec is None:
+        spec, source = spec_from(name or "mlflow", None, flags, record.spec if record and not record.deleted else None)
+    require_supported(spec, place.platform, source)
+    for change in changes(place, spec):
+        note(f"Change: {change}")
+    with step_list() as progress:
+        created = create(place, spec, password, Deadline.after(timeout), progress, source)
+    _print(created, form)
+
+
+def _print(created: Created, form: Format) -> None:
+    spec = created.record.spec
+    if form is Format.json:
+        output.print_json(
+            {
+                "name": spec.name,
+                "changed": created.changed,
+                "address": created.endpoint.url,
+                "username": created.username,
+                "mlflowVersion": spec.spec.mlflow.version,
+                "verified": output.report_document(created.report),
+            }
+        )
+        return
+    output.print_report(created.report)
+    if not created.changed:
+        print(f"\nNothing to change: server {spec.name!r} runs as asked for and was proven again.")
+    lines = output.export_lines(spec.name, created.endpoint, created.username)
+    print(f"\nServer {spec.name!r} is running and verified.\n")
+    output.print_fields(
+        [
+            ("Address", created.endpoint.url),
+            ("User", created.username),
+            ("Password", f"{output.own_command()} show-password {spec.name}"),
+            ("MLflow", spec.spec.mlflow.version),
+        ]
+    )
+    print("\nPaste into the shell where your training runs:\n")
+    print("\n".join(f"  {line}" for line in lines))

@@ -1,0 +1,40 @@
+"""deployer delete: see deployer/operations/remove.py."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from deployer.cli.options import Name, TargetOption, Timeout
+from deployer.cli.progress import step_list
+from deployer.cli.where import find_target
+from deployer.core.errors import UsageError
+from deployer.operations.remove import delete
+from deployer.targets import Deadline
+
+
+def command(
+    name: Name = "mlflow",
+    delete_data: Annotated[
+        bool, typer.Option("--delete-data", help="Delete runs, artifacts and credentials too, for good.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    target: TargetOption = None,
+    timeout: Timeout = 60.0,
+) -> None:
+    """Delete a server; its data and credentials are kept unless told otherwise."""
+    place = find_target(name, target)
+    if delete_data and not yes and sys.stdin.isatty() and place.store.known():
+        answer = typer.prompt(f"All runs, artifacts and credentials of {name!r} will be lost. Type its name", err=True)
+        if answer != name:
+            raise UsageError("that is not its name; nothing was deleted")
+    with step_list() as progress:
+        delete(place, data=delete_data, deadline=Deadline.after(timeout), progress=progress)
+    if delete_data:
+        print(f"Server {name!r} is deleted, with all its data.")
+    else:
+        print(
+            f"Server {name!r} is deleted. Its data and credentials are kept: `deployer create {name}` brings it back."
+        )

@@ -1,0 +1,22 @@
+"""deployer list: every server of this user on this machine."""
+
+from __future__ import annotations
+
+from deployer.cli import output
+from deployer.cli.options import Format, Output
+from deployer.operations.look import look
+from deployer.targets.local.store import server_names, state_directory
+from deployer.targets.local.target import local_target
+
+
+def command(form: Output = Format.text) -> None:
+    """List all servers, also those whose data alone is kept."""
+    names = server_names(state_directory())
+    views = [look(local_target(name, lambda _: None)) for name in names]
+    if form is Format.json:
+        output.print_json([view.document() for view in views])
+    elif not views:
+        print("No servers yet. `deployer create` makes one.")
+    else:
+        rows = [(v.name, v.target, v.state, v.address or "-", v.version) for v in views]
+        output.print_table(("name", "target", "state", "address", "mlflow"), rows)

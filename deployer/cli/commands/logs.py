@@ -1,0 +1,27 @@
+"""deployer logs: what the server wrote."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from deployer.cli.options import Name, TargetOption
+from deployer.cli.where import find_target
+from deployer.operations.create import require_record
+
+
+def command(
+    name: Name = "mlflow",
+    tail: Annotated[int, typer.Option("--tail", help="Number of lines from the end.", min=0)] = 100,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until interrupted.")] = False,
+    target: TargetOption = None,
+) -> None:
+    """Print the server's log."""
+    place = find_target(name, target, quiet=True)
+    require_record(place)
+    for line in place.runtime.logs(tail, follow=follow):
+        print(line)
+        if follow:
+            sys.stdout.flush()

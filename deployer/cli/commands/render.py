@@ -1,0 +1,60 @@
+"""deployer render: the manifests of a server, without a cluster and without its secrets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployer.cli.options import Format, Output
+from deployer.cli.output import print_json
+from deployer.cli.progress import note
+from deployer.cli.spec_options import spec_from, write_private
+from deployer.core.errors import UsageError
+from deployer.core.platform import PROFILES
+from deployer.core.spec import name_problem
+from deployer.core.support import require_supported
+from deployer.operations.render import credentials, manifests
+
+
+def command(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
+    ] = None,
+    profile: Annotated[str, typer.Option("--profile", help=f"Kind of cluster: {', '.join(PROFILES)}.")] = "kubernetes",
+    file: Annotated[str | None, typer.Option("--file", "-f", help="Spec file, - for standard input.")] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace the manifests are for.")] = "default",
+    host: Annotated[str | None, typer.Option("--host", help="Public host name.")] = None,
+    credentials_file: Annotated[
+        str | None, typer.Option("--credentials", help="Also make the Secrets, in this new file (mode 0600).")
+    ] = None,
+    form: Output = Format.text,
+) -> None:
+    """Print the Kubernetes manifests of a server."""
+    if profile not in PROFILES:
+        raise UsageError(f"there is no profile {profile!r}", hint=f"--profile {' or '.join(PROFILES)}")
+    if problem := name_problem(namespace):
+        raise UsageError(f"{namespace!r} cannot be a namespace: it {problem}")
+    platform = PROFILES[profile]
+    spec, source = spec_from(name, file, {}, None)
+    if host is not None:
+        kind = spec.spec.exposure.type if spec.spec.exposure else platform.exposures[0]
+        exposure = {"spec.exposure.type": kind, "spec.exposure.host": host}
+        spec, source = spec_from(name, file, exposure, None)
+    require_supported(spec, platform, source)
+    documents, guessed = manifests(spec, platform, namespace)
+    if guessed:
+        note(f"No host is given, so {guessed} stands in its place: say --host NAME before you apply this")
+    if credentials_file:
+        write_private(Path(credentials_file), credentials(spec))
+        note(f"Wrote the Secrets to {credentials_file}")
+    else:
+        note(f"The Secrets {spec.name}-admin and {spec.name}-server are not printed: --credentials FILE makes them")
+    if form is Format.json:
+        import yaml
+
+        items = [yaml.safe_load(text) for text in documents.values()]
+        print_json({"apiVersion": "v1", "kind": "List", "items": items})
+    else:
+        print("---\n".join(documents.values()), end="")

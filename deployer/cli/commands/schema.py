@@ -1,0 +1,11 @@
+"""deployer schema: the JSON Schema of a spec file, for editors and checks."""
+
+from __future__ import annotations
+
+from deployer.cli.output import print_json
+from deployer.core.spec import json_schema
+
+
+def command() -> None:
+    """Print the JSON Schema of a spec file."""
+    print_json(json_schema())

@@ -1,0 +1,19 @@
+"""deployer stop: see deployer/operations/remove.py."""
+
+from __future__ import annotations
+
+from deployer.cli.options import Name, TargetOption, Timeout
+from deployer.cli.progress import step_list
+from deployer.cli.where import find_target
+from deployer.operations.create import require_record
+from deployer.operations.remove import stop
+from deployer.targets import Deadline
+
+
+def command(name: Name = "mlflow", target: TargetOption = None, timeout: Timeout = 60.0) -> None:
+    """Stop a server; everything is kept."""
+    place = find_target(name, target)
+    require_record(place)
+    with step_list() as progress:
+        stop(place, Deadline.after(timeout), progress)
+    print(f"Server {name!r} is stopped. `deployer start {name}` starts it again.")

@@ -1,0 +1,51 @@
+"""deployer verify: the whole proof, for a server of deployer's or any other MLflow server."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from deployer.cli import output
+from deployer.cli.options import Format, Name, Output, TargetOption
+from deployer.cli.where import find_target
+from deployer.core.errors import UsageError
+from deployer.operations.create import login_of, require_record
+from deployer.tracking.client import Endpoint, Login
+from deployer.tracking.verify import verify
+
+
+def command(
+    name: Name = "mlflow",
+    target: TargetOption = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--tracking-uri",
+            help="Any MLflow server instead; its login from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+        ),
+    ] = None,
+    form: Output = Format.text,
+) -> None:
+    """Prove that a server works and is closed to strangers; exit code 1 when it does not."""
+    if tracking_uri is not None:
+        endpoint, login = Endpoint(tracking_uri.rstrip("/")), _login_from_environment(tracking_uri)
+    else:
+        place = find_target(name, target)
+        endpoint, login = place.access.endpoint(require_record(place).assigned), login_of(place)
+    report = verify(endpoint, login)
+    if form is Format.json:
+        output.print_json({"address": endpoint.url, "ok": report.ok, "verified": output.report_document(report)})
+    else:
+        output.print_report(report)
+    report.require()
+
+
+def _login_from_environment(uri: str) -> Login:
+    if not uri.startswith(("http://", "https://")) or "@" in uri:
+        raise UsageError(f"{uri!r} is not a server's address", hint="give one such as https://mlflow.example.org")
+    try:
+        return Login(os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"])
+    except KeyError as missing:
+        raise UsageError(f"{missing.args[0]} is not set; it is needed with --tracking-uri") from None

@@ -1,0 +1,33 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+
+DEFAULT_TIMEOUT: Final = 600.0
+
+
+class TargetKind(StrEnum):
+    """Where a server runs."""
+
+    local = "local"
+    kubernetes = "kubernetes"
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    text = "text"
+    json = "json"
+
+
+Name = Annotated[str, typer.Argument(help="Name of the server.", show_default=True)]
+TargetOption = Annotated[
+    TargetKind | None,
+    typer.Option("--target", help="Where the server runs; found out where it is not given.", show_default=False),
+]
+Output = Annotated[Format, typer.Option("--output", "-o", help="How the result is printed.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds until the command gives up.", min=1.0)]

@@ -1,0 +1,72 @@
+"""Progress on standard error: a live list of steps on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.status import Status
+
+
+def note(text: str) -> None:
+    """Say something on standard error."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+class StepList:
+    """Prints each step when it begins and when it is done; on a terminal the running one is animated."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._status: Status | None = None
+        self._begun = time.monotonic()
+
+    def step(self, name: str, number: int, count: int) -> None:
+        """A step has begun."""
+        if self._console.is_terminal:
+            self._status = self._console.status(f"{name} ...")
+            self._status.start()
+        else:
+            note(f"[{number}/{count}] {name} ...")
+
+    def done(self, name: str, detail: str, seconds: float | None) -> None:
+        """A step is done."""
+        self.end()
+        took = "" if seconds is None else f" ({seconds:.1f} s)"
+        mark = "✓" if seconds is not None else "·"
+        if self._console.is_terminal:
+            colour = "green" if seconds is not None else "dim"
+            self._console.print(f"[{colour}]{mark}[/] {name:<12} {_plain(detail)}[dim]{took}[/]")
+        else:
+            note(f"{'ok' if seconds is not None else '--'} {name}: {detail}{took}")
+
+    def note(self, text: str) -> None:
+        """Something a person should know has happened."""
+        if self._console.is_terminal:
+            self._console.print(_plain(text))
+        else:
+            note(text)
+
+    def end(self) -> None:
+        """Stop the animation, if there is one."""
+        if self._status:
+            self._status.stop()
+            self._status = None
+
+
+@contextmanager
+def step_list() -> Iterator[StepList]:
+    """Yield a step list that leaves the terminal in order, whatever happens."""
+    steps = StepList()
+    try:
+        yield steps
+    finally:
+        steps.end()
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,97 @@
+"""From a spec file and flags to a Spec."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+from deployer.core import document
+from deployer.core.errors import InvalidSpec, Problem, UsageError
+from deployer.core.secrets import password_problem
+from deployer.core.spec import API_VERSION, KIND, Spec
+
+_STDIN = "-"
+
+
+def read_limited(path: str, what: str) -> bytes:
+    """Return the bytes of a regular file, a pipe, or standard input for `-`; never more than a spec may have.
+
+    Raises:
+        InvalidSpec: it cannot be read.
+    """
+
+    def fail(reason: str) -> InvalidSpec:
+        return InvalidSpec(path, (Problem("", f"cannot be read as {what}: {reason}"),))
+
+    try:
+        if path == _STDIN:
+            return sys.stdin.buffer.read(document.MAX_BYTES + 1)
+        with open(path, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) and not stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                raise fail("it is not a file")
+            return file.read(document.MAX_BYTES + 1)
+    except IsADirectoryError:
+        raise fail("it is a directory") from None
+    except (OSError, ValueError) as error:
+        raise fail(getattr(error, "strerror", None) or str(error)) from None
+
+
+def spec_from(name: str | None, file: str | None, flags: dict[str, Any], stored: Spec | None) -> tuple[Spec, str]:
+    """Return the Spec that file, flags and, without a file, the stored spec make together; and what to call it.
+
+    `flags` maps a dotted path to a value; None means the flag was not given.
+    """
+    if file is not None:
+        data, source = document.parse(read_limited(file, "a spec file"), file), file
+    elif stored is not None:
+        data, source = stored.document(), "the stored spec with these flags"
+    else:
+        data, source = {"apiVersion": API_VERSION, "kind": KIND}, "these flags"
+    # checked before the flags go in: they must not paper over a mistake of the file
+    spec = document.validate(data, source)
+    if name is not None and file is not None and "name" in (data.get("metadata") or {}) and spec.name != name:
+        raise UsageError(f"{file} is about server {spec.name!r}, the command line about {name!r}", hint="leave one out")
+    merged = spec.document()
+    for path, value in {**flags, "metadata.name": name}.items():
+        if value is not None:
+            _set(merged, path.split("."), value)
+    return document.validate(merged, source), source
+
+
+def _set(data: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        data = data.setdefault(key, {})
+    data[path[-1]] = value
+
+
+def password_from(path: str | None) -> str | None:
+    """Return the password in a file (`-`: standard input), without the line's end.
+
+    Raises:
+        UsageError: it is not one that MLflow takes everywhere. The text never quotes it.
+    """
+    if path is None:
+        return None
+    raw = read_limited(path, "a password file")
+    try:
+        text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: the password is not text", hint="use printable ASCII characters") from None
+    if problem := password_problem(text):
+        raise UsageError(f"{path}: {problem}", hint="leave --password-file out and one is made for you")
+    return text
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file that only its owner can read; never over an existing one."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+    except FileExistsError:
+        raise UsageError(f"{path} exists already, and is never overwritten", hint="name another file") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None

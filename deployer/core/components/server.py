@@ -1,0 +1,80 @@
+"""The MLflow server itself: one process that serves pages, API and artifacts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from deployer.core import settings, sizing
+from deployer.core.assigned import Assigned
+from deployer.core.platform import Platform
+from deployer.core.secrets import ADMIN_USERNAME, GENERATED
+from deployer.core.spec import Spec
+from deployer.core.stack import (
+    Exposure,
+    FilePath,
+    Package,
+    PluginFile,
+    Probe,
+    SecretRef,
+    TemplateFile,
+    Volume,
+    Workload,
+)
+
+SERVER: Final = "server"
+LAUNCH: Final = "launch.py"
+IMAGE: Final = "ghcr.io/mlflow/mlflow:v{version}-full"  # only the -full image has the auth extra
+READY_PATH: Final = "/health/stores"
+ALIVE_PATH: Final = "/health"
+# every name of the loopback, at any port: tunnels (kubectl port-forward, ssh -L) end at a port of their own
+LOOPBACK: Final = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*")
+
+
+def needs() -> tuple[SecretRef, ...]:
+    """Return every secret value the server reads."""
+    return (ADMIN_USERNAME, *(need.ref for need in GENERATED))
+
+
+def package(spec: Spec) -> Package:
+    """Return the distribution that holds the server."""
+    return Package("mlflow", spec.spec.mlflow.version, ("auth",))
+
+
+def volume(spec: Spec, platform: Platform, assigned: Assigned) -> Volume:
+    """Return the server's volume: databases and artifacts."""
+    wanted = spec.spec.volume
+    storage_class = wanted.storage_class or assigned.storage_class or platform.storage_class
+    return Volume(settings.DATA_VOLUME, wanted.size, storage_class)
+
+
+def allowed_hosts(name: str, assigned: Assigned, exposure: Exposure) -> list[str]:
+    """Return the Host header values the server answers to: public, inside the cluster, loopback."""
+    hosts = [exposure.host, f"{exposure.host}:*"] if exposure.host else []
+    if assigned.namespace:
+        hosts += [name, f"{name}:*", f"{name}.{assigned.namespace}", f"{name}.{assigned.namespace}:*"]
+        hosts += [f"{name}.{assigned.namespace}.svc*"]
+    return [*hosts, *LOOPBACK]
+
+
+def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
+    """Return the server's process."""
+    port = assigned.ports["http"]
+    origins = [f"https://{exposure.host}"] if exposure.host else []
+    origins += [f"http://localhost:{port}", f"http://127.0.0.1:{port}"]
+    return Workload(
+        name=SERVER,
+        package=package(spec),
+        image=spec.spec.mlflow.image or IMAGE.format(version=spec.spec.mlflow.version),
+        command=(("python",), (FilePath(LAUNCH),)),
+        env=settings.server_environment(allowed_hosts(spec.name, assigned, exposure), origins, sizing.pool(), port),
+        files={
+            LAUNCH: PluginFile(LAUNCH),
+            settings.AUTH_INI: TemplateFile(
+                "basic_auth.ini.j2", settings.auth_settings(spec.spec.auth.default_permission)
+            ),
+        },
+        port=port,
+        volumes=(settings.DATA_VOLUME,),
+        probe=Probe(ready=READY_PATH, alive=ALIVE_PATH, host="localhost"),
+        resources=sizing.server_resources(),
+    )

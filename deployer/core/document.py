@@ -1,0 +1,169 @@
+"""From the bytes of a spec file to a Spec, with every mistake reported at once, path first."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from deployer.core.errors import InvalidSpec, Problem
+from deployer.core.spec import API_VERSION, KIND, Spec
+
+MAX_BYTES: Final = 1 << 20
+MAX_DEPTH: Final = 20
+
+_PLAIN: Final[Mapping[str, str]] = {
+    "int_type": "must be a whole number",
+    "string_type": "must be text (put it in quotes)",
+    "bool_type": "must be true or false",
+    "model_type": "must be a mapping (key: value lines below it)",
+    "model_attributes_type": "must be a mapping (key: value lines below it)",
+    "dict_type": "must be a mapping (key: value lines below it)",
+    "missing": "is missing",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe loading without aliases (a few lines of which can stand for gigabytes) and without repeated keys."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise self._refusal("anchors and aliases are not allowed")
+        self.depth += 1
+        try:
+            if self.depth > MAX_DEPTH:
+                raise self._refusal(f"nested deeper than {MAX_DEPTH} levels")
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+    def _refusal(self, problem: str) -> yaml.MarkedYAMLError:
+        return yaml.MarkedYAMLError(None, None, problem, self.get_mark())
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
+                raise yaml.MarkedYAMLError(None, None, "a key must be plain text", key_node.start_mark)
+            if key_node.value in seen:
+                raise yaml.MarkedYAMLError(None, None, f"key {key_node.value!r} stands here twice", key_node.start_mark)
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def parse(raw: bytes, source: str) -> dict[str, Any]:
+    """Return the mapping in a spec file's bytes.
+
+    Raises:
+        InvalidSpec: not UTF-8, too large, not YAML, several documents, or no mapping. `source` names the file.
+    """
+
+    def fail(message: str) -> InvalidSpec:
+        return InvalidSpec(source, (Problem("", message),), hint="`deployer init` writes a commented example")
+
+    if len(raw) > MAX_BYTES:
+        raise fail(f"larger than {MAX_BYTES // 1024} KiB, so not a spec")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise fail(f"not UTF-8 text (byte {error.start})") from None
+    try:
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader: plain data only
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise fail(f"{where}{error.problem or 'not YAML'}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise fail(f"not YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+    if data is None:
+        raise fail("empty")
+    if not isinstance(data, dict):
+        raise fail("must be a mapping (key: value lines), as in `deployer init`")
+    return data
+
+
+def validate(data: Mapping[str, Any], source: str) -> Spec:
+    """Return the Spec in `data`.
+
+    Raises:
+        InvalidSpec: with every mistake in it, path first.
+    """
+    header = tuple(
+        Problem(key, f"is missing; must be {wanted}")
+        for key, wanted in (("apiVersion", API_VERSION), ("kind", KIND))
+        if key not in data
+    )
+    try:
+        spec = Spec.model_validate(data, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise InvalidSpec(source, (*header, *_problems(error))) from None
+    if header:
+        raise InvalidSpec(source, header)
+    return spec
+
+
+def _problems(error: ValidationError) -> Iterator[Problem]:
+    for item in error.errors(include_url=False, include_input=False):
+        model, path = _walk(item["loc"])
+        kind = item["type"]
+        if kind == "extra_forbidden":
+            yield Problem(path, f"unknown key{_suggestion(str(item['loc'][-1]), model)}")
+        elif kind in ("literal_error", "union_tag_invalid"):
+            context = item.get("ctx", {})
+            wanted = str(context.get("expected") or context.get("expected_tags"))
+            tag = ".type" if kind == "union_tag_invalid" else ""
+            yield Problem(f"{path}{tag}", f"must be {wanted}")
+        elif kind == "union_tag_not_found":
+            yield Problem(path, "needs `type: ...` to say which kind it is")
+        elif kind == "string_pattern_mismatch" and item.get("ctx", {}).get("pattern", "").endswith("(Mi|Gi|Ti)$"):
+            yield Problem(path, "must be a size such as 8Gi")
+        elif kind == "string_pattern_mismatch":
+            yield Problem(path, "must be one line without control characters")
+        else:
+            yield Problem(path, _PLAIN.get(kind) or item["msg"].removeprefix("Value error, "))
+
+
+def _suggestion(key: str, model: type[BaseModel] | None) -> str:
+    known = [field.alias or name for name, field in model.model_fields.items()] if model else []
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, str]:
+    """Return the model that holds the last element of a pydantic location, and the path as a file shows it.
+
+    pydantic puts a union's tag (`sqlite`) into the location after the field (`database`); a file has no such level.
+    """
+    model: type[BaseModel] | None = Spec
+    parts: list[str] = []
+    rest = list(location)
+    while rest:
+        element = str(rest.pop(0))
+        parts.append(element)
+        field = next((f for n, f in model.model_fields.items() if element in (f.alias, n)), None) if model else None
+        if not rest:
+            break
+        choices = _models(field.annotation) if field else {}
+        model = choices.get(str(rest[0])) if len(choices) > 1 else next(iter(choices.values()), None)
+        if len(choices) > 1 and str(rest[0]) in choices:
+            rest.pop(0)
+    return model, ".".join(parts)
+
+
+def _models(annotation: Any) -> dict[str, type[BaseModel]]:
+    """Return the models an annotation allows, by the value of their `type` field."""
+    if get_origin(annotation) is Annotated:
+        return _models(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return {tag: model for part in get_args(annotation) for tag, model in _models(part).items()}
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        tag = annotation.model_fields.get("type")
+        return {get_args(tag.annotation)[0] if tag else "": annotation}
+    return {}

@@ -1,0 +1,87 @@
+"""Every way a command can fail, each with its exit code; what happened, where, why and what to type next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class DeployerError(Exception):
+    """A failure that a person can act on.
+
+    `message` says what, where and why; `hint`, where there is one, says what to type next.
+    Neither ever holds a secret.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(DeployerError):
+    """The command line, or what it names, is not usable."""
+
+    exit_code = 2
+
+
+class NotFound(DeployerError):
+    """There is no server of that name."""
+
+
+class NotReady(DeployerError):
+    """Something was not ready before the deadline, or stopped being ready."""
+
+    exit_code = 3
+
+
+class Forbidden(DeployerError):
+    """The operating system or the API refuses what the command needs."""
+
+    exit_code = 4
+
+
+class Conflict(DeployerError):
+    """Somebody or something else holds what the command needs: a lock, a port, a field."""
+
+    exit_code = 5
+
+
+class Drifted(DeployerError):
+    """What runs is not what was asked for."""
+
+    exit_code = 6
+
+
+class StateError(DeployerError):
+    """The place where a server's state is kept cannot be read or written."""
+
+
+class EnvironmentFailed(DeployerError):
+    """The virtual environment of an MLflow version cannot be made."""
+
+
+class VerificationFailed(DeployerError):
+    """The running server did not prove what it must; the message names the first check that failed."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a spec: where (a path such as `spec.database.size`) and what."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class InvalidSpec(UsageError):
+    """A spec with mistakes, all of them at once."""
+
+    def __init__(self, source: str, problems: tuple[Problem, ...], *, hint: str | None = None) -> None:
+        count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        super().__init__(f"{source}: {count}{lines}", hint=hint or "`deployer schema` prints every field")
+        self.problems = problems

@@ -1,0 +1,41 @@
+"""The commented spec file that `deployer init` writes, made from the schema so that it cannot disagree with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from deployer.core.spec import Spec
+
+
+def example(spec: Spec) -> str:
+    """Return a YAML file that parses to `spec`, each line with its description; unset fields are commented out."""
+    head = "# A server for `deployer create -f FILE`. Every value here is the default: delete what you do not change.\n"
+    return head + "".join(f"{line}\n" for line in _lines(spec, ""))
+
+
+def _lines(model: BaseModel, indent: str) -> Iterator[str]:
+    for name, field in type(model).model_fields.items():
+        key, value = field.alias or name, getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield f"{indent}# {field.description}{_choices(field.annotation)}"
+            yield f"{indent}{key}:"
+            yield from _lines(value, indent + "  ")
+        elif value is None or value == {}:
+            yield f"{indent}# {key}:  # {field.description}{_choices(field.annotation)}"
+        else:
+            comment = f"  # {field.description}" if field.description else ""
+            yield f"{indent}{key}: {json.dumps(value)}{comment}{_choices(field.annotation)}"
+
+
+def _choices(annotation: Any) -> str:
+    """Return the types or words that an annotation allows, where there is a choice."""
+    tags: list[str] = []
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, BaseModel) and "type" in part.model_fields:
+            tags.extend(get_args(part.model_fields["type"].annotation))
+    words = tags or [word for word in get_args(annotation) if isinstance(word, str)]
+    return f" ({' | '.join(dict.fromkeys(words))})" if len(words) > 1 else ""

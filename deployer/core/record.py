@@ -1,0 +1,63 @@
+"""What is stored about a server: what was asked for, what the place gave, what was last proven."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deployer.core import document
+from deployer.core.assigned import Assigned
+from deployer.core.spec import Spec
+
+
+@dataclass(frozen=True)
+class Record:
+    """One server's record.
+
+    `version` counts the saves; a save names the version it replaces. `proof` identifies the running server that
+    was last proven, None before the first proof. `deleted` means: only data, credentials and ports are kept.
+    """
+
+    spec: Spec
+    assigned: Assigned = field(default_factory=Assigned)
+    proof: str | None = None
+    deleted: bool = False
+    version: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return the record as JSON-compatible data."""
+        return {
+            "spec": self.spec.document(),
+            "assigned": {
+                "host": self.assigned.host,
+                "namespace": self.assigned.namespace,
+                "storageClass": self.assigned.storage_class,
+                "ports": dict(self.assigned.ports),
+            },
+            "proof": self.proof,
+            "deleted": self.deleted,
+            "version": self.version,
+        }
+
+
+def record_from(data: Mapping[str, Any], source: str) -> Record:
+    """Return the record in `data`.
+
+    Raises:
+        InvalidSpec: the spec in it is not one of this release.
+        KeyError, TypeError, AttributeError: `data` is no record.
+    """
+    given = data["assigned"]
+    return Record(
+        spec=document.validate(data["spec"], source),
+        assigned=Assigned(
+            host=given["host"],
+            namespace=given["namespace"],
+            storage_class=given["storageClass"],
+            ports={str(name): int(port) for name, port in given["ports"].items()},
+        ),
+        proof=data["proof"],
+        deleted=bool(data["deleted"]),
+        version=int(data["version"]),
+    )

@@ -1,0 +1,159 @@
+"""Draws a Stack as Kubernetes manifests through one Jinja template per kind, and configuration files for any place.
+
+Values reach a template as data and leave it escaped for its format: `tojson` in YAML (JSON is YAML), `ini` in
+configuration files. Secrets appear as references only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final
+
+import jinja2
+
+from deployer.core.stack import FilePath, PluginFile, SecretRef, Stack, TemplateFile, Text, VolumePath, Workload
+
+MOUNTS: Final = "/srv"  # volumes are mounted at /srv/VOLUME
+FILES: Final = "/etc/mlflow-deployer"
+
+_EXPOSURES: Final = MappingProxyType({"ingress": "ingress.yaml.j2", "route": "route.yaml.j2"})
+
+
+class Unrepresentable(ValueError):
+    """A value that its file format cannot hold."""
+
+
+def ini_value(text: str) -> str:
+    """Return `text` so that ConfigParser, with its default interpolation, reads it back unchanged.
+
+    Raises:
+        Unrepresentable: control characters (a newline would begin another key) or outer blanks, which are stripped.
+    """
+    if text != text.strip() or text.splitlines() not in ([], [text]) or any(ord(c) < 32 for c in text):
+        raise Unrepresentable("the value has a line break or outer blanks, which an ini file cannot hold")
+    return text.replace("%", "%%")
+
+
+# What YAML 1.1 and 1.2 readers either refuse or take for a line break. json.dumps escapes ASCII controls itself, and
+# may not escape the rest: it would write characters beyond U+FFFF as surrogate pairs, which YAML does not join.
+_UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+def yaml_value(value: object) -> str:
+    """Return `value` as JSON that every YAML reader parses back to the same value."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def yaml_block(text: str, indent: int) -> str:
+    """Return `text` as a literal block for people to read, or as JSON where a block would not give it back."""
+    plain = text.endswith("\n") and not text.endswith("\n\n") and not text.startswith((" ", "\n"))
+    if not plain or any(ord(character) < 32 and character != "\n" for character in text) or _UNPRINTABLE.search(text):
+        return yaml_value(text)
+    return "|\n" + "".join(f"{' ' * indent if line else ''}{line}\n" for line in text[:-1].split("\n")).rstrip("\n")
+
+
+@lru_cache(maxsize=4)
+def _environment(sources: tuple[tuple[str, str], ...]) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader(dict(sources)),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701  # every value goes through a filter of its format instead
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["tojson"] = yaml_value
+    environment.filters["block"] = yaml_block
+    environment.filters["ini"] = ini_value
+    return environment
+
+
+class Renderer:
+    """Draws with one set of templates: file name to source."""
+
+    def __init__(self, templates: Mapping[str, str], plugins: Mapping[str, str]) -> None:
+        self._environment = _environment(tuple(templates.items()))
+        self._plugins = plugins
+
+    def file(self, file: TemplateFile | PluginFile, join: Callable[[Text], str]) -> str:
+        """Return a file's content; `join` turns the pieces of each value into one string."""
+        if isinstance(file, PluginFile):
+            return self._plugins[file.name]
+        values = {key: join(text) for key, text in file.values.items()}
+        return self._environment.get_template(file.template).render(values=values)
+
+    def manifests(self, stack: Stack) -> dict[str, str]:
+        """Return YAML documents by `Kind/name`, in the order in which they should be applied."""
+        documents: dict[str, str] = {}
+
+        def draw(kind: str, name: str, template: str, **values: Any) -> None:
+            values = {"stack": stack, "name": name, **values}
+            documents[f"{kind}/{name}"] = self._environment.get_template(template).render(values)
+
+        draw("ServiceAccount", stack.name, "serviceaccount.yaml.j2")
+        for volume in stack.volumes:
+            draw("PersistentVolumeClaim", f"{stack.name}-{volume.name}", "persistentvolumeclaim.yaml.j2", volume=volume)
+        draw("NetworkPolicy", stack.name, "networkpolicy.yaml.j2", workloads=stack.workloads)
+        for workload in stack.workloads:
+            files = {name: self.file(file, _cluster_join) for name, file in sorted(workload.files.items())}
+            draw("ConfigMap", f"{stack.name}-{workload.name}", "configmap.yaml.j2", data=files)
+            draw("Service", stack.name, "service.yaml.j2", workload=workload)
+            draw("Deployment", stack.name, "deployment.yaml.j2", **_deployment(stack, workload, files))
+        if template := _EXPOSURES.get(stack.exposure.kind):
+            draw(stack.exposure.kind.capitalize(), stack.name, template)
+        return documents
+
+
+def _cluster_join(text: Text) -> str:
+    return "".join(_cluster_piece(piece) for piece in text)
+
+
+def _cluster_piece(piece: str | SecretRef | VolumePath | FilePath) -> str:
+    match piece:
+        case VolumePath(volume, path):
+            return f"{MOUNTS}/{volume}/{path}".rstrip("/")
+        case FilePath(name):
+            return f"{FILES}/{name}"
+        case SecretRef(secret, key):
+            raise Unrepresentable(f"secret {secret}/{key} inside a longer text")
+        case str():
+            return piece
+
+
+def _deployment(stack: Stack, workload: Workload, files: Mapping[str, str]) -> dict[str, Any]:
+    env = []
+    for name, text in sorted(workload.env.items()):
+        match text:
+            case (SecretRef(secret, key),):
+                reference = {"name": f"{stack.name}-{secret}", "key": key}
+                env.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
+            case _:
+                # Kubernetes expands $(NAME) in values; a doubled dollar sign stands for itself
+                env.append({"name": name, "value": _cluster_join(text).replace("$", "$$")})
+    return {
+        "workload": workload,
+        "command": [_cluster_join(text) for text in workload.command],
+        "env": env,
+        "files": sorted(files),
+        "mounts": {volume: f"{MOUNTS}/{volume}" for volume in workload.volumes},
+        "files_folder": FILES,
+    }
+
+
+def secret_manifests(name: str, values: Mapping[SecretRef, str]) -> tuple[dict[str, Any], ...]:
+    """Return, as data, the Secrets that the manifests of server `name` refer to."""
+    return tuple(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": f"{name}-{secret}"},
+            "type": "Opaque",
+            "stringData": {ref.key: value for ref, value in values.items() if ref.secret == secret},
+        }
+        for secret in ("admin", "server")
+    )

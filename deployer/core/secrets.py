@@ -1,0 +1,112 @@
+"""The secrets a server needs and which of them are still to be made; the values never print."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from deployer.core.stack import SecretRef
+
+MIN_PASSWORD: Final = 12  # mlflow/utils/validation.py _validate_password
+PASSWORD_BYTES: Final = 24  # 32 characters of URL-safe base64
+
+
+class Kind(Enum):
+    """The form a generated secret takes."""
+
+    TOKEN = "token"
+    FERNET_KEY = "fernet"  # 32 bytes in URL-safe base64 (cryptography.fernet)
+
+
+@dataclass(frozen=True)
+class SecretNeed:
+    """A secret that must exist, and how it is made when it does not."""
+
+    ref: SecretRef
+    kind: Kind = Kind.TOKEN
+
+
+ADMIN_USERNAME: Final = SecretRef("admin", "username")
+ADMIN_PASSWORD: Final = SecretRef("admin", "current")
+FLASK_KEY: Final = SecretRef("server", "flask-secret-key")
+KEK_PASSPHRASE: Final = SecretRef("server", "kek-passphrase")
+WEBHOOK_KEY: Final = SecretRef("server", "webhook-key")
+
+GENERATED: Final = (
+    SecretNeed(ADMIN_PASSWORD),
+    SecretNeed(FLASK_KEY),
+    SecretNeed(KEK_PASSPHRASE),
+    SecretNeed(WEBHOOK_KEY, Kind.FERNET_KEY),
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Secrets:
+    """Values by reference. It never prints one, not even in a traceback's repr."""
+
+    values: Mapping[SecretRef, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        names = ", ".join(sorted(f"{ref.secret}/{ref.key}" for ref in self.values))
+        return f"Secrets({names})"
+
+    def __getitem__(self, ref: SecretRef) -> str:
+        return self.values[ref]
+
+    @property
+    def username(self) -> str:
+        """The administrator's user name."""
+        return self.values[ADMIN_USERNAME]
+
+    @property
+    def password(self) -> str:
+        """The administrator's password."""
+        return self.values[ADMIN_PASSWORD]
+
+
+def complete(
+    existing: Secrets | None,
+    needed: Sequence[SecretNeed],
+    token: Callable[[int], bytes],
+    given: Mapping[SecretRef, str],
+) -> Secrets:
+    """Return `existing` with what is missing taken from `given`, else made from `token(number of bytes)`.
+
+    What exists is never changed: a key that is lost or replaced makes stored data unreadable.
+    """
+    values = dict(given)
+    for need in needed:
+        if need.ref not in values:
+            raw = token(32 if need.kind is Kind.FERNET_KEY else PASSWORD_BYTES)
+            values[need.ref] = base64.urlsafe_b64encode(raw).decode("ascii")
+    values.update(existing.values if existing else {})
+    return Secrets(values)
+
+
+def password_problem(password: str) -> str | None:
+    """Return why MLflow would not take `password` on every route, or None. Never quotes it."""
+    if len(password) < MIN_PASSWORD:
+        return f"the password has {len(password)} characters, MLflow needs at least {MIN_PASSWORD}"
+    if not all(" " <= character <= "~" for character in password):
+        return "the password has characters outside printable ASCII, which MLflow refuses on artifact routes"
+    if password != password.strip():
+        return "the password begins or ends with a space"
+    if password == "password1234":
+        return "MLflow refuses this password: older versions shipped it as their default"
+    return None
+
+
+def username_problem(username: str) -> str | None:
+    """Return why `username` could not log in by HTTP basic authentication, or None."""
+    if not username or username != username.strip():
+        return "must not be empty, nor begin or end with a space"
+    if len(username) > 128:
+        return "must not be longer than 128 characters"
+    if ":" in username:
+        return "must not contain ':', which ends the user name in HTTP basic authentication"
+    if not all(" " <= character <= "~" for character in username):
+        return "must be printable ASCII"
+    return None

@@ -1,0 +1,52 @@
+"""The environment and configuration of an MLflow server, from MLflow's own variable names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from deployer.core import secrets
+from deployer.core.sizing import Pool
+from deployer.core.stack import FilePath, Text, VolumePath
+
+DATA_VOLUME: Final = "data"
+AUTH_INI: Final = "basic_auth.ini"
+
+# API changes empty MLflow's credential cache at once (mlflow/server/auth/__init__.py
+# `_invalidate_user_auth_cache`), but only in their own process: right with one worker, wrong with more.
+AUTH_CACHE_SECONDS: Final = 300
+
+
+def server_environment(hosts: Sequence[str], origins: Sequence[str], pool: Pool, port: int) -> dict[str, Text]:
+    """Return the environment of a server with SQLite and artifacts on its volume.
+
+    `hosts` are Host header values it answers to (a port counts, `*` matches anything), `origins` what a browser
+    sends as Origin on the public pages: without them the web page cannot post to its own server.
+    """
+    return {
+        "MLFLOW_BACKEND_STORE_URI": ("sqlite:///", VolumePath(DATA_VOLUME, "tracking.db")),
+        "MLFLOW_ARTIFACTS_DESTINATION": (VolumePath(DATA_VOLUME, "artifacts"),),
+        "MLFLOW_AUTH_CONFIG_PATH": (FilePath(AUTH_INI),),
+        "MLFLOW_AUTH_ADMIN_USERNAME": (secrets.ADMIN_USERNAME,),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": (secrets.ADMIN_PASSWORD,),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": (secrets.FLASK_KEY,),
+        "MLFLOW_CRYPTO_KEK_PASSPHRASE": (secrets.KEK_PASSPHRASE,),
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": (secrets.WEBHOOK_KEY,),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": (",".join(hosts),),
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": (",".join(origins),),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": ("false",),
+        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": (str(pool.size),),
+        "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": (str(pool.overflow),),
+        "MLFLOW_DISABLE_TELEMETRY": ("true",),
+        "MLFLOW_PORT": (str(port),),
+        "PYTHONUNBUFFERED": ("1",),
+    }
+
+
+def auth_settings(default_permission: str) -> Mapping[str, Text]:
+    """Return the values of basic_auth.ini (mlflow/server/auth/config.py); no secret is among them."""
+    return {
+        "default_permission": (default_permission,),
+        "database_uri": ("sqlite:///", VolumePath(DATA_VOLUME, "auth.db")),
+        "auth_cache_ttl_seconds": (str(AUTH_CACHE_SECONDS),),
+    }

@@ -1,0 +1,276 @@
+"""What a person wants: the one schema of this project, from which file, JSON Schema and reference are made."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from deployer.core.secrets import username_problem
+from deployer.core.versions import DEFAULT_MLFLOW, unsupported_reason
+
+API_VERSION: Final = "mlflow-deployer.github.io/v1alpha1"
+KIND: Final = "MLflowServer"
+
+# A Service of that name must be possible (RFC 1035 label); Helm's limit leaves room for suffixes.
+MAX_NAME: Final = 53
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+")
+_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_LABEL_KEY = re.compile(r"(?:(?=[^/]{1,253}/)[a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?" + _LABEL.pattern)
+
+Quantity = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$")]
+Plain = Annotated[
+    str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f\u0085\u2028\u2029]+$")
+]
+
+
+def name_problem(name: str) -> str | None:
+    """Return why `name` cannot be a server's name, or None."""
+    if len(name) > MAX_NAME:
+        return f"must not be longer than {MAX_NAME} characters, has {len(name)}"
+    if not _NAME.fullmatch(name):
+        return "must be a DNS label: lower-case letters, digits and '-', beginning with a letter"
+    return None
+
+
+def _checked(problem: str | None) -> None:
+    if problem:
+        raise ValueError(problem)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_unset(cls, data: Any) -> Any:
+        """Take `key:` with nothing behind it for an absent key, as the Kubernetes API does."""
+        if not isinstance(data, dict):
+            return data
+        known = {name for key, field in cls.model_fields.items() for name in (key, field.alias)}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
+
+
+class Metadata(_Part):
+    """Name and labels."""
+
+    name: str = Field("mlflow", description="name of the server: a DNS label", max_length=MAX_NAME)
+    labels: dict[str, str] = Field(default_factory=dict, description="extra Kubernetes labels on every object")
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        _checked(name_problem(value))
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _labels(cls, value: dict[str, str]) -> dict[str, str]:
+        for key, text in value.items():
+            if not _LABEL_KEY.fullmatch(key) or (text and not _LABEL.fullmatch(text)):
+                raise ValueError(f"{key!r}: {text!r} is not a Kubernetes label")
+            if key.startswith(("app.kubernetes.io/", "mlflow-deployer.github.io/")):
+                raise ValueError(f"{key!r} is set by deployer itself")
+        return value
+
+
+class Mlflow(_Part):
+    """The MLflow release."""
+
+    version: str = Field(DEFAULT_MLFLOW, description="MLflow version, MAJOR.MINOR.PATCH")
+    image: Plain | None = Field(None, description="container image instead of the official one of that version")
+
+    @field_validator("version")
+    @classmethod
+    def _version(cls, value: str) -> str:
+        _checked(unsupported_reason(value))
+        return value
+
+
+class Auth(_Part):
+    """Who may log in."""
+
+    admin_username: str = Field("admin", description="user name of the administrator; fixed once the server exists")
+    default_permission: Literal["NO_PERMISSIONS", "READ", "EDIT", "MANAGE"] = Field(
+        "NO_PERMISSIONS", description="what a user may do with experiments and models of others"
+    )
+
+    @field_validator("admin_username")
+    @classmethod
+    def _username(cls, value: str) -> str:
+        _checked(username_problem(value))
+        return value
+
+
+class SqliteDatabase(_Part):
+    """A file on the server's volume; for a group's own use."""
+
+    type: Literal["sqlite"] = "sqlite"
+
+
+class PostgresDatabase(_Part):
+    """A PostgreSQL that deployer runs beside the server."""
+
+    type: Literal["postgres"]
+    size: Quantity = Field("10Gi", description="size of its volume")
+
+
+class ExternalDatabase(_Part):
+    """A PostgreSQL that exists already, such as CSC Pukki; one database for tracking, one for auth."""
+
+    type: Literal["external"]
+    secret_name: Plain = Field(description="Secret with the keys `tracking-uri` and `auth-uri`")
+
+
+class VolumeArtifacts(_Part):
+    """Files on the server's volume."""
+
+    type: Literal["volume"] = "volume"
+
+
+class S3Artifacts(_Part):
+    """A bucket in Allas, LUMI-O or any S3 service."""
+
+    type: Literal["s3"]
+    bucket: Plain = Field(description="name of the bucket")
+    prefix: str = Field("", description="path inside the bucket")
+    endpoint: Plain = Field("https://a3s.fi", description="URL of the S3 service")
+    region: str = Field("", description="region, where the service wants one")
+    transfer: Literal["proxied", "direct"] = Field("proxied", description="through the server, or from client to S3")
+
+
+class ObjectstoreArtifacts(_Part):
+    """An S3 service (SeaweedFS) that deployer runs beside the server."""
+
+    type: Literal["objectstore"]
+    size: Quantity = Field("50Gi", description="size of its volume")
+    transfer: Literal["proxied", "direct"] = Field("proxied", description="through the server, or from client to S3")
+
+
+class NoExposure(_Part):
+    """Reachable inside the place only."""
+
+    type: Literal["none"]
+
+
+class IngressExposure(_Part):
+    """A Kubernetes Ingress."""
+
+    type: Literal["ingress"]
+    host: str | None = Field(None, description="public host name")
+    ingress_class: Plain | None = Field(None, description="ingressClassName, where the cluster has no default")
+    tls_secret: Plain | None = Field(None, description="Secret with the certificate for the host")
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str | None) -> str | None:
+        return _host_name(value)
+
+
+class RouteExposure(_Part):
+    """An OpenShift Route with TLS at the router."""
+
+    type: Literal["route"]
+    host: str | None = Field(None, description="public host name; without one OpenShift assigns it")
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str | None) -> str | None:
+        return _host_name(value)
+
+
+class GatewayExposure(_Part):
+    """An HTTPRoute of the Gateway API."""
+
+    type: Literal["gateway"]
+    host: str | None = Field(None, description="public host name")
+    gateway: Plain = Field(description="NAMESPACE/NAME of the Gateway")
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str | None) -> str | None:
+        return _host_name(value)
+
+
+def _host_name(value: str | None) -> str | None:
+    if value is not None and not _HOST.fullmatch(value):
+        raise ValueError("must be a host name such as mlflow.example.org, in lower case, without scheme or port")
+    return value
+
+
+Database = Annotated[SqliteDatabase | PostgresDatabase | ExternalDatabase, Field(discriminator="type")]
+Artifacts = Annotated[VolumeArtifacts | S3Artifacts | ObjectstoreArtifacts, Field(discriminator="type")]
+Exposure = Annotated[NoExposure | IngressExposure | RouteExposure | GatewayExposure, Field(discriminator="type")]
+
+
+class Volume(_Part):
+    """The server's own volume: the SQLite database, and artifacts where they are kept on a volume."""
+
+    size: Quantity = Field("10Gi", description="size of the volume; a directory on the local target has none")
+    storage_class: Plain | None = Field(None, description="storage class, where the platform's default is not right")
+
+
+class NetworkPolicy(_Part):
+    """Who may connect to the server's pods."""
+
+    ingress_namespace: Plain | None = Field(
+        None, description="namespace that traffic from outside comes through, where the platform's default is not right"
+    )
+
+
+class Local(_Part):
+    """What only the local target looks at."""
+
+    port: int | None = Field(None, ge=1024, le=65535, description="TCP port; without one a free port is chosen once")
+    python: Plain | None = Field(None, description="interpreter for the server; without one deployer's own")
+
+
+class ServerSpec(_Part):
+    """All that can be said about a server."""
+
+    mlflow: Mlflow = Field(default_factory=Mlflow, description="the MLflow release")
+    auth: Auth = Field(default_factory=Auth, description="who may log in")
+    database: Database = Field(default_factory=SqliteDatabase, description="where runs and models are recorded")
+    artifacts: Artifacts = Field(default_factory=VolumeArtifacts, description="where files are kept")
+    volume: Volume = Field(default_factory=Volume, description="the server's own volume")
+    exposure: Exposure | None = Field(
+        None, description="how the server is reached; without one as the platform does it"
+    )
+    network_policy: NetworkPolicy = Field(default_factory=NetworkPolicy, description="who may connect")
+    local: Local = Field(default_factory=Local, description="the local target only")
+
+
+class Spec(_Part):
+    """A server, as in a file: `apiVersion`, `kind`, `metadata`, `spec`."""
+
+    api_version: Literal["mlflow-deployer.github.io/v1alpha1"] = Field(
+        API_VERSION, description="version of this schema"
+    )
+    kind: Literal["MLflowServer"] = Field(KIND, description="always MLflowServer")
+    metadata: Metadata = Field(default_factory=Metadata, description="name and labels")
+    spec: ServerSpec = Field(default_factory=ServerSpec, description="what is wanted")
+
+    @property
+    def name(self) -> str:
+        """The server's name."""
+        return self.metadata.name
+
+    def document(self) -> dict[str, Any]:
+        """Return the spec as JSON-compatible data, every field present, keys as in a file."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a spec file."""
+    schema = Spec.model_json_schema(by_alias=True, mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,145 @@
+"""The neutral parts a server is made of; local runs them as they are, Kubernetes draws them through templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from deployer.core.platform import ExposureKind
+
+
+@dataclass(frozen=True)
+class SecretRef:
+    """A value in one of the server's two secrets; only the place ever reads it."""
+
+    secret: Literal["admin", "server"]
+    key: str
+
+
+@dataclass(frozen=True)
+class VolumePath:
+    """A path inside a volume; the place knows where the volume is mounted."""
+
+    volume: str
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class FilePath:
+    """The path of one of the workload's own files."""
+
+    name: str
+
+
+Text = tuple[str | SecretRef | VolumePath | FilePath, ...]
+"""Pieces that the place joins into one string."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python distribution with extras; an image on a cluster, a virtual environment on local."""
+
+    name: str
+    version: str
+    extras: tuple[str, ...] = ()
+
+    @property
+    def requirement(self) -> str:
+        """The requirement as pip takes it, e.g. `mlflow[auth]==3.17.2`."""
+        extras = f"[{','.join(self.extras)}]" if self.extras else ""
+        return f"{self.name}{extras}=={self.version}"
+
+
+@dataclass(frozen=True)
+class TemplateFile:
+    """A configuration file drawn from a template with values that the place joins first."""
+
+    template: str
+    values: Mapping[str, Text]
+
+
+@dataclass(frozen=True)
+class PluginFile:
+    """A file of `deployer/plugin/`, delivered unchanged."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """HTTP paths that tell whether a workload is ready and alive, and the Host header they must carry."""
+
+    ready: str
+    alive: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Resources:
+    """CPU in millicores and memory in MiB: what is reserved, and what may not be exceeded."""
+
+    cpu_request: int
+    cpu_limit: int
+    memory_request: int
+    memory_limit: int
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Durable storage; `size` is a Kubernetes quantity such as `8Gi`."""
+
+    name: str
+    size: str
+    storage_class: str | None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One long-running program."""
+
+    name: str
+    package: Package
+    image: str
+    command: tuple[Text, ...]
+    env: Mapping[str, Text]
+    files: Mapping[str, TemplateFile | PluginFile]
+    port: int
+    volumes: tuple[str, ...]
+    probe: Probe
+    resources: Resources
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How the server is reached from outside the place.
+
+    `host` is what clients use; `requested_host` is what the spec asked for, None where the place assigns one.
+    """
+
+    kind: ExposureKind
+    host: str | None
+    requested_host: str | None
+    ingress_class: str | None
+    tls_secret: str | None
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Network:
+    """Who may connect: the server's own pods, and the namespace with these labels (none: nobody else)."""
+
+    from_namespace: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """All parts of one server."""
+
+    name: str
+    labels: Mapping[str, str]
+    workloads: tuple[Workload, ...]
+    volumes: tuple[Volume, ...]
+    exposure: Exposure
+    network: Network
+    run_as: int | None = None

@@ -1,0 +1,31 @@
+"""What of the schema this release can really do; the rest is refused in a plain sentence, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deployer.core.errors import InvalidSpec, Problem
+from deployer.core.platform import Platform
+from deployer.core.spec import Spec
+
+
+def require_supported(spec: Spec, platform: Platform, source: str) -> None:
+    """Raise InvalidSpec naming everything in `spec` that this release, or this platform, cannot do."""
+    problems = tuple(_unsupported(spec, platform))
+    if problems:
+        raise InvalidSpec(source, problems, hint="change these lines, or leave them out")
+
+
+def _unsupported(spec: Spec, platform: Platform) -> Iterator[Problem]:
+    wanted = spec.spec
+    if wanted.database.type != "sqlite":
+        yield Problem("spec.database.type", f"{wanted.database.type} is not available in this release; use sqlite")
+    if wanted.artifacts.type != "volume":
+        yield Problem("spec.artifacts.type", f"{wanted.artifacts.type} is not available in this release; use volume")
+    if wanted.exposure is None:
+        return
+    if wanted.exposure.type == "gateway":
+        yield Problem("spec.exposure.type", "gateway is not available in this release; use ingress or none")
+    elif wanted.exposure.type not in platform.exposures:
+        offered = " or ".join(platform.exposures)
+        yield Problem("spec.exposure.type", f"{platform.name} has no {wanted.exposure.type}; use {offered}")

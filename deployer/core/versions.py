@@ -1,0 +1,24 @@
+"""Which MLflow versions this release runs, and which one it takes by itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+DEFAULT_MLFLOW: Final = "3.17.2"
+# launch.py depends on names inside MLflow; these minor versions are the ones whose names were checked.
+SUPPORTED_MINORS: Final = ((3, 17), (3, 18))
+MIN_PYTHON: Final = (3, 10)  # MLflow 3.17 metadata: Requires-Python >=3.10
+
+_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})")
+
+
+def unsupported_reason(version: str) -> str | None:
+    """Return why `version` (`MAJOR.MINOR.PATCH`) cannot be used, or None if it can."""
+    match = _VERSION.fullmatch(version)
+    if not match:
+        return f"{version!r} is not a version like {DEFAULT_MLFLOW}"
+    if (int(match[1]), int(match[2])) not in SUPPORTED_MINORS:
+        known = ", ".join(f"{major}.{minor}.x" for major, minor in SUPPORTED_MINORS)
+        return f"MLflow {version} is not supported by this release, which runs {known}"
+    return None

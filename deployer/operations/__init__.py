@@ -1,0 +1,1 @@
+"""What deployer does, each operation a visible list of steps; nothing in here prints."""

@@ -1,0 +1,230 @@
+"""Create: from nothing, or from whatever an earlier attempt left, to a running and proven server."""
+
+from __future__ import annotations
+
+import secrets as token_source
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from deployer.core import secrets
+from deployer.core.changes import Change, spec_changes
+from deployer.core.components import build
+from deployer.core.errors import Conflict, NotFound
+from deployer.core.outcome import Done, Outcome, Waiting
+from deployer.core.record import Record
+from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets
+from deployer.core.spec import Spec
+from deployer.core.stack import SecretRef, Stack
+from deployer.core.support import require_supported
+from deployer.operations.steps import Progress, Step, run
+from deployer.targets import Deadline, Observed, Target
+from deployer.tracking.client import Endpoint, Login
+from deployer.tracking.verify import Report, verify, verify_quickly
+
+
+@dataclass(frozen=True)
+class Created:
+    """What `create` ended with: `changed` is False when the server was there already, as asked for."""
+
+    record: Record
+    endpoint: Endpoint
+    username: str
+    report: Report
+    changed: bool
+
+
+def changes(target: Target, spec: Spec) -> tuple[Change, ...]:
+    """Return what `create` would change in the stored spec; nothing where there is none yet."""
+    record = target.store.load()
+    return spec_changes(record.spec, spec) if record and not record.deleted else ()
+
+
+def create(
+    target: Target, spec: Spec, password: str | None, deadline: Deadline, progress: Progress, source: str
+) -> Created:
+    """Make `spec` run on `target` and prove it. Nothing is written where it runs and was proven already.
+
+    `password` becomes the administrator's where the server has none yet.
+
+    Raises:
+        VerificationFailed: it runs, but did not prove what it must.
+        DeployerError: one of its other kinds, each saying what to do.
+    """
+    require_supported(spec, target.platform, source)
+    existing = target.store.secrets()
+    _require_same_login(existing, spec, password)
+    steps = _Create(target, spec, password)
+    observed = target.observe()
+    if all(isinstance(step.done(observed), Done) for step in steps.list()):
+        record, login = _known(observed)
+        endpoint = target.access.endpoint(record.assigned)
+        report = verify_quickly(endpoint, login)
+        report.require()
+        return Created(record, endpoint, login.username, report, changed=False)
+    with target.store.lock("create", deadline, lambda holder: progress.note(f"waiting for {holder}")):
+        run(steps.list(), target, deadline, progress)
+        record, login = _known(target.observe())
+        # where another deployer did it all while we waited for the lock, its proof is repeated in small
+        endpoint = target.access.endpoint(record.assigned)
+        report = steps.report or verify_quickly(endpoint, login)
+        report.require()
+        return Created(record, endpoint, login.username, report, changed=steps.report is not None)
+
+
+def start(target: Target, deadline: Deadline, progress: Progress) -> Created:
+    """Start a stopped server again, as it was asked for, and prove it."""
+    record = require_record(target)
+    return create(target, record.spec, None, deadline, progress, "the stored spec")
+
+
+def require_record(target: Target) -> Record:
+    """Return the record of a server that exists.
+
+    Raises:
+        NotFound: there is none, or only its data is left.
+    """
+    record = target.store.load()
+    if record is None:
+        raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")
+    if record.deleted:
+        raise NotFound(
+            f"server {target.name!r} was deleted; its data and credentials are kept",
+            hint=f"`deployer create {target.name}` brings it back",
+        )
+    return record
+
+
+def login_of(target: Target) -> Login:
+    """Return the administrator's login of a server that exists."""
+    stored = target.store.secrets()
+    if stored is None:
+        require_record(target)
+        raise NotFound(
+            f"server {target.name!r} has no credentials yet", hint=f"`deployer create {target.name}` goes on"
+        )
+    return Login(stored.username, stored.password)
+
+
+def _known(observed: Observed) -> tuple[Record, Login]:
+    if observed.record is None or observed.secrets is None:
+        raise Conflict("the server was deleted while it was being created", hint="try again")
+    return observed.record, Login(observed.secrets.username, observed.secrets.password)
+
+
+def _require_same_login(existing: Secrets | None, spec: Spec, password: str | None) -> None:
+    if existing is None:
+        return
+    if existing.username != spec.spec.auth.admin_username:
+        raise Conflict(
+            f"the administrator of this server is {existing.username!r}; a spec cannot rename the account",
+            hint=f"leave spec.auth.adminUsername at {existing.username!r}",
+        )
+    if password is not None and password != existing.password:
+        raise Conflict(
+            "the server has its password already, and `create` does not change it",
+            hint="leave --password-file out; `deployer show-password` prints the password",
+        )
+
+
+class _Create:
+    """The steps of one `create`, with the report of its proof."""
+
+    def __init__(self, target: Target, spec: Spec, password: str | None) -> None:
+        self._target = target
+        self._spec = spec
+        self._password = password
+        self.report: Report | None = None
+
+    def list(self) -> tuple[Step, ...]:
+        """Return the steps in order."""
+        return (
+            Step("record", self._recorded, self._record),
+            Step("credentials", self._credentials_there, self._claim),
+            Step("environment", self._prepared, self._prepare),
+            Step("address", self._has_address, self._assign),
+            Step("start", self._started, self._apply),
+            Step("ready", self._ready, self._wait),
+            Step("verify", self._proven, self._verify),
+        )
+
+    def _recorded(self, observed: Observed) -> Outcome:
+        record = observed.record
+        if record and record.spec == self._spec and not record.deleted:
+            return Done("the spec is stored")
+        return Waiting("the spec is not stored yet")
+
+    def _record(self, target: Target, observed: Observed, _: Deadline) -> None:
+        before = observed.record or Record(self._spec)
+        target.store.save(replace(before, spec=self._spec, deleted=False))
+
+    def _credentials_there(self, observed: Observed) -> Outcome:
+        if observed.secrets and set(_needed()) <= set(observed.secrets.values):
+            return Done(f"user {observed.secrets.username!r}")
+        return Waiting("the credentials are not complete")
+
+    def _claim(self, target: Target, observed: Observed, _: Deadline) -> None:
+        given: Mapping[SecretRef, str] = {ADMIN_USERNAME: self._spec.spec.auth.admin_username}
+        if self._password is not None:
+            given = {**given, ADMIN_PASSWORD: self._password}
+        target.store.claim(secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given))
+
+    def _prepared(self, _: Observed) -> Outcome:
+        version = self._spec.spec.mlflow.version
+        ready = self._target.runtime.prepared(self._spec)
+        return Done(f"MLflow {version}") if ready else Waiting(f"MLflow {version} is not installed")
+
+    def _prepare(self, target: Target, _: Observed, deadline: Deadline) -> None:
+        target.runtime.prepare(self._spec, deadline)
+
+    def _has_address(self, observed: Observed) -> Outcome:
+        record = observed.record
+        if record and self._target.runtime.assigned(self._spec, record.assigned):
+            return Done(self._target.access.endpoint(record.assigned).url)
+        return Waiting("no address is assigned yet")
+
+    def _assign(self, target: Target, observed: Observed, deadline: Deadline) -> None:
+        record, _ = _known(observed)
+        with target.runtime.assign(self._spec, record.assigned, deadline) as assigned:
+            target.store.save(replace(record, assigned=assigned))
+
+    def _stack(self, record: Record) -> Stack:
+        return build(self._spec, self._target.platform, record.assigned)
+
+    def _started(self, observed: Observed) -> Outcome:
+        live = observed.live
+        if live.state != "running":
+            return Waiting(f"the server does not run: {live.detail}")
+        if observed.record is None or live.fingerprint != self._target.runtime.fingerprint(
+            self._stack(observed.record), self._spec
+        ):
+            return Waiting("the server runs with other settings")
+        return Done(live.detail)
+
+    def _apply(self, target: Target, observed: Observed, deadline: Deadline) -> None:
+        record, _ = _known(observed)
+        stored = observed.secrets
+        assert stored is not None  # _known has seen them
+        target.runtime.apply(self._stack(record), self._spec, stored, deadline)
+
+    def _ready(self, observed: Observed) -> Outcome:
+        return Done("it reads its databases") if observed.ready else Waiting("the server is not ready")
+
+    def _wait(self, target: Target, observed: Observed, deadline: Deadline) -> None:
+        record, _ = _known(observed)
+        target.runtime.wait(target.access.endpoint(record.assigned), deadline)
+
+    def _proven(self, observed: Observed) -> Outcome:
+        proof = observed.record.proof if observed.record else None
+        if proof and proof == observed.live.identity:
+            return Done("proven")
+        return Waiting("the server is not proven")
+
+    def _verify(self, target: Target, observed: Observed, _: Deadline) -> None:
+        record, login = _known(observed)
+        self.report = verify(target.access.endpoint(record.assigned), login)
+        self.report.require()
+        target.store.save(replace(record, proof=observed.live.identity))
+
+
+def _needed() -> tuple[SecretRef, ...]:
+    return (ADMIN_USERNAME, *(need.ref for need in GENERATED))

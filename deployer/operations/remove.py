@@ -1,0 +1,66 @@
+"""Stop and delete: end a server, keep or drop what it knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deployer.core.errors import NotFound
+from deployer.core.outcome import Done, Outcome, Waiting
+from deployer.operations.steps import Progress, Step, run
+from deployer.targets import Deadline, Observed, Target
+
+
+def stop(target: Target, deadline: Deadline, progress: Progress) -> None:
+    """End the server's process; everything else stays. Nothing happens where it does not run."""
+    with target.store.lock("stop", deadline, lambda holder: progress.note(f"waiting for {holder}")):
+        run((Step("stop", _stopped, _stop),), target, deadline, progress)
+
+
+def delete(target: Target, *, data: bool, deadline: Deadline, progress: Progress) -> None:
+    """End the server and drop it; its data and credentials too only with `data`.
+
+    Goes on where a killed delete stopped, and so succeeds where nothing is left but the last step.
+
+    Raises:
+        NotFound: there is nothing of that name, not even of a half-done delete.
+    """
+    if not target.store.known():
+        raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")
+    with target.store.lock("delete", deadline, lambda holder: progress.note(f"waiting for {holder}")):
+        if data:
+            forget = Step("data", lambda _: _nothing_left(target), _forget_all)
+        else:
+            forget = Step("forget", _only_data_left, _forget)
+        run((Step("stop", _stopped, _stop), forget), target, deadline, progress)
+
+
+def _stopped(observed: Observed) -> Outcome:
+    if observed.live.state == "stopped":
+        return Done("no process")
+    return Waiting(f"the server is {observed.live.state}")
+
+
+def _stop(target: Target, _: Observed, deadline: Deadline) -> None:
+    target.runtime.stop(deadline)
+
+
+def _only_data_left(observed: Observed) -> Outcome:
+    if observed.record and not observed.record.deleted:
+        return Waiting("the server is still on record")
+    return Done("data and credentials are kept")
+
+
+def _forget(target: Target, observed: Observed, _: Deadline) -> None:
+    target.store.forget(data=False)
+    if observed.record:
+        target.store.save(replace(observed.record, deleted=True, proof=None))
+
+
+def _nothing_left(target: Target) -> Outcome:
+    if target.store.known():
+        return Waiting("data and credentials are still there")
+    return Done("nothing is left")
+
+
+def _forget_all(target: Target, _: Observed, __: Deadline) -> None:
+    target.store.forget(data=True)

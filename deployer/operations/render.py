@@ -1,0 +1,36 @@
+"""Render: the manifests of a spec for a kind of cluster that nobody has asked yet."""
+
+from __future__ import annotations
+
+import json
+import secrets as token_source
+
+from deployer.catalogue import catalogue
+from deployer.core import secrets
+from deployer.core.assigned import Assigned
+from deployer.core.components import build
+from deployer.core.platform import Platform
+from deployer.core.rendering import Renderer, secret_manifests
+from deployer.core.secrets import ADMIN_USERNAME, GENERATED
+from deployer.core.spec import Spec
+
+PORT = 5000
+PLACEHOLDER = "{name}.example.org"
+
+
+def manifests(spec: Spec, platform: Platform, namespace: str) -> tuple[dict[str, str], str | None]:
+    """Return YAML documents by `Kind/name`, and the host where it had to be guessed."""
+    wanted = getattr(spec.spec.exposure, "host", None)
+    guess = (platform.host_template or PLACEHOLDER).format(name=spec.name, namespace=namespace)
+    assigned = Assigned(host=wanted or guess, namespace=namespace, ports={"http": PORT})
+    stack = build(spec, platform, assigned)
+    data = catalogue()
+    documents = Renderer(data.templates, data.plugins).manifests(stack)
+    return documents, guess if stack.exposure.kind != "none" and not wanted else None
+
+
+def credentials(spec: Spec) -> str:
+    """Return the Secrets that the manifests refer to, freshly made, as a YAML stream (JSON documents)."""
+    given = {ADMIN_USERNAME: spec.spec.auth.admin_username}
+    made = secrets.complete(None, GENERATED, token_source.token_bytes, given)
+    return "---\n".join(json.dumps(manifest, indent=2) + "\n" for manifest in secret_manifests(spec.name, made.values))

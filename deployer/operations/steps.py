@@ -1,0 +1,66 @@
+"""An operation is a list of steps, each of which knows from what it sees whether it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from deployer.core.errors import NotReady
+from deployer.core.outcome import Done, Outcome, Waiting
+from deployer.targets import Deadline, Observed, Target
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: `done` decides from what is observed, `act` does it. An act that is cut short can be done again."""
+
+    name: str
+    done: Callable[[Observed], Outcome]
+    act: Callable[[Target, Observed, Deadline], None]
+
+
+class Progress(Protocol):
+    """Is told how far an operation is."""
+
+    def step(self, name: str, number: int, count: int) -> None:
+        """A step has begun."""
+
+    def done(self, name: str, detail: str, seconds: float | None) -> None:
+        """A step is done; `seconds` is None where nothing was to do."""
+
+    def note(self, text: str) -> None:
+        """Something a person should know has happened."""
+
+
+def advance(steps: Sequence[Step], target: Target, deadline: Deadline) -> Outcome:
+    """Act once, on the first step that is not done; return what it waits for, or Done when all are."""
+    observed = target.observe()
+    for step in steps:
+        outcome = step.done(observed)
+        if isinstance(outcome, Waiting):
+            step.act(target, observed, deadline)
+            return outcome
+    return Done()
+
+
+def run(steps: Sequence[Step], target: Target, deadline: Deadline, progress: Progress) -> None:
+    """Take every step in order, until all are done.
+
+    Raises:
+        NotReady: a step acted and still is not done, or the time is over.
+    """
+    for number, step in enumerate(steps, 1):
+        outcome = step.done(target.observe())
+        if isinstance(outcome, Done):
+            progress.done(step.name, outcome.detail, None)
+            continue
+        progress.step(step.name, number, len(steps))
+        begun = time.monotonic()
+        deadline.require(step.name)
+        step.act(target, target.observe(), deadline)
+        outcome = step.done(target.observe())
+        if isinstance(outcome, Waiting):
+            raise NotReady(f"{step.name}: {outcome.reason}")
+        progress.done(step.name, outcome.detail, time.monotonic() - begun)

@@ -1,0 +1,279 @@
+"""Starts one MLflow tracking server in one process; runs inside the server's Python and knows nothing of deployer.
+
+It does what `mlflow server --app-name basic-auth --workers 1` does (mlflow/cli/__init__.py `server`,
+mlflow/server/__init__.py `_run_server`) without the second process, and three things more: it never changes the
+schema of a database that holds data, it answers `/health/stores`, and it can take over a listening socket.
+
+Everything is configured by MLflow's own environment variables:
+
+    MLFLOW_BACKEND_STORE_URI, MLFLOW_REGISTRY_STORE_URI (default: the same), MLFLOW_ARTIFACTS_DESTINATION,
+    MLFLOW_HOST (default 127.0.0.1), MLFLOW_PORT (default 5000), MLFLOW_AUTH_CONFIG_PATH,
+    MLFLOW_AUTH_ADMIN_USERNAME, MLFLOW_AUTH_ADMIN_PASSWORD, MLFLOW_FLASK_SERVER_SECRET_KEY, ...
+
+or, instead of host and port, by a socket handed over as systemd does (LISTEN_PID, LISTEN_FDS; sd_listen_fds(3)).
+
+Exit codes: 0 stopped by a signal, 78 (EX_CONFIG) refused to start, with the reason on standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from sqlalchemy.engine import Connection, Engine
+
+EX_CONFIG = 78
+FIRST_INHERITED_FD = 3
+GRACEFUL_SHUTDOWN_SECONDS = 10
+REQUIRED = (
+    "MLFLOW_BACKEND_STORE_URI",
+    "MLFLOW_ARTIFACTS_DESTINATION",
+    "MLFLOW_AUTH_CONFIG_PATH",
+    "MLFLOW_AUTH_ADMIN_USERNAME",
+    "MLFLOW_AUTH_ADMIN_PASSWORD",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY",
+)
+
+
+class Refusal(Exception):
+    """A configuration this server must not start with; the text tells a person what to do."""
+
+
+def main() -> None:
+    """Run the server until a signal ends it."""
+    try:
+        missing = [name for name in REQUIRED if not os.environ.get(name)]
+        if missing:
+            raise Refusal(f"not set: {', '.join(missing)}")
+        listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
+        configure_mlflow()
+        prepare_databases()
+        app = create_app()
+    except Refusal as refusal:
+        sys.stderr.write(f"deployer: refused to start: {refusal}\n")
+        raise SystemExit(EX_CONFIG) from None
+    serve(app, listener)
+
+
+def listening_socket() -> socket.socket:
+    """Return the socket that was handed over, or a new one bound to MLFLOW_HOST and MLFLOW_PORT."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+        return socket.socket(fileno=FIRST_INHERITED_FD)
+    host = os.environ.get("MLFLOW_HOST", "127.0.0.1")
+    port = int(os.environ.get("MLFLOW_PORT", "5000"))
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise Refusal(f"cannot listen on {host} port {port}: {error.strerror}") from error
+
+
+def configure_mlflow() -> None:
+    """Set what `mlflow server` sets for its workers; must run before mlflow.server is imported.
+
+    MLflow reads these names at import time (mlflow/server/constants.py, mlflow/server/__init__.py).
+    """
+    backend = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    os.environ.update(
+        {
+            "_MLFLOW_SERVER_FILE_STORE": backend,
+            "_MLFLOW_SERVER_REGISTRY_STORE": os.environ.get("MLFLOW_REGISTRY_STORE_URI") or backend,
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": os.environ["MLFLOW_ARTIFACTS_DESTINATION"],
+            "_MLFLOW_SERVER_BOOT_ID": uuid.uuid4().hex,
+            "_MLFLOW_IN_JOB_EXECUTOR": "false",
+            "_MLFLOW_SGI_NAME": "uvicorn",
+        }
+    )
+
+
+def prepare_databases() -> None:
+    """Create both schemas where the database is empty; refuse a database that holds another schema version."""
+    from mlflow.server.auth.config import read_auth_config
+    from mlflow.server.auth.db import utils as auth_db
+    from mlflow.store.db import utils as tracking_db
+
+    tracking_uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    auth_uri = read_auth_config().database_uri
+    _prepare(
+        "tracking",
+        tracking_uri,
+        create=tracking_db._initialize_tables,
+        head=tracking_db._get_latest_schema_revision(),
+        version_table="alembic_version",
+        upgrade=f"{sys.executable} -m mlflow db upgrade {_shown(tracking_uri, 'MLFLOW_BACKEND_STORE_URI')}",
+    )
+    _prepare(
+        "auth",
+        auth_uri,
+        create=lambda engine: auth_db.migrate(engine, "head"),
+        head=_auth_head(auth_uri),
+        version_table="alembic_version_auth",
+        upgrade=f"{sys.executable} -m mlflow.server.auth db upgrade --url {_shown(auth_uri, 'AUTH_DATABASE_URI')}",
+    )
+
+
+def _auth_head(uri: str) -> str | None:
+    from alembic.script import ScriptDirectory
+    from mlflow.server.auth.db import utils as auth_db
+
+    head: str | None = ScriptDirectory.from_config(auth_db._get_alembic_config(uri)).get_current_head()
+    return head
+
+
+def _shown(uri: str, variable: str) -> str:
+    """Return the URI as a person may see it: a SQLite path holds no password, anything else might."""
+    import shlex
+
+    return shlex.quote(uri) if uri.startswith("sqlite:") else f'"${variable}"'
+
+
+def _prepare(
+    what: str, uri: str, *, create: Callable[[Engine], None], head: str | None, version_table: str, upgrade: str
+) -> None:
+    import sqlalchemy
+    from alembic.migration import MigrationContext
+
+    def revision_of(connection: Connection) -> str | None:
+        options = {"version_table": version_table}
+        revision: str | None = MigrationContext.configure(connection, opts=options).get_current_revision()
+        return revision
+
+    path = _sqlite_path(uri)
+    if path is not None and (not path.exists() or path.stat().st_size == 0):
+        _create_sqlite(path, create)
+        return
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        with engine.connect() as connection:
+            current = revision_of(connection)
+            tables = set(sqlalchemy.inspect(connection).get_table_names())
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = getattr(error, "orig", None) or type(error).__name__
+        raise Refusal(f"the {what} database cannot be read: {reason}") from error
+    finally:
+        engine.dispose()
+    occupied = {"tracking": "experiments", "auth": "users"}[what] in tables or current is not None
+    if not occupied:
+        engine = sqlalchemy.create_engine(uri)
+        create(engine)
+        engine.dispose()
+    elif current != head:
+        raise Refusal(
+            f"the {what} database has schema {current or 'of an unknown version'}, this MLflow needs {head}. "
+            f"Nothing was changed. Back the database up, then run: {upgrade}"
+        )
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    from sqlalchemy.engine import make_url
+
+    url = make_url(uri)
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def _create_sqlite(path: Path, create: Callable[[Engine], None]) -> None:
+    """Build the schema in a file beside the final one and move it there whole.
+
+    A kill while MLflow's sixty-odd migrations run would otherwise leave a half-migrated database, which a later
+    start must refuse. The file is thrown away after a crash, so it needs no fsync until it is complete.
+    """
+    import sqlalchemy
+
+    draft = path.with_name(f"{path.name}.initial")
+    draft.unlink(missing_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        engine = sqlalchemy.create_engine(f"sqlite:///{draft}")
+
+        def unsynchronised(connection: Any, _record: object) -> None:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("PRAGMA journal_mode = MEMORY")
+
+        sqlalchemy.event.listen(engine, "connect", unsynchronised)
+        create(engine)
+        engine.dispose()
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())
+        draft.replace(path)
+    except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        reason = getattr(error, "orig", None) or error
+        raise Refusal(f"the database {path} cannot be created: {reason}") from error
+
+
+def create_app() -> FastAPI:
+    """Return MLflow's application with basic auth on and the admin user made, plus `/health/stores`."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.server import handlers
+
+    backend, registry = os.environ["_MLFLOW_SERVER_FILE_STORE"], os.environ["_MLFLOW_SERVER_REGISTRY_STORE"]
+    try:
+        handlers.initialize_backend_stores(backend, registry, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
+        from mlflow.server import auth
+
+        app: FastAPI = auth.create_app()
+    except MlflowException as error:
+        raise Refusal(error.message) from error
+    add_stores_health(app)
+    return app
+
+
+def add_stores_health(app: FastAPI) -> None:
+    """Add an open `/health/stores`: 200 when a row of each store can be read, else 503 naming the store.
+
+    MLflow's `/health` answers before the databases do. The path begins with `/health`, which basic auth leaves
+    open (mlflow/server/auth/__init__.py `_UNPROTECTED_PATH_PREFIXES`); the Host check still applies to it.
+    """
+    import logging
+
+    import anyio
+    import sqlalchemy
+    from fastapi.responses import JSONResponse
+    from fastapi.routing import APIRoute
+    from mlflow.server import auth, handlers
+
+    limiter = anyio.CapacityLimiter(2)  # anonymous callers must not fill the pool that serves everybody
+    queries = {
+        "tracking": (handlers._get_tracking_store, "SELECT experiment_id FROM experiments LIMIT 1"),
+        "auth": (lambda: auth.store, "SELECT id FROM users LIMIT 1"),
+    }
+
+    def read_stores() -> dict[str, str]:
+        answers = {}
+        for name, (store, query) in queries.items():
+            try:
+                with store().engine.connect() as connection:
+                    connection.execute(sqlalchemy.text(query)).first()
+                answers[name] = "ok"
+            except Exception as error:  # noqa: BLE001  # whatever a driver raises means: not readable
+                logging.getLogger("deployer").warning("%s store not readable: %s", name, type(error).__name__)
+                answers[name] = "unavailable"
+        return answers
+
+    async def stores_health() -> JSONResponse:
+        answers = await anyio.to_thread.run_sync(read_stores, limiter=limiter)
+        return JSONResponse(answers, status_code=200 if set(answers.values()) == {"ok"} else 503)
+
+    # before the catch-all mount of the Flask application
+    app.router.routes.insert(0, APIRoute("/health/stores", stores_health, methods=["GET"]))
+
+
+def serve(app: FastAPI, listener: socket.socket) -> None:
+    """Serve `app` on `listener` in this process until SIGTERM or SIGINT."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app, workers=1, access_log=False, timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS, log_level="info"
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Becomes a local server: claims its place, leaves the terminal, then turns into the given command.
+
+    python register.py RECORD FINGERPRINT -- COMMAND...
+
+RECORD is opened, locked and filled with what identifies this process; the lock goes over to the command and lives as
+long as it. A second process that wants the same place exits with 75 (EX_TEMPFAIL). The session is left only after
+that: whoever kills the starter's process group before then kills this too, afterwards it is on record.
+
+Runs with the server's Python and imports nothing of deployer.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import sys
+
+EX_TEMPFAIL = 75
+REGISTERED_FD = 4
+
+
+def main() -> None:
+    """Register, detach, exec."""
+    record, fingerprint, command = sys.argv[1], sys.argv[2], sys.argv[4:]
+    descriptor = os.open(record, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SystemExit(EX_TEMPFAIL) from None
+    with open("/proc/self/stat", "rb") as stat, open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
+        identity = {
+            "pid": os.getpid(),
+            "start": int(stat.read().rpartition(b")")[2].split()[19]),
+            "boot": boot.read().strip(),
+            "host": socket.gethostname(),
+            "fingerprint": fingerprint,
+        }
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, json.dumps(identity).encode())
+    os.set_inheritable(descriptor, True)
+    os.setsid()
+    os.set_inheritable(REGISTERED_FD, False)  # closed by execv: whoever waits at its other end sees that we are ready
+    os.environ["LISTEN_PID"] = str(os.getpid())
+    os.execv(command[0], command)  # noqa: S606  # becoming the server is the point
+
+
+if __name__ == "__main__":
+    main()

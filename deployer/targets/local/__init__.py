@@ -1,0 +1,1 @@
+"""Servers as processes of this machine (Linux): no container engine, no root."""

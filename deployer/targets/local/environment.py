@@ -1,0 +1,164 @@
+"""Virtual environments for the server, one per MLflow version and interpreter, shared by all servers of a user."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from deployer.core.errors import EnvironmentFailed, NotReady, UsageError
+from deployer.core.stack import Package
+from deployer.core.versions import MIN_PYTHON
+from deployer.targets import Deadline
+from deployer.targets.local.locks import hold
+from deployer.targets.local.store import explained
+
+_COMPLETE: Final = "complete.json"
+_PROBE: Final = """
+import json, os, sys
+base = getattr(sys, "_base_executable", None) or sys.executable
+print(json.dumps([sys.implementation.name, list(sys.version_info[:3]), os.path.realpath(base)]))
+"""
+_NOT_INHERITED: Final = (
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_USER",
+)
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python that can make virtual environments."""
+
+    implementation: str
+    version: tuple[int, int, int]
+    path: str
+
+
+@cache
+def interpreter(command: str) -> Interpreter:
+    """Return what `command` (a path or a name on PATH) is.
+
+    Raises:
+        UsageError: it is not there, not a Python, or too old for MLflow.
+    """
+    where = shutil.which(os.path.expanduser(command))
+    if where is None:
+        raise UsageError(f"--python {command}: there is no such program", hint="give a path such as /usr/bin/python3")
+    try:
+        answer = subprocess.run(
+            [where, "-I", "-c", _PROBE], capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL
+        ).stdout
+        implementation, version, base = json.loads(answer)
+        major, minor, patch = version
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
+        raise UsageError(f"--python {command}: {where} is not a Python 3 interpreter") from None
+    found = Interpreter(str(implementation), (int(major), int(minor), int(patch)), str(base))
+    if found.version[:2] < MIN_PYTHON:
+        wanted, has = ".".join(map(str, MIN_PYTHON)), ".".join(map(str, found.version))
+        raise UsageError(f"--python {command}: MLflow needs Python {wanted} or newer, this is {has}")
+    return found
+
+
+class Environment:
+    """The environment of one package for one interpreter."""
+
+    def __init__(self, state: Path, package: Package, python: str | None) -> None:
+        self._package = package
+        self._base = interpreter(python or sys.executable)
+        digest = hashlib.sha256(self._base.path.encode()).hexdigest()[:8]
+        version = ".".join(map(str, self._base.version))
+        self.folder = (
+            state / "environments" / f"{package.name}-{package.version}-{self._base.implementation}-{version}-{digest}"
+        )
+        self.python = self.folder / "bin" / "python"
+        self._install_log = self.folder.with_name(f"{self.folder.name}.log")
+
+    def ready(self) -> bool:
+        """Tell whether it was made completely and its interpreter is still there."""
+        return (self.folder / _COMPLETE).is_file() and os.access(self.python, os.X_OK)
+
+    def make(self, deadline: Deadline, waiting: Callable[[str], None]) -> None:
+        """Make it with uv where that is installed, with venv and pip otherwise.
+
+        Raises:
+            EnvironmentFailed: with the installer's own last words.
+        """
+        lock = self.folder.with_name(f".{self.folder.name}.lock")
+        with explained(self.folder), hold(lock, f"making {self.folder.name}", deadline, waiting) as descriptor:
+            if self.ready():
+                return
+            failure = ""
+            for steps in self._ways():
+                shutil.rmtree(self.folder, ignore_errors=True)  # what a killed attempt left
+                failure = self._run(steps, deadline, descriptor)
+                if not failure:
+                    break
+            if failure:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                raise EnvironmentFailed(
+                    f"cannot install {self._package.requirement} for {self._base.path}: {failure}",
+                    hint=f"the installer's whole output is in {self._install_log}",
+                )
+            draft = self.folder / f"{_COMPLETE}.draft"
+            draft.write_text(json.dumps({"requirement": self._package.requirement, "python": self._base.path}), "utf-8")
+            draft.replace(self.folder / _COMPLETE)
+            self._install_log.unlink(missing_ok=True)
+
+    def _ways(self) -> list[list[Sequence[str]]]:
+        """Return the ways to make it, each a list of commands. uv knows nothing of pip's configuration, pip does."""
+        folder, python, base = str(self.folder), str(self.python), self._base.path
+        wanted = self._package.requirement
+        ways: list[list[Sequence[str]]] = []
+        if uv := _uv():
+            install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, wanted]
+            ways.append([[uv, "venv", "--quiet", "--python", base, folder], install])
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wanted]
+        ways.append([[base, "-m", "venv", folder], pip])
+        return ways
+
+    def _run(self, steps: Sequence[Sequence[str]], deadline: Deadline, lock: int) -> str:
+        """Run the commands; return why the first that failed did, "" when none did."""
+        env = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+        for command in steps:
+            with self._install_log.open("ab") as log:
+                try:
+                    # the lock goes along: should we be killed, nobody starts over while the installer still writes
+                    done = subprocess.run(
+                        command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
+                        pass_fds=(lock,), timeout=max(deadline.left, 0.1), cwd=self.folder.parent,
+                    )  # fmt: skip
+                except subprocess.TimeoutExpired:
+                    shutil.rmtree(self.folder, ignore_errors=True)
+                    raise NotReady(
+                        f"installing {self._package.requirement} took too long", hint="give more time with --timeout"
+                    ) from None
+                except OSError as error:
+                    return f"{command[0]}: {error.strerror}"
+            if done.returncode:
+                return _last_words(self._install_log) or f"{command[0]} ended with {done.returncode}"
+        return ""
+
+
+def _uv() -> str | None:
+    """Return uv from beside this Python (`pip install mlflow-deployer[uv]`) or from PATH."""
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")
+
+
+def _last_words(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "error" in line.lower() or "No space left" in line]
+    return (telling or lines or [""])[-1]

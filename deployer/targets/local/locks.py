@@ -1,0 +1,78 @@
+"""Advisory file locks that the kernel releases when their holder dies."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from deployer.core.errors import Conflict, StateError
+from deployer.targets import Deadline
+
+_POLL_SECONDS: Final = 0.1
+_UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take an exclusive lock; False when somebody else has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            raise StateError(
+                "the file system of the state directory has no file locks",
+                hint="set XDG_STATE_HOME to a directory on a local disk",
+            ) from error
+        raise
+    return True
+
+
+@contextmanager
+def hold(path: Path, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> Iterator[int]:
+    """Hold the lock at `path`; yield its descriptor. The file is there only while somebody holds or wants it.
+
+    Raises:
+        Conflict: somebody else still had it at the deadline.
+    """
+    told = False
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if try_lock(descriptor):
+                if _is_at(descriptor, path):
+                    break
+                os.close(descriptor)  # the holder before us removed the file: what we locked is nobody's any more
+                continue
+            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace") or "another deployer"
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if not told:
+            waiting(holder)
+            told = True
+        if not deadline.left:
+            raise Conflict(f"{holder} is still at work here", hint="try again when it has ended")
+        time.sleep(min(_POLL_SECONDS, deadline.left))
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{reason} (process {os.getpid()})".encode(), 0)
+        yield descriptor
+    finally:
+        if _is_at(descriptor, path):
+            path.unlink()
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

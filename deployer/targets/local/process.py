@@ -1,0 +1,179 @@
+"""Server processes on this machine: started detached, found again by their record, ended only when surely ours."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deployer.core.errors import Conflict, StateError
+from deployer.targets import Deadline, Live
+from deployer.targets.local.locks import try_lock
+
+_LISTENER_FD: Final = 3  # systemd's socket activation protocol (sd_listen_fds(3)): the first one passed
+_REGISTERED_FD: Final = 4
+_TERM_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """What register.py wrote: a pid means nothing without the moment it was given out and the machine."""
+
+    pid: int
+    start: int
+    boot: str
+    host: str
+    fingerprint: str
+
+    def __str__(self) -> str:
+        return f"{self.boot}:{self.pid}:{self.start}"
+
+
+def observe(record: Path) -> Live:
+    """Return what the process record says about now.
+
+    The lock on the record is the proof of life: the kernel drops it when the process ends, however it ends.
+    """
+    try:
+        descriptor = os.open(record, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return Live("stopped", "not started")
+    try:
+        alive = not try_lock(descriptor)
+        identity = _read(descriptor)
+    finally:
+        os.close(descriptor)
+    if alive:
+        if identity is None:
+            return Live("running", "starting")
+        return Live("running", f"process {identity.pid}", str(identity), identity.fingerprint)
+    if identity is None:
+        return Live("crashed", "it ended while it was being started")
+    if identity.boot == _boot_id():
+        return Live("crashed", f"process {identity.pid} has ended")
+    if identity.host == socket.gethostname():
+        return Live("rebooted", "the machine was restarted since")
+    return Live("elsewhere", f"it was started on {identity.host}")
+
+
+def start(
+    record: Path,
+    *,
+    fingerprint: str,
+    command: Sequence[str],
+    env: Mapping[str, str],
+    log: Path,
+    listener: socket.socket,
+) -> int:
+    """Start `command` as a process of its own that outlives this one; return its pid once it is on record, or dead.
+
+    `listener` becomes its descriptor 3; standard output and error go to `log`.
+    """
+    register = Path(__file__).parents[2] / "plugin" / "register.py"
+    argv = [command[0], "-I", "-S", str(register), str(record), fingerprint, "--", *command]
+    registered, registering = os.pipe()
+    with open(os.devnull, "rb") as nothing, open(log, "ab") as output, open(registered, "rb") as end:
+        actions = [
+            (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+            (os.POSIX_SPAWN_DUP2, listener.fileno(), _LISTENER_FD),
+            (os.POSIX_SPAWN_DUP2, registering, _REGISTERED_FD),
+        ]
+        try:
+            pid = os.posix_spawn(argv[0], argv, {**env, "LISTEN_FDS": "1"}, file_actions=actions)
+        finally:
+            os.close(registering)
+        end.read()  # register.py lets go of its end when it becomes the server
+    return pid
+
+
+def stop(record: Path, deadline: Deadline) -> None:
+    """End the recorded process, by SIGTERM first, and remove the record. A recycled pid is never signalled."""
+    try:
+        descriptor = os.open(record, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        while not try_lock(descriptor):
+            identity = _read(descriptor)
+            if identity is not None:
+                _end(identity, deadline)
+            deadline.require("the server's process does not end")
+        record.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _end(identity: _Identity, deadline: Deadline) -> None:
+    try:
+        process = os.pidfd_open(identity.pid)  # from here on the number cannot be given to another process
+    except ProcessLookupError:
+        return
+    try:
+        if _start_of(identity.pid) != identity.start or _boot_id() != identity.boot:
+            raise StateError(
+                f"the server is alive, but not as process {identity.pid}, which its record names",
+                hint="it may run in another container that shares this directory; stop it there",
+            )
+        for number, seconds in ((signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, _TERM_SECONDS)):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, number)
+            if _ended(process, min(seconds, deadline.left)):
+                return
+    finally:
+        os.close(process)
+
+
+def _ended(process: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def listen(port: int) -> socket.socket:
+    """Return a socket that listens on the loopback; whoever holds it holds the port.
+
+    Raises:
+        Conflict: the port is taken.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise Conflict(
+            f"port {port} of 127.0.0.1 cannot be had: {error.strerror}", hint="choose another with --port NUMBER"
+        ) from error
+    return listener
+
+
+def _read(descriptor: int) -> _Identity | None:
+    try:
+        data = json.loads(os.pread(descriptor, 4096, 0))
+        return _Identity(
+            int(data["pid"]), int(data["start"]), str(data["boot"]), str(data["host"]), str(data["fingerprint"])
+        )
+    except (ValueError, KeyError, TypeError):
+        return None  # being written, or its writer was killed
+
+
+def _start_of(pid: int) -> int | None:
+    """Return field 22 of /proc/PID/stat, clock ticks since boot (proc_pid_stat(5)); None when there is none."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return None
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

@@ -1,0 +1,215 @@
+"""Records and secrets of local servers: files below the XDG state directory, readable by their owner alone."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, StateError
+from deployer.core.record import Record, record_from
+from deployer.core.secrets import Secrets
+from deployer.core.stack import SecretRef
+from deployer.targets import Deadline
+from deployer.targets.local.locks import hold
+
+_AWKWARD: Final = frozenset("%?#\\\"'")
+
+
+def state_directory() -> Path:
+    """Return `$XDG_STATE_HOME/mlflow-deployer` (XDG Base Directory specification), made private if it is new.
+
+    Raises:
+        StateError, Forbidden: it cannot be made, is not ours, or its path cannot stand in a database URI.
+    """
+    home = os.environ.get("XDG_STATE_HOME")
+    base = Path(home) if home and os.path.isabs(home) else Path.home() / ".local" / "state"
+    folder = base / "mlflow-deployer"
+    awkward = sorted(c for c in set(str(folder)) if c in _AWKWARD or ord(c) < 32)
+    if awkward:
+        raise StateError(
+            f"the state directory {str(folder)!r} has {' '.join(map(repr, awkward))} in its path, "
+            "which MLflow's database addresses cannot hold",
+            hint="set XDG_STATE_HOME to another directory",
+        )
+    with explained(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat()
+        if owner.st_uid != os.geteuid():
+            raise Forbidden(f"the state directory {folder} belongs to user id {owner.st_uid}, not to you")
+        if owner.st_mode & 0o077:
+            folder.chmod(0o700)
+        for part in ("servers", "environments"):
+            (folder / part).mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def explained(where: Path) -> Iterator[None]:
+    """Turn an OSError into a DeployerError that says what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        path = error.filename or where
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StateError(
+                f"no room left at {path} ({error.strerror})",
+                hint="free some space and type the same command again: it goes on from here",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise Forbidden(
+                f"cannot use {path}: {error.strerror}",
+                hint="make it writable, or set XDG_STATE_HOME to a directory of yours",
+            ) from error
+        raise StateError(
+            f"cannot use {path}: {error.strerror}", hint="or set XDG_STATE_HOME to another directory"
+        ) from error
+
+
+def server_names(state: Path) -> list[str]:
+    """Return the names of all servers with a record, also of those whose data alone is kept."""
+    with explained(state):
+        return sorted(path.parent.name for path in (state / "servers").glob("*/record.json"))
+
+
+class LocalStore:
+    """One server's folder."""
+
+    def __init__(self, state: Path, name: str) -> None:
+        self._name = name
+        self._servers = state / "servers"
+        self.folder = self._servers / name
+        self.data = self.folder / "data"
+        self.log = self.folder / "server.log"
+        self.process = self.folder / "process.json"
+        self.files = self.folder / "files"
+        self._trash = self._servers / f".deleted-{name}"
+        self._record = self.folder / "record.json"
+        self._secrets = self.folder / "secrets.json"
+
+    def load(self) -> Record | None:
+        """Return the record, None when there is none."""
+        data = self._read(self._record)
+        if data is None:
+            return None
+        try:
+            return record_from(data, str(self._record))
+        except (InvalidSpec, KeyError, TypeError, ValueError, AttributeError) as error:
+            detail = f": {error.message}" if isinstance(error, DeployerError) else ""
+            raise StateError(f"{self._record} is not a record of this release{detail}") from error
+
+    def save(self, record: Record) -> Record:
+        """Replace the record, whole or not at all."""
+        stored = self.load()
+        if (stored.version if stored else 0) != record.version:
+            raise Conflict(f"the record of {self._name} was changed meanwhile", hint="try again")
+        saved = replace(record, version=record.version + 1)
+        with explained(self.folder):
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            draft = self._draft(saved.document())
+            draft.replace(self._record)
+            _sync(self.folder)
+        return saved
+
+    def known(self) -> bool:
+        """Tell whether anything of the server is there, be it the remains of a half-done delete."""
+        return self.folder.exists() or self._trash.exists()
+
+    def secrets(self) -> Secrets | None:
+        """Return the stored secrets, None when there are none."""
+        data = self._read(self._secrets)
+        if data is None:
+            return None
+        try:
+            return Secrets(
+                {SecretRef(name, key): str(text) for name in ("admin", "server") for key, text in data[name].items()}
+            )
+        except (KeyError, AttributeError, TypeError):
+            raise StateError(f"{self._secrets} is not a secrets file of this release") from None
+
+    def claim(self, secrets: Secrets) -> Secrets:
+        """Store `secrets` unless there are some already; return those that are stored."""
+        document = {
+            name: {ref.key: text for ref, text in secrets.values.items() if ref.secret == name}
+            for name in ("admin", "server")
+        }
+        with explained(self.folder):
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            draft = self._draft(document)
+            try:
+                os.link(draft, self._secrets)  # unlike rename, never replaces
+                _sync(self.folder)
+            except FileExistsError:
+                pass  # somebody was first: theirs count
+            finally:
+                draft.unlink()
+        stored = self.secrets()
+        if stored is None:
+            raise StateError(f"{self._secrets} vanished while it was being written")
+        return stored
+
+    @contextmanager
+    def lock(self, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> Iterator[None]:
+        """Hold this server for one deployer; what a killed one left half-written is removed."""
+        with explained(self._servers), hold(self._servers / f".{self._name}.lock", reason, deadline, waiting):
+            for draft in self.folder.glob(".draft-*"):
+                draft.unlink()
+            self._remove_trash()
+            yield
+
+    def forget(self, *, data: bool) -> None:
+        """Drop everything but data, credentials and ports; with `data`, those too."""
+        with explained(self.folder):
+            if data:
+                if self.folder.exists():
+                    # away in one step: a kill half-way must not leave a server with half its data
+                    self.folder.rename(self._trash)
+                self._remove_trash()
+                return
+            shutil.rmtree(self.files, ignore_errors=True)
+            for path in (self.process, self.log, self.log.with_suffix(".log.1")):
+                path.unlink(missing_ok=True)
+
+    def _remove_trash(self) -> None:
+        if self._trash.exists():
+            shutil.rmtree(self._trash)
+
+    def _draft(self, document: dict[str, Any]) -> Path:
+        descriptor, path = tempfile.mkstemp(prefix=".draft-", dir=self.folder)  # 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(document, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(path)
+            raise
+        return Path(path)
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any] | None:
+        with explained(path):
+            try:
+                data = json.loads(path.read_text("utf-8"))
+            except FileNotFoundError:
+                return None
+            except ValueError:
+                raise StateError(f"{path} is damaged: not JSON") from None
+        if not isinstance(data, dict):
+            raise StateError(f"{path} is damaged: not a JSON object")
+        return data
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""HTTP to an MLflow server, as any client would do it; never imports mlflow."""

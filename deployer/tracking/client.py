@@ -1,0 +1,147 @@
+"""The few calls to an MLflow server that deployer makes, and what their failures mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import requests
+
+API: Final = "api/2.0/mlflow"
+ARTIFACTS: Final = "api/2.0/mlflow-artifacts/artifacts"
+HOST_REFUSED: Final = "Invalid Host header"  # mlflow/server/security_utils.py INVALID_HOST_MSG
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server answers: a base URL without a trailing slash, and the CA file for a private certificate."""
+
+    url: str
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user name and password; the password never prints."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+class Unreachable(Exception):
+    """No HTTP answer came."""
+
+
+class Refused(Exception):
+    """An HTTP answer that the call cannot go on with; `status`, MLflow's error code and a short reason."""
+
+    def __init__(self, status: int, reason: str, code: str = "") -> None:
+        super().__init__(f"HTTP {status}: {reason}" if reason else f"HTTP {status}")
+        self.status = status
+        self.reason = reason
+        self.code = code
+
+
+class Client:
+    """One caller of one server: anonymous without a login. Never follows redirects, never reads ~/.netrc."""
+
+    def __init__(self, endpoint: Endpoint, login: Login | None = None, *, seconds: float = READ_SECONDS) -> None:
+        self._timeout = (min(seconds, CONNECT_SECONDS), seconds)
+        self._base = endpoint.url.rstrip("/")
+        self._session = requests.Session()
+        self._session.trust_env = False  # ~/.netrc would log the anonymous caller in
+        if not self._base.startswith(("http://127.0.0.1", "http://localhost")):
+            self._session.proxies.update(requests.utils.get_environ_proxies(self._base))
+        if endpoint.ca_file:
+            self._session.verify = endpoint.ca_file
+        if login:
+            self._session.auth = (login.username, login.password)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def status(self, path: str) -> tuple[int, str]:
+        """Return the status and the first 2,000 characters of the body of a GET, whatever they are."""
+        response = self._send("GET", path)
+        return response.status_code, response.text[:2000]
+
+    def get(self, path: str, **params: str) -> dict[str, Any]:
+        """GET a JSON object."""
+        return self._json(self._send("GET", path, params=params))
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST a JSON object and return the answer's."""
+        return self._json(self._send("POST", path, json=body))
+
+    def put_bytes(self, path: str, content: bytes) -> None:
+        """PUT raw bytes."""
+        self._accept(self._send("PUT", path, data=content))
+
+    def get_bytes(self, path: str) -> bytes:
+        """GET raw bytes."""
+        return self._accept(self._send("GET", path)).content
+
+    def delete(self, path: str) -> None:
+        """DELETE a resource."""
+        self._accept(self._send("DELETE", path))
+
+    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
+        url = f"{self._base}/{path}"
+        try:
+            return self._session.request(method, url, timeout=self._timeout, allow_redirects=False, **options)
+        except requests.exceptions.SSLError as error:
+            raise Unreachable(f"the certificate of {self._base} is not trusted ({_innermost(error)})") from error
+        except requests.exceptions.Timeout as error:
+            raise Unreachable(f"{self._base} did not answer in time") from error
+        except requests.exceptions.RequestException as error:
+            raise Unreachable(f"{self._base} cannot be reached ({_innermost(error)})") from error
+
+    def _json(self, response: requests.Response) -> dict[str, Any]:
+        self._accept(response)
+        try:
+            data = response.json()
+        except ValueError:
+            raise Refused(response.status_code, "the answer is not JSON, so not from MLflow's API") from None
+        if not isinstance(data, dict):
+            raise Refused(response.status_code, "the answer is not a JSON object, so not from MLflow's API")
+        return data
+
+    @staticmethod
+    def _accept(response: requests.Response) -> requests.Response:
+        if response.status_code < 300:
+            return response
+        try:
+            body = json.loads(response.content)
+            reason, code = str(body.get("message", "")), str(body.get("error_code", ""))
+        except (ValueError, AttributeError):
+            reason, code = response.text, ""
+        first_line = next(iter(reason.strip().splitlines()), "")
+        raise Refused(response.status_code, first_line[:300], code)
+
+
+@contextmanager
+def connect(endpoint: Endpoint, login: Login | None = None) -> Iterator[Client]:
+    """Yield a client and close it afterwards."""
+    client = Client(endpoint, login)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _innermost(error: BaseException) -> str:
+    """Return the operating system's own words from the chain of wrappers around them."""
+    seen: BaseException = error
+    while True:
+        inner = seen.__cause__ or seen.__context__ or next((a for a in seen.args if isinstance(a, BaseException)), None)
+        inner = inner or getattr(seen, "reason", None)
+        if not isinstance(inner, BaseException):
+            break
+        seen = inner
+    return getattr(seen, "strerror", None) or type(seen).__name__

@@ -1,0 +1,281 @@
+"""The proof that a server works and is closed: what a real client does, step by step, each failure in its own words.
+
+Source of the client's ways: mlflow/store/artifact/mlflow_artifacts_repo.py (artifact URIs), and
+mlflow/utils/rest_utils.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+from deployer.core.errors import VerificationFailed
+from deployer.tracking.client import (
+    API,
+    ARTIFACTS,
+    HOST_REFUSED,
+    Client,
+    Endpoint,
+    Login,
+    Refused,
+    Unreachable,
+    connect,
+)
+
+EXPERIMENT: Final = "deployer-verify"
+ARTIFACT: Final = "deployer-verify.bin"
+ARTIFACT_BYTES: Final = 4096
+METRIC: Final = "proof"
+METRIC_STEPS: Final = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the proof: `ok` is None where an earlier failure kept it from running."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """The proof: all checks in order."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True when every check held."""
+        return all(check.ok for check in self.checks)
+
+    def require(self) -> None:
+        """Raise VerificationFailed with the first failed check's own message."""
+        for check in self.checks:
+            if check.ok is False:
+                raise VerificationFailed(f"{check.name}: {check.detail}")
+
+
+class _Failed(Exception):
+    """A check that does not hold; the text is its message."""
+
+
+@dataclass
+class _Proof:
+    """What the checks pass on to one another."""
+
+    anonymous: Client
+    wrong: Client
+    admin: Client
+    login: Login
+    run_id: str = ""
+    experiment_id: str = ""
+    artifact_path: str = ""
+    content: bytes = field(default=b"", repr=False)
+    undo: list[Callable[[], object]] = field(default_factory=list)
+
+
+_Probe = Callable[[_Proof], str]
+
+
+def verify(endpoint: Endpoint, login: Login) -> Report:
+    """Prove a server whole: closed to strangers, open to `login`, and able to keep a run with an artifact.
+
+    Leaves one experiment named `deployer-verify`, whose runs are deleted and whose artifacts are removed.
+    """
+    return _run(FULL, endpoint, login)
+
+
+def verify_quickly(endpoint: Endpoint, login: Login) -> Report:
+    """Prove with three reads, nothing written: stores answer, strangers refused, `login` accepted."""
+    return _run(QUICK, endpoint, login)
+
+
+def _run(checks: Sequence[tuple[str, _Probe]], endpoint: Endpoint, login: Login) -> Report:
+    stranger = Login(login.username, secrets.token_urlsafe(24))
+    results: list[Check] = []
+    with ExitStack() as stack:
+        anonymous, wrong, admin = (stack.enter_context(connect(endpoint, who)) for who in (None, stranger, login))
+        proof = _Proof(anonymous, wrong, admin, login)
+        for name, probe in checks:
+            if any(result.ok is False for result in results):
+                results.append(Check(name, None, "not tried"))
+                continue
+            start = time.monotonic()
+            try:
+                ok, detail = True, probe(proof)
+            except (_Failed, Unreachable) as error:
+                ok, detail = False, str(error)
+            except Refused as error:
+                ok, detail = False, _explain(error)
+            results.append(Check(name, ok, detail, time.monotonic() - start))
+        left = _clean_up(proof)
+    if left and not any(result.ok is False for result in results):
+        results.append(Check("cleaned up", False, left))
+    return Report(tuple(results))
+
+
+def _clean_up(proof: _Proof) -> str:
+    """Undo what the checks wrote, after a failure too; return what could not be undone."""
+    left = ""
+    for undo in reversed(proof.undo):
+        try:
+            undo()
+        except (Refused, Unreachable) as error:
+            left = str(error)
+    return left
+
+
+def _explain(error: Refused) -> str:
+    if error.status == 403 and HOST_REFUSED in error.reason:
+        return "the server refuses this host name: it is missing in MLFLOW_SERVER_ALLOWED_HOSTS"
+    if error.status == 401:
+        return "the server stopped accepting the password half-way (401)"
+    if error.status == 413:
+        return "something between here and the server refuses a body of this size (413)"
+    return str(error)
+
+
+def _refused_without(client: Client, who: str) -> str:
+    status, body = client.status(f"{API}/users/current")
+    if status == 404:  # the route exists only with basic auth on; what does an open route say?
+        status, body = client.status(f"{API}/experiments/get?experiment_id=0")
+    if status == 401:
+        return f"{who} refused with 401"
+    if status == 403 and HOST_REFUSED in body:
+        raise _Failed("the server refuses this host name: it is missing in MLFLOW_SERVER_ALLOWED_HOSTS")
+    if status == 200:
+        raise _Failed(f"the server answers {who} with 200: authentication is off")
+    raise _Failed(f"{who} must be refused with 401, the answer was {status}")
+
+
+def _reachable(proof: _Proof) -> str:
+    status, body = proof.anonymous.status("health")
+    if status != 200 or body.strip() != "OK":
+        raise _Failed(f"/health answered {status} and not MLflow's OK; is this an MLflow server?")
+    return "/health says OK"
+
+
+def _stores(proof: _Proof) -> str:
+    status, _ = proof.anonymous.status("health/stores")
+    if status != 200:
+        raise _Failed(f"/health/stores answered {status}: a database cannot be read")
+    return "the databases answer"
+
+
+def _anonymous_refused(proof: _Proof) -> str:
+    return _refused_without(proof.anonymous, "anonymous callers")
+
+
+def _wrong_password_refused(proof: _Proof) -> str:
+    return _refused_without(proof.wrong, "a wrong password")
+
+
+def _login_accepted(proof: _Proof) -> str:
+    try:
+        answer = proof.admin.get(f"{API}/users/current")
+    except Refused as error:
+        if error.status == 401:
+            raise _Failed(f"the server refuses the stored password of {proof.login.username!r} (401)") from None
+        raise
+    user = answer.get("user") or {}
+    if user.get("username") != proof.login.username:
+        raise _Failed(f"logged in as {proof.login.username!r}, the server says {user.get('username')!r}")
+    return f"{proof.login.username!r} accepted"
+
+
+def _experiment(proof: _Proof) -> str:
+    admin = proof.admin
+    try:
+        found = admin.get(f"{API}/experiments/get-by-name", experiment_name=EXPERIMENT)["experiment"]
+        proof.experiment_id = str(found["experiment_id"])
+        if found.get("lifecycle_stage") == "deleted":
+            admin.post(f"{API}/experiments/restore", {"experiment_id": proof.experiment_id})
+    except Refused as error:
+        if error.code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        proof.experiment_id = str(admin.post(f"{API}/experiments/create", {"name": EXPERIMENT})["experiment_id"])
+    return f"experiment {EXPERIMENT}"
+
+
+def _run_written(proof: _Proof) -> str:
+    admin, now = proof.admin, int(time.time() * 1000)
+    _experiment(proof)
+    created = admin.post(f"{API}/runs/create", {"experiment_id": proof.experiment_id, "start_time": now})
+    info = created["run"]["info"]
+    run_id = proof.run_id = str(info["run_id"])
+    proof.undo.append(lambda: admin.post(f"{API}/runs/delete", {"run_id": run_id}))
+    proof.artifact_path = _artifact_path(str(info["artifact_uri"]))
+    metrics = [{"key": METRIC, "value": step / 2, "step": step, "timestamp": now} for step in range(METRIC_STEPS)]
+    admin.post(
+        f"{API}/runs/log-batch", {"run_id": run_id, "metrics": metrics, "params": [{"key": "run", "value": run_id}]}
+    )
+    admin.post(f"{API}/runs/update", {"run_id": run_id, "status": "FINISHED", "end_time": now})
+    return f"run with {METRIC_STEPS} metrics and a parameter"
+
+
+def _artifact_path(uri: str) -> str:
+    """Return the API path of a run's artifact folder, as MLflow's client resolves `mlflow-artifacts:/...`."""
+    scheme, _, path = uri.partition(":")
+    if scheme != "mlflow-artifacts":
+        raise _Failed(f"artifacts would go to {scheme}:... directly instead of through the server")
+    return f"{ARTIFACTS}/{path.lstrip('/')}/{ARTIFACT}"
+
+
+def _run_read(proof: _Proof) -> str:
+    data = proof.admin.get(f"{API}/runs/get", run_id=proof.run_id)["run"]["data"]
+    params = {item["key"]: item["value"] for item in data.get("params", ())}
+    history = proof.admin.get(f"{API}/metrics/get-history", run_id=proof.run_id, metric_key=METRIC)
+    values = sorted(float(item["value"]) for item in history.get("metrics", ()))
+    if params.get("run") != proof.run_id or values != [step / 2 for step in range(METRIC_STEPS)]:
+        raise _Failed("the run reads back with other metrics or parameters than were written")
+    return "the same metrics and parameter"
+
+
+def _artifact_written(proof: _Proof) -> str:
+    proof.content = secrets.token_bytes(ARTIFACT_BYTES)
+    try:
+        proof.admin.put_bytes(proof.artifact_path, proof.content)
+    except Refused as error:
+        if error.status >= 500:
+            raise _Failed(
+                f"the server cannot store an artifact (HTTP {error.status}): is its artifact folder or bucket "
+                "writable, and is there room?"
+            ) from None
+        raise
+    proof.undo.append(lambda: proof.admin.delete(proof.artifact_path))
+    return f"{ARTIFACT_BYTES} random bytes"
+
+
+def _artifact_read(proof: _Proof) -> str:
+    back = proof.admin.get_bytes(proof.artifact_path)
+    if back != proof.content:
+        sent, received = (hashlib.sha256(part).hexdigest()[:12] for part in (proof.content, back))
+        raise _Failed(
+            f"the artifact reads back altered: wrote {len(proof.content)} bytes (sha256 {sent}...), "
+            f"read {len(back)} bytes (sha256 {received}...)"
+        )
+    return "the same bytes"
+
+
+FULL: Final[tuple[tuple[str, _Probe], ...]] = (
+    ("reachable", _reachable),
+    ("anonymous refused", _anonymous_refused),
+    ("wrong password refused", _wrong_password_refused),
+    ("password accepted", _login_accepted),
+    ("run written", _run_written),
+    ("run read back", _run_read),
+    ("artifact written", _artifact_written),
+    ("artifact read back", _artifact_read),
+)
+QUICK: Final[tuple[tuple[str, _Probe], ...]] = (
+    ("stores answer", _stores),
+    ("anonymous refused", _anonymous_refused),
+    ("password accepted", _login_accepted),
+)
