@@ -77,7 +77,8 @@ def parse(raw: bytes, source: str) -> dict[str, Any]:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader: plain data only
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise fail(f"{where}{error.problem or 'not YAML'}") from None
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise fail(f"not YAML: {where}{what}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise fail(f"not YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
     if data is None:

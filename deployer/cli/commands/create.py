@@ -45,10 +45,10 @@ def command(
     }
     password = password_from(password_file)
     spec, source = (spec_from(name, file, flags, None)) if file else (None, "")
-    place = find_target(spec.name if spec else name or "mlflow", target)
+    place = find_target(spec.name if spec else "mlflow" if name is None else name, target)
     record = place.store.load()
     if spec is None:
-        spec, source = spec_from(name or "mlflow", None, flags, record.spec if record and not record.deleted else None)
+        spec, source = spec_from(place.name, None, flags, record.spec if record and not record.deleted else None)
     require_supported(spec, place.platform, source)
     for change in changes(place, spec):
         note(f"Change: {change}")

@@ -1,0 +1,33 @@
+"""Renders one server again and again in a process of its own, and prints the times in ms as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Final
+
+from deployer.core.platform import PROFILES
+from deployer.core.spec import Spec
+from deployer.operations.render import manifests
+
+TIMES: Final = 10
+
+
+def main() -> None:
+    """Render, first with templates to read and compile, then with those of before."""
+    first = _milliseconds()
+    json.dump({"first": first, "again": min(_milliseconds() for _ in range(TIMES))}, sys.stdout)
+
+
+def _milliseconds() -> float:
+    begun = time.perf_counter()
+    documents, _ = manifests(Spec(), PROFILES["kubernetes"], "default")
+    took = time.perf_counter() - begun
+    if not any(name.startswith("Deployment/") for name in documents):
+        raise SystemExit(f"not a server: {sorted(documents)}")
+    return 1000 * took
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The facts of CSC Rahti (its user guide on quotas, security and routes) that manifests can violate."""
+
+import re
+
+import pytest
+import yaml
+
+from .cases import CASES, drawn
+
+RAHTI = [case for case in CASES if case.startswith("rahti-")]
+UNITS = {"": 1.0, "m": 1e-3, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
+
+
+@pytest.fixture(params=RAHTI)
+def items(request):
+    return [yaml.safe_load(text) for text in drawn(request.param).values()]
+
+
+def one(items, kind):
+    (item,) = [item for item in items if item["kind"] == kind]
+    return item
+
+
+def pod(items):
+    return one(items, "Deployment")["spec"]["template"]["spec"]
+
+
+def number(quantity):
+    amount, unit = re.fullmatch(r"([0-9.]+)(\D*)", quantity).groups()
+    return float(amount) * UNITS[unit]
+
+
+def keys(node):
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield key
+            yield from keys(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from keys(value)
+
+
+def test_no_user_or_group_is_fixed(items):
+    fixed = {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups", "fsGroupChangePolicy", "seLinuxOptions"}
+    assert not fixed & set(keys(items))
+
+
+def test_restricted_v2_is_met(items):
+    assert pod(items)["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod(items)["containers"][0]["securityContext"]["allowPrivilegeEscalation"] is False
+    assert pod(items)["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert not {"hostPath", "hostPort", "hostNetwork", "hostPID", "hostIPC", "privileged"} & set(keys(items))
+
+
+def test_the_volume_is_of_the_one_class_and_mode_that_there_is(items):
+    claim = one(items, "PersistentVolumeClaim")["spec"]
+    assert claim["storageClassName"] == "standard-csi"
+    assert claim["accessModes"] == ["ReadWriteOnce"]
+    assert 0 < number(claim["resources"]["requests"]["storage"]) <= number("100Gi")
+
+
+def test_a_volume_for_one_node_goes_with_one_pod_at_a_time(items):
+    deployment = one(items, "Deployment")["spec"]
+    assert deployment["strategy"] == {"type": "Recreate"}
+    assert deployment["replicas"] == 1
+
+
+@pytest.mark.parametrize(("resource", "least", "most"), [("cpu", "50m", "4"), ("memory", "8Mi", "16Gi")])
+def test_resources_are_within_the_limit_range(items, resource, least, most):
+    for container in pod(items)["containers"]:
+        request = number(container["resources"]["requests"][resource])
+        limit = number(container["resources"]["limits"][resource])
+        assert number(least) <= request <= limit <= number(most)
+        assert limit / request <= 5
+
+
+def test_the_image_does_not_come_from_docker_hub(items):
+    assert pod(items)["containers"][0]["image"].split("/")[0] in ("ghcr.io", "quay.io")
+
+
+def test_the_route_speaks_https_only_and_waits_for_large_artifacts():
+    items = [yaml.safe_load(text) for text in drawn("rahti-route-sqlite-volume").values()]
+    route = one(items, "Route")
+    assert route["spec"]["tls"] == {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"}
+    timeout = route["metadata"]["annotations"]["haproxy.router.openshift.io/timeout"]
+    assert re.fullmatch(r"[0-9]+s", timeout)
+    assert int(timeout[:-1]) > 30
+
+
+def test_the_route_s_host_is_left_to_openshift_and_its_name_fits_a_label():
+    items = [yaml.safe_load(text) for text in drawn("rahti-route-sqlite-volume").values()]
+    assert "host" not in one(items, "Route")["spec"]
+    environment = {item["name"]: item.get("value") for item in pod(items)["containers"][0]["env"]}
+    assert "https://mlflow-team-a.2.rahtiapp.fi" in environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+
+
+def test_nothing_needs_the_rights_of_a_cluster_administrator(items):
+    allowed = {
+        "ServiceAccount",
+        "PersistentVolumeClaim",
+        "NetworkPolicy",
+        "ConfigMap",
+        "Service",
+        "Deployment",
+        "Route",
+    }
+    assert {item["kind"] for item in items} <= allowed
+
+
+def test_the_router_of_openshift_is_let_in():
+    items = [yaml.safe_load(text) for text in drawn("rahti-route-sqlite-volume").values()]
+    (rule,) = one(items, "NetworkPolicy")["spec"]["ingress"]
+    labels = [peer["namespaceSelector"]["matchLabels"] for peer in rule["from"] if "namespaceSelector" in peer]
+    assert labels == [{"network.openshift.io/policy-group": "ingress"}]

@@ -1,0 +1,153 @@
+"""What one manifest names, another one is; what needs a secret finds it in the credentials."""
+
+import base64
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer.core import document
+from deployer.core.platform import PROFILES
+from deployer.core.spec import API_VERSION, KIND
+from deployer.operations.render import credentials, manifests
+
+from .cases import CASES, drawn, spec
+
+
+def read(documents):
+    return [yaml.safe_load(text) for text in documents.values()]
+
+
+def one(items, kind):
+    (item,) = [item for item in items if item["kind"] == kind]
+    return item
+
+
+def names(items, kind):
+    return {item["metadata"]["name"] for item in items if item["kind"] == kind}
+
+
+def references(node):
+    """Every (Secret, key) that a manifest refers to."""
+    if isinstance(node, dict):
+        if "secretKeyRef" in node:
+            yield node["secretKeyRef"]["name"], node["secretKeyRef"]["key"]
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def given_by(text):
+    """Every (Secret, key) in the credentials."""
+    return {(item["metadata"]["name"], key) for item in yaml.safe_load_all(text) for key in item["stringData"]}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_credentials_are_the_secrets_that_the_manifests_refer_to(case):
+    wanted = list(references(read(drawn(case))))
+    assert len(wanted) == 5
+    assert given_by(credentials(spec(case))) == set(wanted)
+
+
+@given(st.from_regex(r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?", fullmatch=True), st.sampled_from(sorted(PROFILES)))
+def test_the_credentials_fit_a_server_of_any_name(name, profile):
+    data = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}
+    named = document.validate(data, "file")
+    documents, _ = manifests(named, PROFILES[profile], "team-a")
+    assert given_by(credentials(named)) == set(references(read(documents)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_credentials_are_whole(case):
+    admin, server = yaml.safe_load_all(credentials(spec(case)))
+    assert [item["kind"] for item in (admin, server)] == ["Secret", "Secret"]
+    assert admin["stringData"]["username"] == "admin"
+    generated = [value for key, value in {**admin["stringData"], **server["stringData"]}.items() if key != "username"]
+    assert all(len(value) >= 24 and value.isascii() for value in generated)
+    assert len(base64.urlsafe_b64decode(server["stringData"]["webhook-key"])) == 32
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_pod_finds_its_account_files_and_volume(case):
+    items = read(drawn(case))
+    pod = one(items, "Deployment")["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert pod["serviceAccountName"] in names(items, "ServiceAccount")
+    assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == set(volumes)
+    assert volumes["volume-data"]["persistentVolumeClaim"]["claimName"] in names(items, "PersistentVolumeClaim")
+    files = one(items, "ConfigMap")
+    assert volumes["files"]["configMap"]["name"] == files["metadata"]["name"]
+    assert {item["key"] for item in volumes["files"]["configMap"]["items"]} == set(files["data"])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_path_in_the_environment_and_command_is_mounted(case):
+    container = one(read(drawn(case)), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    mounts = tuple(mount["mountPath"] for mount in container["volumeMounts"])
+    values = [item.get("value", "").removeprefix("sqlite:///") for item in container["env"]] + container["command"]
+    paths = [value for value in values if value.startswith("/")]
+    assert len(paths) >= 5
+    assert all(path.startswith(mounts) for path in paths)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_service_deployment_and_network_policy_select_the_pod(case):
+    items = read(drawn(case))
+    deployment, service, policy = (one(items, kind) for kind in ("Deployment", "Service", "NetworkPolicy"))
+    labels = deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= labels
+    assert service["spec"]["selector"].items() <= labels
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels
+    ports = {
+        port["name"]: port["containerPort"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
+    }
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == list(ports)
+    assert {port["port"] for port in policy["spec"]["ingress"][0]["ports"]} == set(ports.values())
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "-none-" not in case])
+def test_the_exposure_leads_to_the_service(case):
+    items = read(drawn(case))
+    service = one(items, "Service")
+    port = service["spec"]["ports"][0]["name"]
+    if "ingress" in case:
+        backend = one(items, "Ingress")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+        assert backend == {"name": service["metadata"]["name"], "port": {"name": port}}
+    else:
+        route = one(items, "Route")["spec"]
+        assert (route["to"]["name"], route["port"]["targetPort"]) == (service["metadata"]["name"], port)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "-none-" in case])
+def test_without_exposure_nothing_leads_in_and_nobody_else_may_connect(case):
+    items = read(drawn(case))
+    assert not names(items, "Ingress") | names(items, "Route")
+    (rule,) = one(items, "NetworkPolicy")["spec"]["ingress"]
+    assert [list(peer) for peer in rule["from"]] == [["podSelector"]]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_pod_is_closed_by_default(case):
+    pod = one(read(drawn(case)), "Deployment")["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_a_host_is_guessed_only_where_none_is_given_and_one_is_needed():
+    guessed = {case: manifests(spec(case), PROFILES[CASES[case][0]], "team-a")[1] for case in CASES}
+    assert guessed == {
+        "kubernetes-ingress-sqlite-volume": None,
+        "kubernetes-none-sqlite-volume": None,
+        "rahti-route-sqlite-volume": "mlflow-team-a.2.rahtiapp.fi",
+        "rahti-none-sqlite-volume": None,
+    }

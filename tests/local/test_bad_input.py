@@ -1,0 +1,292 @@
+"""Wrong names, files, ports, interpreters: each refused in words that say what to do, and nothing is lost or left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.local.machine import Machine, kill_group
+
+HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "Mlflow", "ml_flow", "-x-", "1st", "a" * 54, "../../etc", "a/b", "a.b", "mlflow\n", "ä", "x;id", "$(id)"],
+)
+def test_a_name_that_is_no_dns_label_is_refused(machine: Machine, name: str) -> None:
+    for command in ("create", "status", "delete", "show-password", "render"):
+        refused = machine.run(command, "--", name, code=2)
+        assert "name" in refused.stderr.lower()
+        assert refused.stdout == ""
+    assert not (machine.state / "servers").exists() or list((machine.state / "servers").iterdir()) == []
+
+
+BAD_FILES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "empty"),
+    "too-large": (b"#" * (10 << 20), "larger than"),
+    "not-utf-8": (b"\xff\xfe\x00", "not UTF-8"),
+    "bomb": (b"a: &a [x]\nb: &b [*a,*a]\nc: [*b,*b]\n", "aliases are not allowed"),
+    "deep": (b"[" * 100_000, "nested deeper"),
+    "list": (b"- a\n", "must be a mapping"),
+    "tabs": (b"a:\n\tb: c\n", "line 2"),
+    "two": (f"{HEADER}---\n{HEADER}".encode(), "YAML"),
+    "twice": (f"{HEADER}{HEADER}".encode(), "twice"),
+    "misspelt": (f"{HEADER}spec: {{databse: {{}}, local: {{prot: 1}}}}\n".encode(), "did you mean 'port'?"),
+    "unbuilt": (f"{HEADER}spec: {{database: {{type: postgres}}}}\n".encode(), "not available in this release"),
+    "not-local": (f"{HEADER}spec: {{exposure: {{type: route}}}}\n".encode(), "local has no route"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_spec_file_with_mistakes_is_refused(machine: Machine, case: str) -> None:
+    content, wanted = BAD_FILES[case]
+    (machine.home / "spec.yaml").write_bytes(content)
+    refused = machine.run("create", "-f", "spec.yaml", "--target", "local", code=2)
+    assert wanted in refused.stderr
+    assert "spec.yaml" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("path", [".", "missing.yaml", "/dev/zero", "a\0b"[:1] + "/b", "x" * 300])
+def test_a_spec_file_that_cannot_be_read_is_refused(machine: Machine, path: str) -> None:
+    refused = machine.run("create", "-f", path, "--target", "local", code=2)
+    assert "cannot be read as a spec file" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("password", "wanted"),
+    [
+        ("short", "at least 12"),
+        ("pässword-with-umlaut", "printable ASCII"),
+        ("two\nlines-of-text", "printable ASCII"),
+        ("", "0 char"),
+    ],
+)
+def test_a_password_mlflow_would_not_take_is_refused_unquoted(machine: Machine, password: str, wanted: str) -> None:
+    refused = machine.run("create", "--target", "local", "--password-file", "-", stdin=password, code=2)
+    assert wanted in refused.stderr
+    assert not password or password not in refused.stderr
+
+
+@pytest.mark.parametrize("user", ["a:b", "", " a", "ü", "a\nb"])
+def test_a_user_name_that_could_not_log_in_is_refused(machine: Machine, user: str) -> None:
+    assert "spec.auth.adminUsername" in machine.run("create", "--target", "local", "--username", user, code=2).stderr
+
+
+@pytest.mark.parametrize("port", ["0", "80", "65536", "x"])
+def test_a_port_that_is_none_is_refused(machine: Machine, port: str) -> None:
+    assert "port" in machine.run("create", "--target", "local", "--port", port, code=2).stderr
+
+
+def test_a_port_in_use_is_named_and_another_can_be_chosen(machine: Machine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = machine.run("create", "--target", "local", "--port", str(port), code=5)
+        assert f"port {port}" in refused.stderr
+        assert "--port" in refused.stderr
+        assert machine.processes() == []
+    assert machine.create("mlflow", "--port", str(port))["address"].endswith(f":{port}")
+
+
+def test_a_port_taken_while_stopped_is_an_error_and_not_another_port(machine: Machine) -> None:
+    created = machine.create()
+    machine.run("stop")
+    with socket.create_server(("127.0.0.1", int(created["address"].rpartition(":")[2]))):
+        assert "cannot be had" in machine.run("start", code=5).stderr
+    machine.run("start")
+
+
+def test_a_port_of_another_server_of_ours_is_refused_even_while_that_is_stopped(machine: Machine) -> None:
+    port = machine.create("one")["address"].rpartition(":")[2]
+    machine.run("stop", "one")
+    assert (
+        "belongs to your server one" in machine.run("create", "two", "--target", "local", "--port", port, code=5).stderr
+    )
+
+
+@pytest.mark.parametrize("python", ["/nonexistent/python", "/bin/ls", "/etc/passwd", "/", "no-such-python"])
+def test_a_wrong_interpreter_is_refused(machine: Machine, python: str) -> None:
+    refused = machine.run("create", "--target", "local", "--python", python, code=2)
+    assert f"--python {python}" in refused.stderr
+
+
+def test_a_release_that_cannot_be_installed_says_why_and_leaves_nothing_half_made(bare_machine: Machine) -> None:
+    failed = bare_machine.run("create", "--target", "local", "--mlflow-version", "3.17.999", code=1)
+    assert "3.17.999" in failed.stderr
+    assert "installer's whole output" in failed.stderr
+    assert bare_machine.processes() == []
+    assert [p.name for p in (bare_machine.state / "environments").iterdir() if p.is_dir()] == []
+    bare_machine.run("delete", "--delete-data")
+
+
+def test_an_unsupported_release_is_refused_before_anything_is_done(machine: Machine) -> None:
+    assert "not supported" in machine.run("create", "--target", "local", "--mlflow-version", "2.9.0", code=2).stderr
+
+
+def test_a_state_directory_that_cannot_be_written_is_named(machine: Machine) -> None:
+    (machine.home / "file").write_text("")
+    refused = machine.run(
+        "create", "--target", "local", env={"XDG_STATE_HOME": str(machine.home / "file" / "below")}, code=1
+    )
+    assert "XDG_STATE_HOME" in refused.stderr
+    refused = machine.run("list", env={"XDG_STATE_HOME": "/proc/1"}, code=None)
+    assert refused.returncode in (1, 4)
+    assert "XDG_STATE_HOME" in refused.stderr
+
+
+@pytest.mark.parametrize("odd", ["100%", "what?", "a#b"])
+def test_a_state_directory_mlflow_could_not_address_is_refused(machine: Machine, odd: str) -> None:
+    assert "another directory" in machine.run("list", env={"XDG_STATE_HOME": f"{machine.home}/{odd}"}, code=1).stderr
+
+
+def test_a_state_directory_with_blanks_and_umlauts_works(machine: Machine, environments: Path) -> None:
+    odd = machine.home / "state" / "grüße an alle + $HOME & {co}"
+    (odd / "mlflow-deployer").mkdir(parents=True)
+    (odd / "mlflow-deployer" / "environments").symlink_to(environments)
+    machine.run("create", "--target", "local", env={"XDG_STATE_HOME": str(odd)})
+    machine.run("delete", "--delete-data", env={"XDG_STATE_HOME": str(odd)})
+
+
+def test_loose_permissions_of_the_state_directory_are_tightened(machine: Machine) -> None:
+    machine.state.chmod(0o755)
+    machine.run("list")
+    assert machine.state.stat().st_mode & 0o777 == 0o700
+
+
+def test_damaged_state_is_named_and_not_overwritten(machine: Machine) -> None:
+    machine.create()
+    record = machine.state / "servers/mlflow/record.json"
+    for damage in ("{", "[]", '{"spec": {}}', "\0" * 100):
+        record.write_text(damage)
+        for command in ("status", "create", "delete"):
+            assert "record.json" in machine.run(command, code=1).stderr
+        assert record.read_text() == damage
+
+
+def test_a_cluster_in_the_kubeconfig_is_never_answered_by_a_silent_local_server(machine: Machine) -> None:
+    config = machine.home / "config"
+    config.write_text("current-context: team@cluster\n")
+    refused = machine.run("create", env={"KUBECONFIG": str(config)}, code=2)
+    assert "team@cluster" in refused.stderr
+    assert "--target local" in refused.stderr
+    machine.create()
+    assert "is known here" in machine.run("create", env={"KUBECONFIG": str(config)}).stderr
+
+
+def test_two_creates_of_one_name_at_once_end_in_one_server(machine: Machine) -> None:
+    both = [machine.popen("create", "--target", "local") for _ in range(2)]
+    ends = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    assert len(machine.processes()) == 1
+    assert machine.remains() == []
+
+
+def test_creates_of_many_names_at_once_get_ports_of_their_own(machine: Machine) -> None:
+    names = ["one", "two", "three"]
+    many = [machine.popen("create", name, "--target", "local") for name in names]
+    ends = [process.communicate(timeout=180) for process in many]
+    assert [process.returncode for process in many] == [0] * 3, ends
+    assert len({machine.record(name)["assigned"]["ports"]["http"] for name in names}) == 3
+
+
+@pytest.mark.parametrize("moment", ["record", "environment", "start", "ready"])
+def test_ctrl_c_says_that_nothing_is_lost_and_the_same_command_goes_on(
+    bare_machine: Machine, environments: Path, moment: str
+) -> None:
+    machine = bare_machine
+    if moment != "environment":
+        machine.share(environments)
+    process = machine.popen("create", "--target", "local")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if f"] {moment} ..." in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
+    machine.create()
+    assert machine.remains() == []
+    assert len(machine.processes()) == 1
+
+
+def test_a_recycled_pid_is_never_killed(machine: Machine) -> None:
+    """The record names a pid that now belongs to somebody else: after a reboot, and in the same boot."""
+    machine.create()
+    record = machine.state / "servers/mlflow/process.json"
+    identity = json.loads(record.read_text())
+    machine.run("stop")
+    with subprocess.Popen(["sleep", "600"]) as innocent:
+        try:
+            for boot in (identity["boot"], "00000000-0000-0000-0000-000000000000"):
+                for command in ("stop", "create", "delete"):
+                    record.write_text(json.dumps({**identity, "pid": innocent.pid, "boot": boot}))
+                    machine.run(command)
+                    machine.run("stop", code=None)
+                    assert innocent.poll() is None
+                machine.create()
+                machine.run("stop")
+        finally:
+            innocent.kill()
+
+
+def test_a_rebooted_machine_is_seen_and_create_starts_the_server_again(machine: Machine) -> None:
+    machine.create()
+    record = machine.state / "servers/mlflow/process.json"
+    identity = json.loads(record.read_text())
+    machine.run("stop")
+    record.write_text(json.dumps({**identity, "boot": "00000000-0000-0000-0000-000000000000"}))
+    assert machine.json("status", code=3)["state"] == "rebooted"
+    machine.create()
+    assert machine.json("status")["proven"] is True
+
+
+def test_a_server_of_another_host_is_neither_killed_nor_doubled(machine: Machine) -> None:
+    machine.create()
+    record = machine.state / "servers/mlflow/process.json"
+    identity = json.loads(record.read_text())
+    machine.run("stop")
+    record.write_text(json.dumps({**identity, "boot": "other", "host": "login7"}))
+    for command in ("create", "stop", "delete"):
+        refused = machine.run(command, code=5)
+        assert "login7" in refused.stderr
+        assert str(record) in refused.stderr
+    record.unlink()
+    machine.create()
+
+
+def test_a_closed_pipe_is_no_traceback(machine: Machine) -> None:
+    machine.create()
+    process = machine.popen("logs", "--follow")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+    process.wait(30)
+    process.stderr.close()
+
+
+def test_a_deployer_that_is_killed_gives_its_lock_up(machine: Machine) -> None:
+    holder = machine.popen("create", "--target", "local")
+    assert holder.stderr is not None
+    for line in holder.stderr:
+        if "] start ..." in line:
+            break
+    thread = threading.Thread(target=machine.create)
+    thread.start()
+    kill_group(holder)
+    thread.join(120)
+    assert not thread.is_alive()
+    assert machine.json("status")["proven"] is True
+    assert machine.remains() == []

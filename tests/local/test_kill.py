@@ -1,0 +1,156 @@
+"""SIGKILL at seeded random instants, then the same command again: always whole, never twice, nothing left behind."""
+
+from __future__ import annotations
+
+import random
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from tests.local.machine import Machine, kill_group
+
+CREATE = ("create", "--target", "local")
+DELETE = ("delete", "--delete-data")
+BEGIN = re.compile(r"\[\d+/\d+\] (\S+) \.\.\.")
+END = re.compile(r"(?:ok|--) (\S+): ")
+
+Spans = dict[str, tuple[float, float]]
+
+
+def measure(machine: Machine, command: tuple[str, ...]) -> tuple[float, Spans]:
+    """Run a command unkilled; return its duration and the span of each step, in seconds from its start."""
+    start, spans = time.monotonic(), Spans()
+    process = machine.popen(*command)
+    assert process.stderr is not None
+    begun = 0.0
+    for line in process.stderr:
+        now = time.monotonic() - start
+        if BEGIN.match(line):
+            begun = now
+        elif (end := END.match(line)) and begun:
+            spans[end[1]] = (begun, now)
+            begun = 0.0
+    process.communicate()
+    assert process.returncode == 0
+    return time.monotonic() - start, spans
+
+
+def kill_after(machine: Machine, command: tuple[str, ...], seconds: float) -> None:
+    process = machine.popen(*command)
+    time.sleep(seconds)  # the random instant
+    kill_group(process)
+
+
+def kill_in_step(machine: Machine, command: tuple[str, ...], step: str, chance: random.Random, length: float) -> None:
+    """Kill a random part of a step's measured length after the step was announced."""
+    process = machine.popen(*command)
+    assert process.stderr is not None
+    for line in process.stderr:
+        begin = BEGIN.match(line)
+        if begin and begin[1] == step:
+            break
+    else:
+        pytest.fail(f"step {step} never began")
+    threading.Event().wait(chance.uniform(0, length))
+    kill_group(process)
+
+
+def require_one_proven_server(machine: Machine) -> None:
+    machine.run(*CREATE)
+    assert machine.json("status")["proven"] is True
+    assert len(machine.processes()) == 1
+    assert machine.remains() == []
+    machine.run("verify")
+
+
+def require_nothing(machine: Machine, port: int | None) -> None:
+    machine.run(*DELETE, code=None)
+    assert machine.processes() == []
+    assert machine.remains() == []
+    with suppress(FileNotFoundError):
+        assert list((machine.state / "servers").iterdir()) == []
+    if port:
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def port_of(machine: Machine) -> int | None:
+    try:
+        return int(machine.record()["assigned"]["ports"]["http"])
+    except (FileNotFoundError, KeyError):
+        return None
+
+
+def instants(seed: int, what: str, count: int, duration: float) -> list[float]:
+    chance = random.Random(f"{seed} {what}")
+    return [chance.uniform(0, duration) for _ in range(count)]
+
+
+@pytest.mark.timeout(3600)
+def test_a_create_killed_at_any_instant_goes_on(machine: Machine, seed: int, soak: bool) -> None:
+    duration, spans = measure(machine, CREATE)
+    require_nothing(machine, port_of(machine))
+    for instant in instants(seed, "create", 50 if soak else 6, duration):
+        kill_after(machine, CREATE, instant)
+        require_one_proven_server(machine)
+        require_nothing(machine, port_of(machine))
+    chance = random.Random(f"{seed} create steps")
+    assert {"record", "credentials", "address", "start", "ready", "verify"} <= set(spans)
+    for step, (begin, end) in spans.items():
+        kill_in_step(machine, CREATE, step, chance, end - begin)
+        require_one_proven_server(machine)
+        require_nothing(machine, port_of(machine))
+
+
+@pytest.mark.timeout(3600)
+def test_a_create_killed_while_it_installs_mlflow_goes_on(bare_machine: Machine, seed: int, soak: bool) -> None:
+    machine, chance = bare_machine, random.Random(f"{seed} environment")
+    _, spans = measure(machine, CREATE)
+    begin, end = spans["environment"]
+    for _ in range(3 if soak else 1):
+        require_nothing(machine, port_of(machine))
+        for made in (machine.state / "environments").iterdir():
+            made.rename(machine.home / f"away-{time.monotonic_ns()}")
+        kill_in_step(machine, CREATE, "environment", chance, end - begin)
+        require_one_proven_server(machine)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("command", [DELETE, ("delete",)], ids=["with data", "keeping data"])
+def test_a_delete_killed_at_any_instant_goes_on(
+    machine: Machine, seed: int, soak: bool, command: tuple[str, ...]
+) -> None:
+    machine.create()
+    port = port_of(machine)
+    duration, spans = measure(machine, command)
+    assert "stop" in spans
+    kills: list[Callable[[], None]] = [
+        lambda instant=instant: kill_after(machine, command, instant)
+        for instant in instants(seed, "delete", 50 if soak else 6, duration)
+    ]
+    chance = random.Random(f"{seed} delete steps")
+    kills += [
+        lambda step=step, length=end - begin: kill_in_step(machine, command, step, chance, length)
+        for step, (begin, end) in spans.items()
+    ]
+    for kill in kills:
+        machine.create()
+        password = machine.password()
+        kill()
+        again = machine.run(*command, code=None)
+        assert again.returncode == 0 or "no server" in again.stderr, again.stderr
+        assert machine.processes() == []
+        assert machine.remains() == []
+        if command == ("delete",):
+            assert machine.json("list")[0]["state"] == "deleted"
+            assert machine.password() == password
+    require_nothing(machine, port)
+
+
+def test_the_seed_decides_the_instants(seed: int) -> None:
+    assert instants(seed, "create", 6, 1.0) == instants(seed, "create", 6, 1.0)
+    assert instants(seed, "create", 6, 1.0) != instants(seed + 1, "create", 6, 1.0)

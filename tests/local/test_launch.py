@@ -1,0 +1,152 @@
+"""The program that starts the server: which databases it makes, which it refuses, what it says."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+
+from deployer.catalogue import PLUGINS
+from tests.local.machine import Machine
+from tests.local.servers import PASSWORD, free_port, running, settings
+
+EX_CONFIG = 78
+
+
+def start(machine: Machine, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Start a server that is expected to refuse."""
+    command = [machine.server_python(), str(PLUGINS / "launch.py")]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def command(machine: Machine) -> list[str]:
+    return [machine.server_python(), str(PLUGINS / "launch.py")]
+
+
+@pytest.fixture
+def made(machine: Machine, tmp_path: Path) -> dict[str, str]:
+    """The settings of a server whose databases were made and hold the admin."""
+    port = free_port()
+    env = settings(tmp_path, port)
+    with running(command(machine), env, port, path="health/stores"):
+        pass
+    return env
+
+
+def set_revision(database: Path, table: str, revision: str) -> bytes:
+    with sqlite3.connect(database) as connection:
+        connection.execute(f"UPDATE {table} SET version_num = ?", (revision,))
+    connection.close()
+    return database.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "named"),
+    [
+        ("tracking", "alembic_version", "-m mlflow db upgrade sqlite:///"),
+        ("auth", "alembic_version_auth", "-m mlflow.server.auth db upgrade --url sqlite:///"),
+    ],
+)
+def test_a_database_of_another_schema_is_refused_unchanged_and_the_command_named(
+    machine: Machine, tmp_path: Path, made: dict[str, str], name: str, table: str, named: str
+) -> None:
+    before = set_revision(tmp_path / f"{name}.db", table, "0123456789ab")
+    refused = start(machine, made)
+    assert refused.returncode == EX_CONFIG
+    assert f"the {name} database has schema 0123456789ab" in refused.stderr
+    assert named in refused.stderr
+    assert "Back the database up" in refused.stderr
+    assert (tmp_path / f"{name}.db").read_bytes() == before
+
+
+def test_a_database_with_data_and_no_revision_is_refused(machine: Machine, tmp_path: Path, made: dict[str, str]) -> None:
+    with sqlite3.connect(tmp_path / "auth.db") as connection:
+        connection.execute("DROP TABLE alembic_version_auth")
+    connection.close()
+    refused = start(machine, made)
+    assert refused.returncode == EX_CONFIG
+    assert "schema of an unknown version" in refused.stderr
+
+
+def test_the_same_schema_starts_again_with_its_data(machine: Machine, made: dict[str, str]) -> None:
+    port = int(made["MLFLOW_PORT"])
+    again = {**made, "MLFLOW_AUTH_ADMIN_PASSWORD": "a-later-password-is-ignored"}
+    with running(command(machine), again, port, path="health/stores") as address:
+        url = f"{address}/api/2.0/mlflow/users/current"
+        assert requests.get(url, auth=("admin", PASSWORD), timeout=30).status_code == 200
+        assert requests.get(url, auth=("admin", again["MLFLOW_AUTH_ADMIN_PASSWORD"]), timeout=30).status_code == 401
+
+
+def test_what_a_killed_first_start_left_is_thrown_away(machine: Machine, tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "tracking.db.initial").write_bytes(b"half a database")
+    (tmp_path / "auth.db").write_bytes(b"")
+    with running(command(machine), settings(tmp_path, port), port, path="health/stores"):
+        assert sorted(path.name for path in tmp_path.glob("*.db*")) == ["auth.db", "tracking.db"]
+
+
+def test_a_file_that_is_no_database_is_refused_unchanged(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "tracking.db").write_bytes(b"precious " * 1000)
+    refused = start(machine, settings(tmp_path, free_port()))
+    assert refused.returncode == EX_CONFIG
+    assert "file is not a database" in refused.stderr
+    assert (tmp_path / "tracking.db").read_bytes() == b"precious " * 1000
+
+
+def test_missing_settings_are_named(machine: Machine, tmp_path: Path) -> None:
+    env = settings(tmp_path, free_port())
+    del env["MLFLOW_FLASK_SERVER_SECRET_KEY"], env["MLFLOW_AUTH_ADMIN_PASSWORD"]
+    refused = start(machine, env)
+    assert refused.returncode == EX_CONFIG
+    assert "not set: MLFLOW_AUTH_ADMIN_PASSWORD, MLFLOW_FLASK_SERVER_SECRET_KEY" in refused.stderr
+
+
+def test_a_password_mlflow_refuses_is_one_clear_line(machine: Machine, tmp_path: Path) -> None:
+    refused = start(machine, {**settings(tmp_path, free_port()), "MLFLOW_AUTH_ADMIN_PASSWORD": "short"})
+    assert refused.returncode == EX_CONFIG
+    assert "deployer: refused to start" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_taken_port_is_refused_before_anything_is_made(machine: Machine, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refused = start(machine, settings(tmp_path, taken.getsockname()[1]))
+    assert refused.returncode == EX_CONFIG
+    assert "Address already in use" in refused.stderr
+    assert list(tmp_path.glob("*.db")) == []
+
+
+def test_stores_health_fails_when_a_database_cannot_be_read(machine: Machine, tmp_path: Path) -> None:
+    port = free_port()
+    with running(command(machine), settings(tmp_path, port), port, path="health/stores") as address:
+        with sqlite3.connect(tmp_path / "auth.db") as connection:
+            connection.execute("ALTER TABLE users RENAME TO away")
+        connection.close()
+        answer = requests.get(f"{address}/health/stores", timeout=30)
+        assert answer.status_code == 503
+        assert answer.json() == {"tracking": "ok", "auth": "unavailable"}
+        assert requests.get(f"{address}/health", timeout=30).status_code == 200
+
+
+def test_hosts_and_origins_are_checked(machine: Machine) -> None:
+    address = machine.create()["address"]
+    login = ("admin", machine.password())
+    url = f"{address}/api/2.0/mlflow/experiments/search"
+    for path in (url, f"{address}/health/stores"):
+        assert requests.get(path, headers={"Host": "evil.example.org"}, auth=login, timeout=30).status_code == 403
+    for origin, status in ((address, 200), ("https://evil.example.org", 403)):
+        answer = requests.post(url, json={"max_results": 1}, headers={"Origin": origin}, auth=login, timeout=30)
+        assert answer.status_code == status
+
+
+def test_the_keys_survive_stop_delete_and_create(machine: Machine) -> None:
+    machine.create()
+    secrets = machine.state / "servers/mlflow/secrets.json"
+    before = secrets.read_text()
+    for command_line in (["stop"], ["start"], ["delete"], ["create", "--target", "local"]):
+        machine.run(*command_line)
+        assert secrets.read_text() == before

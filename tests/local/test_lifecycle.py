@@ -1,0 +1,205 @@
+"""What a user does with a server from its first to its last day, on the real thing."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+
+import requests
+
+from tests.local.machine import DEPLOYER, Machine
+
+TRAINING = Path(__file__).with_name("training.py")
+ROUND_TRIP = Path(__file__).with_name("round_trip.py")
+
+
+def in_clean_shell(machine: Machine, *arguments: str) -> str:
+    """Paste what `create` printed into an empty environment and run a program with plain mlflow there."""
+    printed = machine.run("create").stdout
+    lines = [line.strip() for line in printed.splitlines() if line.strip().startswith("export ")]
+    assert len(lines) == 3
+    assert machine.password() not in printed
+    script = "\n".join([*lines, "exec " + shlex.join([machine.server_python(), *arguments])])
+    clean = {"PATH": "/usr/bin:/bin", "HOME": str(machine.home)}
+    done = subprocess.run(
+        ["sh", "-c", script], env=clean, capture_output=True, text=True, timeout=600, cwd=machine.home, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_create_proves_the_server_and_says_how_to_use_it(machine: Machine) -> None:
+    created = machine.create()
+    assert created["changed"] is True
+    assert [check["ok"] for check in created["verified"]] == [True] * 8
+    assert requests.get(f"{created['address']}/api/2.0/mlflow/users/current", timeout=10).status_code == 401
+    status = machine.json("status")
+    assert (status["state"], status["proven"], status["address"]) == ("ready", True, created["address"])
+    assert machine.json("list") == [status]
+    assert "Application startup complete" in machine.run("logs", "--tail", "50").stdout
+    assert machine.run("verify").returncode == 0
+
+
+def test_a_second_create_changes_nothing_and_says_so(machine: Machine) -> None:
+    machine.create()
+    before = (machine.record(), machine.pid())
+    again = machine.run("create")
+    assert "Nothing to change" in again.stdout
+    assert (machine.record(), machine.pid()) == before
+    assert machine.json("create")["changed"] is False
+
+
+def test_a_changed_spec_is_shown_and_applied_and_nothing_else_changes(machine: Machine) -> None:
+    first = machine.create()
+    pid, password = machine.pid(), machine.password()
+    changed = machine.run("create", "mlflow", "--default-permission", "READ")
+    assert 'Change: spec.auth.defaultPermission: "NO_PERMISSIONS" -> "READ"' in changed.stderr
+    assert machine.pid() != pid
+    assert machine.password() == password
+    assert machine.json("create")["address"] == first["address"]
+    assert "default_permission = READ" in (machine.state / "servers/mlflow/files/basic_auth.ini").read_text()
+
+
+def test_a_spec_file_from_init_creates_that_server(machine: Machine) -> None:
+    machine.run("init", "team", "-f", "team.yaml")
+    assert machine.json("create", "-f", "team.yaml", "--target", "local")["name"] == "team"
+    assert "exists already" in machine.run("init", "team", "-f", "team.yaml", code=2).stderr
+
+
+def test_a_given_user_and_password_are_taken(machine: Machine) -> None:
+    secret = "p%w$ \"q'`\\; #:=&{{x}}"
+    (machine.home / "password").write_text(f"{secret}\n")
+    created = machine.create("mlflow", "--username", "a b%c@d", "--password-file", "password")
+    assert created["username"] == "a b%c@d"
+    assert machine.password() == secret
+    assert machine.run("verify").returncode == 0
+    assert (
+        "leave --password-file out"
+        in machine.run("create", "--password-file", "-", stdin="another-password", code=5).stderr
+    )
+    assert "cannot rename" in machine.run("create", "--username", "other", code=5).stderr
+
+
+def test_pasted_lines_let_plain_mlflow_train_register_and_find_a_model(machine: Machine) -> None:
+    machine.create()
+    out = in_clean_shell(machine, str(TRAINING))
+    assert out.strip().endswith("all done")
+
+
+def test_artifacts_of_1_kb_and_600_mb_come_back_byte_for_byte(machine: Machine) -> None:
+    machine.create()
+    out = in_clean_shell(machine, str(ROUND_TRIP), "1024", str(600 * 1000 * 1000))
+    assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
+
+
+def test_delete_keeps_runs_and_password_and_create_brings_them_back(machine: Machine) -> None:
+    first = machine.create()
+    password = machine.password()
+    write = "run = mlflow.start_run(); mlflow.log_text('kept', 'note.txt'); print('id', run.info.run_id)"
+    program = f"import mlflow; {write}"
+    (line,) = [line for line in in_clean_shell(machine, "-c", program).splitlines() if line.startswith("id ")]
+    run_id = line.removeprefix("id ")
+    machine.run("delete")
+    assert machine.processes() == []
+    assert machine.json("list")[0]["state"] == "deleted"
+    assert "was deleted" in machine.run("verify", code=1).stderr
+    again = machine.create()
+    assert again["address"] == first["address"]
+    assert machine.password() == password
+    program = (
+        f"import mlflow\nprint(mlflow.artifacts.load_text(mlflow.get_run('{run_id}').info.artifact_uri + '/note.txt'))"
+    )
+    assert in_clean_shell(machine, "-c", program).splitlines()[-1] == "kept"
+
+
+def test_delete_with_data_leaves_nothing(machine: Machine) -> None:
+    machine.create()
+    machine.run("delete", "--delete-data")
+    assert machine.json("list") == []
+    assert machine.processes() == []
+    assert list((machine.state / "servers").iterdir()) == []
+    assert "no server" in machine.run("delete", "--delete-data", code=1).stderr
+
+
+def test_stop_and_start_keep_address_and_password(machine: Machine) -> None:
+    first, password = machine.create(), machine.password()
+    machine.run("stop")
+    assert machine.processes() == []
+    assert machine.json("status", code=3)["state"] == "stopped"
+    machine.run("start")
+    assert machine.json("status")["address"] == first["address"]
+    assert machine.password() == password
+
+
+def test_a_crashed_server_is_seen_and_create_brings_it_back_proven(machine: Machine) -> None:
+    machine.create()
+    os.kill(machine.pid(), signal.SIGKILL)
+    while machine.processes():  # until the kernel has ended it
+        pass
+    assert machine.json("status", code=3)["state"] == "crashed"
+    assert machine.json("create")["changed"] is True
+    assert machine.json("status")["proven"] is True
+
+
+def test_two_servers_live_side_by_side_on_ports_of_their_own(machine: Machine) -> None:
+    one, two = machine.create("one"), machine.create("two")
+    assert one["address"] != two["address"]
+    assert machine.password("one") != machine.password("two")
+    machine.run("delete", "one", "--delete-data")
+    assert machine.json("status", "two")["state"] == "ready"
+
+
+def test_verify_takes_any_server_by_its_address(machine: Machine) -> None:
+    created = machine.create()
+    login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": machine.password()}
+    machine.run("verify", "--tracking-uri", created["address"], env=login)
+    login["MLFLOW_TRACKING_PASSWORD"] = "something-else-entirely"
+    refused = machine.run("verify", "--tracking-uri", created["address"], env=login, code=1)
+    assert "password accepted: the server refuses the stored password" in refused.stderr
+
+
+def test_the_state_is_private_and_no_output_holds_a_secret(machine: Machine) -> None:
+    machine.create()
+    stored = (machine.state / "servers/mlflow/secrets.json").read_text()
+    values = [part for part in stored.split('"') if len(part) >= 30]
+    assert len(values) == 4
+    assert machine.password() in values
+    for path in [machine.state, *machine.state.glob("servers/**/*")]:
+        if not path.is_symlink() and "data" not in path.parts:
+            assert path.stat().st_mode & 0o077 == 0 or path.parent.stat().st_mode & 0o077 == 0
+    assert machine.state.stat().st_mode & 0o777 == 0o700
+    assert (machine.state / "servers/mlflow/secrets.json").stat().st_mode & 0o777 == 0o600
+    commands = (
+        ["create"],
+        ["status"],
+        ["list"],
+        ["logs"],
+        ["verify"],
+        ["env"],
+        ["render"],
+        ["stop"],
+        ["start"],
+        ["delete"],
+    )
+    printed = "".join(done.stdout + done.stderr for done in (machine.run(*command) for command in commands))
+    arguments = Path("/proc/self/cmdline").read_text()
+    assert not [value for value in values if value in printed + arguments]
+    kept = (machine.state / "servers/mlflow/record.json").read_text()
+    assert not [value for value in values if value in kept]
+
+
+def test_render_needs_no_home_no_cluster_and_no_file(machine: Machine) -> None:
+    for profile, kind in (("kubernetes", "Ingress"), ("rahti", "Route")):
+        done = subprocess.run(
+            [str(DEPLOYER), "render", "--profile", profile],
+            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"kind: {kind}\n" in done.stdout

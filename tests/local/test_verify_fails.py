@@ -1,0 +1,125 @@
+"""`verify` against real servers that are wrong in one way each: every one fails with its own message."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from deployer.catalogue import PLUGINS
+from tests.local.machine import Machine
+from tests.local.servers import LOGIN, free_port, relay, running, settings
+
+ORDINARY_USER = 65534
+
+
+def launch(machine: Machine) -> list[str]:
+    return [machine.server_python(), str(PLUGINS / "launch.py")]
+
+
+def failed_check(machine: Machine, address: str, login: dict[str, str] = LOGIN) -> str:
+    """Return the message of the one check that failed, after it was printed as the command's last word."""
+    done = machine.run("verify", "--tracking-uri", address, env=login, code=1)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("VerificationFailed: ")]
+    assert done.stdout.count("✗") == 1
+    return line.removeprefix("VerificationFailed: ")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "server"
+    path.mkdir()
+    return path
+
+
+def test_a_right_server_started_by_hand_passes(machine: Machine, folder: Path) -> None:
+    port = free_port()
+    with running(launch(machine), settings(folder, port), port, path="health/stores") as address:
+        machine.run("verify", "--tracking-uri", address, env=LOGIN)
+
+
+def test_authentication_off(machine: Machine, folder: Path) -> None:
+    port = free_port()
+    mlflow = [machine.server_python(), "-m", "mlflow", "server", "--workers", "1"]
+    with running(mlflow, settings(folder, port), port) as address:
+        assert failed_check(machine, address) == (
+            "anonymous refused: the server answers anonymous callers with 200: authentication is off"
+        )
+
+
+def test_another_password(machine: Machine, folder: Path) -> None:
+    port = free_port()
+    other = {**LOGIN, "MLFLOW_TRACKING_PASSWORD": "not-the-password-at-all"}
+    with running(launch(machine), settings(folder, port), port, path="health/stores") as address:
+        assert failed_check(machine, address, other) == (
+            "password accepted: the server refuses the stored password of 'admin' (401)"
+        )
+
+
+def test_a_read_only_artifact_folder(machine: Machine, folder: Path) -> None:
+    """Served by an ordinary user where the suite runs as root, who may write everywhere."""
+    port, root = free_port(), os.geteuid() == 0
+    (folder / "artifacts").mkdir(mode=0o555)
+    env = settings(folder, port)
+    for path in (folder, folder / "basic_auth.ini"):
+        if root:
+            os.chown(path, ORDINARY_USER, -1)
+    with running(reachable_launch(machine, folder), env, port, user=ORDINARY_USER if root else None) as address:
+        assert failed_check(machine, address).startswith("artifact written: the server cannot store an artifact (HTTP 500)")
+
+
+def reachable_launch(machine: Machine, folder: Path) -> list[str]:
+    """Return the command with a copy of the program, and open the way to the environment for another user."""
+    python = Path(machine.server_python())
+    for path in (*folder.parents, *python.resolve().parents, *python.parents, *python.parent.resolve().parents):
+        if path.stat().st_uid == os.geteuid() and str(path) != "/":
+            path.chmod(path.stat().st_mode | 0o011)
+    copy = folder / "launch.py"
+    copy.write_bytes((PLUGINS / "launch.py").read_bytes())
+    copy.chmod(0o644)
+    return [str(python), str(copy)]
+
+
+def test_wrong_allowed_hosts(machine: Machine, folder: Path) -> None:
+    port = free_port()
+    with running(launch(machine), settings(folder, port, hosts="mlflow.example.org"), port) as address:
+        assert failed_check(machine, address) == (
+            "anonymous refused: the server refuses this host name: it is missing in MLFLOW_SERVER_ALLOWED_HOSTS"
+        )
+
+
+def test_an_artifact_altered_on_disk_between_write_and_read(machine: Machine, folder: Path) -> None:
+    port = free_port()
+
+    def alter() -> None:
+        (artifact,) = [path for path in (folder / "artifacts").rglob("*") if path.is_file()]
+        content = bytearray(artifact.read_bytes())
+        content[len(content) // 2] ^= 1
+        artifact.write_bytes(content)
+
+    with (
+        running(launch(machine), settings(folder, port), port, path="health/stores") as address,
+        relay(address, alter) as altering,
+    ):
+        assert failed_check(machine, altering).startswith("artifact read back: the artifact reads back altered: wrote 4096")
+
+
+def test_nothing_there(machine: Machine) -> None:
+    assert "cannot be reached (Connection refused)" in failed_check(machine, f"http://127.0.0.1:{free_port()}")
+
+
+def test_something_else_there(machine: Machine, folder: Path) -> None:
+    port = free_port()
+    other = [machine.server_python(), "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    with running(other, {"PATH": "/usr/bin:/bin", "HOME": str(folder)}, port, path="") as address:
+        assert "is this an MLflow server?" in failed_check(machine, address)
+
+
+def test_verify_leaves_no_artifact_and_one_experiment(machine: Machine, folder: Path) -> None:
+    port = free_port()
+    with running(launch(machine), settings(folder, port), port, path="health/stores") as address:
+        for _ in range(3):
+            machine.run("verify", "--tracking-uri", address, env=LOGIN)
+        assert [path for path in (folder / "artifacts").rglob("*") if path.is_file()] == []
+        assert len(list((folder / "artifacts").iterdir())) == 1

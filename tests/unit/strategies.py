@@ -1,0 +1,129 @@
+"""What a person may type, the worst included: strategies that the property tests share."""
+
+import copy
+
+from hypothesis import strategies as st
+
+from deployer.core import document
+from deployer.core.spec import API_VERSION, KIND
+
+HEADER = {"apiVersion": API_VERSION, "kind": KIND}
+
+# every one of these has broken a deployment tool that pasted it into YAML, an ini file or a shell
+HAZARDS = (
+    *("", " ", "  ", " a", "a ", "\t", "a\tb", "\u00a0a", "a\u3000"),
+    *("\n", "a\n", "\na", "a\nb", "a\r\nb", "a\rb", "a\n\n", "a\n b\n", "a\n\tb\n", " a\nb\n", "a\n \n"),
+    *("\x00", "\x07", "a\x0bb", "a\x0cb", "\x1b[31m", "a\x1cb", "\x1f", "\x7f", "\x80", "\x85", "a\x85b", "\x9f"),
+    *("\u2028", "a\u2029b", "\ufeff", "a\ufeffb", "\ufffe", "\uffff", "\ufffd", "\ufdd0", "\u202e", "\ue000"),
+    *("\U0001f600", "\U0001fffe", "\U0010ffff", "e\u0301", "\u00e9", "\uff12", "\u0663"),
+    *("%", "%%", "100%", "%s", "%(here)s", "%(default_permission)s", "a%\n"),
+    *("$", "$$", "$$$", "a$", "$(", "$()", "$(HOME)", "$$(HOME)", "$(MLFLOW_HOST)x", "${HOME}", "`id`", "$(a$(b))"),
+    *("'", '"', "''", '""', "it's", '"a"', "\\", "\\n", "\\u0041", "a\\"),
+    *("{{ 7 * 7 }}", "{{ stack }}", "{% raw %}", "{% endif %}", "{# a #}", "}}", "{", "}", "[", "]", ","),
+    *("#", "a #b", "# a", ":", "a: b", ": a", "- a", "-", "?", "? a", "<<", "=", "*a", "&a", "!a", "!!int 1", "@a"),
+    *("|", "|-", ">", ">+2", "---", "--- a", "...", "%YAML 1.1", "[mlflow]", "; a", "key = value", "//", "a/../b"),
+    *("yes", "no", "on", "off", "y", "n", "true", "False", "null", "Null", "~", "NaN", ".nan", ".inf", "-.INF"),
+    *("1", "-1", "1e3", "1.5", "1_000", "0x1f", "012", "0o17", "0b1", "1:30", "1:30.5", "2001-01-01", "+1", "1."),
+    *("a" * 5000, "a " * 600, "\u00e9" * 1025, "a" * 129, "a" * 254),
+)
+
+_inserted = st.builds(
+    lambda before, hazard, after: before + hazard + after,
+    st.text(max_size=6),
+    st.sampled_from(HAZARDS),
+    st.text(max_size=6),
+)
+_long = st.builds(lambda piece, times: piece * times, st.text(min_size=1, max_size=3), st.integers(100, 2000))
+hostile = st.one_of(st.sampled_from(HAZARDS), st.text(), _inserted, _long)
+
+
+def around(regex):
+    """Values that match, hostile ones, and matching ones with something hostile put in."""
+    valid = st.from_regex(regex, fullmatch=True)
+    spoilt = st.builds(
+        lambda text, hazard, at: text[: at % (len(text) + 1)] + hazard + text[at % (len(text) + 1) :],
+        valid,
+        st.sampled_from(HAZARDS),
+        st.integers(0, 50),
+    )
+    return st.one_of(valid, spoilt, hostile)
+
+
+names = st.from_regex(r"[a-z](?:[-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
+hosts = st.from_regex(r"[a-z][a-z0-9]{0,9}(?:\.[a-z][a-z0-9]{0,9}){1,3}", fullmatch=True)
+sizes = st.from_regex(r"[1-9][0-9]{0,5}(?:Mi|Gi|Ti)", fullmatch=True)
+usernames = st.text(
+    st.characters(min_codepoint=33, max_codepoint=126, exclude_characters=":"), min_size=1, max_size=128
+)
+_label_text = st.from_regex(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,20}[A-Za-z0-9])?", fullmatch=True)
+_label_keys = st.one_of(_label_text, _label_text.map(lambda text: f"example.org/{text}"))
+images = st.builds("{}/{}:{}".format, hosts, names, names)
+
+
+def _maybe(**fields):
+    """A mapping with any of these keys, None among the values: `key:` with nothing behind it."""
+    return st.fixed_dictionaries({}, optional={key: st.one_of(st.none(), value) for key, value in fields.items()})
+
+
+_transfer = st.sampled_from(["proxied", "direct"])
+_typed = {
+    "sqlite": st.just({}),
+    "postgres": _maybe(size=sizes),
+    "external": st.fixed_dictionaries({"secretName": names}),
+    "volume": st.just({}),
+    "s3": st.fixed_dictionaries({"bucket": names}, optional={"prefix": names, "region": names, "transfer": _transfer}),
+    "objectstore": _maybe(size=sizes, transfer=_transfer),
+    "none": st.just({}),
+    "ingress": _maybe(host=hosts, ingressClass=names, tlsSecret=names),
+    "route": _maybe(host=hosts),
+    "gateway": st.fixed_dictionaries(
+        {"gateway": st.builds("{}/{}".format, names, names)}, optional={"host": st.one_of(st.none(), hosts)}
+    ),
+}
+
+
+def one_of_types(*types):
+    """A part of a spec that has one of these types."""
+    return st.one_of(*(_typed[kind].map(lambda fields, kind=kind: {"type": kind, **fields}) for kind in types))
+
+
+def documents(
+    databases=("sqlite", "postgres", "external"),
+    artifacts=("volume", "s3", "objectstore"),
+    exposures=("none", "ingress", "route", "gateway"),
+):
+    """Spec files without a mistake, as data."""
+    spec = _maybe(
+        mlflow=_maybe(version=st.sampled_from(["3.17.0", "3.17.2", "3.18.0"]), image=images),
+        auth=_maybe(
+            adminUsername=usernames,
+            defaultPermission=st.sampled_from(["NO_PERMISSIONS", "READ", "EDIT", "MANAGE"]),
+        ),
+        database=one_of_types(*databases),
+        artifacts=one_of_types(*artifacts),
+        volume=_maybe(size=sizes, storageClass=names),
+        exposure=one_of_types(*exposures),
+        networkPolicy=_maybe(ingressNamespace=names),
+        local=_maybe(port=st.integers(1024, 65535), python=names.map(lambda name: f"/usr/bin/{name}")),
+    )
+    labels = st.dictionaries(_label_keys, st.one_of(st.just(""), _label_text), max_size=3)
+    return st.fixed_dictionaries(
+        {"apiVersion": st.just(API_VERSION), "kind": st.just(KIND)},
+        optional={"metadata": _maybe(name=names, labels=labels), "spec": spec},
+    )
+
+
+def specs(**kinds):
+    """Valid specs."""
+    return documents(**kinds).map(lambda data: document.validate(data, "file"))
+
+
+def spec_file(path, value, base=None):
+    """A spec file's data with one dotted path set."""
+    data = copy.deepcopy({**HEADER, **(base or {})})
+    *parents, last = path.split(".")
+    part = data
+    for key in parents:
+        part = part.setdefault(key, {})
+    part[last] = value
+    return data

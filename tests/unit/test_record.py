@@ -1,0 +1,53 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer.core.assigned import Assigned
+from deployer.core.errors import InvalidSpec
+from deployer.core.record import Record, record_from
+from deployer.core.spec import Spec
+
+from .strategies import hostile, names, specs
+
+assigned = st.builds(
+    Assigned,
+    host=st.one_of(st.none(), names),
+    namespace=st.one_of(st.none(), names),
+    storage_class=st.one_of(st.none(), names),
+    ports=st.dictionaries(names, st.integers(1, 65535)),
+)
+records = st.builds(
+    Record,
+    spec=specs(),
+    assigned=assigned,
+    proof=st.one_of(st.none(), hostile),
+    deleted=st.booleans(),
+    version=st.integers(0),
+)
+
+
+@given(records)
+def test_a_record_comes_back_from_a_json_file_as_it_was(record):
+    assert record_from(json.loads(json.dumps(record.document())), "file") == record
+
+
+def test_a_new_record_has_nothing_assigned_and_nothing_proven():
+    record = Record(Spec())
+    assert (record.assigned, record.proof, record.deleted, record.version) == (Assigned(), None, False, 0)
+
+
+def test_a_record_with_a_foreign_spec_says_what_is_wrong_with_it():
+    data = Record(Spec()).document()
+    data["spec"]["apiVersion"] = "mlflow-deployer.github.io/v9"
+    with pytest.raises(InvalidSpec, match=r"state\.json: 1 mistake\n  apiVersion: must be"):
+        record_from(data, "state.json")
+
+
+@pytest.mark.parametrize("key", ["spec", "assigned", "proof", "deleted", "version"])
+def test_a_record_with_a_part_missing_is_no_record(key):
+    data = Record(Spec()).document()
+    del data[key]
+    with pytest.raises(KeyError):
+        record_from(data, "file")

@@ -1,0 +1,61 @@
+import pytest
+
+from deployer.core import secrets
+from deployer.core.components.server import needs
+from deployer.core.settings import AUTH_INI, DATA_VOLUME, auth_settings, server_environment
+from deployer.core.sizing import Pool
+from deployer.core.stack import FilePath, SecretRef, VolumePath
+
+ENVIRONMENT = server_environment(["a.org", "b:*"], ["https://a.org", "http://localhost:1"], Pool(10, 90), 5123)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("MLFLOW_BACKEND_STORE_URI", ("sqlite:///", VolumePath(DATA_VOLUME, "tracking.db"))),
+        ("MLFLOW_ARTIFACTS_DESTINATION", (VolumePath(DATA_VOLUME, "artifacts"),)),
+        ("MLFLOW_AUTH_CONFIG_PATH", (FilePath(AUTH_INI),)),
+        ("MLFLOW_SERVER_ALLOWED_HOSTS", ("a.org,b:*",)),
+        ("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", ("https://a.org,http://localhost:1",)),
+        ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", ("false",)),
+        ("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", ("10",)),
+        ("MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW", ("90",)),
+        ("MLFLOW_DISABLE_TELEMETRY", ("true",)),
+        ("MLFLOW_PORT", ("5123",)),
+    ],
+)
+def test_the_environment_says_what_was_decided(name, text):
+    assert ENVIRONMENT[name] == text
+
+
+def test_every_secret_stands_alone_in_its_variable_and_all_needed_ones_are_there():
+    references = [text for text in ENVIRONMENT.values() if any(isinstance(piece, SecretRef) for piece in text)]
+    assert all(len(text) == 1 for text in references)
+    assert {text[0] for text in references} == set(needs())
+
+
+def test_everything_the_launcher_requires_is_set():
+    required = {
+        "MLFLOW_BACKEND_STORE_URI", "MLFLOW_ARTIFACTS_DESTINATION", "MLFLOW_AUTH_CONFIG_PATH",
+        "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY",
+    }  # fmt: skip
+    assert required <= ENVIRONMENT.keys()
+
+
+@pytest.mark.parametrize("permission", ["NO_PERMISSIONS", "READ", "EDIT", "MANAGE"])
+def test_the_auth_file_holds_the_permission_and_a_database_of_its_own_but_no_secret(permission):
+    values = auth_settings(permission)
+    assert values["default_permission"] == (permission,)
+    assert values["database_uri"] == ("sqlite:///", VolumePath(DATA_VOLUME, "auth.db"))
+    assert values["database_uri"] != ENVIRONMENT["MLFLOW_BACKEND_STORE_URI"]
+    assert not any(isinstance(piece, SecretRef) for text in values.values() for piece in text)
+
+
+def test_credentials_are_cached_because_there_is_one_worker():
+    assert auth_settings("READ")["auth_cache_ttl_seconds"] == ("300",)
+
+
+def test_the_key_that_decrypts_webhooks_is_not_the_one_that_signs_sessions():
+    assert ENVIRONMENT["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == (secrets.WEBHOOK_KEY,)
+    assert ENVIRONMENT["MLFLOW_FLASK_SERVER_SECRET_KEY"] == (secrets.FLASK_KEY,)
+    assert ENVIRONMENT["MLFLOW_CRYPTO_KEK_PASSPHRASE"] == (secrets.KEK_PASSPHRASE,)

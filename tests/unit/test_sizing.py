@@ -1,0 +1,21 @@
+from deployer.core import sizing
+
+
+def test_no_request_can_wait_for_a_second_connection():
+    pool = sizing.pool()
+    assert pool.size > 0
+    assert pool.overflow > 0
+    assert pool.size + pool.overflow >= sizing.THREADS_PER_PROCESS * sizing.SESSIONS_PER_REQUEST
+
+
+def test_memory_holds_the_server_and_every_concurrent_cold_login():
+    measured_at_eight_cold_logins = 640
+    resources = sizing.server_resources()
+    assert resources.memory_request >= 254 + 8 * 32
+    assert resources.memory_limit > measured_at_eight_cold_logins
+
+
+def test_limits_stay_below_five_times_the_requests():
+    resources = sizing.server_resources()
+    assert resources.cpu_request <= resources.cpu_limit < 5 * resources.cpu_request
+    assert resources.memory_request <= resources.memory_limit < 5 * resources.memory_request

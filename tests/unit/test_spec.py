@@ -1,0 +1,161 @@
+import json
+
+import pytest
+from hypothesis import given
+from pydantic import ValidationError
+
+from deployer.core import document
+from deployer.core.errors import InvalidSpec
+from deployer.core.spec import MAX_NAME, Spec, json_schema, name_problem
+
+from .strategies import HEADER, documents, spec_file, specs
+
+INGRESS = {"spec": {"exposure": {"type": "ingress"}}}
+GOOD = {
+    "metadata.name": ["a", "mlflow", "team-a1", "x--y", "m" * MAX_NAME],
+    "metadata.labels": [{}, {"team": ""}, {"example.org/a_B.c": "x.Y_z-1"}, {"a" * 63: "b" * 63}, {"on": "yes"}],
+    "spec.mlflow.version": ["3.17.0", "3.17.2", "3.18.11"],
+    "spec.mlflow.image": ["ghcr.io/mlflow/mlflow:v3.17.2-full", "registry:5000/a/b@sha256:" + "0" * 64],
+    "spec.auth.adminUsername": ["admin", "anna.b@example.org", "$(X)", "%(x)s", "yes", "1e3", "#1"],
+    "spec.auth.defaultPermission": ["NO_PERMISSIONS", "READ", "EDIT", "MANAGE"],
+    "spec.volume.size": ["1Mi", "8Gi", "999999Ti"],
+    "spec.volume.storageClass": ["standard-csi", "a.b-c"],
+    "spec.networkPolicy.ingressNamespace": ["ingress-nginx", "kube-system"],
+    "spec.local.port": [1024, 5000, 65535],
+    "spec.local.python": ["/usr/bin/python3.12", "python3", "/opt/my tools/é/python", "/a%b/$(c)/python"],
+    "spec.exposure.host": ["mlflow.example.org", "a.b", "xn--mlflw-jua.example", f"{'a' * 63}.{'b' * 63}.fi"],
+    "spec.exposure.ingressClass": ["nginx"],
+    "spec.exposure.tlsSecret": ["mlflow-tls"],
+}
+BAD = {
+    "metadata.name": [
+        *("", "A", "1a", "-a", "a-", "a.b", "a_b", "a b", " a", "a\n", "a/b", "../a", "é", "m" * (MAX_NAME + 1)),
+        *("a\x00", "{{a}}", "\U0001f600", 5, True, [], {}, 1.5),
+    ],
+    "metadata.labels": [
+        *({"": "a"}, {"a b": "c"}, {"a": "b c"}, {"-a": "b"}, {"a": "b-"}, {"a": "x" * 64}, {"a" * 64: "x"}),
+        *({"a": "b\n"}, {"a\n": "b"}, {"a/b/c": "d"}, {"/a": "b"}, {"A.org/a": "b"}, {"a": "é"}, {"é": "a"}),
+        *({"a..b/c": "d"}, {"a-.b/c": "d"}, {"app.kubernetes.io/name": "x"}, {"mlflow-deployer.github.io/a": "x"}),
+        *({"a": 1}, {"a": True}, {"a": None}, {"a": []}, [], "a", 1),
+    ],
+    "spec.mlflow.version": ["", "3.17", "latest", "2.9.0", "3.17.2\n", 3.17, 3],
+    "spec.mlflow.image": ["", "a\nb", "a\tb", "\x00", "a\x7f", "a\x85b", "a\u2028b", "a" * 1025, 1, [], {}],
+    "spec.auth.adminUsername": ["", " a", "a ", "a:b", "é", "a\nb", "a" * 129, "a\x7f", 1, True],
+    "spec.auth.defaultPermission": ["", "read", "READ ", "ADMIN", "MANAGE\n", 1, ["READ"]],
+    "spec.volume.size": ["", "8", "8G", "8gi", "08Gi", "0Gi", "-1Gi", "1.5Gi", "8Gi\n", " 8Gi", "8 Gi", "1234567Gi", 8],
+    "spec.volume.storageClass": ["", "a\nb", "a\x1bb", "a" * 1025, 1],
+    "spec.networkPolicy.ingressNamespace": ["", "a\nb", "a\u2029b", 1],
+    "spec.local.port": [0, 80, 1023, 65536, -1, 10**30, "5000", 5000.0, True, 1e400],
+    "spec.local.python": ["", "a\nb", "\x00", 3.12],
+    "spec.exposure.host": [
+        *("", "localhost", "a", "A.example.org", "a.example.org.", ".a.b", "a..b", "-a.b", "a-.b", "a_b.c", "a.b:80"),
+        *("https://a.b", "a.b/c", "a.b\n", " a.b", "*.a.b", "é.fi", f"{'a' * 64}.fi", ".".join(["a" * 50] * 6), 1),
+    ],
+    "spec.exposure.ingressClass": ["", "a\nb", 1],
+    "spec.exposure.tlsSecret": ["", "a\rb", 1],
+    "spec.exposure.type": ["", "Ingress", "loadbalancer", 1, [], {}],
+}
+
+
+def value_at(data, path):
+    for key in path.split("."):
+        data = data[key]
+    return data
+
+
+def around(path):
+    return INGRESS if path.startswith("spec.exposure.") else {}
+
+
+@pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in GOOD.items() for value in values])
+def test_a_good_value_is_taken_as_it_is(path, value):
+    spec = document.validate(spec_file(path, value, around(path)), "file")
+    assert value_at(spec.document(), path) == value
+
+
+@pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in BAD.items() for value in values])
+def test_a_bad_value_is_refused_by_its_path(path, value):
+    with pytest.raises(InvalidSpec) as refusal:
+        document.validate(spec_file(path, value, around(path)), "file")
+    (problem,) = refusal.value.problems
+    assert problem.path.startswith(path)
+    assert problem.message
+
+
+@given(specs())
+def test_a_spec_reads_back_from_its_own_document(spec):
+    assert document.validate(json.loads(json.dumps(spec.document())), "file") == spec
+
+
+@given(documents())
+def test_nothing_that_is_set_is_changed(data):
+    def kept(given_value, stored):
+        if isinstance(given_value, dict):
+            assert all(kept(value, stored[key]) for key, value in given_value.items() if value is not None)
+            return True
+        return given_value == stored
+
+    assert kept(data, document.validate(data, "file").document())
+
+
+@pytest.mark.parametrize(
+    "path", ["metadata", "spec", "spec.mlflow", "spec.database", "spec.exposure", "spec.local.port"]
+)
+def test_a_key_with_nothing_behind_it_is_an_absent_key(path):
+    assert document.validate(spec_file(path, None), "file") == Spec()
+
+
+def test_the_default_is_closed_and_small():
+    wanted = Spec().spec
+    assert Spec().name == "mlflow"
+    assert wanted.auth.default_permission == "NO_PERMISSIONS"
+    assert (wanted.database.type, wanted.artifacts.type, wanted.exposure) == ("sqlite", "volume", None)
+
+
+def test_a_spec_cannot_be_changed_after_it_was_checked():
+    with pytest.raises(ValidationError, match="frozen"):
+        Spec().metadata.name = "a b"
+
+
+@pytest.mark.parametrize("name", ["mlflow", "a", "a-1", "m" * MAX_NAME])
+def test_a_dns_label_is_a_name(name):
+    assert name_problem(name) is None
+
+
+@pytest.mark.parametrize(("name", "reason"), [("m" * 54, "has 54"), ("", "DNS label"), ("a\n", "DNS label")])
+def test_what_is_no_dns_label_is_no_name(name, reason):
+    assert reason in name_problem(name)
+
+
+def schema_objects(schema):
+    yield "Spec", schema
+    yield from schema["$defs"].items()
+
+
+def test_the_schema_names_every_field_as_a_file_does_and_allows_no_other():
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    for name, part in schema_objects(schema):
+        assert part["additionalProperties"] is False, name
+        assert not [key for key in part["properties"] if "_" in key], name
+    assert json.loads(json.dumps(schema)) == schema
+
+
+def test_the_schema_explains_every_field():
+    unexplained = [
+        (name, key)
+        for name, part in schema_objects(json_schema())
+        for key, field in part["properties"].items()
+        if "description" not in field and key != "type"
+    ]
+    assert unexplained == []
+
+
+@given(specs())
+def test_a_spec_has_no_field_that_its_schema_lacks(spec):
+    assert set(spec.document()) <= set(json_schema()["properties"])
+    assert set(spec.document()["spec"]) == set(json_schema()["$defs"]["ServerSpec"]["properties"])
+
+
+def test_every_spec_file_begins_with_the_same_header():
+    assert {key: Spec().document()[key] for key in HEADER} == HEADER

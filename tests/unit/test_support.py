@@ -1,0 +1,85 @@
+import pytest
+from hypothesis import given
+
+from deployer.core import document
+from deployer.core.errors import InvalidSpec
+from deployer.core.platform import KUBERNETES, LOCAL, RAHTI
+from deployer.core.spec import Spec
+from deployer.core.support import require_supported
+
+from .strategies import HEADER, specs
+
+PLATFORMS = (LOCAL, KUBERNETES, RAHTI)
+
+
+def spec(**parts):
+    return document.validate({**HEADER, "spec": parts}, "file")
+
+
+@pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.name)
+def test_the_default_spec_is_supported_everywhere(platform):
+    assert require_supported(Spec(), platform, "file") is None
+
+
+@pytest.mark.parametrize(
+    ("platform", "exposure"),
+    [(platform, exposure) for platform in PLATFORMS for exposure in platform.exposures],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_every_exposure_that_a_platform_offers_is_supported(platform, exposure):
+    assert require_supported(spec(exposure={"type": exposure}), platform, "file") is None
+
+
+@pytest.mark.parametrize(
+    ("platform", "parts", "problem"),
+    [
+        (LOCAL, {"database": {"type": "postgres"}}, "spec.database.type: postgres is not available"),
+        (LOCAL, {"database": {"type": "external", "secretName": "a"}}, "spec.database.type: external is not available"),
+        (LOCAL, {"artifacts": {"type": "objectstore"}}, "spec.artifacts.type: objectstore is not available"),
+        (LOCAL, {"artifacts": {"type": "s3", "bucket": "b"}}, "spec.artifacts.type: s3 is not available"),
+        (LOCAL, {"exposure": {"type": "ingress"}}, "spec.exposure.type: local has no ingress; use none"),
+        (KUBERNETES, {"exposure": {"type": "route"}}, "kubernetes has no route; use ingress or none"),
+        (RAHTI, {"exposure": {"type": "ingress"}}, "rahti has no ingress; use route or none"),
+        (KUBERNETES, {"exposure": {"type": "gateway", "gateway": "a/b"}}, "gateway is not available"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_a_plain_sentence(platform, parts, problem):
+    with pytest.raises(InvalidSpec) as refusal:
+        require_supported(spec(**parts), platform, "file")
+    assert len(refusal.value.problems) == 1
+    assert problem in str(refusal.value)
+    assert refusal.value.hint
+
+
+@pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.name)
+def test_what_is_recommended_instead_is_something_the_platform_has(platform):
+    with pytest.raises(InvalidSpec) as refusal:
+        require_supported(spec(exposure={"type": "gateway", "gateway": "a/b"}), platform, "file")
+    assert str(refusal.value).rpartition("use ")[2].split(" or ") == list(platform.exposures)
+
+
+def test_everything_that_cannot_be_done_is_named_at_once():
+    wanted = spec(database={"type": "postgres"}, artifacts={"type": "objectstore"}, exposure={"type": "route"})
+    with pytest.raises(InvalidSpec) as refusal:
+        require_supported(wanted, KUBERNETES, "file")
+    assert [problem.path for problem in refusal.value.problems] == [
+        "spec.database.type",
+        "spec.artifacts.type",
+        "spec.exposure.type",
+    ]
+
+
+@given(specs())
+def test_what_is_let_through_is_only_what_this_release_can_do(one):
+    for platform in PLATFORMS:
+        supported = (
+            one.spec.database.type == "sqlite"
+            and one.spec.artifacts.type == "volume"
+            and (one.spec.exposure is None or one.spec.exposure.type in platform.exposures)
+        )
+        try:
+            require_supported(one, platform, "file")
+        except InvalidSpec:
+            assert not supported
+        else:
+            assert supported
