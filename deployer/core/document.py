@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Union, get_args, get_origin
@@ -11,9 +12,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from deployer.core.errors import InvalidSpec, Problem
-from deployer.core.spec import API_VERSION, KIND, Spec
+from deployer.core.spec import API_VERSION, KIND, NamespaceName, ObjectName, Plain, Quantity, Spec, Word
 
-MAX_BYTES: Final = 1 << 20
+MAX_BYTES: Final = 64 << 10  # a spec with every field set has 2 KiB
 MAX_DEPTH: Final = 20
 
 _PLAIN: Final[Mapping[str, str]] = {
@@ -24,6 +25,17 @@ _PLAIN: Final[Mapping[str, str]] = {
     "model_attributes_type": "must be a mapping (key: value lines below it)",
     "dict_type": "must be a mapping (key: value lines below it)",
     "missing": "is missing",
+}
+
+_FORMS: Final[Mapping[str, str]] = {
+    get_args(kind)[1].pattern: text
+    for kind, text in (
+        (Quantity, "must be a size such as 8Gi"),
+        (ObjectName, "must be the name of a Kubernetes object: lower-case letters, digits, '-' and '.'"),
+        (NamespaceName, "must be the name of a namespace: lower-case letters, digits and '-'"),
+        (Word, "must be printable ASCII without blanks"),
+        (Plain, "must be one line without control characters"),
+    )
 }
 
 
@@ -79,8 +91,11 @@ def parse(raw: bytes, source: str) -> dict[str, Any]:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         what = ", ".join(part for part in (error.context, error.problem) if part)
         raise fail(f"not YAML: {where}{what}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise fail(f"not YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+    except yaml.reader.ReaderError as error:
+        raise fail(f"not YAML: character #x{error.character:04x} at position {error.position} is not allowed") from None
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError):
+        # what PyYAML's constructors let out when a value is not what its tag or form says; the text may quote it
+        raise fail("not YAML: a value that cannot be read as what it looks like; put such values in quotes") from None
     if data is None:
         raise fail("empty")
     if not isinstance(data, dict):
@@ -97,7 +112,7 @@ def validate(data: Mapping[str, Any], source: str) -> Spec:
     header = tuple(
         Problem(key, f"is missing; must be {wanted}")
         for key, wanted in (("apiVersion", API_VERSION), ("kind", KIND))
-        if key not in data
+        if data.get(key) is None
     )
     try:
         spec = Spec.model_validate(data, by_alias=True, by_name=False)
@@ -121,12 +136,11 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
             yield Problem(f"{path}{tag}", f"must be {wanted}")
         elif kind == "union_tag_not_found":
             yield Problem(path, "needs `type: ...` to say which kind it is")
-        elif kind == "string_pattern_mismatch" and item.get("ctx", {}).get("pattern", "").endswith("(Mi|Gi|Ti)$"):
-            yield Problem(path, "must be a size such as 8Gi")
         elif kind == "string_pattern_mismatch":
-            yield Problem(path, "must be one line without control characters")
+            yield Problem(path, _FORMS.get(item.get("ctx", {}).get("pattern", ""), "has characters it cannot have"))
         else:
-            yield Problem(path, _PLAIN.get(kind) or item["msg"].removeprefix("Value error, "))
+            text = item["msg"].removeprefix("Value error, ")
+            yield Problem(path, _PLAIN.get(kind) or re.sub(r"^(Input|String) should", "must", text))
 
 
 def _suggestion(key: str, model: type[BaseModel] | None) -> str:

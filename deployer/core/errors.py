@@ -66,6 +66,11 @@ class VerificationFailed(DeployerError):
     """The running server did not prove what it must; the message names the first check that failed."""
 
 
+def one_line(text: str) -> str:
+    """Return `text` with everything escaped that would move the cursor, end the line or turn its direction."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake in a spec: where (a path such as `spec.database.size`) and what."""
@@ -74,7 +79,7 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        return one_line(f"{self.path}: {self.message}" if self.path else self.message)
 
 
 class InvalidSpec(UsageError):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from deployer.core.rendering import yaml_value
 from deployer.core.spec import Spec
 
 
@@ -28,14 +28,22 @@ def _lines(model: BaseModel, indent: str) -> Iterator[str]:
             yield f"{indent}# {key}:  # {field.description}{_choices(field.annotation)}"
         else:
             comment = f"  # {field.description}" if field.description else ""
-            yield f"{indent}{key}: {json.dumps(value)}{comment}{_choices(field.annotation)}"
+            yield f"{indent}{key}: {yaml_value(value)}{comment}{_choices(field.annotation)}"
 
 
 def _choices(annotation: Any) -> str:
     """Return the types or words that an annotation allows, where there is a choice."""
-    tags: list[str] = []
-    for part in (annotation, *get_args(annotation)):
-        if isinstance(part, type) and issubclass(part, BaseModel) and "type" in part.model_fields:
-            tags.extend(get_args(part.model_fields["type"].annotation))
-    words = tags or [word for word in get_args(annotation) if isinstance(word, str)]
-    return f" ({' | '.join(dict.fromkeys(words))})" if len(words) > 1 else ""
+    words = list(dict.fromkeys(_words(annotation)))
+    return f" ({' | '.join(words)})" if len(words) > 1 else ""
+
+
+def _words(annotation: Any) -> Iterator[str]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if "type" in annotation.model_fields:
+            yield from get_args(annotation.model_fields["type"].annotation)
+        return
+    for part in get_args(annotation):
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _words(part)

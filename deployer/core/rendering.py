@@ -6,6 +6,7 @@ configuration files. Secrets appear as references only.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -44,7 +45,9 @@ _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufff
 
 
 def yaml_value(value: object) -> str:
-    """Return `value` as JSON that every YAML reader parses back to the same value."""
+    """Return `value` (no floats: YAML 1.1 and JSON write them differently) as JSON that any YAML reader gives back."""
+    if isinstance(value, float):
+        raise Unrepresentable("a fraction is written differently in JSON and YAML 1.1")
     text = json.dumps(value, ensure_ascii=False)
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -133,25 +136,29 @@ def _deployment(stack: Stack, workload: Workload, files: Mapping[str, str]) -> d
                 reference = {"name": f"{stack.name}-{secret}", "key": key}
                 env.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
             case _:
-                # Kubernetes expands $(NAME) in values; a doubled dollar sign stands for itself
+                # Kubernetes expands $(NAME) in values and commands; a doubled dollar sign stands for itself
                 env.append({"name": name, "value": _cluster_join(text).replace("$", "$$")})
     return {
         "workload": workload,
-        "command": [_cluster_join(text) for text in workload.command],
+        "command": [_cluster_join(text).replace("$", "$$") for text in workload.command],
         "env": env,
         "files": sorted(files),
+        # a changed file in a ConfigMap does not restart a pod, a changed annotation does
+        "files_hash": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),
         "mounts": {volume: f"{MOUNTS}/{volume}" for volume in workload.volumes},
         "files_folder": FILES,
     }
 
 
-def secret_manifests(name: str, values: Mapping[SecretRef, str]) -> tuple[dict[str, Any], ...]:
+def secret_manifests(
+    name: str, labels: Mapping[str, str], values: Mapping[SecretRef, str]
+) -> tuple[dict[str, Any], ...]:
     """Return, as data, the Secrets that the manifests of server `name` refer to."""
     return tuple(
         {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": f"{name}-{secret}"},
+            "metadata": {"name": f"{name}-{secret}", "labels": dict(labels)},
             "type": "Opaque",
             "stringData": {ref.key: value for ref, value in values.items() if ref.secret == secret},
         }

@@ -77,12 +77,11 @@ def complete(
 
     What exists is never changed: a key that is lost or replaced makes stored data unreadable.
     """
-    values = dict(given)
+    values = {**given, **(existing.values if existing else {})}
     for need in needed:
         if need.ref not in values:
             raw = token(32 if need.kind is Kind.FERNET_KEY else PASSWORD_BYTES)
             values[need.ref] = base64.urlsafe_b64encode(raw).decode("ascii")
-    values.update(existing.values if existing else {})
     return Secrets(values)
 
 

@@ -38,6 +38,8 @@ def server_environment(hosts: Sequence[str], origins: Sequence[str], pool: Pool,
         "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": (str(pool.size),),
         "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": (str(pool.overflow),),
         "MLFLOW_DISABLE_TELEMETRY": ("true",),
+        # empty: the list of language models comes with the package, not from the internet, where it is waited for
+        "MLFLOW_MODEL_CATALOG_URI": ("",),
         "MLFLOW_PORT": (str(port),),
         "PYTHONUNBUFFERED": ("1",),
     }

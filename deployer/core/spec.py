@@ -19,11 +19,18 @@ MAX_NAME: Final = 53
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+")
 _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_LABEL_KEY = re.compile(r"(?:(?=[^/]{1,253}/)[a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?" + _LABEL.pattern)
+_DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_LABEL_KEY = re.compile(rf"(?:(?=[^/]{{1,253}}/){_DNS}(\.{_DNS})*/)?" + _LABEL.pattern)
 
 Quantity = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$")]
+# a name of a Kubernetes object: DNS subdomain (RFC 1123)
+ObjectName = Annotated[
+    str, StringConstraints(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+]
+NamespaceName = Annotated[str, StringConstraints(max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Word = Annotated[str, StringConstraints(max_length=1024, pattern=r"^[!-~]+$")]
 Plain = Annotated[
-    str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f\u0085\u2028\u2029]+$")
+    str, StringConstraints(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")
 ]
 
 
@@ -33,6 +40,14 @@ def name_problem(name: str) -> str | None:
         return f"must not be longer than {MAX_NAME} characters, has {len(name)}"
     if not _NAME.fullmatch(name):
         return "must be a DNS label: lower-case letters, digits and '-', beginning with a letter"
+    return None
+
+
+def _label_problem(key: str, text: str) -> str | None:
+    if not _LABEL_KEY.fullmatch(key) or (text and not _LABEL.fullmatch(text)):
+        return f"{key!r}: {text!r} is not a Kubernetes label"
+    if key.startswith(("app.kubernetes.io/", "mlflow-deployer.github.io/")):
+        return f"{key!r} is set by deployer itself"
     return None
 
 
@@ -57,7 +72,7 @@ class _Part(BaseModel):
         """Take `key:` with nothing behind it for an absent key, as the Kubernetes API does."""
         if not isinstance(data, dict):
             return data
-        known = {name for key, field in cls.model_fields.items() for name in (key, field.alias)}
+        known = {field.alias for field in cls.model_fields.values()}
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
@@ -76,11 +91,7 @@ class Metadata(_Part):
     @field_validator("labels")
     @classmethod
     def _labels(cls, value: dict[str, str]) -> dict[str, str]:
-        for key, text in value.items():
-            if not _LABEL_KEY.fullmatch(key) or (text and not _LABEL.fullmatch(text)):
-                raise ValueError(f"{key!r}: {text!r} is not a Kubernetes label")
-            if key.startswith(("app.kubernetes.io/", "mlflow-deployer.github.io/")):
-                raise ValueError(f"{key!r} is set by deployer itself")
+        _checked("; ".join(filter(None, (_label_problem(key, text) for key, text in value.items()))))
         return value
 
 
@@ -88,7 +99,7 @@ class Mlflow(_Part):
     """The MLflow release."""
 
     version: str = Field(DEFAULT_MLFLOW, description="MLflow version, MAJOR.MINOR.PATCH")
-    image: Plain | None = Field(None, description="container image instead of the official one of that version")
+    image: Word | None = Field(None, description="container image instead of the official one of that version")
 
     @field_validator("version")
     @classmethod
@@ -129,7 +140,7 @@ class ExternalDatabase(_Part):
     """A PostgreSQL that exists already, such as CSC Pukki; one database for tracking, one for auth."""
 
     type: Literal["external"]
-    secret_name: Plain = Field(description="Secret with the keys `tracking-uri` and `auth-uri`")
+    secret_name: ObjectName = Field(description="Secret with the keys `tracking-uri` and `auth-uri`")
 
 
 class VolumeArtifacts(_Part):
@@ -142,10 +153,10 @@ class S3Artifacts(_Part):
     """A bucket in Allas, LUMI-O or any S3 service."""
 
     type: Literal["s3"]
-    bucket: Plain = Field(description="name of the bucket")
-    prefix: str = Field("", description="path inside the bucket")
-    endpoint: Plain = Field("https://a3s.fi", description="URL of the S3 service")
-    region: str = Field("", description="region, where the service wants one")
+    bucket: Word = Field(description="name of the bucket")
+    prefix: Plain | None = Field(None, description="path inside the bucket")
+    endpoint: Word = Field("https://a3s.fi", description="URL of the S3 service")
+    region: Word | None = Field(None, description="region, where the service wants one")
     transfer: Literal["proxied", "direct"] = Field("proxied", description="through the server, or from client to S3")
 
 
@@ -168,8 +179,8 @@ class IngressExposure(_Part):
 
     type: Literal["ingress"]
     host: str | None = Field(None, description="public host name")
-    ingress_class: Plain | None = Field(None, description="ingressClassName, where the cluster has no default")
-    tls_secret: Plain | None = Field(None, description="Secret with the certificate for the host")
+    ingress_class: ObjectName | None = Field(None, description="ingressClassName, where the cluster has no default")
+    tls_secret: ObjectName | None = Field(None, description="Secret with the certificate for the host")
 
     @field_validator("host")
     @classmethod
@@ -217,13 +228,15 @@ class Volume(_Part):
     """The server's own volume: the SQLite database, and artifacts where they are kept on a volume."""
 
     size: Quantity = Field("10Gi", description="size of the volume; a directory on the local target has none")
-    storage_class: Plain | None = Field(None, description="storage class, where the platform's default is not right")
+    storage_class: ObjectName | None = Field(
+        None, description="storage class, where the platform's default is not right"
+    )
 
 
 class NetworkPolicy(_Part):
     """Who may connect to the server's pods."""
 
-    ingress_namespace: Plain | None = Field(
+    ingress_namespace: NamespaceName | None = Field(
         None, description="namespace that traffic from outside comes through, where the platform's default is not right"
     )
 

@@ -25,7 +25,8 @@ def _unsupported(spec: Spec, platform: Platform) -> Iterator[Problem]:
     if wanted.exposure is None:
         return
     if wanted.exposure.type == "gateway":
-        yield Problem("spec.exposure.type", "gateway is not available in this release; use ingress or none")
+        offered = " or ".join(platform.exposures)
+        yield Problem("spec.exposure.type", f"gateway is not available in this release; use {offered}")
     elif wanted.exposure.type not in platform.exposures:
         offered = " or ".join(platform.exposures)
         yield Problem("spec.exposure.type", f"{platform.name} has no {wanted.exposure.type}; use {offered}")

@@ -10,7 +10,7 @@ DEFAULT_MLFLOW: Final = "3.17.2"
 SUPPORTED_MINORS: Final = ((3, 17), (3, 18))
 MIN_PYTHON: Final = (3, 10)  # MLflow 3.17 metadata: Requires-Python >=3.10
 
-_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})\.(\d{1,4})")
+_VERSION = re.compile(r"(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})")
 
 
 def unsupported_reason(version: str) -> str | None:

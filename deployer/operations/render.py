@@ -8,7 +8,7 @@ import secrets as token_source
 from deployer.catalogue import catalogue
 from deployer.core import secrets
 from deployer.core.assigned import Assigned
-from deployer.core.components import build
+from deployer.core.components import build, labels_of
 from deployer.core.platform import Platform
 from deployer.core.rendering import Renderer, secret_manifests
 from deployer.core.secrets import ADMIN_USERNAME, GENERATED
@@ -33,4 +33,6 @@ def credentials(spec: Spec) -> str:
     """Return the Secrets that the manifests refer to, freshly made, as a YAML stream (JSON documents)."""
     given = {ADMIN_USERNAME: spec.spec.auth.admin_username}
     made = secrets.complete(None, GENERATED, token_source.token_bytes, given)
-    return "---\n".join(json.dumps(manifest, indent=2) + "\n" for manifest in secret_manifests(spec.name, made.values))
+    return "---\n".join(
+        json.dumps(manifest, indent=2) + "\n" for manifest in secret_manifests(spec.name, labels_of(spec), made.values)
+    )

@@ -235,9 +235,9 @@ def add_stores_health(app: FastAPI) -> None:
 
     import anyio
     import sqlalchemy
-    from fastapi.responses import JSONResponse
-    from fastapi.routing import APIRoute
     from mlflow.server import auth, handlers
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
 
     limiter = anyio.CapacityLimiter(2)  # anonymous callers must not fill the pool that serves everybody
     queries = {
@@ -257,12 +257,12 @@ def add_stores_health(app: FastAPI) -> None:
                 answers[name] = "unavailable"
         return answers
 
-    async def stores_health() -> JSONResponse:
+    async def stores_health(_request: object) -> JSONResponse:
         answers = await anyio.to_thread.run_sync(read_stores, limiter=limiter)
         return JSONResponse(answers, status_code=200 if set(answers.values()) == {"ok"} else 503)
 
     # before the catch-all mount of the Flask application
-    app.router.routes.insert(0, APIRoute("/health/stores", stores_health, methods=["GET"]))
+    app.router.routes.insert(0, Route("/health/stores", stores_health, methods=["GET"]))
 
 
 def serve(app: FastAPI, listener: socket.socket) -> None:

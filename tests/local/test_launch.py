@@ -63,7 +63,9 @@ def test_a_database_of_another_schema_is_refused_unchanged_and_the_command_named
     assert (tmp_path / f"{name}.db").read_bytes() == before
 
 
-def test_a_database_with_data_and_no_revision_is_refused(machine: Machine, tmp_path: Path, made: dict[str, str]) -> None:
+def test_a_database_with_data_and_no_revision_is_refused(
+    machine: Machine, tmp_path: Path, made: dict[str, str]
+) -> None:
     with sqlite3.connect(tmp_path / "auth.db") as connection:
         connection.execute("DROP TABLE alembic_version_auth")
     connection.close()

@@ -66,7 +66,9 @@ def test_a_read_only_artifact_folder(machine: Machine, folder: Path) -> None:
         if root:
             os.chown(path, ORDINARY_USER, -1)
     with running(reachable_launch(machine, folder), env, port, user=ORDINARY_USER if root else None) as address:
-        assert failed_check(machine, address).startswith("artifact written: the server cannot store an artifact (HTTP 500)")
+        assert failed_check(machine, address).startswith(
+            "artifact written: the server cannot store an artifact (HTTP 500)"
+        )
 
 
 def reachable_launch(machine: Machine, folder: Path) -> list[str]:
@@ -102,7 +104,9 @@ def test_an_artifact_altered_on_disk_between_write_and_read(machine: Machine, fo
         running(launch(machine), settings(folder, port), port, path="health/stores") as address,
         relay(address, alter) as altering,
     ):
-        assert failed_check(machine, altering).startswith("artifact read back: the artifact reads back altered: wrote 4096")
+        assert failed_check(machine, altering).startswith(
+            "artifact read back: the artifact reads back altered: wrote 4096"
+        )
 
 
 def test_nothing_there(machine: Machine) -> None:

@@ -190,7 +190,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_is_named(path, problem):
         ("exposure", 5, "spec.exposure: must be a mapping (key: value lines below it)"),
         ("mlflow", [], "spec.mlflow: must be a mapping (key: value lines below it)"),
         ("mlflow", {"version": 3.17}, "spec.mlflow.version: must be text (put it in quotes)"),
-        ("mlflow", {"image": "a\nb"}, "spec.mlflow.image: must be one line without control characters"),
+        ("mlflow", {"image": "a\nb"}, "spec.mlflow.image: must be printable ASCII without blanks"),
         ("local", {"port": "5000"}, "spec.local.port: must be a whole number"),
     ],
 )

@@ -163,7 +163,7 @@ def test_any_text_in_any_part_of_a_stack_is_only_ever_a_value(text):
             STACK.exposure, host=f"x{text}", ingress_class=f"x{text}", tls_secret=f"x{text}", annotations={"b": text}
         ),
         network=replace(STACK.network, from_namespace={"c": text}),
-        workloads=(replace(WORKLOAD, image=text),),
+        workloads=(replace(WORKLOAD, image=text, files={}),),
     )
     read = {key.partition("/")[0]: read_yaml(document) for key, document in RENDERER.manifests(stack).items()}
     assert [item["metadata"]["labels"] for item in read.values()] == [{"a": text}] * len(read)
@@ -205,7 +205,7 @@ def test_a_template_that_lacks_a_value_is_an_error():
 
 @given(hostile, hostile)
 def test_the_secrets_hold_every_value_as_it_is(username, key):
-    made = secret_manifests("a", {ADMIN_USERNAME: username, FLASK_KEY: key})
+    made = secret_manifests("a", {"l": "v"}, {ADMIN_USERNAME: username, FLASK_KEY: key})
     assert {item["metadata"]["name"]: item["stringData"] for item in made} == {
         "a-admin": {"username": username},
         "a-server": {"flask-secret-key": key},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,6 @@ from deployer.cli.progress import note
 from deployer.cli.spec_options import spec_from, write_private
 from deployer.core.errors import UsageError
 from deployer.core.platform import PROFILES
-from deployer.core.spec import name_problem
 from deployer.core.support import require_supported
 from deployer.operations.render import credentials, manifests
 
@@ -34,8 +34,8 @@ def command(
     """Print the Kubernetes manifests of a server."""
     if profile not in PROFILES:
         raise UsageError(f"there is no profile {profile!r}", hint=f"--profile {' or '.join(PROFILES)}")
-    if problem := name_problem(namespace):
-        raise UsageError(f"{namespace!r} cannot be a namespace: it {problem}")
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
+        raise UsageError(f"{namespace!r} cannot be a namespace: lower-case letters, digits and '-', at most 63")
     platform = PROFILES[profile]
     spec, source = spec_from(name, file, {}, None)
     if host is not None:

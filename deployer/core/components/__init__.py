@@ -23,18 +23,23 @@ def build(spec: Spec, platform: Platform, assigned: Assigned) -> Stack:
     namespace = {"kubernetes.io/metadata.name": wanted} if wanted else platform.router_namespace
     return Stack(
         name=spec.name,
-        labels={
-            **spec.metadata.labels,
-            "app.kubernetes.io/name": "mlflow",
-            "app.kubernetes.io/instance": spec.name,
-            "app.kubernetes.io/managed-by": MANAGED_BY,
-        },
+        labels=labels_of(spec),
         workloads=(server.workload(spec, assigned, exposure),) if known else (),
         volumes=(server.volume(spec, platform, assigned),),
         exposure=exposure,
         network=Network(from_namespace={} if exposure.kind == "none" else dict(namespace)),
         run_as=platform.run_as,
     )
+
+
+def labels_of(spec: Spec) -> dict[str, str]:
+    """Return the labels of every object of a server (kubernetes.io/docs, Recommended Labels)."""
+    return {
+        **spec.metadata.labels,
+        "app.kubernetes.io/name": "mlflow",
+        "app.kubernetes.io/instance": spec.name,
+        "app.kubernetes.io/managed-by": MANAGED_BY,
+    }
 
 
 def _exposure(spec: Spec, platform: Platform, assigned: Assigned) -> Exposure:

@@ -51,8 +51,9 @@ def allowed_hosts(name: str, assigned: Assigned, exposure: Exposure) -> list[str
     """Return the Host header values the server answers to: public, inside the cluster, loopback."""
     hosts = [exposure.host, f"{exposure.host}:*"] if exposure.host else []
     if assigned.namespace:
-        hosts += [name, f"{name}:*", f"{name}.{assigned.namespace}", f"{name}.{assigned.namespace}:*"]
-        hosts += [f"{name}.{assigned.namespace}.svc*"]
+        inside = (name, f"{name}.{assigned.namespace}", f"{name}.{assigned.namespace}.svc")
+        for host in (*inside, f"{inside[-1]}.cluster.local"):
+            hosts += [host, f"{host}:*"]  # never `svc*`: that would match svc.evil.example too
     return [*hosts, *LOOPBACK]
 
 
