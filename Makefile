@@ -20,10 +20,10 @@ demo-down: $(VENV)/.demo  ## end the demo server and remove its data
 	@$(BIN)/deployer delete mlflow --target local --delete-data --yes
 
 test: $(VENV)/.test lint  ## every promise, at a small scale
-	$(BIN)/python -m pytest --seed $(SEED) --cov --cov-report=term
+	$(BIN)/python -m pytest --seed $(SEED) --cov --cov-report=term:skip-covered
 
 soak: $(VENV)/.test  ## the same code at full scale
-	$(BIN)/python -m pytest --seed $(SEED) --soak tests/local
+	$(BIN)/python -m pytest --seed $(SEED) --soak tests/local tests/soak
 
 lint: $(VENV)/.test  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check .

@@ -51,6 +51,12 @@ def state_directory() -> Path:
     return folder
 
 
+def no_room(path: object) -> StateError:
+    """Return the error for a full disk, or a used-up quota, at `path`."""
+    hint = "free some space and type the same command again: it goes on from here"
+    return StateError(f"no room left at {path}", hint=hint)
+
+
 @contextmanager
 def explained(where: Path) -> Iterator[None]:
     """Turn an OSError into a DeployerError that says what to do about it."""
@@ -59,10 +65,7 @@ def explained(where: Path) -> Iterator[None]:
     except OSError as error:
         path = error.filename or where
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StateError(
-                f"no room left at {path} ({error.strerror})",
-                hint="free some space and type the same command again: it goes on from here",
-            ) from error
+            raise no_room(path) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise Forbidden(
                 f"cannot use {path}: {error.strerror}",

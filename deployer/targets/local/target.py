@@ -27,13 +27,14 @@ from deployer.targets import Deadline, Live, Target
 from deployer.targets.local import process
 from deployer.targets.local.environment import Environment
 from deployer.targets.local.locks import hold
-from deployer.targets.local.store import LocalStore, explained, server_names, state_directory
+from deployer.targets.local.store import LocalStore, explained, no_room, server_names, state_directory
 from deployer.tracking.client import Client, Endpoint, Unreachable
 
 FIRST_PORT: Final = 5000
 _PORTS_TRIED: Final = 1000
 _LOG_BYTES: Final = 10 << 20
 _LAST_LINES: Final = 8
+_ROOM_BYTES: Final = 1 << 20
 _INHERITED: Final = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
@@ -188,6 +189,7 @@ class LocalRuntime:
                 except Unreachable:
                     state = "it does not answer yet"
                 if not self._alive():
+                    self._require_room()
                     raise NotReady(f"the server has ended by itself{self._last_words()}", hint="see `deployer logs`")
                 if not deadline.left:
                     raise NotReady(f"the server is not ready in time: {state}{self._last_words()}")
@@ -215,6 +217,12 @@ class LocalRuntime:
             with contextlib.suppress(ChildProcessError):
                 return os.waitpid(self._child, os.WNOHANG) == (0, 0)
         return self.observe().state == "running"
+
+    def _require_room(self) -> None:
+        """Raise StateError where a server could not even have written why it ended."""
+        disk = os.statvfs(self._store.folder)
+        if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:
+            raise no_room(self._store.folder)
 
     def _last_words(self) -> str:
         lines = list(self.logs(200, follow=False))

@@ -1,0 +1,86 @@
+"""A full disk at every stage: a clear word, nothing lost, and the same command goes on once there is room.
+
+Needs root, for a small file system of its own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.local.machine import Machine
+
+ROOM = "2g"
+
+
+@contextmanager
+def small_disk(path: Path, size: str) -> Iterator[None]:
+    """Mount a file system of that size at `path` until the block ends."""
+    path.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", str(path)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def grow(path: Path, size: str = ROOM) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", str(path)], check=True)
+
+
+@pytest.mark.parametrize("size", ["8k", "16k", "24k", "32k", "64k", "128k", "256k", "512k", "1m", "1500k", "2m"])
+def test_create_on_a_full_disk_says_so_and_goes_on_with_more_room(
+    bare_machine: Machine, environments: Path, size: str
+) -> None:
+    machine = bare_machine
+    with small_disk(machine.state, size):
+        (machine.state / "environments").symlink_to(environments)
+        failed = machine.run("create", "--target", "local", "--timeout", "60", code=None)
+        if failed.returncode:
+            assert failed.returncode in {1, 3}
+            assert any(
+                words in failed.stderr
+                for words in ("no room left", "disk is full", "cannot store an artifact", "disk I/O")
+            )
+            assert "Traceback" not in failed.stderr.partition("NotReady")[0]
+        grow(machine.state)
+        machine.create()
+        assert machine.json("status")["proven"] is True
+        assert machine.remains() == []
+        assert len(machine.processes()) == 1
+        machine.run("delete", "--delete-data")
+        machine.end()
+
+
+def test_an_installation_on_a_full_disk_says_so_and_goes_on_with_more_room(bare_machine: Machine) -> None:
+    machine = bare_machine
+    with small_disk(machine.state, "100m"):
+        failed = machine.run("create", "--target", "local", code=1)
+        assert "No space left on device" in failed.stderr
+        assert machine.processes() == []
+        grow(machine.state)
+        machine.create()
+        assert machine.remains() == []
+        machine.run("delete", "--delete-data")
+        machine.end()
+
+
+def test_a_disk_that_fills_up_later_is_found_by_verify_and_loses_nothing(
+    bare_machine: Machine, environments: Path
+) -> None:
+    machine = bare_machine
+    with small_disk(machine.state, "16m"):
+        (machine.state / "environments").symlink_to(environments)
+        machine.create()
+        filled = subprocess.run(["dd", "if=/dev/zero", f"of={machine.state}/filler", "bs=64k"], check=False)
+        assert filled.returncode == 1  # it ends when the disk is full
+        failed = machine.run("verify", code=1)
+        assert "VerificationFailed" in failed.stderr
+        (machine.state / "filler").unlink()
+        machine.run("verify")
+        machine.run("delete", "--delete-data")
+        machine.end()
