@@ -10,14 +10,18 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deployer.cli.progress import writes_unicode
 from deployer.tracking.client import Endpoint
 from deployer.tracking.verify import Report
+
+_MARKS: Final = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "dim")}
+_WORDS: Final = {True: ("ok", "green"), False: ("FAILED", "bold red"), None: ("-", "dim")}
 
 
 def print_json(data: Any) -> None:
@@ -45,9 +49,10 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
 def print_report(report: Report) -> None:
     """Print the proof, a check a line."""
     console = _console()
+    marks = _MARKS if writes_unicode(sys.stdout) else _WORDS
     table = Table("", "CHECK", "RESULT", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for check in report.checks:
-        mark, style = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "dim")}[check.ok]
+        mark, style = marks[check.ok]
         table.add_row(Text(mark, style=style), Text(check.name), Text(check.detail))
     console.print(table)
 

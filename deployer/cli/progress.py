@@ -6,9 +6,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.status import Status
+
+
+def writes_unicode(stream: TextIO) -> bool:
+    """Tell whether the marks ✓, ✗ and · can be written to a stream."""
+    return stream.encoding.lower().replace("-", "").startswith("utf")
 
 
 def note(text: str) -> None:
@@ -28,7 +34,7 @@ class StepList:
     def step(self, name: str, number: int, count: int) -> None:
         """A step has begun."""
         if self._console.is_terminal:
-            self._status = self._console.status(f"{name} ...")
+            self._status = self._console.status(f"{name} ...", spinner="dots" if writes_unicode(sys.stderr) else "line")
             self._status.start()
         else:
             note(f"[{number}/{count}] {name} ...")
@@ -37,7 +43,8 @@ class StepList:
         """A step is done."""
         self.end()
         took = "" if seconds is None else f" ({seconds:.1f} s)"
-        mark = "✓" if seconds is not None else "·"
+        plain = not writes_unicode(sys.stderr)
+        mark = ("ok" if plain else "✓") if seconds is not None else ("--" if plain else "·")
         if self._console.is_terminal:
             colour = "green" if seconds is not None else "dim"
             self._console.print(f"[{colour}]{mark}[/] {name:<12} {_plain(detail)}[dim]{took}[/]")

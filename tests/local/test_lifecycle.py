@@ -203,3 +203,11 @@ def test_render_needs_no_home_no_cluster_and_no_file(machine: Machine) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert f"kind: {kind}\n" in done.stdout
+
+
+def test_a_terminal_without_unicode_gets_words_for_marks(machine: Machine) -> None:
+    machine.create()
+    ascii_only = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    marks = [line.split()[0] for line in machine.run("verify", env=ascii_only).stdout.splitlines()[1:]]
+    assert marks == ["ok"] * 8
+    assert machine.run("list", env=ascii_only).stdout.isascii()
