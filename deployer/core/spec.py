@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from deployer.core.secrets import username_problem
@@ -54,6 +54,15 @@ def _label_problem(key: str, text: str) -> str | None:
 def _checked(problem: str | None) -> None:
     if problem:
         raise ValueError(problem)
+
+
+def _host_name(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError("must be a host name such as mlflow.example.org, in lower case, without scheme or port")
+    return value
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
 
 
 class _Part(BaseModel):
@@ -178,45 +187,24 @@ class IngressExposure(_Part):
     """A Kubernetes Ingress."""
 
     type: Literal["ingress"]
-    host: str | None = Field(None, description="public host name")
+    host: HostName | None = Field(None, description="public host name")
     ingress_class: ObjectName | None = Field(None, description="ingressClassName, where the cluster has no default")
     tls_secret: ObjectName | None = Field(None, description="Secret with the certificate for the host")
-
-    @field_validator("host")
-    @classmethod
-    def _host(cls, value: str | None) -> str | None:
-        return _host_name(value)
 
 
 class RouteExposure(_Part):
     """An OpenShift Route with TLS at the router."""
 
     type: Literal["route"]
-    host: str | None = Field(None, description="public host name; without one OpenShift assigns it")
-
-    @field_validator("host")
-    @classmethod
-    def _host(cls, value: str | None) -> str | None:
-        return _host_name(value)
+    host: HostName | None = Field(None, description="public host name; without one OpenShift assigns it")
 
 
 class GatewayExposure(_Part):
     """An HTTPRoute of the Gateway API."""
 
     type: Literal["gateway"]
-    host: str | None = Field(None, description="public host name")
+    host: HostName | None = Field(None, description="public host name")
     gateway: Plain = Field(description="NAMESPACE/NAME of the Gateway")
-
-    @field_validator("host")
-    @classmethod
-    def _host(cls, value: str | None) -> str | None:
-        return _host_name(value)
-
-
-def _host_name(value: str | None) -> str | None:
-    if value is not None and not _HOST.fullmatch(value):
-        raise ValueError("must be a host name such as mlflow.example.org, in lower case, without scheme or port")
-    return value
 
 
 Database = Annotated[SqliteDatabase | PostgresDatabase | ExternalDatabase, Field(discriminator="type")]

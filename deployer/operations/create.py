@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from deployer.core import secrets
 from deployer.core.changes import Change, spec_changes
-from deployer.core.components import build
+from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotFound
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.record import Record
@@ -158,7 +158,7 @@ class _Create:
         target.store.save(replace(before, spec=self._spec, deleted=False))
 
     def _credentials_there(self, observed: Observed) -> Outcome:
-        if observed.secrets and set(_needed()) <= set(observed.secrets.values):
+        if observed.secrets and set(server.needs()) <= set(observed.secrets.values):
             return Done(f"user {observed.secrets.username!r}")
         return Waiting("the credentials are not complete")
 
@@ -224,7 +224,3 @@ class _Create:
         self.report = verify(target.access.endpoint(record.assigned), login)
         self.report.require()
         target.store.save(replace(record, proof=observed.live.identity))
-
-
-def _needed() -> tuple[SecretRef, ...]:
-    return (ADMIN_USERNAME, *(need.ref for need in GENERATED))

@@ -34,17 +34,6 @@ class Progress(Protocol):
         """Something a person should know has happened."""
 
 
-def advance(steps: Sequence[Step], target: Target, deadline: Deadline) -> Outcome:
-    """Act once, on the first step that is not done; return what it waits for, or Done when all are."""
-    observed = target.observe()
-    for step in steps:
-        outcome = step.done(observed)
-        if isinstance(outcome, Waiting):
-            step.act(target, observed, deadline)
-            return outcome
-    return Done()
-
-
 def run(steps: Sequence[Step], target: Target, deadline: Deadline, progress: Progress) -> None:
     """Take every step in order, until all are done.
 
