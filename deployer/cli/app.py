@@ -63,8 +63,10 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             sys.stderr.write("\nInterrupted. Nothing is lost: the same command goes on from here.\n")
             raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:  # `deployer logs | head`: nobody reads any more
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:  # of standard output: a full disk, or `deployer logs | head` and nobody reads any more
+            if not isinstance(error, BrokenPipeError):
+                sys.stderr.write(f"Failed: {error}\n")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(1) from None
         except Exception as error:
             from deployer.core.errors import DeployerError
@@ -109,4 +111,11 @@ def root(
 
 def main() -> None:
     """Run the command line and exit."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass  # closed standard streams: no file or socket of ours may take their numbers
+    os.close(descriptor)
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # open until the end
+        for stream, mode in ((sys.stdin, "r"), (sys.stdout, "w"), (sys.stderr, "w"))
+    )
     app()

@@ -8,15 +8,17 @@ import pwd
 import shlex
 import shutil
 import sys
+import urllib.parse
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from deployer.cli.progress import writes_unicode
+from deployer.targets.local.store import state_home
 from deployer.tracking.client import Endpoint
 from deployer.tracking.verify import Report
 
@@ -30,13 +32,11 @@ def print_json(data: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under upper-case headings, as kubectl does."""
-    table = Table(
-        *(name.upper() for name in columns), box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
-    )
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    _console().print(table)
+    """Print rows under upper-case headings, as kubectl does; never cut, so that they can be copied and searched."""
+    table = [[name.upper() for name in columns], *rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    for row in table:
+        print("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
@@ -48,13 +48,14 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
 
 def print_report(report: Report) -> None:
     """Print the proof, a check a line."""
-    console = _console()
+    console = Console(soft_wrap=True, highlight=False)
     marks = _MARKS if writes_unicode(sys.stdout) else _WORDS
-    table = Table("", "CHECK", "RESULT", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    width = max(len(mark) for mark, _ in marks.values()) + 2
+    names = max(len(check.name) for check in report.checks) + 2
+    console.print(Text(f"{'':{width}}{'CHECK':{names}}RESULT", style="bold"))
     for check in report.checks:
         mark, style = marks[check.ok]
-        table.add_row(Text(mark, style=style), Text(check.name), Text(check.detail))
-    console.print(table)
+        console.print(Text.assemble((f"{mark:{width}}", style), f"{check.name:{names}}{check.detail}"))
 
 
 def report_document(report: Report) -> list[dict[str, Any]]:
@@ -63,31 +64,41 @@ def report_document(report: Report) -> list[dict[str, Any]]:
 
 
 def own_command() -> str:
-    """Return how a shell calls this very program: by name where PATH leads to it, else by its path."""
+    """Return how this shell calls this very program."""
+    return _own_command(anywhere=False)
+
+
+def _own_command(*, anywhere: bool) -> str:
     name = "deployer"
     here = Path(sys.argv[0]).absolute()
     if here.name != name:  # python -m deployer
         return f"{shlex.quote(sys.executable)} -m deployer"
-    on_path = shutil.which(name)
+    on_path = None if anywhere else shutil.which(name)
     return name if on_path and os.path.realpath(on_path) == os.path.realpath(here) else shlex.quote(str(here))
 
 
 def export_lines(name: str, endpoint: Endpoint, username: str) -> list[str]:
-    """Return shell lines for MLflow clients; the password stands in none of them, only the command that prints it."""
-    return [
+    """Return shell lines for MLflow clients; the password stands in none of them, only the command that prints it.
+
+    They hold in a shell that knows nothing of this one: other PATH, other XDG_STATE_HOME.
+    """
+    password = f"{_state_setting()}{_own_command(anywhere=True)} show-password {name}"
+    lines = [
         f"export MLFLOW_TRACKING_URI={shlex.quote(endpoint.url)}",
         f"export MLFLOW_TRACKING_USERNAME={shlex.quote(username)}",
-        f'export MLFLOW_TRACKING_PASSWORD="$({_state_setting()}{own_command()} show-password {name})"',
+        f'export MLFLOW_TRACKING_PASSWORD="$({password})"',
     ]
+    host = urllib.parse.urlsplit(endpoint.url).hostname or ""
+    if urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
+        lines.append(f'export NO_PROXY="{host}${{NO_PROXY:+,$NO_PROXY}}" no_proxy="{host}${{no_proxy:+,$no_proxy}}"')
+    return lines
 
 
 def _state_setting() -> str:
     """Return an assignment of XDG_STATE_HOME where another shell of this user would look elsewhere."""
-    usual = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state"
-    given = os.environ.get("XDG_STATE_HOME")
-    actual = Path(given) if given and os.path.isabs(given) else Path.home() / ".local" / "state"
+    try:
+        usual = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state"
+    except KeyError:  # a user id without an account, as in containers
+        usual = None
+    actual = state_home()
     return "" if actual == usual else f"XDG_STATE_HOME={shlex.quote(str(actual))} "
-
-
-def _console() -> Console:
-    return Console(soft_wrap=True, highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
+from rich.markup import escape
 from rich.status import Status
 
 
@@ -19,8 +21,11 @@ def writes_unicode(stream: TextIO) -> bool:
 
 def note(text: str) -> None:
     """Say something on standard error."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:  # nobody reads it any more; the work goes on, and what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class StepList:
@@ -47,14 +52,14 @@ class StepList:
         mark = ("ok" if plain else "✓") if seconds is not None else ("--" if plain else "·")
         if self._console.is_terminal:
             colour = "green" if seconds is not None else "dim"
-            self._console.print(f"[{colour}]{mark}[/] {name:<12} {_plain(detail)}[dim]{took}[/]")
+            self._console.print(f"[{colour}]{mark}[/] {name:<12} {escape(detail)}[dim]{took}[/]")
         else:
             note(f"{'ok' if seconds is not None else '--'} {name}: {detail}{took}")
 
     def note(self, text: str) -> None:
         """Something a person should know has happened."""
         if self._console.is_terminal:
-            self._console.print(_plain(text))
+            self._console.print(escape(text))
         else:
             note(text)
 
@@ -73,7 +78,3 @@ def step_list() -> Iterator[StepList]:
         yield steps
     finally:
         steps.end()
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

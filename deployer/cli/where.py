@@ -22,22 +22,24 @@ def find_target(name: str, wanted: TargetKind | None, *, quiet: bool = False) ->
     """
     if problem := name_problem(name):
         raise UsageError(f"{name!r} cannot be a server's name: it {problem}", hint="try a name such as mlflow")
-    context = _current_context()
+    if wanted is TargetKind.kubernetes:
+        raise _no_cluster_yet("--target kubernetes")
     if wanted is TargetKind.local:
         why = "as --target says"
-    elif wanted is None and LocalStore(state_directory(), name).known():
+    elif LocalStore(state_directory(), name).known():
         why = f"{name!r} is known here"
-    elif wanted is TargetKind.kubernetes or context:
-        reason = f"the kubeconfig's current context is {context!r}" if wanted is None else "--target kubernetes"
-        raise UsageError(
-            f"this release cannot use a cluster yet ({reason})",
-            hint="add --target local for a server on this machine, or use `deployer render` for manifests",
-        )
+    elif context := _current_context():
+        raise _no_cluster_yet(f"the kubeconfig's current context is {context!r}")
     else:
         why = "no kubeconfig names a current context"
     if not quiet:
         note(f"Target: this machine ({why})")
     return local_target(name, lambda holder: note(f"waiting for {holder}"))
+
+
+def _no_cluster_yet(reason: str) -> UsageError:
+    hint = "add --target local for a server on this machine, or use `deployer render` for manifests"
+    return UsageError(f"this release cannot use a cluster yet ({reason})", hint=hint)
 
 
 def _current_context() -> str | None:
@@ -46,13 +48,16 @@ def _current_context() -> str | None:
     for path in files or [Path.home() / ".kube" / "config"]:
         try:
             text = path.read_bytes()
-        except OSError:
+        except FileNotFoundError:
             continue
+        except OSError as error:
+            hint = "make it readable, or add --target local"
+            raise UsageError(f"the kubeconfig {path} cannot be read: {error.strerror}", hint=hint) from None
         import yaml
 
         try:
             data = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
             raise UsageError(f"the kubeconfig {path} is not YAML", hint="mend it, or add --target local") from None
         if isinstance(data, dict) and data.get("current-context"):
             return str(data["current-context"])

@@ -58,6 +58,10 @@ class StateError(DeployerError):
     """The place where a server's state is kept cannot be read or written."""
 
 
+class ServerRefused(DeployerError):
+    """The server's program will not start with what it was given, such as a database of another schema."""
+
+
 class EnvironmentFailed(DeployerError):
     """The virtual environment of an MLflow version cannot be made."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from deployer.core import secrets
+from deployer.core.assigned import Assigned
 from deployer.core.changes import Change, spec_changes
 from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotFound
@@ -36,7 +37,7 @@ class Created:
 def changes(target: Target, spec: Spec) -> tuple[Change, ...]:
     """Return what `create` would change in the stored spec; nothing where there is none yet."""
     record = target.store.load()
-    return spec_changes(record.spec, spec) if record and not record.deleted else ()
+    return spec_changes(record.spec, spec) if record else ()
 
 
 def create(
@@ -51,24 +52,38 @@ def create(
         DeployerError: one of its other kinds, each saying what to do.
     """
     require_supported(spec, target.platform, source)
-    existing = target.store.secrets()
-    _require_same_login(existing, spec, password)
+    before = target.store.load()
+    _require_same_login(target.store.secrets(), spec, password)
     steps = _Create(target, spec, password)
     observed = target.observe()
     if all(isinstance(step.done(observed), Done) for step in steps.list()):
-        record, login = _known(observed)
-        endpoint = target.access.endpoint(record.assigned)
-        report = verify_quickly(endpoint, login)
-        report.require()
-        return Created(record, endpoint, login.username, report, changed=False)
+        return _proven_again(target, observed, changed=False)
     with target.store.lock("create", deadline, lambda holder: progress.note(f"waiting for {holder}")):
-        run(steps.list(), target, deadline, progress)
-        record, login = _known(target.observe())
-        # where another deployer did it all while we waited for the lock, its proof is repeated in small
-        endpoint = target.access.endpoint(record.assigned)
-        report = steps.report or verify_quickly(endpoint, login)
-        report.require()
-        return Created(record, endpoint, login.username, report, changed=steps.report is not None)
+        # whoever held the lock before may have changed what this was decided from
+        _require_unchanged(before, target.store.load(), spec)
+        _require_same_login(target.store.secrets(), spec, password)
+        target.runtime.check(spec, before.assigned if before else Assigned())
+        acted = run(steps.list(), target, deadline, progress)
+        observed = target.observe()
+        if steps.report is None:
+            return _proven_again(target, observed, changed=acted)
+        record, login = _known(observed)
+        return Created(record, target.access.endpoint(record.assigned), login.username, steps.report, changed=True)
+
+
+def _proven_again(target: Target, observed: Observed, *, changed: bool) -> Created:
+    record, login = _known(observed)
+    endpoint = target.access.endpoint(record.assigned)
+    report = verify_quickly(endpoint, login)
+    report.require()
+    return Created(record, endpoint, login.username, report, changed=changed)
+
+
+def _require_unchanged(before: Record | None, now: Record | None, spec: Spec) -> None:
+    if before == now or (now and now.spec == spec and not now.deleted):
+        return
+    if before is None or now is None or before.spec != now.spec or before.deleted != now.deleted:
+        raise Conflict("another deployer changed or deleted this server meanwhile", hint="look at it, then try again")
 
 
 def start(target: Target, deadline: Deadline, progress: Progress) -> Created:
@@ -92,6 +107,14 @@ def require_record(target: Target) -> Record:
             hint=f"`deployer create {target.name}` brings it back",
         )
     return record
+
+
+def endpoint_of(target: Target) -> Endpoint:
+    """Return the address of a server that exists."""
+    record = require_record(target)
+    if not record.assigned.ports:
+        raise NotFound(f"server {target.name!r} has no address yet", hint=f"`deployer create {target.name}` goes on")
+    return target.access.endpoint(record.assigned)
 
 
 def login_of(target: Target) -> Login:
@@ -138,9 +161,9 @@ class _Create:
     def list(self) -> tuple[Step, ...]:
         """Return the steps in order."""
         return (
+            Step("environment", self._prepared, self._prepare),  # shared, and what cannot be installed is not recorded
             Step("record", self._recorded, self._record),
             Step("credentials", self._credentials_there, self._claim),
-            Step("environment", self._prepared, self._prepare),
             Step("address", self._has_address, self._assign),
             Step("start", self._started, self._apply),
             Step("ready", self._ready, self._wait),

@@ -34,12 +34,13 @@ class Progress(Protocol):
         """Something a person should know has happened."""
 
 
-def run(steps: Sequence[Step], target: Target, deadline: Deadline, progress: Progress) -> None:
-    """Take every step in order, until all are done.
+def run(steps: Sequence[Step], target: Target, deadline: Deadline, progress: Progress) -> bool:
+    """Take every step in order, until all are done; tell whether there was anything to do.
 
     Raises:
         NotReady: a step acted and still is not done, or the time is over.
     """
+    acted = False
     for number, step in enumerate(steps, 1):
         outcome = step.done(target.observe())
         if isinstance(outcome, Done):
@@ -48,8 +49,10 @@ def run(steps: Sequence[Step], target: Target, deadline: Deadline, progress: Pro
         progress.step(step.name, number, len(steps))
         begun = time.monotonic()
         deadline.require(step.name)
+        acted = True
         step.act(target, target.observe(), deadline)
         outcome = step.done(target.observe())
         if isinstance(outcome, Waiting):
             raise NotReady(f"{step.name}: {outcome.reason}")
         progress.done(step.name, outcome.detail, time.monotonic() - begun)
+    return acted

@@ -14,19 +14,25 @@ import json
 import os
 import socket
 import sys
+import time
 
 EX_TEMPFAIL = 75
 REGISTERED_FD = 4
+ATTEMPTS = 50
 
 
 def main() -> None:
     """Register, detach, exec."""
     record, fingerprint, command = sys.argv[1], sys.argv[2], sys.argv[4:]
     descriptor = os.open(record, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise SystemExit(EX_TEMPFAIL) from None
+    for attempt in range(ATTEMPTS):  # somebody who only looks has it for a moment
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if attempt == ATTEMPTS - 1:
+                raise SystemExit(EX_TEMPFAIL) from None
+            time.sleep(0.02)
     with open("/proc/self/stat", "rb") as stat, open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
         identity = {
             "pid": os.getpid(),
@@ -38,6 +44,7 @@ def main() -> None:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, json.dumps(identity).encode())
     os.set_inheritable(descriptor, True)
+    os.chdir(os.path.dirname(record))  # the caller's folder may go away
     os.setsid()
     os.set_inheritable(REGISTERED_FD, False)  # closed by execv: whoever waits at its other end sees that we are ready
     os.environ["LISTEN_PID"] = str(os.getpid())

@@ -99,6 +99,9 @@ class Runtime(Protocol):
     def prepare(self, spec: Spec, deadline: Deadline) -> None:
         """Make it."""
 
+    def check(self, spec: Spec, before: Assigned) -> None:
+        """Raise what the place can say against this spec, before anything is stored."""
+
     def assigned(self, spec: Spec, before: Assigned) -> bool:
         """Tell whether `before` is all that this spec needs from the place."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import requests
+from requests.auth import HTTPBasicAuth
 
 API: Final = "api/2.0/mlflow"
 ARTIFACTS: Final = "api/2.0/mlflow-artifacts/artifacts"
@@ -60,15 +61,15 @@ class Client:
         if endpoint.ca_file:
             self._session.verify = endpoint.ca_file
         if login:
-            self._session.auth = (login.username, login.password)
+            self._session.auth = HTTPBasicAuth(login.username.encode(), login.password.encode())
 
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
 
-    def status(self, path: str) -> tuple[int, str]:
-        """Return the status and the first 2,000 characters of the body of a GET, whatever they are."""
-        response = self._send("GET", path)
+    def status(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Return the status and the first 2,000 characters of the body of an answer, whatever they are."""
+        response = self._send(method, path)
         return response.status_code, response.text[:2000]
 
     def get(self, path: str, **params: str) -> dict[str, Any]:
@@ -101,6 +102,8 @@ class Client:
             raise Unreachable(f"{self._base} did not answer in time") from error
         except requests.exceptions.RequestException as error:
             raise Unreachable(f"{self._base} cannot be reached ({_innermost(error)})") from error
+        except ValueError as error:  # urllib3 lets its own out where a host name is none
+            raise Unreachable(f"{self._base} is not an address ({error})") from error
 
     def _json(self, response: requests.Response) -> dict[str, Any]:
         self._accept(response)

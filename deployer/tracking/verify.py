@@ -30,6 +30,8 @@ from deployer.tracking.client import (
 EXPERIMENT: Final = "deployer-verify"
 ARTIFACT: Final = "deployer-verify.bin"
 ARTIFACT_BYTES: Final = 4096
+SERVER_INFO: Final = "api/3.0/mlflow/server-info"
+DIRECT_DOWNLOADS: Final = "multipart_downloads_enabled"  # mlflow/utils/server_info.py
 METRIC: Final = "proof"
 METRIC_STEPS: Final = 3
 
@@ -103,22 +105,26 @@ def _run(checks: Sequence[tuple[str, _Probe]], endpoint: Endpoint, login: Login)
     with ExitStack() as stack:
         anonymous, wrong, admin = (stack.enter_context(connect(endpoint, who)) for who in (None, stranger, login))
         proof = _Proof(anonymous, wrong, admin, login)
-        for name, probe in checks:
-            if any(result.ok is False for result in results):
-                results.append(Check(name, None, "not tried"))
-                continue
-            start = time.monotonic()
-            try:
-                ok, detail = True, probe(proof)
-            except (_Failed, Unreachable) as error:
-                ok, detail = False, str(error)
-            except Refused as error:
-                ok, detail = False, _explain(error)
-            results.append(Check(name, ok, detail, time.monotonic() - start))
-        left = _clean_up(proof)
-    if left and not any(result.ok is False for result in results):
-        results.append(Check("cleaned up", False, left))
+        try:
+            for name, probe in checks:
+                failed = any(result.ok is False for result in results)
+                results.append(Check(name, None, "not tried") if failed else _check(name, probe, proof))
+        finally:
+            left = _clean_up(proof)
+        if left and all(result.ok for result in results):
+            results.append(Check("cleaned up", False, left))
     return Report(tuple(results))
+
+
+def _check(name: str, probe: _Probe, proof: _Proof) -> Check:
+    start = time.monotonic()
+    try:
+        ok, detail = True, probe(proof)
+    except (_Failed, Unreachable) as error:
+        ok, detail = False, str(error)
+    except Refused as error:
+        ok, detail = False, _explain(error)
+    return Check(name, ok, detail, time.monotonic() - start)
 
 
 def _clean_up(proof: _Proof) -> str:
@@ -240,6 +246,7 @@ def _run_read(proof: _Proof) -> str:
 
 def _artifact_written(proof: _Proof) -> str:
     proof.content = secrets.token_bytes(ARTIFACT_BYTES)
+    proof.undo.append(lambda: _delete_artifact(proof))  # first: a write may fail half-way
     try:
         proof.admin.put_bytes(proof.artifact_path, proof.content)
     except Refused as error:
@@ -249,11 +256,20 @@ def _artifact_written(proof: _Proof) -> str:
                 "writable, and is there room?"
             ) from None
         raise
-    proof.undo.append(lambda: proof.admin.delete(proof.artifact_path))
     return f"{ARTIFACT_BYTES} random bytes"
 
 
+def _delete_artifact(proof: _Proof) -> None:
+    try:
+        proof.admin.delete(proof.artifact_path)
+    except Refused as error:
+        if error.status != 404:
+            raise
+
+
 def _artifact_read(proof: _Proof) -> str:
+    if proof.admin.get(SERVER_INFO).get(DIRECT_DOWNLOADS):
+        raise _Failed("clients are sent to the artifact store directly (presigned URLs), which is not proven here")
     back = proof.admin.get_bytes(proof.artifact_path)
     if back != proof.content:
         sent, received = (hashlib.sha256(part).hexdigest()[:12] for part in (proof.content, back))
@@ -262,6 +278,22 @@ def _artifact_read(proof: _Proof) -> str:
             f"read {len(back)} bytes (sha256 {received}...)"
         )
     return "the same bytes"
+
+
+def _closed(proof: _Proof) -> str:
+    """Ask as strangers for what is there by now: the routes are guarded in two different places of MLflow."""
+    run, create = f"{API}/runs/get?run_id={proof.run_id}", f"{API}/runs/create"
+    for client, who in ((proof.anonymous, "anonymous callers"), (proof.wrong, "a wrong password")):
+        for method, path in (
+            ("GET", run),
+            ("GET", proof.artifact_path),
+            ("PUT", proof.artifact_path),
+            ("POST", create),
+        ):
+            status, _ = client.status(path, method)
+            if status != 401:
+                raise _Failed(f"{method} {path.partition('?')[0]} answers {who} with {status}, not 401")
+    return "run and artifact closed to strangers"
 
 
 FULL: Final[tuple[tuple[str, _Probe], ...]] = (
@@ -273,6 +305,7 @@ FULL: Final[tuple[tuple[str, _Probe], ...]] = (
     ("run read back", _run_read),
     ("artifact written", _artifact_written),
     ("artifact read back", _artifact_read),
+    ("strangers kept out", _closed),
 )
 QUICK: Final[tuple[tuple[str, _Probe], ...]] = (
     ("stores answer", _stores),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.machine import Machine, kill_group
+from tests.local.machine import DEPLOYER, Machine, kill_group
 
 HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
 
@@ -34,7 +35,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "too-large": (b"#" * (10 << 20), "larger than"),
     "not-utf-8": (b"\xff\xfe\x00", "not UTF-8"),
     "bomb": (b"a: &a [x]\nb: &b [*a,*a]\nc: [*b,*b]\n", "aliases are not allowed"),
-    "deep": (b"[" * 100_000, "nested deeper"),
+    "deep": (b"[" * 10_000, "nested deeper"),
     "list": (b"- a\n", "must be a mapping"),
     "tabs": (b"a:\n\tb: c\n", "line 2"),
     "two": (f"{HEADER}---\n{HEADER}".encode(), "YAML"),
@@ -124,7 +125,7 @@ def test_a_release_that_cannot_be_installed_says_why_and_leaves_nothing_half_mad
     assert "installer's whole output" in failed.stderr
     assert bare_machine.processes() == []
     assert [p.name for p in (bare_machine.state / "environments").iterdir() if p.is_dir()] == []
-    bare_machine.run("delete", "--delete-data")
+    assert bare_machine.json("list") == []
 
 
 def test_an_unsupported_release_is_refused_before_anything_is_done(machine: Machine) -> None:
@@ -290,3 +291,121 @@ def test_a_deployer_that_is_killed_gives_its_lock_up(machine: Machine) -> None:
     assert not thread.is_alive()
     assert machine.json("status")["proven"] is True
     assert machine.remains() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("--python", "/nonexistent/python"), ("--port", "PORT"), ("--mlflow-version", "3.17.999")],
+    ids=lambda c: c[0],
+)
+def test_a_change_that_cannot_be_had_changes_nothing(machine: Machine, change: tuple[str, str]) -> None:
+    machine.create()
+    before, pid = machine.record(), machine.pid()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        value = str(taken.getsockname()[1]) if change[1] == "PORT" else change[1]
+        machine.run("create", "mlflow", change[0], value, code=None)
+    assert (machine.record(), machine.pid()) == (before, pid)
+    assert machine.json("create")["changed"] is False
+
+
+def test_a_deleted_server_comes_back_as_it_was_asked_for(machine: Machine) -> None:
+    machine.create("mlflow", "--username", "alice", "--default-permission", "READ")
+    machine.run("delete")
+    machine.create()
+    assert machine.record()["spec"]["spec"]["auth"] == {"adminUsername": "alice", "defaultPermission": "READ"}
+
+
+def test_a_change_of_the_record_alone_is_a_change(machine: Machine) -> None:
+    machine.create()
+    (machine.home / "spec.yaml").write_text(f"{HEADER}metadata: {{name: mlflow, labels: {{team: a}}}}\n")
+    assert machine.json("create", "-f", "spec.yaml", "--target", "local")["changed"] is True
+
+
+def test_a_locked_record_of_another_machine_is_neither_ready_nor_killed(machine: Machine) -> None:
+    """As on a network file system, which carries locks from machine to machine."""
+    machine.create()
+    record = machine.state / "servers/mlflow/process.json"
+    identity = json.loads(record.read_text())
+    machine.run("stop")
+    record.write_text(json.dumps({**identity, "boot": "other", "host": "login7"}))
+    with record.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert machine.json("status", code=3)["state"] == "elsewhere"
+        for command in ("create", "stop", "delete"):
+            assert "login7" in machine.run(command, code=5).stderr
+
+
+def test_one_damaged_server_hides_and_blocks_no_other(machine: Machine) -> None:
+    machine.create("one")
+    machine.run("stop", "one")
+    (machine.state / "servers/one/record.json").write_text("{")
+    assert machine.create("two")["changed"] is True
+    assert {view["name"]: view["state"] for view in machine.json("list")} == {"one": "damaged", "two": "ready"}
+
+
+def test_a_kubeconfig_that_cannot_be_read_is_no_reason_for_a_local_server(machine: Machine) -> None:
+    config = machine.home / "config"
+    for content in ("{", "a: 2024-99-99"):
+        config.write_text(content)
+        refused = machine.run("create", env={"KUBECONFIG": str(config)}, code=2)
+        assert "add --target local" in refused.stderr
+    assert "cannot be read" in machine.run("create", env={"KUBECONFIG": str(machine.home)}, code=2).stderr
+    machine.run("create", "--target", "local", env={"KUBECONFIG": str(config)})
+
+
+def test_closed_standard_streams_harm_nobody(machine: Machine) -> None:
+    for line in ("create --target local <&- >&-", "status <&- >&- 2>&-", "list >&-", "delete --delete-data <&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"{DEPLOYER} {line}"],
+            env=machine.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=machine.home,
+        )
+        assert done.returncode == 0, (line, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+def test_a_full_output_is_one_line_and_a_lost_progress_none(machine: Machine) -> None:
+    created = subprocess.run(
+        ["sh", "-c", f"{DEPLOYER} create --target local 2>/dev/full"],
+        env=machine.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert created.returncode == 0
+    full = subprocess.run(
+        ["sh", "-c", f"{DEPLOYER} list >/dev/full"], env=machine.env, capture_output=True, text=True, check=False
+    )
+    assert full.returncode == 1
+    assert "No space left on device" in full.stderr
+    assert "Traceback" not in full.stderr
+
+
+def test_a_start_that_waited_behind_a_delete_makes_no_new_server(machine: Machine) -> None:
+    machine.create()
+    machine.run("stop")
+    lock = machine.state / "servers/.mlflow.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        starting = machine.popen("start")
+        assert starting.stderr is not None
+        for line in starting.stderr:
+            if "waiting for" in line:
+                break
+        (machine.state / "servers/mlflow").rename(machine.home / "deleted meanwhile")
+        lock.unlink()
+    _, err = starting.communicate(timeout=60)
+    assert starting.returncode == 5
+    assert "changed or deleted this server meanwhile" in err
+    assert machine.processes() == []
+
+
+def test_other_names_for_the_loopback_are_kept_from_the_proxy(machine: Machine) -> None:
+    machine.create()
+    proxied = {"http_proxy": "http://127.0.0.1:9"}
+    assert 'NO_PROXY="127.0.0.1' in machine.run("env", env=proxied).stdout
+    assert "NO_PROXY" not in machine.run("env", env={**proxied, "no_proxy": "127.0.0.1"}).stdout
+    machine.run("verify", env=proxied)

@@ -34,7 +34,7 @@ def in_clean_shell(machine: Machine, *arguments: str) -> str:
 def test_create_proves_the_server_and_says_how_to_use_it(machine: Machine) -> None:
     created = machine.create()
     assert created["changed"] is True
-    assert [check["ok"] for check in created["verified"]] == [True] * 8
+    assert [check["ok"] for check in created["verified"]] == [True] * 9
     assert requests.get(f"{created['address']}/api/2.0/mlflow/users/current", timeout=10).status_code == 401
     status = machine.json("status")
     assert (status["state"], status["proven"], status["address"]) == ("ready", True, created["address"])
@@ -209,5 +209,5 @@ def test_a_terminal_without_unicode_gets_words_for_marks(machine: Machine) -> No
     machine.create()
     ascii_only = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
     marks = [line.split()[0] for line in machine.run("verify", env=ascii_only).stdout.splitlines()[1:]]
-    assert marks == ["ok"] * 8
+    assert marks == ["ok"] * 9
     assert machine.run("list", env=ascii_only).stdout.isascii()

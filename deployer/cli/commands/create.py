@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +13,7 @@ from deployer.cli.options import DEFAULT_TIMEOUT, Format, Output, TargetOption, 
 from deployer.cli.progress import note, step_list
 from deployer.cli.spec_options import password_from, spec_from
 from deployer.cli.where import find_target
+from deployer.core.errors import UsageError
 from deployer.core.support import require_supported
 from deployer.operations.create import Created, changes, create
 from deployer.targets import Deadline
@@ -36,9 +39,11 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Create a server, or bring one up to date, and prove it."""
+    if file == "-" and password_file == "-":  # standard input
+        raise UsageError("the spec and the password cannot both come from standard input", hint="put one into a file")
     flags: dict[str, Any] = {
         "spec.local.port": port,
-        "spec.local.python": python,
+        "spec.local.python": _absolute(python),
         "spec.mlflow.version": mlflow_version,
         "spec.auth.adminUsername": username,
         "spec.auth.defaultPermission": default_permission,
@@ -48,13 +53,20 @@ def command(
     place = find_target(spec.name if spec else "mlflow" if name is None else name, target)
     record = place.store.load()
     if spec is None:
-        spec, source = spec_from(place.name, None, flags, record.spec if record and not record.deleted else None)
+        spec, source = spec_from(place.name, None, flags, record.spec if record else None)
     require_supported(spec, place.platform, source)
     for change in changes(place, spec):
         note(f"Change: {change}")
     with step_list() as progress:
         created = create(place, spec, password, Deadline.after(timeout), progress, source)
     _print(created, form)
+
+
+def _absolute(python: str | None) -> str | None:
+    """Return an interpreter's path that means the same from any folder and with any PATH."""
+    if python is None or os.sep not in python:
+        return shutil.which(python) or python if python else python
+    return os.path.abspath(os.path.expanduser(python))
 
 
 def _print(created: Created, form: Format) -> None:

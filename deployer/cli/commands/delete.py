@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Delete a server; its data and credentials are kept unless told otherwise."""
     place = find_target(name, target)
-    if delete_data and not yes and sys.stdin.isatty() and place.store.known():
+    if delete_data and not yes and sys.stdin is not None and sys.stdin.isatty() and place.store.known():
         answer = typer.prompt(f"All runs, artifacts and credentials of {name!r} will be lost. Type its name", err=True)
         if answer != name:
             raise UsageError("that is not its name; nothing was deleted")

@@ -14,7 +14,7 @@ from deployer.operations.create import require_record
 
 def command(
     name: Name = "mlflow",
-    tail: Annotated[int, typer.Option("--tail", help="Number of lines from the end.", min=0)] = 100,
+    tail: Annotated[int, typer.Option("--tail", help="Number of lines from the end.", min=0, max=1_000_000)] = 100,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until interrupted.")] = False,
     target: TargetOption = None,
 ) -> None:

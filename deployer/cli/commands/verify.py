@@ -10,8 +10,8 @@ import typer
 from deployer.cli import output
 from deployer.cli.options import Format, Name, Output, TargetOption
 from deployer.cli.where import find_target
-from deployer.core.errors import UsageError
-from deployer.operations.create import login_of, require_record
+from deployer.core.errors import NotReady, UsageError
+from deployer.operations.create import endpoint_of, login_of
 from deployer.tracking.client import Endpoint, Login
 from deployer.tracking.verify import verify
 
@@ -33,7 +33,11 @@ def command(
         endpoint, login = Endpoint(tracking_uri.rstrip("/")), _login_from_environment(tracking_uri)
     else:
         place = find_target(name, target)
-        endpoint, login = place.access.endpoint(require_record(place).assigned), login_of(place)
+        live = place.runtime.observe()
+        if live.state != "running":
+            endpoint_of(place)
+            raise NotReady(f"server {name!r} does not run: {live.detail}", hint=f"`deployer start {name}` starts it")
+        endpoint, login = endpoint_of(place), login_of(place)
     report = verify(endpoint, login)
     if form is Format.json:
         output.print_json({"address": endpoint.url, "ok": report.ok, "verified": output.report_document(report)})

@@ -100,22 +100,25 @@ class Environment:
         with explained(self.folder), hold(lock, f"making {self.folder.name}", deadline, waiting) as descriptor:
             if self.ready():
                 return
-            failure = ""
-            for steps in self._ways():
-                shutil.rmtree(self.folder, ignore_errors=True)  # what a killed attempt left
-                failure = self._run(steps, deadline, descriptor)
-                if not failure:
-                    break
-            if failure:
-                shutil.rmtree(self.folder, ignore_errors=True)
-                raise EnvironmentFailed(
-                    f"cannot install {self._package.requirement} for {self._base.path}: {failure}",
-                    hint=f"the installer's whole output is in {self._install_log}",
-                )
+            self._install(deadline, descriptor)
             draft = self.folder / f"{_COMPLETE}.draft"
             draft.write_text(json.dumps({"requirement": self._package.requirement, "python": self._base.path}), "utf-8")
             draft.replace(self.folder / _COMPLETE)
             self._install_log.unlink(missing_ok=True)
+
+    def _install(self, deadline: Deadline, lock: int) -> None:
+        failures: list[str] = []
+        for steps in self._ways():
+            shutil.rmtree(self.folder, ignore_errors=True)  # what a killed attempt left
+            failure = self._run(steps, deadline, lock)
+            if not failure:
+                return
+            failures.append(f"{Path(steps[-1][0]).name}: {failure}")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        raise EnvironmentFailed(
+            f"cannot install {self._package.requirement} for {self._base.path}\n  " + "\n  ".join(failures),
+            hint=f"the installer's whole output is in {self._install_log}",
+        )
 
     def _ways(self) -> list[list[Sequence[str]]]:
         """Return the ways to make it, each a list of commands. uv knows nothing of pip's configuration, pip does."""

@@ -18,10 +18,10 @@ _POLL_SECONDS: Final = 0.1
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
-def try_lock(descriptor: int) -> bool:
-    """Take an exclusive lock; False when somebody else has it."""
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Take an exclusive lock, or one that those who only look can share; False when somebody else has it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
@@ -32,6 +32,20 @@ def try_lock(descriptor: int) -> bool:
             ) from error
         raise
     return True
+
+
+def sweep(folder: Path) -> None:
+    """Remove lock files that nobody holds: their holders were killed between release and removal."""
+    for path in folder.glob(".*.lock"):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            if try_lock(descriptor) and _is_at(descriptor, path):
+                path.unlink()
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

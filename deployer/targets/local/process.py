@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from deployer.targets.local.locks import try_lock
 _LISTENER_FD: Final = 3  # systemd's socket activation protocol (sd_listen_fds(3)): the first one passed
 _REGISTERED_FD: Final = 4
 _TERM_SECONDS: Final = 15.0
+_POLL_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,13 +49,15 @@ def observe(record: Path) -> Live:
     except FileNotFoundError:
         return Live("stopped", "not started")
     try:
-        alive = not try_lock(descriptor)
+        alive = not try_lock(descriptor, shared=True)  # those who look must not take each other for the server
         identity = _read(descriptor)
     finally:
         os.close(descriptor)
     if alive:
         if identity is None:
             return Live("running", "starting")
+        if identity.boot != _boot_id():  # a network file system carries locks from machine to machine
+            return Live("elsewhere", f"it was started on {identity.host}")
         return Live("running", f"process {identity.pid}", str(identity), identity.fingerprint)
     if identity is None:
         return Live("crashed", "it ended while it was being started")
@@ -79,18 +84,21 @@ def start(
     register = Path(__file__).parents[2] / "plugin" / "register.py"
     argv = [command[0], "-I", "-S", str(register), str(record), fingerprint, "--", *command]
     registered, registering = os.pipe()
+    # out of the way of the numbers they get in the child, where 0, 1 and 2 were closed here
+    high = fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
     with open(os.devnull, "rb") as nothing, open(log, "ab") as output, open(registered, "rb") as end:
         actions = [
             (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),
             (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
             (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
-            (os.POSIX_SPAWN_DUP2, listener.fileno(), _LISTENER_FD),
+            (os.POSIX_SPAWN_DUP2, high, _LISTENER_FD),
             (os.POSIX_SPAWN_DUP2, registering, _REGISTERED_FD),
         ]
         try:
             pid = os.posix_spawn(argv[0], argv, {**env, "LISTEN_FDS": "1"}, file_actions=actions)
         finally:
             os.close(registering)
+            os.close(high)
         end.read()  # register.py lets go of its end when it becomes the server
     return pid
 
@@ -107,6 +115,7 @@ def stop(record: Path, deadline: Deadline) -> None:
             if identity is not None:
                 _end(identity, deadline)
             deadline.require("the server's process does not end")
+            time.sleep(_POLL_SECONDS)
         record.unlink()
     finally:
         os.close(descriptor)
@@ -152,7 +161,8 @@ def listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise Conflict(
-            f"port {port} of 127.0.0.1 cannot be had: {error.strerror}", hint="choose another with --port NUMBER"
+            f"port {port} of 127.0.0.1 cannot be had: {error.strerror}",
+            hint="`deployer create NAME --port NUMBER` chooses another",
         ) from error
     return listener
 

@@ -8,19 +8,30 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, StateError
 from deployer.core.record import Record, record_from
-from deployer.core.secrets import Secrets
+from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
 from deployer.core.stack import SecretRef
 from deployer.targets import Deadline
-from deployer.targets.local.locks import hold
+from deployer.targets.local.locks import hold, sweep
 
 _AWKWARD: Final = frozenset("%?#\\\"'")
+
+
+def state_home() -> Path:
+    """Return `$XDG_STATE_HOME`, or what stands for it (XDG Base Directory specification)."""
+    home = os.environ.get("XDG_STATE_HOME")
+    if home and os.path.isabs(home):
+        return Path(home)
+    try:
+        return Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise StateError("you have no home directory here", hint="set HOME or XDG_STATE_HOME") from None
 
 
 def state_directory() -> Path:
@@ -29,10 +40,8 @@ def state_directory() -> Path:
     Raises:
         StateError, Forbidden: it cannot be made, is not ours, or its path cannot stand in a database URI.
     """
-    home = os.environ.get("XDG_STATE_HOME")
-    base = Path(home) if home and os.path.isabs(home) else Path.home() / ".local" / "state"
-    folder = base / "mlflow-deployer"
-    awkward = sorted(c for c in set(str(folder)) if c in _AWKWARD or ord(c) < 32)
+    folder = state_home() / "mlflow-deployer"
+    awkward = sorted(c for c in set(str(folder)) if c in _AWKWARD or not c.isprintable())
     if awkward:
         raise StateError(
             f"the state directory {str(folder)!r} has {' '.join(map(repr, awkward))} in its path, "
@@ -48,6 +57,7 @@ def state_directory() -> Path:
             folder.chmod(0o700)
         for part in ("servers", "environments"):
             (folder / part).mkdir(mode=0o700, exist_ok=True)
+            sweep(folder / part)
     return folder
 
 
@@ -79,7 +89,7 @@ def explained(where: Path) -> Iterator[None]:
 def server_names(state: Path) -> list[str]:
     """Return the names of all servers with a record, also of those whose data alone is kept."""
     with explained(state):
-        return sorted(path.parent.name for path in (state / "servers").glob("*/record.json"))
+        return sorted(path.parent.name for path in (state / "servers").glob("[a-z]*/record.json"))
 
 
 class LocalStore:
@@ -131,9 +141,12 @@ class LocalStore:
         if data is None:
             return None
         try:
-            return Secrets(
-                {SecretRef(name, key): str(text) for name in ("admin", "server") for key, text in data[name].items()}
-            )
+            stored = {
+                SecretRef(name, key): str(text) for name in ("admin", "server") for key, text in data[name].items()
+            }
+            if not {ADMIN_USERNAME, ADMIN_PASSWORD} <= stored.keys():
+                raise KeyError
+            return Secrets(stored)
         except (KeyError, AttributeError, TypeError):
             raise StateError(f"{self._secrets} is not a secrets file of this release") from None
 
@@ -161,10 +174,12 @@ class LocalStore:
     @contextmanager
     def lock(self, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> Iterator[None]:
         """Hold this server for one deployer; what a killed one left half-written is removed."""
-        with explained(self._servers), hold(self._servers / f".{self._name}.lock", reason, deadline, waiting):
-            for draft in self.folder.glob(".draft-*"):
-                draft.unlink()
-            self._remove_trash()
+        with ExitStack() as stack:
+            with explained(self._servers):  # and not what happens under the lock
+                stack.enter_context(hold(self._servers / f".{self._name}.lock", reason, deadline, waiting))
+                for draft in self.folder.glob(".draft-*"):
+                    draft.unlink()
+                self._remove_trash()
             yield
 
     def forget(self, *, data: bool) -> None:

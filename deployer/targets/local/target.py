@@ -9,15 +9,15 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from deployer.catalogue import catalogue
 from deployer.core.assigned import Assigned
 from deployer.core.components import server
-from deployer.core.errors import Conflict, NotReady, StateError
+from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError
 from deployer.core.platform import LOCAL
 from deployer.core.rendering import Renderer, Unrepresentable
 from deployer.core.secrets import Secrets
@@ -34,9 +34,11 @@ FIRST_PORT: Final = 5000
 _PORTS_TRIED: Final = 1000
 _LOG_BYTES: Final = 10 << 20
 _LAST_LINES: Final = 8
+REFUSAL: Final = "deployer: refused to start: "  # as launch.py begins its reason
 _ROOM_BYTES: Final = 1 << 20
 _INHERITED: Final = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ",
+    "LD_LIBRARY_PATH",  # a Python from an environment module may need it
     "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
 
@@ -85,6 +87,12 @@ class LocalRuntime:
         """Make the environment."""
         self._environment(spec).make(deadline, self._waiting)
 
+    def check(self, spec: Spec, before: Assigned) -> None:
+        """Raise what `prepare` and `assign` would raise of this spec, before anything is stored."""
+        self._environment(spec)
+        if not self.assigned(spec, before):
+            self._require_port(spec.spec.local.port, self._ports_of_others())
+
     def assigned(self, spec: Spec, before: Assigned) -> bool:
         """Tell whether it has a port, and the one asked for where one was."""
         kept = before.ports.get("http")
@@ -97,15 +105,12 @@ class LocalRuntime:
         Nobody else is given one while the context lasts: store it before leaving.
         """
         lock = self._state / "servers" / ".ports.lock"
-        with explained(lock), hold(lock, "choosing a port", deadline, self._waiting):
+        with ExitStack() as stack:
+            with explained(lock):
+                stack.enter_context(hold(lock, "choosing a port", deadline, self._waiting))
             taken = self._ports_of_others()
             wanted = spec.spec.local.port
-            if wanted in taken:
-                raise Conflict(
-                    f"port {wanted} belongs to your server {taken[wanted]}", hint="choose another with --port"
-                )
-            if wanted:
-                process.listen(wanted).close()  # fails where it is taken
+            self._require_port(wanted, taken)
             yield dataclasses.replace(before, ports={"http": wanted or self._free_port(taken)})
 
     def fingerprint(self, stack: Stack, spec: Spec) -> str:
@@ -190,6 +195,11 @@ class LocalRuntime:
                     state = "it does not answer yet"
                 if not self._alive():
                     self._require_room()
+                    refusal = [line for line in self.logs(200, follow=False) if line.startswith(REFUSAL)]
+                    if refusal:
+                        raise ServerRefused(
+                            refusal[-1].removeprefix(REFUSAL), hint="the old spec brings the server back"
+                        )
                     raise NotReady(f"the server has ended by itself{self._last_words()}", hint="see `deployer logs`")
                 if not deadline.left:
                     raise NotReady(f"the server is not ready in time: {state}{self._last_words()}")
@@ -225,10 +235,7 @@ class LocalRuntime:
             raise no_room(self._store.folder)
 
     def _last_words(self) -> str:
-        lines = list(self.logs(200, follow=False))
-        refusal = [line for line in lines if line.startswith("deployer: ")]
-        shown = refusal[-1:] or lines[-_LAST_LINES:]
-        return "".join(f"\n  {line}" for line in shown) or " without a word in its log"
+        return "".join(f"\n  {line}" for line in self.logs(_LAST_LINES, follow=False)) or " without a word in its log"
 
     def _environment(self, spec: Spec) -> Environment:
         return Environment(self._state, server.package(spec), spec.spec.local.python)
@@ -253,10 +260,20 @@ class LocalRuntime:
             case SecretRef(secret, key):
                 raise Unrepresentable(f"secret {secret}/{key} in a file")
 
+    def _require_port(self, wanted: int | None, taken: Mapping[int | None, str]) -> None:
+        if wanted in taken:
+            hint = "`deployer create NAME --port NUMBER` chooses another"
+            raise Conflict(f"port {wanted} belongs to your server {taken[wanted]}", hint=hint)
+        if wanted:
+            process.listen(wanted).close()  # fails where it is taken
+
     def _ports_of_others(self) -> dict[int | None, str]:
-        names = (name for name in server_names(self._state) if name != self._store.folder.name)
-        records = {name: LocalStore(self._state, name).load() for name in names}
-        return {port: name for name, record in records.items() if record for port in record.assigned.ports.values()}
+        taken: dict[int | None, str] = {}
+        for name in server_names(self._state):
+            with contextlib.suppress(StateError):  # a damaged record of another server is not this one's trouble
+                record = LocalStore(self._state, name).load() if name != self._store.folder.name else None
+                taken |= dict.fromkeys(record.assigned.ports.values() if record else (), name)
+        return taken
 
     def _free_port(self, taken: Container[int | None]) -> int:
         for port in range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED):
