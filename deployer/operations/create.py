@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from deployer.core import secrets
 from deployer.core.assigned import Assigned
-from deployer.core.changes import Change, spec_changes
 from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotFound
 from deployer.core.outcome import Done, Outcome, Waiting
@@ -34,25 +33,20 @@ class Created:
     changed: bool
 
 
-def changes(target: Target, spec: Spec) -> tuple[Change, ...]:
-    """Return what `create` would change in the stored spec; nothing where there is none yet."""
-    record = target.store.load()
-    return spec_changes(record.spec, spec) if record else ()
-
-
 def create(
-    target: Target, spec: Spec, password: str | None, deadline: Deadline, progress: Progress, source: str
+    target: Target, spec: Spec, before: Record | None, password: str | None, deadline: Deadline, progress: Progress
 ) -> Created:
     """Make `spec` run on `target` and prove it. Nothing is written where it runs and was proven already.
 
-    `password` becomes the administrator's where the server has none yet.
+    `before` is the record that `spec` was made from. `password` becomes the administrator's where the server has none
+    yet.
 
     Raises:
+        Conflict: the record is not `before` any more, or the login is another one.
         VerificationFailed: it runs, but did not prove what it must.
         DeployerError: one of its other kinds, each saying what to do.
     """
-    require_supported(spec, target.platform, source)
-    before = target.store.load()
+    require_supported(spec, target.platform, "the spec")
     _require_same_login(target.store.secrets(), spec, password)
     steps = _Create(target, spec, password)
     observed = target.observe()
@@ -89,7 +83,7 @@ def _require_unchanged(before: Record | None, now: Record | None, spec: Spec) ->
 def start(target: Target, deadline: Deadline, progress: Progress) -> Created:
     """Start a stopped server again, as it was asked for, and prove it."""
     record = require_record(target)
-    return create(target, record.spec, None, deadline, progress, "the stored spec")
+    return create(target, record.spec, record, None, deadline, progress)
 
 
 def require_record(target: Target) -> Record:

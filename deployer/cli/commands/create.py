@@ -13,9 +13,10 @@ from deployer.cli.options import DEFAULT_TIMEOUT, Format, Output, TargetOption, 
 from deployer.cli.progress import note, step_list
 from deployer.cli.spec_options import password_from, spec_from
 from deployer.cli.where import find_target
+from deployer.core.changes import spec_changes
 from deployer.core.errors import UsageError
 from deployer.core.support import require_supported
-from deployer.operations.create import Created, changes, create
+from deployer.operations.create import Created, create
 from deployer.targets import Deadline
 
 
@@ -55,18 +56,20 @@ def command(
     if spec is None:
         spec, source = spec_from(place.name, None, flags, record.spec if record else None)
     require_supported(spec, place.platform, source)
-    for change in changes(place, spec):
+    for change in spec_changes(record.spec, spec) if record else ():
         note(f"Change: {change}")
     with step_list() as progress:
-        created = create(place, spec, password, Deadline.after(timeout), progress, source)
+        created = create(place, spec, record, password, Deadline.after(timeout), progress)
     _print(created, form)
 
 
 def _absolute(python: str | None) -> str | None:
     """Return an interpreter's path that means the same from any folder and with any PATH."""
-    if python is None or os.sep not in python:
-        return shutil.which(python) or python if python else python
-    return os.path.abspath(os.path.expanduser(python))
+    if python is None:
+        return None
+    if os.sep in python:
+        return os.path.abspath(os.path.expanduser(python))
+    return shutil.which(python) or python
 
 
 def _print(created: Created, form: Format) -> None:
