@@ -152,3 +152,19 @@ def test_the_keys_survive_stop_delete_and_create(machine: Machine) -> None:
     for command_line in (["stop"], ["start"], ["delete"], ["create", "--target", "local"]):
         machine.run(*command_line)
         assert secrets.read_text() == before
+
+
+def test_create_passes_the_refusal_on_and_the_data_stays(machine: Machine) -> None:
+    machine.create()
+    machine.run("stop")
+    database = machine.state / "servers/mlflow/data/tracking.db"
+    with sqlite3.connect(database) as connection:
+        (head,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    connection.close()
+    before = set_revision(database, "alembic_version", "0123456789ab")
+    refused = machine.run("create", code=1)
+    assert "the tracking database has schema 0123456789ab" in refused.stderr
+    assert f"{machine.server_python()} -m mlflow db upgrade sqlite:///{database}" in refused.stderr
+    assert database.read_bytes() == before
+    set_revision(database, "alembic_version", head)
+    assert machine.create()["changed"] is True

@@ -211,3 +211,11 @@ def test_a_terminal_without_unicode_gets_words_for_marks(machine: Machine) -> No
     marks = [line.split()[0] for line in machine.run("verify", env=ascii_only).stdout.splitlines()[1:]]
     assert marks == ["ok"] * 9
     assert machine.run("list", env=ascii_only).stdout.isascii()
+
+
+def test_each_run_has_its_log_and_the_one_before_is_kept(machine: Machine) -> None:
+    machine.create()
+    machine.run("stop")
+    machine.run("start")
+    for log in ("server.log", "server.log.1"):
+        assert (machine.state / "servers/mlflow" / log).read_text().count("Application startup complete") == 1

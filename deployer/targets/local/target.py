@@ -32,7 +32,6 @@ from deployer.tracking.client import Client, Endpoint, Unreachable
 
 FIRST_PORT: Final = 5000
 _PORTS_TRIED: Final = 1000
-_LOG_BYTES: Final = 10 << 20
 _LAST_LINES: Final = 8
 REFUSAL: Final = "deployer: refused to start: "  # as launch.py begins its reason
 _ROOM_BYTES: Final = 1 << 20
@@ -130,24 +129,23 @@ class LocalRuntime:
 
     def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
         """Stop what runs and start `stack`; returns as soon as the process exists."""
-        workload = stack.workloads[0]
+        workload, store = stack.workloads[0], self._store
+
+        def join(text: Text) -> str:
+            return "".join(secrets[piece] if isinstance(piece, SecretRef) else self._place(piece) for piece in text)
+
+        env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        env |= {name: join(text) for name, text in workload.env.items()}
+        python, *arguments = (join(text) for text in workload.command)
+        command = [str(self._environment(spec).folder / "bin" / python), *arguments]
         self.stop(deadline)
-        store = self._store
         with explained(store.folder):
             for folder in (store.data, store.files):
                 folder.mkdir(mode=0o700, exist_ok=True)
             for name, text in self._files(workload).items():
                 (store.files / name).write_text(text, "utf-8")
-            if store.log.exists() and store.log.stat().st_size > _LOG_BYTES:
+            if store.log.exists():  # one run, one log: its last words must not be those of an earlier run
                 store.log.replace(store.log.with_suffix(".log.1"))
-
-            def join(text: Text) -> str:
-                return "".join(secrets[piece] if isinstance(piece, SecretRef) else self._place(piece) for piece in text)
-
-            env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-            env |= {name: join(text) for name, text in workload.env.items()}
-            python, *arguments = (join(text) for text in workload.command)
-            command = [str(self._environment(spec).folder / "bin" / python), *arguments]
             with process.listen(workload.port) as listener:
                 self._child = process.start(
                     store.process,
