@@ -107,10 +107,10 @@ class Machine:
         return not zombie and str(self.state.parent).encode() in words
 
     def remains(self) -> list[str]:
-        """Return every lock, draft, half-deleted folder and half-made environment."""
+        """Return every lock, draft, half-deleted folder and half-made environment; the log of a failed one may stay."""
         left = [*(self.state / "servers").glob(".*"), *(self.state / "servers").glob("*/.draft-*")]
         made = (self.state / "environments").glob("*")
-        left += [p for p in made if not (p / "complete.json").exists()]
+        left += [p for p in made if p.suffix != ".log" and not (p / "complete.json").exists()]
         return [str(path.relative_to(self.state)) for path in left]
 
     def end(self) -> None:

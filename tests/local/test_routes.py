@@ -14,7 +14,7 @@ import requests
 
 from deployer.catalogue import PLUGINS
 from tests.local.machine import Machine
-from tests.local.servers import running
+from tests.local.servers import free_port, running
 
 SCRIPT = Path(__file__).with_name("serve_and_list_routes.py")
 OPEN = {
@@ -57,14 +57,15 @@ def walked(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     machine = Machine(tmp_path_factory.mktemp("routes"))
     machine.share(environments)
     found = machine.home / "routes.json"
-    port = int(machine.create()["address"].rpartition(":")[2])
+    machine.create()
+    port = free_port()
     words = Path(f"/proc/{machine.pid()}/environ").read_text().split("\0")
     env = dict(word.split("=", 1) for word in words if word and not word.startswith("LISTEN_"))
     admin = ("admin", machine.password())
     machine.run("stop")
     with running(
         [machine.server_python(), str(SCRIPT), str(found)],
-        {**env, "PYTHONPATH": str(PLUGINS)},
+        {**env, "PYTHONPATH": str(PLUGINS), "MLFLOW_PORT": str(port)},
         port,
         path="health/stores",
     ) as address:
