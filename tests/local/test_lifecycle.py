@@ -16,13 +16,13 @@ TRAINING = Path(__file__).with_name("training.py")
 ROUND_TRIP = Path(__file__).with_name("round_trip.py")
 
 
-def in_clean_shell(machine: Machine, *arguments: str) -> str:
-    """Paste what `create` printed into an empty environment and run a program with plain mlflow there."""
+def in_clean_shell(machine: Machine, python: str, *arguments: str) -> str:
+    """Paste what `create` printed into an empty environment and run a program there."""
     printed = machine.run("create").stdout
     lines = [line.strip() for line in printed.splitlines() if line.strip().startswith("export ")]
     assert len(lines) == 3
     assert machine.password() not in printed
-    script = "\n".join([*lines, "exec " + shlex.join([machine.server_python(), *arguments])])
+    script = "\n".join([*lines, "exec " + shlex.join([python, *arguments])])
     clean = {"PATH": "/usr/bin:/bin", "HOME": str(machine.home)}
     done = subprocess.run(
         ["sh", "-c", script], env=clean, capture_output=True, text=True, timeout=600, cwd=machine.home, check=False
@@ -83,24 +83,24 @@ def test_a_given_user_and_password_are_taken(machine: Machine) -> None:
     assert "cannot rename" in machine.run("create", "--username", "other", code=5).stderr
 
 
-def test_pasted_lines_let_plain_mlflow_train_register_and_find_a_model(machine: Machine) -> None:
+def test_pasted_lines_let_plain_mlflow_train_register_and_find_a_model(machine: Machine, client_python: str) -> None:
     machine.create()
-    out = in_clean_shell(machine, str(TRAINING))
+    out = in_clean_shell(machine, client_python, str(TRAINING))
     assert out.strip().endswith("all done")
 
 
-def test_artifacts_of_1_kb_and_600_mb_come_back_byte_for_byte(machine: Machine) -> None:
+def test_artifacts_of_1_kb_and_600_mb_come_back_byte_for_byte(machine: Machine, client_python: str) -> None:
     machine.create()
-    out = in_clean_shell(machine, str(ROUND_TRIP), "1024", str(600 * 1000 * 1000))
+    out = in_clean_shell(machine, client_python, str(ROUND_TRIP), "1024", str(600 * 1000 * 1000))
     assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
 
 
-def test_delete_keeps_runs_and_password_and_create_brings_them_back(machine: Machine) -> None:
+def test_delete_keeps_runs_and_password_and_create_brings_them_back(machine: Machine, client_python: str) -> None:
     first = machine.create()
     password = machine.password()
     write = "run = mlflow.start_run(); mlflow.log_text('kept', 'note.txt'); print('id', run.info.run_id)"
     program = f"import mlflow; {write}"
-    (line,) = [line for line in in_clean_shell(machine, "-c", program).splitlines() if line.startswith("id ")]
+    (line,) = [line for line in in_clean_shell(machine, client_python, "-c", program).splitlines() if line.startswith("id ")]
     run_id = line.removeprefix("id ")
     machine.run("delete")
     assert machine.processes() == []
@@ -112,7 +112,7 @@ def test_delete_keeps_runs_and_password_and_create_brings_them_back(machine: Mac
     program = (
         f"import mlflow\nprint(mlflow.artifacts.load_text(mlflow.get_run('{run_id}').info.artifact_uri + '/note.txt'))"
     )
-    assert in_clean_shell(machine, "-c", program).splitlines()[-1] == "kept"
+    assert in_clean_shell(machine, client_python, "-c", program).splitlines()[-1] == "kept"
 
 
 def test_delete_with_data_leaves_nothing(machine: Machine) -> None:
