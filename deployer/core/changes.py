@@ -1,25 +1,34 @@
-"""What differs between two specs, by path."""
+"""What differs between two specs, or between an object as it is and as it would be; secrets are masked in the type."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from deployer.core.errors import one_line
 from deployer.core.spec import Spec
+
+_LONGEST: Final = 200
+# what the API server keeps itself, or what others may write without changing what was asked for
+_NOT_COMPARED: Final = frozenset(
+    {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"}
+)
+# what tells the items of a list apart, where they have it
+_ITEM_NAMES: Final = ("name", "mountPath", "key", "host")
 
 
 @dataclass(frozen=True)
 class Change:
-    """One field: its path in a spec file, and its value before and after (None: not set)."""
+    """One field: its path, and its value before and after (None: not set)."""
 
     path: str
     before: Any
     after: Any
 
     def __str__(self) -> str:
-        return f"{self.path}: {_shown(self.before)} -> {_shown(self.after)}"
+        return f"{one_line(self.path)}: {_shown(self.before)} -> {_shown(self.after)}"
 
 
 def spec_changes(before: Spec, after: Spec) -> tuple[Change, ...]:
@@ -27,13 +36,59 @@ def spec_changes(before: Spec, after: Spec) -> tuple[Change, ...]:
     return tuple(_differences("", before.document(), after.document()))
 
 
+def object_changes(ref: object, before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Return every field of a Kubernetes object that differs, but for what the API server keeps itself.
+
+    Both are in the API server's own form, with all defaults. Values of a Secret are not shown.
+    """
+    changes = _differences("", _compared(before), _compared(after))
+    secret = before.get("kind") == "Secret"
+    return tuple(
+        Change(f"{ref} {change.path}", *(("***", "***") if secret else (change.before, change.after)))
+        for change in changes
+    )
+
+
+def _compared(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = {key: value for key, value in manifest["metadata"].items() if key not in _NOT_COMPARED}
+    return {**{key: value for key, value in manifest.items() if key != "status"}, "metadata": metadata}
+
+
 def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in sorted({*before, *after}):
             yield from _differences(f"{path}.{key}" if path else key, before.get(key), after.get(key))
+    elif _named(before) and _named(after):
+        one, two = _by_name(before), _by_name(after)
+        for name in [*one, *(name for name in two if name not in one)]:
+            yield from _differences(f"{path}[{name}]", one.get(name), two.get(name))
+        if list(one) != list(two) and one == two:
+            yield Change(path, list(one), list(two))
     elif before != after:
         yield Change(path, before, after)
 
 
+def _named(value: Any) -> bool:
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        return False
+    names = [_name(item) for item in value]
+    return None not in names and len(set(names)) == len(names)
+
+
+def _by_name(items: Sequence[Any]) -> dict[str | None, Any]:
+    return {_name(item): item for item in items}
+
+
+def _name(item: Any) -> str | None:
+    if not isinstance(item, Mapping):
+        return None
+    return next((str(item[key]) for key in _ITEM_NAMES if key in item), None)
+
+
 def _shown(value: Any) -> str:
-    return "(not set)" if value is None else json.dumps(value)
+    if value is None:
+        return "(not set)"
+    if isinstance(value, str) and value.count("\n") > 1:
+        return f"(text of {len(value.splitlines())} lines)"
+    text = one_line(json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

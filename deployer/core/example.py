@@ -24,7 +24,7 @@ def _lines(model: BaseModel, indent: str) -> Iterator[str]:
             yield f"{indent}# {field.description}{_choices(field.annotation)}"
             yield f"{indent}{key}:"
             yield from _lines(value, indent + "  ")
-        elif value is None or value == {}:
+        elif value is None or value in ({}, []):
             yield f"{indent}# {key}:  # {field.description}{_choices(field.annotation)}"
         else:
             comment = f"  # {field.description}" if field.description else ""

@@ -17,6 +17,7 @@ class Platform:
     `exposures` lists what it can do, the first being its default. `run_as` is the numeric user that pods run as,
     None where the platform assigns one and rejects any other. `host_template` predicts a host from `{name}` and
     `{namespace}`; it serves `render` alone, the real host is read from the object's status.
+    `exposure_annotations` go to an Ingress or Route.
     `router_namespace` holds the labels of the namespace that traffic from outside comes through.
     """
 
@@ -37,8 +38,8 @@ LOCAL: Final = Platform(
 )
 KUBERNETES: Final = Platform(
     name="kubernetes",
-    description="any Kubernetes with an Ingress controller",
-    exposures=("ingress", "none"),
+    description="any Kubernetes with an Ingress or Gateway controller",
+    exposures=("ingress", "gateway", "none"),
     run_as=10001,
     router_namespace=MappingProxyType({"kubernetes.io/metadata.name": "ingress-nginx"}),
     # ingress-nginx: artifacts are larger than its 1 MB body limit and slower than its 60 s
@@ -50,6 +51,14 @@ KUBERNETES: Final = Platform(
         }
     ),
 )
+KIND: Final = Platform(
+    name="kind",
+    description="a rehearsal on kind: no address from outside unless asked for, reached by a tunnel",
+    exposures=("none", "ingress", "gateway"),
+    run_as=10001,
+    router_namespace=KUBERNETES.router_namespace,
+    exposure_annotations=KUBERNETES.exposure_annotations,
+)
 RAHTI: Final = Platform(
     name="rahti",
     description="CSC Rahti (OKD): Routes, restricted-v2, storage class standard-csi",
@@ -60,4 +69,10 @@ RAHTI: Final = Platform(
     router_namespace=MappingProxyType({"network.openshift.io/policy-group": "ingress"}),
     exposure_annotations=MappingProxyType({"haproxy.router.openshift.io/timeout": "3600s"}),
 )
-PROFILES: Final[Mapping[str, Platform]] = MappingProxyType({p.name: p for p in (KUBERNETES, RAHTI)})
+PROFILES: Final[Mapping[str, Platform]] = MappingProxyType({p.name: p for p in (KUBERNETES, KIND, RAHTI)})
+DEFAULT_PROFILE: Final = KUBERNETES.name
+
+
+def profile_of(wanted: str | None, given: str | None) -> Platform:
+    """Return the kind of cluster: the one a spec asks for, else the one that was found before, else the general one."""
+    return PROFILES[wanted or given or DEFAULT_PROFILE]

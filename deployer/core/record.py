@@ -17,12 +17,14 @@ class Record:
 
     `version` counts the saves; a save names the version it replaces. `proof` identifies the running server that
     was last proven, None before the first proof. `deleted` means: only data, credentials and ports are kept.
+    `seals` tell whether a stored secret is still the one that deployer made (see `secrets.seals`).
     """
 
     spec: Spec
     assigned: Assigned = field(default_factory=Assigned)
     proof: str | None = None
     deleted: bool = False
+    seals: Mapping[str, str] = field(default_factory=dict)
     version: int = 0
 
     def document(self) -> dict[str, Any]:
@@ -33,10 +35,12 @@ class Record:
                 "host": self.assigned.host,
                 "namespace": self.assigned.namespace,
                 "storageClass": self.assigned.storage_class,
+                "profile": self.assigned.profile,
                 "ports": dict(self.assigned.ports),
             },
             "proof": self.proof,
             "deleted": self.deleted,
+            "seals": dict(self.seals),
             "version": self.version,
         }
 
@@ -55,9 +59,11 @@ def record_from(data: Mapping[str, Any], source: str) -> Record:
             host=given["host"],
             namespace=given["namespace"],
             storage_class=given["storageClass"],
+            profile=given.get("profile"),
             ports={str(name): int(port) for name, port in given["ports"].items()},
         ),
         proof=data["proof"],
         deleted=bool(data["deleted"]),
+        seals={str(name): str(seal) for name, seal in (data.get("seals") or {}).items()},
         version=int(data["version"]),
     )

@@ -9,19 +9,28 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
 import jinja2
+import yaml
 
-from deployer.core.stack import FilePath, PluginFile, SecretRef, Stack, TemplateFile, Text, VolumePath, Workload
+from deployer.core import patches
+from deployer.core.settings import TRUSTED_CA
+from deployer.core.stack import FilePath, Patch, PluginFile, SecretRef, Stack, TemplateFile, Text, VolumePath, Workload
 
 MOUNTS: Final = "/srv"  # volumes are mounted at /srv/VOLUME
 FILES: Final = "/etc/mlflow-deployer"
 
-_EXPOSURES: Final = MappingProxyType({"ingress": "ingress.yaml.j2", "route": "route.yaml.j2"})
+_EXPOSURES: Final = MappingProxyType(
+    {
+        "ingress": ("Ingress", "ingress.yaml.j2"),
+        "route": ("Route", "route.yaml.j2"),
+        "gateway": ("HTTPRoute", "httproute.yaml.j2"),
+    }
+)
 
 
 class Unrepresentable(ValueError):
@@ -96,7 +105,8 @@ class Renderer:
 
         def draw(kind: str, name: str, template: str, **values: Any) -> None:
             values = {"stack": stack, "name": name, **values}
-            documents[f"{kind}/{name}"] = self._environment.get_template(template).render(values)
+            text = self._environment.get_template(template).render(values)
+            documents[f"{kind}/{name}"] = _patched(text, [p for p in stack.patches if _fits(p, kind, name)])
 
         draw("ServiceAccount", stack.name, "serviceaccount.yaml.j2")
         for volume in stack.volumes:
@@ -107,9 +117,23 @@ class Renderer:
             draw("ConfigMap", f"{stack.name}-{workload.name}", "configmap.yaml.j2", data=files)
             draw("Service", stack.name, "service.yaml.j2", workload=workload)
             draw("Deployment", stack.name, "deployment.yaml.j2", **_deployment(stack, workload, files))
-        if template := _EXPOSURES.get(stack.exposure.kind):
-            draw(stack.exposure.kind.capitalize(), stack.name, template)
+        if stack.exposure.kind in _EXPOSURES:
+            kind, template = _EXPOSURES[stack.exposure.kind]
+            draw(kind, stack.name, template, workloads=stack.workloads)
         return documents
+
+
+def _fits(patch: Patch, kind: str, name: str) -> bool:
+    return patch.kind == kind and patch.name in (None, name)
+
+
+def _patched(text: str, changes: Sequence[Patch]) -> str:
+    if not changes:
+        return text
+    manifest = yaml.safe_load(text)
+    for patch in changes:
+        manifest = patches.merged(manifest, patch.patch)
+    return "".join(f"{key}: {yaml_value(value)}\n" for key, value in manifest.items())
 
 
 def _cluster_join(text: Text) -> str:
@@ -147,6 +171,7 @@ def _deployment(stack: Stack, workload: Workload, files: Mapping[str, str]) -> d
         "files_hash": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),
         "mounts": {volume: f"{MOUNTS}/{volume}" for volume in workload.volumes},
         "files_folder": FILES,
+        "trusted_ca_file": TRUSTED_CA,
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hmac
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -83,6 +85,35 @@ def complete(
             raw = token(32 if need.kind is Kind.FERNET_KEY else PASSWORD_BYTES)
             values[need.ref] = base64.urlsafe_b64encode(raw).decode("ascii")
     return Secrets(values)
+
+
+def seals(secrets: Secrets) -> dict[str, str]:
+    """Return, by the name of each secret, what changes with any value in it and tells nothing about them.
+
+    An HMAC under the key-encryption passphrase: whoever cannot read the secrets cannot try passwords against it.
+    """
+    key = secrets[KEK_PASSPHRASE].encode()
+    named: dict[str, dict[str, str]] = {}
+    for ref, value in secrets.values.items():
+        named.setdefault(ref.secret, {})[ref.key] = value
+    return {
+        name: hmac.new(key, json.dumps(values, sort_keys=True).encode(), "sha256").hexdigest()[:32]
+        for name, values in sorted(named.items())
+    }
+
+
+def broken_seals(sealed: Mapping[str, str], secrets: Secrets | None) -> tuple[str, ...]:
+    """Return the names of the secrets that are not those that `sealed` was made from, or are gone."""
+    if not sealed:
+        return ()
+    if secrets is None:
+        return tuple(sealed)
+    if KEK_PASSPHRASE not in secrets.values:
+        return (KEK_PASSPHRASE.secret,)
+    now = seals(secrets)
+    broken = tuple(name for name, seal in sealed.items() if now.get(name) != seal)
+    # all seals hang on one key: where its own secret is broken, the others cannot be judged
+    return (KEK_PASSPHRASE.secret,) if KEK_PASSPHRASE.secret in broken else broken
 
 
 def password_problem(password: str) -> str | None:

@@ -7,10 +7,12 @@ from typing import Final
 
 from deployer.core import secrets
 from deployer.core.sizing import Pool
+from deployer.core.spec import Proxy
 from deployer.core.stack import FilePath, Text, VolumePath
 
 DATA_VOLUME: Final = "data"
 AUTH_INI: Final = "basic_auth.ini"
+TRUSTED_CA: Final = "trusted-ca.crt"
 
 # API changes empty MLflow's credential cache at once (mlflow/server/auth/__init__.py
 # `_invalidate_user_auth_cache`), but only in their own process: right with one worker, wrong with more.
@@ -43,6 +45,18 @@ def server_environment(hosts: Sequence[str], origins: Sequence[str], pool: Pool,
         "MLFLOW_PORT": (str(port),),
         "PYTHONUNBUFFERED": ("1",),
     }
+
+
+def outbound_environment(proxy: Proxy, *, trusted_ca: bool) -> dict[str, Text]:
+    """Return what steers the calls that the server itself makes: webhooks, S3, registries of models."""
+    proxies = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https, "NO_PROXY": proxy.no_proxy}
+    environment: dict[str, Text] = {
+        spelling: (value,) for name, value in proxies.items() if value for spelling in (name, name.lower())
+    }
+    if trusted_ca:
+        path: Text = (FilePath(TRUSTED_CA),)
+        environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"), path)
+    return environment
 
 
 def auth_settings(default_permission: str) -> Mapping[str, Text]:

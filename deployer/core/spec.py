@@ -56,6 +56,32 @@ def _checked(problem: str | None) -> None:
         raise ValueError(problem)
 
 
+def _labels_or_raise(value: dict[str, str]) -> dict[str, str]:
+    _checked("; ".join(filter(None, (_label_problem(key, text) for key, text in value.items()))))
+    return value
+
+
+def _annotations(value: dict[str, str]) -> dict[str, str]:
+    wrong = [key for key in value if not _LABEL_KEY.fullmatch(key) or key.startswith("mlflow-deployer.github.io/")]
+    _checked("; ".join(f"{key!r} cannot be the key of an annotation" for key in wrong))
+    return value
+
+
+def _gateway(value: str) -> str:
+    namespace, _, name = value.partition("/")
+    if not re.fullmatch(_DNS, namespace) or not re.fullmatch(rf"{_DNS}(\.{_DNS})*", name) or len(value) > 300:
+        raise ValueError("must be NAMESPACE/NAME of a Gateway")
+    return value
+
+
+def _proxy_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[!-~]+", value):
+        raise ValueError("must be the URL of a proxy, such as http://proxy.example.org:3128")
+    if "@" in value:
+        raise ValueError("must not hold a user name or password: this file and the pod's manifest are no secrets")
+    return value
+
+
 def _host_name(value: str) -> str:
     if not _HOST.fullmatch(value):
         raise ValueError("must be a host name such as mlflow.example.org, in lower case, without scheme or port")
@@ -63,6 +89,9 @@ def _host_name(value: str) -> str:
 
 
 HostName = Annotated[str, AfterValidator(_host_name)]
+Annotations = Annotated[dict[str, Plain], AfterValidator(_annotations)]
+Labels = Annotated[dict[str, str], AfterValidator(_labels_or_raise)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
 
 
 class _Part(BaseModel):
@@ -89,18 +118,12 @@ class Metadata(_Part):
     """Name and labels."""
 
     name: str = Field("mlflow", description="name of the server: a DNS label", max_length=MAX_NAME)
-    labels: dict[str, str] = Field(default_factory=dict, description="extra Kubernetes labels on every object")
+    labels: Labels = Field(default_factory=dict, description="extra Kubernetes labels on every object")
 
     @field_validator("name")
     @classmethod
     def _name(cls, value: str) -> str:
         _checked(name_problem(value))
-        return value
-
-    @field_validator("labels")
-    @classmethod
-    def _labels(cls, value: dict[str, str]) -> dict[str, str]:
-        _checked("; ".join(filter(None, (_label_problem(key, text) for key, text in value.items()))))
         return value
 
 
@@ -190,6 +213,17 @@ class IngressExposure(_Part):
     host: HostName | None = Field(None, description="public host name")
     ingress_class: ObjectName | None = Field(None, description="ingressClassName, where the cluster has no default")
     tls_secret: ObjectName | None = Field(None, description="Secret with the certificate for the host")
+    issuer: ObjectName | None = Field(None, description="cert-manager Issuer that is to make the certificate")
+    cluster_issuer: ObjectName | None = Field(
+        None, description="cert-manager ClusterIssuer that is to make the certificate"
+    )
+    annotations: Annotations = Field(default_factory=dict, description="extra annotations")
+
+    @model_validator(mode="after")
+    def _one_issuer(self) -> IngressExposure:
+        if self.issuer and self.cluster_issuer:
+            raise ValueError("has both issuer and clusterIssuer; leave one out")
+        return self
 
 
 class RouteExposure(_Part):
@@ -197,6 +231,7 @@ class RouteExposure(_Part):
 
     type: Literal["route"]
     host: HostName | None = Field(None, description="public host name; without one OpenShift assigns it")
+    annotations: Annotations = Field(default_factory=dict, description="extra annotations")
 
 
 class GatewayExposure(_Part):
@@ -204,7 +239,9 @@ class GatewayExposure(_Part):
 
     type: Literal["gateway"]
     host: HostName | None = Field(None, description="public host name")
-    gateway: Plain = Field(description="NAMESPACE/NAME of the Gateway")
+    gateway: Annotated[str, AfterValidator(_gateway)] = Field(description="NAMESPACE/NAME of the Gateway")
+    listener: ObjectName | None = Field(None, description="name of the Gateway's listener, where it has several")
+    annotations: Annotations = Field(default_factory=dict, description="extra annotations")
 
 
 Database = Annotated[SqliteDatabase | PostgresDatabase | ExternalDatabase, Field(discriminator="type")]
@@ -229,6 +266,40 @@ class NetworkPolicy(_Part):
     )
 
 
+class TrustedCa(_Part):
+    """Certificates that the server trusts besides the usual ones, for what it calls itself."""
+
+    config_map: ObjectName = Field(description="ConfigMap in the server's namespace")
+    key: Word = Field("ca.crt", description="its key with PEM certificates, the usual ones included")
+
+
+class Proxy(_Part):
+    """The proxy for what the server calls itself."""
+
+    http: ProxyUrl | None = Field(None, description="proxy for http addresses")
+    https: ProxyUrl | None = Field(None, description="proxy for https addresses")
+    no_proxy: Plain | None = Field(None, description="hosts to reach without it, separated by commas")
+
+
+class Patch(_Part):
+    """A change laid over a drawn manifest, as `kubectl patch --type strategic` merges it."""
+
+    kind: Word = Field(description="kind of the object, such as Deployment")
+    name: ObjectName | None = Field(None, description="its name, where there are several of the kind")
+    patch: dict[str, Any] = Field(description="what to change; null removes a field")
+
+
+class Pod(_Part):
+    """Where and from what the server's pods run."""
+
+    image_pull_secrets: list[ObjectName] = Field(default_factory=list, description="Secrets for private registries")
+    image_mirrors: dict[Word, Word] = Field(
+        default_factory=dict, description="registry or prefix of an image, and what to pull it from instead"
+    )
+    node_selector: Labels = Field(default_factory=dict, description="labels a node must have")
+    trusted_ca: TrustedCa | None = Field(None, description="further certificates to trust")
+
+
 class Local(_Part):
     """What only the local target looks at."""
 
@@ -239,6 +310,7 @@ class Local(_Part):
 class ServerSpec(_Part):
     """All that can be said about a server."""
 
+    profile: Literal["kubernetes", "kind", "rahti"] | None = Field(None, description="kind of cluster; clusters only")
     mlflow: Mlflow = Field(default_factory=Mlflow, description="the MLflow release")
     auth: Auth = Field(default_factory=Auth, description="who may log in")
     database: Database = Field(default_factory=SqliteDatabase, description="where runs and models are recorded")
@@ -248,6 +320,9 @@ class ServerSpec(_Part):
         None, description="how the server is reached; without one as the platform does it"
     )
     network_policy: NetworkPolicy = Field(default_factory=NetworkPolicy, description="who may connect")
+    proxy: Proxy = Field(default_factory=Proxy, description="the proxy for what the server calls itself")
+    pod: Pod = Field(default_factory=Pod, description="where and from what the pods run; clusters only")
+    patches: list[Patch] = Field(default_factory=list, description="changes to drawn manifests; clusters only")
     local: Local = Field(default_factory=Local, description="the local target only")
 
 

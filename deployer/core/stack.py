@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from deployer.core.platform import ExposureKind
 
@@ -120,9 +120,11 @@ class Exposure:
     kind: ExposureKind
     host: str | None
     requested_host: str | None
-    ingress_class: str | None
-    tls_secret: str | None
     annotations: Mapping[str, str]
+    ingress_class: str | None = None
+    tls_secret: str | None = None
+    gateway: tuple[str, str] | None = None  # namespace and name
+    listener: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,25 @@ class Network:
     """Who may connect: the server's own pods, and the namespace with these labels (none: nobody else)."""
 
     from_namespace: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PodSettings:
+    """Where and from what pods run, the same for all of a server's."""
+
+    run_as: int | None = None
+    image_pull_secrets: tuple[str, ...] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    trusted_ca: tuple[str, str] | None = None  # ConfigMap and key
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A person's change to the drawn manifests of one kind, or of one object."""
+
+    kind: str
+    name: str | None
+    patch: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -142,4 +163,5 @@ class Stack:
     volumes: tuple[Volume, ...]
     exposure: Exposure
     network: Network
-    run_as: int | None = None
+    pod: PodSettings = PodSettings()
+    patches: tuple[Patch, ...] = ()

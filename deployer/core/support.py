@@ -24,9 +24,6 @@ def _unsupported(spec: Spec, platform: Platform) -> Iterator[Problem]:
         yield Problem("spec.artifacts.type", f"{wanted.artifacts.type} is not available in this release; use volume")
     if wanted.exposure is None:
         return
-    if wanted.exposure.type == "gateway":
-        offered = " or ".join(platform.exposures)
-        yield Problem("spec.exposure.type", f"gateway is not available in this release; use {offered}")
-    elif wanted.exposure.type not in platform.exposures:
+    if wanted.exposure.type not in platform.exposures:
         offered = " or ".join(platform.exposures)
         yield Problem("spec.exposure.type", f"{platform.name} has no {wanted.exposure.type}; use {offered}")

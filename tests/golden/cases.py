@@ -10,7 +10,11 @@ NAMESPACE = "team-a"
 SHAPES = {"sqlite-volume": {"database": {"type": "sqlite"}, "artifacts": {"type": "volume"}}}
 EXPOSURES = {
     ("kubernetes", "ingress"): {"type": "ingress", "host": "mlflow.example.org"},
+    ("kubernetes", "gateway"): {"type": "gateway", "host": "mlflow.example.org", "gateway": "ingress/shared"},
     ("kubernetes", "none"): {"type": "none"},
+    ("kind", "ingress"): {"type": "ingress", "host": "mlflow.example.org"},
+    ("kind", "gateway"): {"type": "gateway", "host": "mlflow.example.org", "gateway": "ingress/shared"},
+    ("kind", "none"): {"type": "none"},
     ("rahti", "route"): {"type": "route"},
     ("rahti", "none"): {"type": "none"},
 }

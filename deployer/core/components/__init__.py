@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deployer.core.assigned import Assigned
 from deployer.core.components import server
 from deployer.core.platform import Platform
-from deployer.core.spec import Spec
-from deployer.core.stack import Exposure, Network, Stack
+from deployer.core.spec import GatewayExposure, IngressExposure, NoExposure, RouteExposure, Spec
+from deployer.core.stack import Exposure, Network, Patch, PodSettings, Stack
 
 MANAGED_BY = "mlflow-deployer"
 
@@ -19,16 +21,15 @@ def build(spec: Spec, platform: Platform, assigned: Assigned) -> Stack:
     """
     exposure = _exposure(spec, platform, assigned)
     known = "http" in assigned.ports and (exposure.kind == "none" or exposure.host is not None)
-    wanted = spec.spec.network_policy.ingress_namespace
-    namespace = {"kubernetes.io/metadata.name": wanted} if wanted else platform.router_namespace
     return Stack(
         name=spec.name,
         labels=labels_of(spec),
         workloads=(server.workload(spec, assigned, exposure),) if known else (),
         volumes=(server.volume(spec, platform, assigned),),
         exposure=exposure,
-        network=Network(from_namespace={} if exposure.kind == "none" else dict(namespace)),
-        run_as=platform.run_as,
+        network=_network(spec, platform, exposure),
+        pod=_pod(spec, platform),
+        patches=tuple(Patch(patch.kind, patch.name, patch.patch) for patch in spec.spec.patches),
     )
 
 
@@ -38,6 +39,7 @@ def labels_of(spec: Spec) -> dict[str, str]:
         **spec.metadata.labels,
         "app.kubernetes.io/name": "mlflow",
         "app.kubernetes.io/instance": spec.name,
+        "app.kubernetes.io/version": spec.spec.mlflow.version,
         "app.kubernetes.io/managed-by": MANAGED_BY,
     }
 
@@ -45,11 +47,56 @@ def labels_of(spec: Spec) -> dict[str, str]:
 def _exposure(spec: Spec, platform: Platform, assigned: Assigned) -> Exposure:
     wanted = spec.spec.exposure
     kind = wanted.type if wanted else platform.exposures[0]
-    return Exposure(
+    if isinstance(wanted, NoExposure) or kind == "none":
+        return Exposure(kind="none", host=None, requested_host=None, annotations={})
+    requested = wanted.host if wanted else None
+    exposure = Exposure(
         kind=kind,
-        host=None if kind == "none" else getattr(wanted, "host", None) or assigned.host,
-        requested_host=getattr(wanted, "host", None),
-        ingress_class=getattr(wanted, "ingress_class", None),
-        tls_secret=getattr(wanted, "tls_secret", None),
+        host=requested or assigned.host,
+        requested_host=requested,
         annotations=dict(platform.exposure_annotations),
+    )
+    match wanted:
+        case IngressExposure():
+            return replace(
+                exposure,
+                annotations={**platform.exposure_annotations, **_issuer(wanted), **wanted.annotations},
+                ingress_class=wanted.ingress_class,
+                tls_secret=wanted.tls_secret or (f"{spec.name}-tls" if _issuer(wanted) else None),
+            )
+        case GatewayExposure():
+            namespace, _, name = wanted.gateway.partition("/")
+            # annotations of an Ingress controller mean nothing to a Gateway
+            return replace(
+                exposure, annotations=wanted.annotations, gateway=(namespace, name), listener=wanted.listener
+            )
+        case RouteExposure():
+            return replace(exposure, annotations={**platform.exposure_annotations, **wanted.annotations})
+    return exposure
+
+
+def _issuer(wanted: IngressExposure) -> dict[str, str]:
+    """Return the annotation that makes cert-manager fill the TLS secret (cert-manager.io/docs/usage/ingress)."""
+    issuers = {"cert-manager.io/issuer": wanted.issuer, "cert-manager.io/cluster-issuer": wanted.cluster_issuer}
+    return {key: value for key, value in issuers.items() if value}
+
+
+def _network(spec: Spec, platform: Platform, exposure: Exposure) -> Network:
+    wanted = spec.spec.network_policy.ingress_namespace
+    if exposure.kind == "none":
+        return Network({})
+    if wanted or exposure.gateway:
+        # where a Gateway lives is where its data plane most often runs
+        return Network({"kubernetes.io/metadata.name": wanted or (exposure.gateway or ("", ""))[0]})
+    return Network(dict(platform.router_namespace))
+
+
+def _pod(spec: Spec, platform: Platform) -> PodSettings:
+    wanted = spec.spec.pod
+    trusted = wanted.trusted_ca
+    return PodSettings(
+        run_as=platform.run_as,
+        image_pull_secrets=tuple(wanted.image_pull_secrets),
+        node_selector=wanted.node_selector,
+        trusted_ca=(trusted.config_map, trusted.key) if trusted else None,
     )

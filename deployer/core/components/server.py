@@ -40,6 +40,15 @@ def package(spec: Spec) -> Package:
     return Package("mlflow", spec.spec.mlflow.version, ("auth",))
 
 
+def image(spec: Spec) -> str:
+    """Return the server's image, from the mirror with the longest prefix that fits."""
+    wanted = spec.spec.mlflow.image or IMAGE.format(version=spec.spec.mlflow.version)
+    for prefix, mirror in sorted(spec.spec.pod.image_mirrors.items(), key=lambda item: -len(item[0])):
+        if wanted == prefix or wanted.startswith(prefix.rstrip("/") + "/"):
+            return mirror.rstrip("/") + wanted[len(prefix.rstrip("/")) :]
+    return wanted
+
+
 def volume(spec: Spec, platform: Platform, assigned: Assigned) -> Volume:
     """Return the server's volume: databases and artifacts."""
     wanted = spec.spec.volume
@@ -65,9 +74,12 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
     return Workload(
         name=SERVER,
         package=package(spec),
-        image=spec.spec.mlflow.image or IMAGE.format(version=spec.spec.mlflow.version),
+        image=image(spec),
         command=(("python",), (FilePath(LAUNCH),)),
-        env=settings.server_environment(allowed_hosts(spec.name, assigned, exposure), origins, sizing.pool(), port),
+        env={
+            **settings.server_environment(allowed_hosts(spec.name, assigned, exposure), origins, sizing.pool(), port),
+            **settings.outbound_environment(spec.spec.proxy, trusted_ca=spec.spec.pod.trusted_ca is not None),
+        },
         files={
             LAUNCH: PluginFile(LAUNCH),
             settings.AUTH_INI: TemplateFile(

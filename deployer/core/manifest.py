@@ -1,0 +1,84 @@
+"""Kubernetes objects as data, and the table of the kinds that deployer works with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+Manifest = dict[str, Any]
+"""One object in the form of the API: apiVersion, kind, metadata and the rest."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of object: its name, apiVersion (`group/version`, the core group without one) and plural."""
+
+    name: str
+    api_version: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def group(self) -> str:
+        """The API group, empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def resource(self) -> str:
+        """The resource as `kubectl auth can-i` takes it, e.g. `deployments.apps`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """Return the path of the collection, or of the object `name` in it, below the API server's address."""
+        prefix = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+        inside = f"/namespaces/{namespace}" if self.namespaced else ""
+        return f"{prefix}{inside}/{self.plural}" + (f"/{name}" if name else "")
+
+
+SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "v1", "serviceaccounts")
+CLAIM: Final = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
+CONFIG_MAP: Final = Kind("ConfigMap", "v1", "configmaps")
+SECRET: Final = Kind("Secret", "v1", "secrets")
+SERVICE: Final = Kind("Service", "v1", "services")
+POD: Final = Kind("Pod", "v1", "pods")
+EVENT: Final = Kind("Event", "v1", "events")
+NETWORK_POLICY: Final = Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies")
+INGRESS: Final = Kind("Ingress", "networking.k8s.io/v1", "ingresses")
+HTTP_ROUTE: Final = Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes")
+ROUTE: Final = Kind("Route", "route.openshift.io/v1", "routes")
+DEPLOYMENT: Final = Kind("Deployment", "apps/v1", "deployments")
+LEASE: Final = Kind("Lease", "coordination.k8s.io/v1", "leases")
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            SERVICE_ACCOUNT, CLAIM, CONFIG_MAP, SECRET, SERVICE, POD, EVENT, NETWORK_POLICY, INGRESS, HTTP_ROUTE, ROUTE,
+            DEPLOYMENT, LEASE,
+        )
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, order=True)
+class Ref:
+    """An object in the server's namespace, by kind and name."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+def ref_of(manifest: Mapping[str, Any]) -> Ref:
+    """Return what names an object."""
+    return Ref(manifest["kind"], manifest["metadata"]["name"])
+
+
+def ref_from(text: str) -> Ref:
+    """Return the object that `Kind/name` names."""
+    kind, _, name = text.partition("/")
+    return Ref(kind, name)

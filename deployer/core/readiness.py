@@ -1,0 +1,173 @@
+"""What keeps a Deployment from being ready, dug out of what the cluster says of it; one function a kind, all pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deployer.core.errors import one_line
+
+Object = Mapping[str, Any]
+_IMAGE: Final = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+)
+_CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_MOUNT: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"})
+_VOLUME: Final = frozenset({"ProvisioningFailed", "FailedBinding", "VolumeResizeFailed"})
+REFUSED: Final = 78  # launch.py: the reason is the last line of its log
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """How far something is. `stuck`: it will not become ready unless somebody does something, as `hint` says.
+
+    `crashed` names the container whose last words say more.
+    """
+
+    ready: bool
+    reason: str
+    stuck: bool = False
+    hint: str | None = None
+    crashed: str | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The objects that a Deployment's readiness is read from; `events` are those of its pods and claims."""
+
+    deployment: Object | None
+    pods: Sequence[Object] = ()
+    claims: Sequence[Object] = ()
+    events: Sequence[Object] = ()
+
+
+def readiness(seen: Seen) -> Readiness:
+    """Return how far a Deployment is, and why it is not further."""
+    deployment = seen.deployment
+    if deployment is None:
+        return Readiness(False, "the Deployment is not there")
+    metadata, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
+    name, wanted = metadata["name"], spec.get("replicas", 1)
+    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
+        return Readiness(False, f"the cluster has not looked at Deployment {name} yet")
+    if wanted == 0:
+        return Readiness(False, f"Deployment {name} is scaled to 0")
+    if status.get("updatedReplicas", 0) >= wanted and status.get("readyReplicas", 0) >= wanted == status.get(
+        "replicas"
+    ):
+        return Readiness(True, f"Deployment {name} has {wanted} ready")
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return _refused_pod(name, condition)
+    living = [pod for pod in seen.pods if not pod["metadata"].get("deletionTimestamp")]
+    if not living:
+        ending = [pod["metadata"]["name"] for pod in seen.pods]
+        return Readiness(False, f"waiting for pod {ending[0]} to end" if ending else "waiting for its pod to be made")
+    newest = max(living, key=lambda pod: pod["metadata"]["creationTimestamp"])
+    return pod_readiness(newest, seen.claims, seen.events)
+
+
+def _refused_pod(deployment: str, condition: Object) -> Readiness:
+    message = one_line(str(condition.get("message", "")))
+    hint = "make room in the quota, or lower the sizes in the spec" if "exceeded quota" in message else None
+    if "PodSecurity" in message:
+        hint = "the namespace's PodSecurity level is stricter than `restricted`, or a patch loosens the pod"
+    return Readiness(
+        False, f"the cluster refuses the pods of Deployment {deployment}: {message}", stuck=True, hint=hint
+    )
+
+
+def pod_readiness(pod: Object, claims: Sequence[Object], events: Sequence[Object]) -> Readiness:
+    """Return how far a pod is, and why it is not further."""
+    name, status = pod["metadata"]["name"], pod.get("status") or {}
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return _unscheduled(name, one_line(str(condition.get("message", ""))), claims, events)
+    if status.get("phase") == "Failed":
+        words = one_line(f"{status.get('reason', '')} {status.get('message', '')}".strip())
+        return Readiness(False, f"pod {name} has failed: {words}")
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    for container in containers:
+        found = _container(name, container)
+        if found:
+            return found
+    mounts = _last(events, name, _MOUNT)
+    if mounts and not any((c.get("state") or {}).get("running") for c in containers):
+        return Readiness(False, f"pod {name} cannot start yet: {mounts}")
+    running = any((container.get("state") or {}).get("running") for container in containers)
+    return Readiness(False, f"pod {name} {'runs, but is not ready yet' if running else 'is being started'}")
+
+
+def _container(pod: str, container: Object) -> Readiness | None:
+    state = container.get("state") or {}
+    waiting = state.get("waiting") or {}
+    reason, message = str(waiting.get("reason", "")), one_line(str(waiting.get("message", "")))
+    if reason in _IMAGE:
+        gone = re.search(r"not found|invalid reference|InvalidImageName|denied|unauthorized", f"{reason} {message}")
+        return Readiness(
+            False,
+            f"the image {container['image']} cannot be pulled ({reason}): {message}",
+            stuck=gone is not None,
+            hint="is its name right? spec.mlflow.image, spec.pod.imagePullSecrets and imageMirrors change it",
+        )
+    if reason in _CONFIG:
+        return Readiness(False, f"container {container['name']} of pod {pod} cannot be made: {message}", stuck=True)
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
+    if ended and not container.get("ready") and (reason == "CrashLoopBackOff" or state.get("terminated")):
+        return _ended(pod, container, ended)
+    return None
+
+
+def _ended(pod: str, container: Object, ended: Object) -> Readiness:
+    name, code = container["name"], ended.get("exitCode")
+    if ended.get("reason") == "OOMKilled":
+        return Readiness(
+            False,
+            f"container {name} of pod {pod} was killed: it needs more memory than its limit",
+            stuck=container.get("restartCount", 0) > 1,
+            hint="raise the limit with a patch of the Deployment, or ask fewer at once",
+        )
+    stuck = code == REFUSED or container.get("restartCount", 0) > 1
+    return Readiness(False, f"container {name} of pod {pod} ended with code {code}", stuck=stuck, crashed=name)
+
+
+def _unscheduled(pod: str, message: str, claims: Sequence[Object], events: Sequence[Object]) -> Readiness:
+    for claim in claims:
+        if (claim.get("status") or {}).get("phase") == "Bound":
+            continue
+        name, wanted = claim["metadata"]["name"], (claim.get("spec") or {}).get("storageClassName")
+        said = _last(events, name, _VOLUME)
+        if not wanted:
+            hint = "name a storage class: spec.volume.storageClass, or --storage-class"
+            return Readiness(
+                False, f"volume {name} gets no storage: the cluster has no default storage class", stuck=True, hint=hint
+            )
+        if said:
+            return Readiness(False, f"volume {name} of storage class {wanted!r} cannot be made: {said}", stuck=True)
+        if "unbound" in message or "not found" in message:
+            hint = (
+                "is the storage class right? spec.volume.storageClass, or --storage-class, changes it for a new volume"
+            )
+            return Readiness(
+                False, f"volume {name} of storage class {wanted!r} is not bound: {message}", stuck=True, hint=hint
+            )
+    return Readiness(
+        False,
+        f"no node takes pod {pod}: {message}",
+        stuck=True,
+        hint="lower the sizes in the spec, free resources, or ask the cluster's administrators",
+    )
+
+
+def _last(events: Iterable[Object], name: str, reasons: frozenset[str]) -> str:
+    fitting = [
+        event
+        for event in events
+        if event.get("reason") in reasons and (event.get("involvedObject") or {}).get("name") == name
+    ]
+    if not fitting:
+        return ""
+    newest = max(fitting, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    return one_line(str(newest.get("message", "")))
