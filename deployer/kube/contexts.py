@@ -1,0 +1,70 @@
+"""What the kubeconfig files name, read without the Kubernetes client: enough to decide where a command goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from deployer.core.errors import UsageError
+
+SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A context: the cluster it names, and the namespace it is set to."""
+
+    cluster: str
+    namespace: str
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """All contexts by name, and the name of the current one."""
+
+    contexts: Mapping[str, Named]
+    current: str | None
+
+
+def kubeconfigs() -> list[Path]:
+    """Return the kubeconfig files in kubectl's order: `$KUBECONFIG`, else `~/.kube/config`."""
+    listed = [Path(part).expanduser() for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    return listed or [Path(os.path.expanduser("~/.kube/config"))]
+
+
+def in_a_pod() -> bool:
+    """Tell whether this runs in a pod with the token of a service account."""
+    return (SERVICE_ACCOUNT / "token").exists()
+
+
+def read_contexts() -> Contexts:
+    """Return what the kubeconfig files name; the first file that says something about a thing is right.
+
+    Raises:
+        UsageError: a file cannot be read, or is no kubeconfig.
+    """
+    contexts: dict[str, Named] = {}
+    current: str | None = None
+    for path in kubeconfigs():
+        try:
+            data = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}  # noqa: S506
+            for item in data.get("contexts") or ():
+                named = item.get("context") or {}
+                contexts.setdefault(
+                    str(item["name"]), Named(str(named.get("cluster", "")), str(named.get("namespace") or "default"))
+                )
+            current = current or data.get("current-context") or None
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            hint = "make it readable, or add --target local"
+            raise UsageError(f"the kubeconfig {path} cannot be read: {error.strerror}", hint=hint) from None
+        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
+            hint = "mend it, or add --target local"
+            raise UsageError(f"the kubeconfig {path} is not YAML of the right form", hint=hint) from None
+    return Contexts(contexts, current)

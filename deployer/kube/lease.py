@@ -1,0 +1,182 @@
+"""A Lease that one deployer holds while it changes a server: renewed while it lives, taken over when it does not."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from deployer.core.errors import Conflict, DeployerError
+from deployer.core.manifest import LEASE, Manifest
+from deployer.kube import objects
+from deployer.kube.session import Session
+
+SECONDS: Final = 15
+_RENEW_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 1.0
+_REASON: Final = "mlflow-deployer.github.io/reason"
+_TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+@contextmanager
+def held(
+    session: Session,
+    name: str,
+    labels: dict[str, str],
+    reason: str,
+    left: Callable[[], float],
+    waiting: Callable[[str], None],
+) -> Iterator[None]:
+    """Hold the Lease `name`; while it is held, a write of the session fails once the Lease is lost.
+
+    `left` says how many seconds one may still wait for it, `waiting` is told who has it meanwhile.
+
+    Raises:
+        Conflict: somebody else still had it when the time was over.
+    """
+    lease = _Held(session, _acquire(session, _wanted(session, name, labels, reason), left, waiting))
+    session.before_write = lease.require
+    lease.start()
+    try:
+        yield
+    finally:
+        lease.end()
+        session.before_write = lambda: None
+        with suppress(DeployerError):  # it runs out by itself
+            lease.release()
+
+
+class _Held:
+    def __init__(self, session: Session, lease: Manifest) -> None:
+        self._session = session
+        self._lease = lease
+        self._renewed = time.monotonic()
+        self._over = threading.Event()
+        self._mutex = threading.Lock()
+        self._thread = threading.Thread(target=self._renew, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def require(self) -> None:
+        """Raise Conflict where somebody may have taken the Lease over."""
+        if threading.current_thread() is self._thread:
+            return
+        if time.monotonic() - self._renewed > SECONDS:
+            raise Conflict(
+                "lost the lock of this server: it could not be renewed in time",
+                hint="try again: the same command goes on from here",
+            )
+
+    def _renew(self) -> None:
+        while not self._over.wait(_RENEW_SECONDS):
+            self._lease["spec"]["renewTime"] = _now()
+            begun = time.monotonic()
+            try:
+                self._lease = objects.replace(self._session, self._lease)
+                self._renewed = begun
+            except Conflict:
+                self._renewed = -SECONDS * 2.0  # somebody else has it, for good
+                return
+            except DeployerError:
+                continue  # as long as it has not run out there is another try
+
+    def release(self) -> None:
+        objects.delete(self._session, self._lease)
+
+
+def _acquire(session: Session, wanted: Manifest, left: Callable[[], float], waiting: Callable[[str], None]) -> Manifest:
+    seen: tuple[str, float] | None = None  # a version of the Lease, and when it was first seen, by our own clock
+    told = False
+    while True:
+        made = objects.create(session, wanted)
+        if made is not None:
+            return made
+        there = objects.get(session, LEASE, wanted["metadata"]["name"])
+        if there is None:
+            continue  # just released
+        version = there["metadata"]["resourceVersion"]
+        if seen is None or seen[0] != version:
+            seen = (version, time.monotonic())
+        holder = str(there["spec"].get("holderIdentity") or "")
+        run_out = time.monotonic() - seen[1] > float(there["spec"].get("leaseDurationSeconds") or SECONDS)
+        if run_out or not holder or _dead_here(holder):
+            try:
+                return objects.replace(
+                    session, {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
+                )
+            except Conflict:
+                continue  # somebody was first
+        doing = (there["metadata"].get("annotations") or {}).get(_REASON, "work")
+        who = f"{doing} by {holder.partition(' ')[0]}"
+        if not told:
+            waiting(who)
+            told = True
+        if not left():
+            raise Conflict(f"{who} is still going on", hint="try again when it has ended")
+        time.sleep(min(_POLL_SECONDS, left()))
+
+
+def _wanted(session: Session, name: str, labels: dict[str, str], reason: str) -> Manifest:
+    now = _now()
+    return {
+        "apiVersion": LEASE.api_version,
+        "kind": LEASE.name,
+        "metadata": {
+            "name": name,
+            "namespace": session.namespace,
+            "labels": labels,
+            "annotations": {_REASON: reason},
+        },
+        "spec": {
+            "holderIdentity": _identity(),
+            "leaseDurationSeconds": SECONDS,
+            "acquireTime": now,
+            "renewTime": now,
+        },
+    }
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime(_TIME)
+
+
+def _identity() -> str:
+    """Return `HOST BOOT:PID:START`: a process, told apart from any other at any time on any machine."""
+    pid = os.getpid()
+    return f"{socket.gethostname()} {_boot_id()}:{pid}:{_start_of(pid)}"
+
+
+def _dead_here(holder: str) -> bool:
+    """Tell whether the holder was a process of this machine, in this boot, that is no more."""
+    _, _, process = holder.partition(" ")
+    boot, _, rest = process.partition(":")
+    pid, _, start = rest.partition(":")
+    return boot == _boot_id() and pid.isdigit() and str(_start_of(int(pid))) != start
+
+
+def _boot_id() -> str:
+    """Return the id of this boot and of the pid namespace in it: a pid means nothing in another container."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid').strip('pid:[]')}"
+    return "unknown"
+
+
+def _start_of(pid: int) -> int | None:
+    """Return field 22 of /proc/PID/stat, clock ticks since boot (proc_pid_stat(5)); None when there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == b"Z" else int(fields[19])

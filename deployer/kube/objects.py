@@ -1,0 +1,124 @@
+"""Reads and writes objects: get, list, create, replace, server-side apply, delete; 404 is the only `absent`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from deployer.core.errors import Conflict
+from deployer.core.manifest import KINDS, Kind, Manifest
+from deployer.kube.refusals import Call, Vanished
+from deployer.kube.session import Session
+
+FIELD_MANAGER: Final = "mlflow-deployer"
+_APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
+_PAGE: Final = 500
+
+
+def call(session: Session, verb: str, kind: Kind, name: str = "") -> Call:
+    """Return what messages say about a call."""
+    return Call(verb, kind.resource, name, session.namespace)
+
+
+def get(session: Session, kind: Kind, name: str) -> Manifest | None:
+    """Return an object, None when there is none."""
+    try:
+        return session.request("GET", kind.path(session.namespace, name), call(session, "get", kind, name))
+    except Vanished:
+        return None
+
+
+def listed(session: Session, kind: Kind, *, labels: str = "", fields: str = "") -> tuple[list[Manifest], str]:
+    """Return all objects that fit the selectors, and the resourceVersion that a watch goes on from."""
+    items: list[Manifest] = []
+    query = {"limit": str(_PAGE)}
+    query |= {"labelSelector": labels} if labels else {}
+    query |= {"fieldSelector": fields} if fields else {}
+    while True:
+        page = session.request("GET", kind.path(session.namespace), call(session, "list", kind), query=query)
+        items += page["items"]
+        metadata = page["metadata"]
+        if not metadata.get("continue"):
+            return items, str(metadata["resourceVersion"])
+        query["continue"] = metadata["continue"]
+
+
+def create(session: Session, manifest: Manifest) -> Manifest | None:
+    """Create an object; None when one of that name is there already."""
+    kind = KINDS[manifest["kind"]]
+    try:
+        return session.request(
+            "POST",
+            kind.path(session.namespace),
+            call(session, "create", kind, manifest["metadata"]["name"]),
+            query={"fieldManager": FIELD_MANAGER},
+            body=manifest,
+        )
+    except Conflict:
+        if get(session, kind, manifest["metadata"]["name"]) is None:
+            raise  # the conflict is another one: the namespace goes away, or the object is just being deleted
+        return None
+
+
+def replace(session: Session, manifest: Manifest) -> Manifest:
+    """Replace an object of the resourceVersion that `manifest` names.
+
+    Raises:
+        Conflict: it was changed or deleted since.
+    """
+    kind, name = KINDS[manifest["kind"]], manifest["metadata"]["name"]
+    try:
+        return session.request(
+            "PUT",
+            kind.path(session.namespace, name),
+            call(session, "update", kind, name),
+            query={"fieldManager": FIELD_MANAGER},
+            body=manifest,
+        )
+    except Vanished as error:
+        raise Conflict(f"{kind.name} {name!r} was deleted meanwhile", hint="try again") from error
+
+
+def apply(session: Session, manifest: Manifest, *, dry_run: bool = False, force: bool = False) -> Manifest:
+    """Apply an object on the server's side, and return what it is, or with `dry_run` would be, afterwards.
+
+    Raises:
+        Conflict: another field manager owns a field that this would change, and `force` is not given.
+    """
+    kind, name = KINDS[manifest["kind"]], manifest["metadata"]["name"]
+    query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+    if dry_run:
+        query["dryRun"] = "All"
+    return session.request(
+        "PATCH",
+        kind.path(session.namespace, name),
+        call(session, "patch", kind, name),
+        query=query,
+        body=manifest,
+        content_type=_APPLY,
+    )
+
+
+def delete(session: Session, live: Manifest) -> None:
+    """Delete the very object that `live` is, and what it owns; nothing happens where it is gone."""
+    kind, name = KINDS[live["kind"]], live["metadata"]["name"]
+    options: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": live["metadata"]["uid"]},
+        "propagationPolicy": "Background",
+    }
+    try:
+        session.request("DELETE", kind.path(session.namespace, name), call(session, "delete", kind, name), body=options)
+    except Vanished:
+        return
+    except Conflict:
+        now = get(session, kind, name)
+        if now is not None and now["metadata"]["uid"] == live["metadata"]["uid"]:
+            raise
+
+
+def events_about(session: Session, name: str) -> Iterator[Manifest]:
+    """Yield the namespace's events about an object of that name."""
+    items, _ = listed(session, KINDS["Event"], fields=f"involvedObject.name={name}")
+    yield from items

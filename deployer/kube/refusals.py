@@ -1,0 +1,120 @@
+"""What an API server's refusal means to a person: each Status becomes one error with what, where, why and what next."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deployer.core.errors import Conflict, DeployerError, Forbidden, NotFound, StateError, one_line
+
+_PAIR: Final = re.compile(r'cannot (\S+) resource "([^"]+)" in API group "([^"]*)"')
+
+
+class ClusterUnreachable(DeployerError):
+    """The API server gives no answer, or none of its own."""
+
+
+class Unauthorized(Forbidden):
+    """The API server does not know who is calling: credentials that are missing, wrong or expired."""
+
+
+class QuotaExceeded(Forbidden):
+    """The namespace's quota has no room for what was asked for."""
+
+
+class Rejected(StateError):
+    """The API server, or an admission controller, does not take an object as it is."""
+
+
+class Vanished(NotFound):
+    """What was asked for is not there (any more)."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, as messages name it: `patch deployments.apps "mlflow"` in a namespace."""
+
+    verb: str
+    resource: str
+    name: str
+    namespace: str
+
+    def __str__(self) -> str:
+        what = f"{self.verb} {self.resource}"
+        return f"{what} {self.name!r} in namespace {self.namespace!r}" if self.name else f"{what} in {self.namespace!r}"
+
+
+def status_of(body: bytes) -> dict[str, Any]:
+    """Return the Status object in a body, empty where there is none: such a body is never shown."""
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) and data.get("kind") == "Status" else {}
+
+
+def refusal(code: int, body: bytes, call: Call) -> DeployerError:
+    """Return the error that an answer of 300 or more stands for."""
+    status = status_of(body)
+    message = one_line(str(status.get("message", "")))
+    reason = status.get("reason", "")
+    if code == 401:
+        hint = "log in again (on OpenShift: `oc login`), then type the same command: it goes on from here"
+        return Unauthorized(
+            "the cluster does not accept your credentials (401): they are wrong or have expired", hint=hint
+        )
+    if code == 403:
+        return _forbidden(message, call)
+    if code == 404 and (status.get("details") or {}).get("kind") == "namespaces":
+        return missing_namespace(call.namespace)
+    if code == 404:
+        return Vanished(f"cannot {call}: {message or 'the cluster does not know this kind of object'}")
+    if code == 409 and reason == "Conflict" and _owners(status):
+        return Conflict(
+            f"cannot {call}: {_owners(status)}", hint="agree with them, or add --take-over to make it deployer's"
+        )
+    if code == 409:
+        return Conflict(f"cannot {call}: {message}", hint="try again")
+    if code in (400, 405, 415, 422):
+        return Rejected(f"the cluster does not take it: cannot {call}: {message or f'HTTP {code}'}")
+    return ClusterUnreachable(
+        f"the cluster cannot answer now: {call}: {message or f'HTTP {code}'}", hint="try again later"
+    )
+
+
+def missing_namespace(namespace: str) -> Vanished:
+    """Return the error for a namespace that is not there."""
+    return Vanished(
+        f"there is no namespace {namespace!r}, or it is not yours to see",
+        hint="`kubectl create namespace NAME` makes one, where you may; -n NAME chooses another",
+    )
+
+
+def _forbidden(message: str, call: Call) -> DeployerError:
+    if "exceeded quota" in message:
+        return QuotaExceeded(
+            f"the quota of namespace {call.namespace!r} has no room: {message}",
+            hint="remove something else, ask for a larger quota, or lower the sizes in the spec",
+        )
+    if "is being terminated" in message or "because it is being terminated" in message:
+        return Conflict(f"namespace {call.namespace!r} is being deleted", hint="wait until it is gone, or use -n NAME")
+    if _PAIR.search(message) or not message:
+        return Forbidden(
+            f"you may not {call.verb} {call.resource} in namespace {call.namespace!r}",
+            hint="ask an administrator of the namespace for the role `edit` or `admin`",
+        )
+    # an admission controller's own words, such as those of PodSecurity or a LimitRange
+    return Rejected(f"the cluster does not allow it: cannot {call}: {message}")
+
+
+def _owners(status: dict[str, Any]) -> str:
+    """Return who owns which fields, from the causes of a server-side apply conflict."""
+    causes = (status.get("details") or {}).get("causes") or []
+    owned = [
+        f"{cause.get('field', '')} belongs to {cause.get('message', '').removeprefix('conflict with ')}"
+        for cause in causes
+        if cause.get("reason") == "FieldManagerConflict"
+    ]
+    return "; ".join(owned)

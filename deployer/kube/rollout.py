@@ -1,0 +1,125 @@
+"""Watches a Deployment until it is ready, and says meanwhile, and at the latest at the end, what keeps it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from deployer.core.errors import DeployerError, Forbidden, NotReady, ServerRefused
+from deployer.core.manifest import CLAIM, DEPLOYMENT, EVENT, POD, Manifest
+from deployer.core.readiness import REFUSED, Readiness, Seen, readiness
+from deployer.kube import objects
+from deployer.kube.session import Session
+from deployer.kube.streams import changes, lines_of_log
+
+_LOOK_SECONDS: Final = 2.0
+# What looks final may still pass: a quota that is about to be freed by the pod before, a registry's hiccup.
+_STUCK_SECONDS: Final = 12.0
+_LAST_LINES: Final = 8
+REFUSAL: Final = "deployer: refused to start: "  # as launch.py begins its reason
+
+
+def look(session: Session, deployment: Manifest | None, labels: str, note: Callable[[str], None]) -> Readiness:
+    """Return how far a Deployment is. What may not be read for the diagnosis is left out, with a note."""
+    first = readiness(Seen(deployment))
+    if deployment is None or first.ready or first.stuck:
+        return first
+    pods, _ = objects.listed(session, POD, labels=labels)
+    claims, _ = objects.listed(session, CLAIM, labels=labels.partition(",")[0])
+    events: list[Manifest] = []
+    if pods and not any(_running(pod) for pod in pods):
+        try:
+            events, _ = objects.listed(session, EVENT)
+        except Forbidden as error:
+            note(f"cannot look for causes in events: {error.message}")
+    return readiness(Seen(deployment, pods, claims, events))
+
+
+def wait(session: Session, name: str, labels: str, left: Callable[[], float], note: Callable[[str], None]) -> None:
+    """Return when the Deployment is ready.
+
+    Raises:
+        NotReady: it is not when the time is over, or will not be; with the pod's last words.
+        ServerRefused: launch.py will not start with what it was given.
+    """
+    told, stuck_since = "", None
+    notes: set[str] = set()
+
+    def once(text: str) -> None:
+        if text not in notes:
+            notes.add(text)
+            note(text)
+
+    while True:
+        found, version = objects.listed(session, DEPLOYMENT, fields=f"metadata.name={name}")
+        state = look(session, {**found[0], "kind": DEPLOYMENT.name} if found else None, labels, once)
+        if state.ready:
+            return
+        stuck_since = (stuck_since or time.monotonic()) if state.stuck else None
+        stuck = stuck_since is not None and time.monotonic() - stuck_since > _STUCK_SECONDS
+        if state.stuck and state.reason != told:
+            told = state.reason
+            once(state.reason)
+        if state.crashed:
+            _raise_refusal(session, labels, state.crashed, once)
+        if stuck or not left():
+            lead = "the server will not become ready" if stuck else "the server is not ready in time"
+            words = last_words(session, labels, once)
+            raise NotReady(f"{lead}: {state.reason}{words}", hint=state.hint or "see `deployer logs`")
+        seconds = min(_LOOK_SECONDS, max(left(), 1.0))
+        begun = time.monotonic()
+        for _, changed in changes(
+            session, DEPLOYMENT, fields=f"metadata.name={name}", resource_version=version, seconds=seconds
+        ):
+            if readiness(Seen(changed)).ready or time.monotonic() - begun > seconds:
+                break
+
+
+def _running(pod: Manifest) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any((status.get("state") or {}).get("running") for status in statuses)
+
+
+def _raise_refusal(session: Session, labels: str, container: str, note: Callable[[str], None]) -> None:
+    for pod in newest_first(session, labels):
+        for status in (pod.get("status") or {}).get("containerStatuses") or ():
+            ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
+            if status["name"] == container and ended and ended.get("exitCode") == REFUSED:
+                refusals = [line for line in _log(session, pod, status, 200, note) if line.startswith(REFUSAL)]
+                if refusals:
+                    raise ServerRefused(refusals[-1].removeprefix(REFUSAL), hint="the old spec brings the server back")
+
+
+def last_words(session: Session, labels: str, note: Callable[[str], None]) -> str:
+    """Return the last lines that the newest pod's containers wrote, indented, each after a line break."""
+    for pod in newest_first(session, labels):
+        for status in (pod.get("status") or {}).get("containerStatuses") or ():
+            lines = _log(session, pod, status, _LAST_LINES, note)
+            if lines:
+                return "".join(f"\n  {line}" for line in lines)
+    return ""
+
+
+def newest_first(session: Session, labels: str) -> list[Manifest]:
+    """Return the pods that fit, the newest first; those that are going away last."""
+    pods, _ = objects.listed(session, POD, labels=labels)
+    return sorted(
+        pods,
+        key=lambda pod: ("deletionTimestamp" not in pod["metadata"], pod["metadata"]["creationTimestamp"]),
+        reverse=True,
+    )
+
+
+def _log(session: Session, pod: Manifest, status: Manifest, tail: int, note: Callable[[str], None]) -> list[str]:
+    if not status.get("containerID") and not status.get("lastState"):
+        return []
+    state = status.get("state") or {}
+    previous = bool(status.get("lastState")) and "running" not in state and "terminated" not in state
+    try:
+        return list(lines_of_log(session, pod["metadata"]["name"], status["name"], tail, previous=previous))
+    except Forbidden as error:
+        note(f"cannot read the pod's log: {error.message}")
+    except DeployerError:
+        pass  # gone, or not there yet: a diagnosis must not hide what it is about
+    return []

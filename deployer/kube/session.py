@@ -1,0 +1,215 @@
+"""One conversation with one API server: who, where, and single requests with what may safely be tried again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+
+from deployer.core.errors import UsageError
+from deployer.kube.contexts import SERVICE_ACCOUNT, in_a_pod, kubeconfigs, read_contexts
+from deployer.kube.refusals import Call, ClusterUnreachable, refusal
+
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 30.0
+# A first contact that fails is most likely a wrong address; later on, a control plane that restarts.
+FIRST_PATIENCE: Final = 3.0
+PATIENCE: Final = 60.0
+_AGAIN: Final = frozenset({429, 500, 502, 503, 504})
+_LONGEST_PAUSE: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a kubeconfig, or the pod one runs in, points to."""
+
+    name: str
+    namespace: str
+    server: str
+
+
+class Session:
+    """Requests to one API server, in one namespace.
+
+    Every write that callers make can be made twice: an apply by its nature, a create because `already exists` is
+    read again, a replace because it names the version it replaces, a delete because it names the object's uid. So
+    each request is repeated, for a while, when the server says 429 or 5xx or the connection breaks.
+    """
+
+    def __init__(self, context: Context, configuration: Configuration) -> None:
+        self.context = context
+        self.configuration = configuration
+        self.client = ApiClient(configuration)
+        self._pool = self.client.rest_client.pool_manager
+        self._answered = False
+        self.before_write: Callable[[], None] = lambda: None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that this session works in."""
+        return self.context.namespace
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        call: Call,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        """Send one request and return the JSON object it is answered with.
+
+        Raises:
+            DeployerError: what the refusal, or the silence, means.
+        """
+        if method != "GET" and "dryRun" not in (query or {}):
+            self.before_write()
+        data = None if body is None else json.dumps(body).encode()
+        begun = time.monotonic()
+        for attempt in range(1000):
+            patience = PATIENCE if self._answered else FIRST_PATIENCE
+            left = begun + patience - time.monotonic()
+            try:
+                answer = self._send(method, path, query, data, content_type)
+            except urllib3.exceptions.HTTPError as error:
+                pause = _pause(attempt, None)
+                if left < pause or _hopeless(error):
+                    raise self._silence(error) from error
+                time.sleep(pause)
+                continue
+            self._answered = True
+            if answer.status < 300:
+                return dict(json.loads(answer.data))
+            pause = _pause(attempt, answer.headers.get("Retry-After"))
+            if answer.status not in _AGAIN or left < pause:
+                raise refusal(answer.status, answer.data, call)
+            time.sleep(pause)
+        raise AssertionError("patience has an end")
+
+    @contextlib.contextmanager
+    def stream(self, path: str, call: Call, query: Mapping[str, str], *, seconds: float) -> Iterator[Iterator[bytes]]:
+        """Yield the chunks of a long answer, such as a watch or a log; silence of `seconds` ends them."""
+        try:
+            answer = self._send("GET", path, query, None, "", read=seconds, preload=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._silence(error) from error
+        try:
+            if answer.status >= 300:
+                raise refusal(answer.status, answer.read(), call)
+            yield _chunks(answer)
+        finally:
+            answer.close()
+            answer.release_conn()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        data: bytes | None,
+        content_type: str,
+        *,
+        read: float = READ_SECONDS,
+        preload: bool = True,
+    ) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": "application/json", "User-Agent": "mlflow-deployer"}
+        if data is not None:
+            headers["Content-Type"] = content_type
+        # asks an exec plugin, or the mounted token, anew where it has expired
+        if token := self.configuration.get_api_key_with_prefix("BearerToken"):
+            headers["Authorization"] = token
+        url = self.configuration.host + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        answer: urllib3.BaseHTTPResponse = self._pool.request(
+            method,
+            url,
+            body=data,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read),
+            retries=False,
+            preload_content=preload,
+        )
+        return answer
+
+    def _silence(self, error: urllib3.exceptions.HTTPError) -> ClusterUnreachable:
+        where = f"the cluster of context {self.context.name!r} at {self.context.server}"
+        hint = "is its address right, are you on its network? --context chooses another, --target local needs none"
+        if isinstance(error, urllib3.exceptions.SSLError):
+            return ClusterUnreachable(f"{where} has a certificate that is not trusted: {_words(error)}", hint=hint)
+        return ClusterUnreachable(f"{where} does not answer: {_words(error)}", hint=hint)
+
+
+def _chunks(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    try:
+        while chunk := answer.read1():
+            yield chunk
+    except urllib3.exceptions.HTTPError:
+        return  # cut, or silent for too long: who reads decides what that means
+
+
+def _pause(attempt: int, retry_after: str | None) -> float:
+    if retry_after and retry_after.isdigit():
+        return min(float(retry_after), _LONGEST_PAUSE) + random.random() / 4  # noqa: S311  # spreads the herd
+    return float(min(0.2 * 2**attempt, 5.0))
+
+
+def _hopeless(error: urllib3.exceptions.HTTPError) -> bool:
+    return isinstance(error, urllib3.exceptions.SSLError | urllib3.exceptions.NameResolutionError)
+
+
+def _words(error: BaseException) -> str:
+    inner: BaseException = error
+    while isinstance(inner.__cause__ or inner.__context__, BaseException):
+        inner = inner.__cause__ or inner.__context__ or inner
+    return getattr(inner, "strerror", None) or str(inner).rpartition(": ")[2] or type(inner).__name__
+
+
+def connect(context: str | None, namespace: str | None) -> Session:
+    """Return a session for a context of the kubeconfig, or for the pod that this runs in. Asks nothing yet.
+
+    Raises:
+        UsageError: there is neither, or the context is not in it.
+    """
+    found = read_contexts()
+    name = context or found.current
+    if name is None and in_a_pod():
+        return _in_cluster(namespace)
+    if name is None:
+        raise UsageError(
+            f"no kubeconfig names a cluster ({', '.join(map(str, kubeconfigs()))})",
+            hint="log in to a cluster first (on OpenShift: `oc login`), or add --target local",
+        )
+    if name not in found.contexts:
+        known = ", ".join(sorted(found.contexts)) or "none"
+        raise UsageError(f"the kubeconfig has no context {name!r}; it knows: {known}", hint="choose one with --context")
+    configuration = Configuration()
+    try:
+        load_kube_config(context=name, client_configuration=configuration)
+    except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"context {name!r} of the kubeconfig cannot be used: {error}") from None
+    where = namespace or found.contexts[name].namespace
+    return Session(Context(name, where, configuration.host), configuration)
+
+
+def _in_cluster(namespace: str | None) -> Session:
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)
+        own = (SERVICE_ACCOUNT / "namespace").read_text("utf-8").strip()
+    except (ConfigException, OSError) as error:
+        raise UsageError(f"this pod's service account cannot be used: {error}") from None
+    return Session(Context("in-cluster", namespace or own, configuration.host), configuration)
