@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployer.cli.progress import writes_unicode
+from deployer.targets import Target
 from deployer.targets.local.store import state_home
 from deployer.tracking.client import Endpoint
 from deployer.tracking.verify import Report
@@ -77,12 +78,18 @@ def _own_command(*, anywhere: bool) -> str:
     return name if on_path and os.path.realpath(on_path) == os.path.realpath(here) else shlex.quote(str(here))
 
 
-def export_lines(name: str, endpoint: Endpoint, username: str) -> list[str]:
+def export_lines(target: Target, endpoint: Endpoint, username: str) -> list[str]:
     """Return shell lines for MLflow clients; the password stands in none of them, only the command that prints it.
 
-    They hold in a shell that knows nothing of this one: other PATH, other XDG_STATE_HOME.
+    They hold in a shell that knows nothing of this one: other PATH, other XDG_STATE_HOME, other KUBECONFIG.
     """
-    password = f"{_state_setting()}{_own_command(anywhere=True)} show-password {name}"
+    command = [_own_command(anywhere=True), "show-password", target.name]
+    if target.kind == "local":
+        password = f"{_state_setting()}{' '.join(command)}"
+    else:
+        files = os.environ.get("KUBECONFIG")
+        setting = f"KUBECONFIG={shlex.quote(files)} " if files else ""
+        password = f"{setting}{' '.join(command)} {shlex.join(target.options)}"
     lines = [
         f"export MLFLOW_TRACKING_URI={shlex.quote(endpoint.url)}",
         f"export MLFLOW_TRACKING_USERNAME={shlex.quote(username)}",

@@ -2,63 +2,71 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import re
+from typing import Final
 
 from deployer.cli.options import TargetKind
 from deployer.cli.progress import note
 from deployer.core.errors import UsageError
 from deployer.core.spec import name_problem
+from deployer.kube.contexts import in_a_pod, read_contexts
 from deployer.targets import Target
 from deployer.targets.local.store import LocalStore, state_directory
 from deployer.targets.local.target import local_target
 
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
-def find_target(name: str, wanted: TargetKind | None, *, quiet: bool = False) -> Target:
+
+def find_target(
+    name: str,
+    wanted: TargetKind | None,
+    namespace: str | None = None,
+    context: str | None = None,
+    *,
+    quiet: bool = False,
+    take_over: bool = False,
+) -> Target:
     """Return the target of server `name`, after saying on standard error where that is and why.
 
     Raises:
-        UsageError: the name is not usable, or the place is not one that this release can use.
+        UsageError: the name is not usable, or there is no such place.
     """
     if problem := name_problem(name):
         raise UsageError(f"{name!r} cannot be a server's name: it {problem}", hint="try a name such as mlflow")
-    if wanted is TargetKind.kubernetes:
-        raise _no_cluster_yet("--target kubernetes")
-    if wanted is TargetKind.local:
-        why = "as --target says"
-    elif LocalStore(state_directory(), name).known():
-        why = f"{name!r} is known here"
-    elif context := _current_context():
-        raise _no_cluster_yet(f"the kubeconfig's current context is {context!r}")
+    cluster, why = _choose(name, wanted, namespace, context)
+    if cluster:
+        target = cluster_target(name, namespace, context, take_over=take_over)
     else:
-        why = "no kubeconfig names a current context"
+        target = local_target(name, lambda holder: note(f"waiting for {holder}"))
     if not quiet:
-        note(f"Target: this machine ({why})")
-    return local_target(name, lambda holder: note(f"waiting for {holder}"))
+        note(f"Target: {target.where} ({why})")
+    return target
 
 
-def _no_cluster_yet(reason: str) -> UsageError:
-    hint = "add --target local for a server on this machine, or use `deployer render` for manifests"
-    return UsageError(f"this release cannot use a cluster yet ({reason})", hint=hint)
+def _choose(name: str, wanted: TargetKind | None, namespace: str | None, context: str | None) -> tuple[bool, str]:
+    """Tell whether it is a cluster, and why."""
+    if namespace is not None and not _NAMESPACE.fullmatch(namespace):
+        raise UsageError(f"{namespace!r} cannot be a namespace: lower-case letters, digits and '-', at most 63")
+    if wanted is TargetKind.local:
+        if namespace is not None or context is not None:
+            raise UsageError("--target local has no --namespace and no --context", hint="leave them out")
+        return False, "as --target says"
+    if wanted is TargetKind.kubernetes:
+        return True, "as --target says"
+    if namespace is not None or context is not None:
+        return True, "as --namespace or --context says"
+    if LocalStore(state_directory(), name).known():
+        return False, f"{name!r} is known here"
+    if current := read_contexts().current:
+        return True, f"the kubeconfig's current context is {current!r}"
+    if in_a_pod():
+        return True, "this is a pod of it"
+    return False, "no kubeconfig names a current context"
 
 
-def _current_context() -> str | None:
-    """Return the current context of the kubeconfig files, as kubectl finds them; None without one."""
-    files = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
-    for path in files or [Path.home() / ".kube" / "config"]:
-        try:
-            text = path.read_bytes()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            hint = "make it readable, or add --target local"
-            raise UsageError(f"the kubeconfig {path} cannot be read: {error.strerror}", hint=hint) from None
-        import yaml
+def cluster_target(name: str, namespace: str | None, context: str | None, *, take_over: bool = False) -> Target:
+    """Return the target of server `name` on a cluster."""
+    from deployer.kube.session import connect
+    from deployer.targets.kubernetes.target import kubernetes_target
 
-        try:
-            data = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
-            raise UsageError(f"the kubeconfig {path} is not YAML", hint="mend it, or add --target local") from None
-        if isinstance(data, dict) and data.get("current-context"):
-            return str(data["current-context"])
-    return None
+    return kubernetes_target(connect(context, namespace), name, note, take_over=take_over)

@@ -12,7 +12,7 @@ from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotFound
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.record import Record
-from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets
+from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, broken_seals
 from deployer.core.spec import Spec
 from deployer.core.stack import SecretRef, Stack
 from deployer.core.support import require_supported
@@ -46,31 +46,31 @@ def create(
         VerificationFailed: it runs, but did not prove what it must.
         DeployerError: one of its other kinds, each saying what to do.
     """
-    require_supported(spec, target.platform, "the spec")
-    _require_same_login(target.store.secrets(), spec, password)
+    require_supported(spec, target.platform(spec, before.assigned if before else Assigned()), "the spec")
+    _require_same_login(target, before, spec, password)
     steps = _Create(target, spec, password)
     observed = target.observe()
     if all(isinstance(step.done(observed), Done) for step in steps.list()):
-        return _proven_again(target, observed, changed=False)
+        return _proven_again(target, observed, deadline, changed=False)
     with target.store.lock("create", deadline, lambda holder: progress.note(f"waiting for {holder}")):
         # whoever held the lock before may have changed what this was decided from
         _require_unchanged(before, target.store.load(), spec)
-        _require_same_login(target.store.secrets(), spec, password)
+        _require_same_login(target, before, spec, password)
         target.runtime.check(spec, before.assigned if before else Assigned())
         acted = run(steps.list(), target, deadline, progress)
         observed = target.observe()
         if steps.report is None:
-            return _proven_again(target, observed, changed=acted)
+            return _proven_again(target, observed, deadline, changed=acted)
         record, login = _known(observed)
         return Created(record, target.access.endpoint(record.assigned), login.username, steps.report, changed=True)
 
 
-def _proven_again(target: Target, observed: Observed, *, changed: bool) -> Created:
+def _proven_again(target: Target, observed: Observed, deadline: Deadline, *, changed: bool) -> Created:
     record, login = _known(observed)
-    endpoint = target.access.endpoint(record.assigned)
-    report = verify_quickly(endpoint, login)
+    with target.access.open(record.assigned, deadline) as endpoint:
+        report = verify_quickly(endpoint, login)
     report.require()
-    return Created(record, endpoint, login.username, report, changed=changed)
+    return Created(record, target.access.endpoint(record.assigned), login.username, report, changed=changed)
 
 
 def _require_unchanged(before: Record | None, now: Record | None, spec: Spec) -> None:
@@ -128,7 +128,14 @@ def _known(observed: Observed) -> tuple[Record, Login]:
     return observed.record, Login(observed.secrets.username, observed.secrets.password)
 
 
-def _require_same_login(existing: Secrets | None, spec: Spec, password: str | None) -> None:
+def _require_same_login(target: Target, before: Record | None, spec: Spec, password: str | None) -> None:
+    existing = target.store.secrets()
+    if broken := broken_seals(before.seals if before else {}, existing):
+        names = " and ".join(target.store.secret_name(name) for name in broken)
+        raise Conflict(
+            f"{names} is not what it was when the server was last proven; nothing was changed",
+            hint="put the old values back: the server knows the old password, and its data is under the old keys",
+        )
     if existing is None:
         return
     if existing.username != spec.spec.auth.admin_username:
@@ -186,9 +193,7 @@ class _Create:
         target.store.claim(secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given))
 
     def _prepared(self, _: Observed) -> Outcome:
-        version = self._spec.spec.mlflow.version
-        ready = self._target.runtime.prepared(self._spec)
-        return Done(f"MLflow {version}") if ready else Waiting(f"MLflow {version} is not installed")
+        return self._target.runtime.prepared(self._spec)
 
     def _prepare(self, target: Target, _: Observed, deadline: Deadline) -> None:
         target.runtime.prepare(self._spec, deadline)
@@ -205,15 +210,13 @@ class _Create:
             target.store.save(replace(record, assigned=assigned))
 
     def _stack(self, record: Record) -> Stack:
-        return build(self._spec, self._target.platform, record.assigned)
+        return build(self._spec, self._target.platform(self._spec, record.assigned), record.assigned)
 
     def _started(self, observed: Observed) -> Outcome:
         live = observed.live
         if live.state != "running":
             return Waiting(f"the server does not run: {live.detail}")
-        if observed.record is None or live.fingerprint != self._target.runtime.fingerprint(
-            self._stack(observed.record), self._spec
-        ):
+        if observed.record is None or self._target.runtime.pending(self._stack(observed.record), self._spec, live):
             return Waiting("the server runs with other settings")
         return Done(live.detail)
 
@@ -228,7 +231,7 @@ class _Create:
 
     def _wait(self, target: Target, observed: Observed, deadline: Deadline) -> None:
         record, _ = _known(observed)
-        target.runtime.wait(target.access.endpoint(record.assigned), deadline)
+        target.runtime.wait(record.assigned, deadline)
 
     def _proven(self, observed: Observed) -> Outcome:
         proof = observed.record.proof if observed.record else None
@@ -236,8 +239,10 @@ class _Create:
             return Done("proven")
         return Waiting("the server is not proven")
 
-    def _verify(self, target: Target, observed: Observed, _: Deadline) -> None:
+    def _verify(self, target: Target, observed: Observed, deadline: Deadline) -> None:
         record, login = _known(observed)
-        self.report = verify(target.access.endpoint(record.assigned), login)
+        assert observed.secrets is not None  # _known has seen them
+        with target.access.open(record.assigned, deadline) as endpoint:
+            self.report = verify(endpoint, login)
         self.report.require()
-        target.store.save(replace(record, proof=observed.live.identity))
+        target.store.save(replace(record, proof=observed.live.identity, seals=secrets.seals(observed.secrets)))

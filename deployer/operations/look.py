@@ -15,6 +15,7 @@ class View:
 
     name: str
     target: str
+    namespace: str | None
     state: str
     detail: str
     address: str | None
@@ -27,6 +28,7 @@ class View:
         return {
             "name": self.name,
             "target": self.target,
+            "namespace": self.namespace,
             "state": self.state,
             "detail": self.detail,
             "address": self.address,
@@ -53,7 +55,8 @@ def look(target: Target) -> View:
         state = "deleted"
     return View(
         name=target.name,
-        target=target.platform.name,
+        target=target.kind,
+        namespace=target.namespace,
         state=state,
         detail="data and credentials are kept" if record.deleted else observed.live.detail,
         address=target.access.endpoint(record.assigned).url if record.assigned.ports else None,

@@ -11,7 +11,7 @@ from deployer.targets import Deadline, Observed, Target
 
 
 def stop(target: Target, deadline: Deadline, progress: Progress) -> None:
-    """End the server's process; everything else stays. Nothing happens where it does not run."""
+    """End what runs; everything else stays. Nothing happens where nothing runs."""
     with target.store.lock("stop", deadline, lambda holder: progress.note(f"waiting for {holder}")):
         run((Step("stop", _stopped, _stop),), target, deadline, progress)
 
@@ -31,17 +31,26 @@ def delete(target: Target, *, data: bool, deadline: Deadline, progress: Progress
             forget = Step("data", lambda _: _nothing_left(target), _forget_all)
         else:
             forget = Step("forget", _only_data_left, _forget)
-        run((Step("stop", _stopped, _stop), forget), target, deadline, progress)
+        run((Step("remove", lambda _: _removed(target), _remove), forget), target, deadline, progress)
 
 
 def _stopped(observed: Observed) -> Outcome:
     if observed.live.state == "stopped":
-        return Done("no process")
+        return Done("nothing runs")
     return Waiting(f"the server is {observed.live.state}")
 
 
 def _stop(target: Target, _: Observed, deadline: Deadline) -> None:
     target.runtime.stop(deadline)
+
+
+def _removed(target: Target) -> Outcome:
+    remains = target.runtime.remains()
+    return Waiting(f"there is still {', '.join(remains)}") if remains else Done("nothing runs")
+
+
+def _remove(target: Target, _: Observed, deadline: Deadline) -> None:
+    target.runtime.remove(deadline)
 
 
 def _only_data_left(observed: Observed) -> Outcome:
@@ -50,8 +59,8 @@ def _only_data_left(observed: Observed) -> Outcome:
     return Done("data and credentials are kept")
 
 
-def _forget(target: Target, observed: Observed, _: Deadline) -> None:
-    target.store.forget(data=False)
+def _forget(target: Target, observed: Observed, deadline: Deadline) -> None:
+    target.store.forget(data=False, deadline=deadline)
     if observed.record:
         target.store.save(replace(observed.record, deleted=True, proof=None))
 
@@ -62,5 +71,5 @@ def _nothing_left(target: Target) -> Outcome:
     return Done("nothing is left")
 
 
-def _forget_all(target: Target, _: Observed, __: Deadline) -> None:
-    target.store.forget(data=True)
+def _forget_all(target: Target, _: Observed, deadline: Deadline) -> None:
+    target.store.forget(data=True, deadline=deadline)

@@ -41,8 +41,9 @@ def run(steps: Sequence[Step], target: Target, deadline: Deadline, progress: Pro
         NotReady: a step acted and still is not done, or the time is over.
     """
     acted = False
+    observed = target.observe()
     for number, step in enumerate(steps, 1):
-        outcome = step.done(target.observe())
+        outcome = step.done(observed)
         if isinstance(outcome, Done):
             progress.done(step.name, outcome.detail, None)
             continue
@@ -50,8 +51,9 @@ def run(steps: Sequence[Step], target: Target, deadline: Deadline, progress: Pro
         begun = time.monotonic()
         deadline.require(step.name)
         acted = True
-        step.act(target, target.observe(), deadline)
-        outcome = step.done(target.observe())
+        step.act(target, observed, deadline)
+        observed = target.observe()
+        outcome = step.done(observed)
         if isinstance(outcome, Waiting):
             raise NotReady(f"{step.name}: {outcome.reason}")
         progress.done(step.name, outcome.detail, time.monotonic() - begun)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from deployer.core.assigned import Assigned
+from deployer.core.changes import Change
 from deployer.core.errors import NotReady
-from deployer.core.platform import Platform
+from deployer.core.outcome import Outcome
+from deployer.core.platform import LOCAL, Platform, profile_of
 from deployer.core.record import Record
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
@@ -43,16 +45,21 @@ class Deadline:
 
 
 LiveState = Literal["running", "stopped", "crashed", "rebooted", "elsewhere"]
+TargetKind = Literal["local", "kubernetes"]
 
 
 @dataclass(frozen=True)
 class Live:
-    """What runs. `identity` is that very incarnation; `fingerprint` is what it was started from."""
+    """What runs. `identity` is that very incarnation; `fingerprint` is what it was started from.
+
+    `ready` is None where only asking the server itself can tell.
+    """
 
     state: LiveState
     detail: str = ""
     identity: str | None = None
     fingerprint: str | None = None
+    ready: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -83,17 +90,20 @@ class Store(Protocol):
     def claim(self, secrets: Secrets) -> Secrets:
         """Store `secrets` unless there are some already; return those that are stored."""
 
+    def secret_name(self, secret: str) -> str:
+        """Return what people call one of the two secrets here, with what is known of its last change."""
+
     def lock(self, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         """Hold the server for one deployer. `waiting` is told who holds it meanwhile."""
 
-    def forget(self, *, data: bool) -> None:
+    def forget(self, *, data: bool, deadline: Deadline) -> None:
         """Drop everything but data, credentials and ports; with `data`, those too."""
 
 
 class Runtime(Protocol):
     """Runs the parts of a server."""
 
-    def prepared(self, spec: Spec) -> bool:
+    def prepared(self, spec: Spec) -> Outcome:
         """Tell whether what the server's programs need is there."""
 
     def prepare(self, spec: Spec, deadline: Deadline) -> None:
@@ -108,8 +118,8 @@ class Runtime(Protocol):
     def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> AbstractContextManager[Assigned]:
         """Hold what the place gives this spec until it is stored, keeping what it gave `before`."""
 
-    def fingerprint(self, stack: Stack, spec: Spec) -> str:
-        """Return a hash of what would run; equal hashes mean nothing to apply. Holds no secret."""
+    def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+        """Return what `apply` would change; nothing where `stack` runs already. Shows no secret."""
 
     def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
         """Make `stack` run in place of whatever ran."""
@@ -118,9 +128,15 @@ class Runtime(Protocol):
         """Return what runs now."""
 
     def stop(self, deadline: Deadline) -> None:
-        """End it; data stays."""
+        """End what runs; data stays."""
 
-    def wait(self, endpoint: Endpoint, deadline: Deadline) -> None:
+    def remains(self) -> tuple[str, ...]:
+        """Return what `remove` would remove."""
+
+    def remove(self, deadline: Deadline) -> None:
+        """Remove all that `apply` has made, but for data; nothing runs afterwards."""
+
+    def wait(self, assigned: Assigned, deadline: Deadline) -> None:
         """Return when the server is ready; NotReady with its last words when it is not by then, or has died."""
 
     def logs(self, tail: int, *, follow: bool) -> Iterator[str]:
@@ -133,25 +149,43 @@ class Access(Protocol):
     def endpoint(self, assigned: Assigned) -> Endpoint:
         """Return the address that clients use."""
 
-    def ready(self, endpoint: Endpoint) -> bool:
+    def open(self, assigned: Assigned, deadline: Deadline) -> AbstractContextManager[Endpoint]:
+        """Yield an address that answers from here: the clients' own, or a tunnel where they are elsewhere.
+
+        Raises:
+            NotReady: it does not answer by the deadline; says what is in the way.
+        """
+
+    def ready(self, assigned: Assigned) -> bool:
         """Tell whether the server answers and reads its databases, within a second."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One server's place."""
+    """One server's place. `where` names it for people, `options` on a command line.
+
+    `namespace` is None on this machine.
+    """
 
     name: str
-    platform: Platform
+    kind: TargetKind
+    where: str
+    options: tuple[str, ...]
+    namespace: str | None
     store: Store
     runtime: Runtime
     access: Access
+
+    def platform(self, spec: Spec, assigned: Assigned) -> Platform:
+        """Return what this kind of place offers."""
+        return LOCAL if self.kind == "local" else profile_of(spec.spec.profile, assigned.profile)
 
     def observe(self) -> Observed:
         """Return everything about the server now."""
         record = self.store.load()
         live = self.runtime.observe()
-        ready = False
-        if record and live.state == "running" and record.assigned.ports:
-            ready = self.access.ready(self.access.endpoint(record.assigned))
+        ready = live.ready
+        if ready is None:
+            asked = record is not None and live.state == "running" and bool(record.assigned.ports)
+            ready = asked and record is not None and self.access.ready(record.assigned)
         return Observed(record, self.store.secrets(), live, ready)

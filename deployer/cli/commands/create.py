@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from typing import Annotated, Any
 
 import typer
 
 from deployer.cli import output
-from deployer.cli.options import DEFAULT_TIMEOUT, Format, Output, TargetOption, Timeout
+from deployer.cli.options import DEFAULT_TIMEOUT, Context, Format, Namespace, Output, TakeOver, TargetOption, Timeout
 from deployer.cli.progress import note, step_list
 from deployer.cli.spec_options import password_from, spec_from
 from deployer.cli.where import find_target
+from deployer.core.assigned import Assigned
 from deployer.core.changes import spec_changes
 from deployer.core.errors import UsageError
+from deployer.core.platform import PROFILES
 from deployer.core.support import require_supported
 from deployer.operations.create import Created, create
-from deployer.targets import Deadline
+from deployer.targets import Deadline, Target
 
 
 def command(
@@ -26,6 +29,8 @@ def command(
     ] = None,
     file: Annotated[str | None, typer.Option("--file", "-f", help="Spec file, - for standard input.")] = None,
     target: TargetOption = None,
+    namespace: Namespace = None,
+    context: Context = None,
     port: Annotated[int | None, typer.Option("--port", help="TCP port on this machine.")] = None,
     python: Annotated[str | None, typer.Option("--python", help="Interpreter for the server's environment.")] = None,
     mlflow_version: Annotated[str | None, typer.Option("--mlflow-version", help="MLflow release.")] = None,
@@ -36,6 +41,18 @@ def command(
     default_permission: Annotated[
         str | None, typer.Option("--default-permission", help="NO_PERMISSIONS, READ, EDIT or MANAGE.")
     ] = None,
+    profile: Annotated[str | None, typer.Option("--profile", help=f"Kind of cluster: {', '.join(PROFILES)}.")] = None,
+    expose: Annotated[str | None, typer.Option("--expose", help="ingress, gateway, route or none.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Public host name.")] = None,
+    ingress_class: Annotated[str | None, typer.Option("--ingress-class", help="Class of the Ingress.")] = None,
+    tls_secret: Annotated[str | None, typer.Option("--tls-secret", help="Secret with the host's certificate.")] = None,
+    gateway: Annotated[str | None, typer.Option("--gateway", help="NAMESPACE/NAME of the Gateway.")] = None,
+    ingress_namespace: Annotated[
+        str | None, typer.Option("--ingress-namespace", help="Namespace that traffic from outside comes through.")
+    ] = None,
+    volume_size: Annotated[str | None, typer.Option("--volume-size", help="Size of the volume, such as 10Gi.")] = None,
+    storage_class: Annotated[str | None, typer.Option("--storage-class", help="Storage class of the volume.")] = None,
+    take_over: TakeOver = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
 ) -> None:
@@ -48,6 +65,15 @@ def command(
         "spec.mlflow.version": mlflow_version,
         "spec.auth.adminUsername": username,
         "spec.auth.defaultPermission": default_permission,
+        "spec.profile": profile,
+        "spec.exposure.type": expose or ("gateway" if gateway else "ingress" if ingress_class or tls_secret else None),
+        "spec.exposure.host": host,
+        "spec.exposure.ingressClass": ingress_class,
+        "spec.exposure.tlsSecret": tls_secret,
+        "spec.exposure.gateway": gateway,
+        "spec.networkPolicy.ingressNamespace": ingress_namespace,
+        "spec.volume.size": volume_size,
+        "spec.volume.storageClass": storage_class,
     }
     password = password_from(password_file)
     spec, source = (spec_from(name, file, flags, None)) if file else (None, "")
@@ -55,12 +81,12 @@ def command(
     record = place.store.load()
     if spec is None:
         spec, source = spec_from(place.name, None, flags, record.spec if record else None)
-    require_supported(spec, place.platform, source)
+    require_supported(spec, place.platform(spec, record.assigned if record else Assigned()), source)
     for change in spec_changes(record.spec, spec) if record else ():
         note(f"Change: {change}")
     with step_list() as progress:
         created = create(place, spec, record, password, Deadline.after(timeout), progress)
-    _print(created, form)
+    _print(place, created, form)
 
 
 def _absolute(python: str | None) -> str | None:
@@ -72,12 +98,13 @@ def _absolute(python: str | None) -> str | None:
     return shutil.which(python) or python
 
 
-def _print(created: Created, form: Format) -> None:
+def _print(place: Target, created: Created, form: Format) -> None:
     spec = created.record.spec
     if form is Format.json:
         output.print_json(
             {
                 "name": spec.name,
+                "namespace": place.namespace,
                 "changed": created.changed,
                 "address": created.endpoint.url,
                 "username": created.username,
@@ -89,15 +116,22 @@ def _print(created: Created, form: Format) -> None:
     output.print_report(created.report)
     if not created.changed:
         print(f"\nNothing to change: server {spec.name!r} runs as asked for and was proven again.")
-    lines = output.export_lines(spec.name, created.endpoint, created.username)
+    options = f" --namespace {place.namespace}" if place.namespace else ""
+    lines = output.export_lines(place, created.endpoint, created.username)
     print(f"\nServer {spec.name!r} is running and verified.\n")
     output.print_fields(
         [
             ("Address", created.endpoint.url),
             ("User", created.username),
-            ("Password", f"{output.own_command()} show-password {spec.name}"),
+            ("Password", f"{output.own_command()} show-password {spec.name}{options}"),
             ("MLflow", spec.spec.mlflow.version),
         ]
     )
+    if place.namespace and not created.record.assigned.host:
+        port = created.record.assigned.ports["http"]
+        print(
+            "\nThis address holds inside the cluster. From elsewhere, keep a tunnel open and use "
+            f"http://localhost:{port}:\n\n  kubectl {shlex.join(place.options)} port-forward svc/{spec.name} {port}"
+        )
     print("\nPaste into the shell where your training runs:\n")
     print("\n".join(f"  {line}" for line in lines))

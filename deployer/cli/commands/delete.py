@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli.options import Name, TargetOption, Timeout
+from deployer.cli.options import Context, Name, Namespace, TargetOption, Timeout
 from deployer.cli.progress import step_list
 from deployer.cli.where import find_target
 from deployer.core.errors import UsageError
@@ -22,10 +22,12 @@ def command(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     target: TargetOption = None,
+    namespace: Namespace = None,
+    context: Context = None,
     timeout: Timeout = 60.0,
 ) -> None:
     """Delete a server; its data and credentials are kept unless told otherwise."""
-    place = find_target(name, target)
+    place = find_target(name, target, namespace, context)
     if delete_data and not yes and sys.stdin is not None and sys.stdin.isatty() and place.store.known():
         answer = typer.prompt(f"All runs, artifacts and credentials of {name!r} will be lost. Type its name", err=True)
         if answer != name:

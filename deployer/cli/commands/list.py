@@ -1,30 +1,55 @@
-"""deployer list: every server of this user on this machine."""
+"""deployer list: every server of this user on this machine, and of the namespace on the cluster that is current."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from deployer.cli import output
-from deployer.cli.options import Format, Output
+from deployer.cli.options import Context, Format, Namespace, Output, TargetKind, TargetOption
 from deployer.core.errors import StateError
+from deployer.kube.contexts import in_a_pod, read_contexts
 from deployer.operations.look import View, look
+from deployer.targets import Target
 from deployer.targets.local.store import server_names, state_directory
 from deployer.targets.local.target import local_target
 
 
-def command(form: Output = Format.text) -> None:
+def command(
+    target: TargetOption = None, namespace: Namespace = None, context: Context = None, form: Output = Format.text
+) -> None:
     """List all servers, also those whose data alone is kept."""
-    names = server_names(state_directory())
-    views = [_look(name) for name in names]
+    views: list[View] = []
+    cluster_asked = target is TargetKind.kubernetes or namespace is not None or context is not None
+    if not cluster_asked:
+        views += [
+            _look(name, lambda name: local_target(name, lambda _: None)) for name in server_names(state_directory())
+        ]
+    if cluster_asked or (target is None and (read_contexts().current or in_a_pod())):
+        views += _on_cluster(namespace, context)
     if form is Format.json:
         output.print_json([view.document() for view in views])
     elif not views:
         print("No servers yet. `deployer create` makes one.")
     else:
-        rows = [(v.name, v.target, v.state, v.address or "-", v.version) for v in views]
-        output.print_table(("name", "target", "state", "address", "mlflow"), rows)
+        rows = [(v.name, v.target, v.namespace or "-", v.state, v.address or "-", v.version) for v in views]
+        output.print_table(("name", "target", "namespace", "state", "address", "mlflow"), rows)
 
 
-def _look(name: str) -> View:
+def _on_cluster(namespace: str | None, context: str | None) -> list[View]:
+    from deployer.kube.session import connect
+    from deployer.targets.kubernetes import store
+    from deployer.targets.kubernetes.target import kubernetes_target
+
+    session = connect(context, namespace)
+    return [
+        _look(name, lambda name: kubernetes_target(session, name, lambda _: None))
+        for name in store.server_names(session)
+    ]
+
+
+def _look(name: str, target_of: Callable[[str], Target]) -> View:
+    target = target_of(name)
     try:
-        return look(local_target(name, lambda _: None))
+        return look(target)
     except StateError as error:  # one damaged server must not hide the others
-        return View(name, "local", "damaged", error.message, None, None, "-", proven=False)
+        return View(name, target.kind, target.namespace, "damaged", error.message, None, None, "-", proven=False)

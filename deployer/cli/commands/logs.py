@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli.options import Name, TargetOption
+from deployer.cli.options import Context, Name, Namespace, TargetOption
 from deployer.cli.where import find_target
 from deployer.operations.create import require_record
 
@@ -17,9 +17,11 @@ def command(
     tail: Annotated[int, typer.Option("--tail", help="Number of lines from the end.", min=0, max=1_000_000)] = 100,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until interrupted.")] = False,
     target: TargetOption = None,
+    namespace: Namespace = None,
+    context: Context = None,
 ) -> None:
     """Print the server's log."""
-    place = find_target(name, target, quiet=True)
+    place = find_target(name, target, namespace, context, quiet=True)
     require_record(place)
     for line in place.runtime.logs(tail, follow=follow):
         print(line)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import typer
 
 from deployer.cli import output
-from deployer.cli.options import Format, Name, Output, TargetOption
+from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption
 from deployer.cli.where import find_target
 from deployer.operations.look import look
 
 
-def command(name: Name = "mlflow", target: TargetOption = None, form: Output = Format.text) -> None:
+def command(
+    name: Name = "mlflow",
+    target: TargetOption = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    form: Output = Format.text,
+) -> None:
     """Show one server; exit code 3 when it is not ready."""
-    view = look(find_target(name, target, quiet=True))
+    view = look(find_target(name, target, namespace, context, quiet=True))
     if form is Format.json:
         output.print_json(view.document())
     else:

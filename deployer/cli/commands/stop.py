@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.cli.options import Name, TargetOption, Timeout
+from deployer.cli.options import Context, Name, Namespace, TargetOption, Timeout
 from deployer.cli.progress import step_list
 from deployer.cli.where import find_target
 from deployer.operations.create import require_record
@@ -10,9 +10,15 @@ from deployer.operations.remove import stop
 from deployer.targets import Deadline
 
 
-def command(name: Name = "mlflow", target: TargetOption = None, timeout: Timeout = 60.0) -> None:
+def command(
+    name: Name = "mlflow",
+    target: TargetOption = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    timeout: Timeout = 60.0,
+) -> None:
     """Stop a server; everything is kept."""
-    place = find_target(name, target)
+    place = find_target(name, target, namespace, context)
     require_record(place)
     with step_list() as progress:
         stop(place, Deadline.after(timeout), progress)

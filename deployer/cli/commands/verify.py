@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from deployer.cli import output
-from deployer.cli.options import Format, Name, Output, TargetOption
+from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption, Timeout
 from deployer.cli.where import find_target
 from deployer.core.errors import NotReady, UsageError
-from deployer.operations.create import endpoint_of, login_of
+from deployer.operations.create import endpoint_of, login_of, require_record
+from deployer.targets import Deadline
 from deployer.tracking.client import Endpoint, Login
 from deployer.tracking.verify import verify
 
@@ -19,6 +20,8 @@ from deployer.tracking.verify import verify
 def command(
     name: Name = "mlflow",
     target: TargetOption = None,
+    namespace: Namespace = None,
+    context: Context = None,
     tracking_uri: Annotated[
         str | None,
         typer.Option(
@@ -26,19 +29,23 @@ def command(
             help="Any MLflow server instead; its login from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
         ),
     ] = None,
+    timeout: Timeout = 120.0,
     form: Output = Format.text,
 ) -> None:
     """Prove that a server works and is closed to strangers; exit code 1 when it does not."""
     if tracking_uri is not None:
         endpoint, login = Endpoint(tracking_uri.rstrip("/")), _login_from_environment(tracking_uri)
+        report = verify(endpoint, login)
     else:
-        place = find_target(name, target)
+        place = find_target(name, target, namespace, context)
         live = place.runtime.observe()
         if live.state != "running":
             endpoint_of(place)
             raise NotReady(f"server {name!r} does not run: {live.detail}", hint=f"`deployer start {name}` starts it")
         endpoint, login = endpoint_of(place), login_of(place)
-    report = verify(endpoint, login)
+        record = require_record(place)
+        with place.access.open(record.assigned, Deadline.after(timeout)) as reachable:
+            report = verify(reachable, login)
     if form is Format.json:
         output.print_json({"address": endpoint.url, "ok": report.ok, "verified": output.report_document(report)})
     else:

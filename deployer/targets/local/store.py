@@ -171,6 +171,10 @@ class LocalStore:
             raise StateError(f"{self._secrets} vanished while it was being written")
         return stored
 
+    def secret_name(self, secret: str) -> str:
+        """Return the file, and the part of it."""
+        return f"{self._secrets} ({secret})"
+
     @contextmanager
     def lock(self, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> Iterator[None]:
         """Hold this server for one deployer; what a killed one left half-written is removed."""
@@ -182,7 +186,7 @@ class LocalStore:
                 self._remove_trash()
             yield
 
-    def forget(self, *, data: bool) -> None:
+    def forget(self, *, data: bool, deadline: Deadline) -> None:  # part of the seam
         """Drop everything but data, credentials and ports; with `data`, those too."""
         with explained(self.folder):
             if data:

@@ -16,9 +16,10 @@ from typing import Final
 
 from deployer.catalogue import catalogue
 from deployer.core.assigned import Assigned
+from deployer.core.changes import Change
 from deployer.core.components import server
 from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError
-from deployer.core.platform import LOCAL
+from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.rendering import Renderer, Unrepresentable
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
@@ -46,7 +47,8 @@ def local_target(name: str, waiting: Callable[[str], None]) -> Target:
     """Return the local target for server `name`; `waiting` is told when another deployer holds something."""
     state = state_directory()
     store = LocalStore(state, name)
-    return Target(name, LOCAL, store, LocalRuntime(state, store, waiting), LocalAccess())
+    runtime = LocalRuntime(state, store, waiting)
+    return Target(name, "local", "this machine", ("--target", "local"), None, store, runtime, LocalAccess())
 
 
 class LocalAccess:
@@ -56,9 +58,14 @@ class LocalAccess:
         """Return its address."""
         return Endpoint(f"http://127.0.0.1:{assigned.ports['http']}")
 
-    def ready(self, endpoint: Endpoint) -> bool:
+    @contextmanager
+    def open(self, assigned: Assigned, deadline: Deadline) -> Iterator[Endpoint]:  # part of the seam
+        """Yield its address: clients are on this machine too."""
+        yield self.endpoint(assigned)
+
+    def ready(self, assigned: Assigned) -> bool:
         """Tell whether it reads its databases, within a second."""
-        client = Client(endpoint, seconds=1.0)
+        client = Client(self.endpoint(assigned), seconds=1.0)
         try:
             return client.status(server.READY_PATH.lstrip("/"))[0] == 200
         except Unreachable:
@@ -78,9 +85,11 @@ class LocalRuntime:
         data = catalogue()
         self._renderer = Renderer(data.templates, data.plugins)
 
-    def prepared(self, spec: Spec) -> bool:
+    def prepared(self, spec: Spec) -> Outcome:
         """Tell whether the environment is there."""
-        return self._environment(spec).ready()
+        version = spec.spec.mlflow.version
+        ready = self._environment(spec).ready()
+        return Done(f"MLflow {version}") if ready else Waiting(f"MLflow {version} is not installed")
 
     def prepare(self, spec: Spec, deadline: Deadline) -> None:
         """Make the environment."""
@@ -112,7 +121,14 @@ class LocalRuntime:
             self._require_port(wanted, taken)
             yield dataclasses.replace(before, ports={"http": wanted or self._free_port(taken)})
 
-    def fingerprint(self, stack: Stack, spec: Spec) -> str:
+    def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+        """Return what would change: what a process was started from is known as a whole only."""
+        if live.state != "running":
+            return (Change("process", live.state, "running"),)
+        wanted = self._fingerprint(stack, spec)
+        return () if live.fingerprint == wanted else (Change("process settings", live.fingerprint, wanted),)
+
+    def _fingerprint(self, stack: Stack, spec: Spec) -> str:
         """Return a hash of command, environment and files, with references in the place of secrets."""
         workload = stack.workloads[0]
 
@@ -149,7 +165,7 @@ class LocalRuntime:
             with process.listen(workload.port) as listener:
                 self._child = process.start(
                     store.process,
-                    fingerprint=self.fingerprint(stack, spec),
+                    fingerprint=self._fingerprint(stack, spec),
                     command=command,
                     env=env,
                     log=store.log,
@@ -176,12 +192,21 @@ class LocalRuntime:
         with explained(self._store.process):
             process.stop(self._store.process, deadline)
 
-    def wait(self, endpoint: Endpoint, deadline: Deadline) -> None:
+    def remains(self) -> tuple[str, ...]:
+        """Return the process, if there is one, or the record of one that has ended."""
+        live = self.observe()
+        return () if live.state == "stopped" else (live.detail,)
+
+    def remove(self, deadline: Deadline) -> None:
+        """End the process: nothing else was made."""
+        self.stop(deadline)
+
+    def wait(self, assigned: Assigned, deadline: Deadline) -> None:
         """Return when the server reads its databases.
 
         The port listens since before the process began, so one request simply waits for the first answer.
         """
-        client = Client(endpoint, seconds=2.0)
+        client = Client(Endpoint(f"http://127.0.0.1:{assigned.ports['http']}"), seconds=2.0)
         try:
             while True:
                 try:

@@ -1,0 +1,97 @@
+"""Reaches a server on a cluster: by its public address, or by a tunnel through the API server."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from deployer.core.assigned import Assigned
+from deployer.core.components import server
+from deployer.core.errors import NotReady
+from deployer.kube.session import Session
+from deployer.kube.streams import tunnel
+from deployer.targets import Deadline
+from deployer.targets.kubernetes.runtime import KubernetesRuntime
+from deployer.tracking.client import Client, Endpoint, Unreachable
+
+_POLL_SECONDS: Final = 0.25
+# Controllers and DNS take seconds; what does not answer after this needs a person.
+_PATIENCE: Final = 60.0
+# where people name a private certificate authority, in the order in which MLflow's own client looks
+_CA_VARIABLES: Final = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+class KubernetesAccess:
+    """One server's addresses."""
+
+    def __init__(self, session: Session, runtime: KubernetesRuntime, name: str, note: Callable[[str], None]) -> None:
+        self._session = session
+        self._runtime = runtime
+        self._name = name
+        self._note = note
+
+    def endpoint(self, assigned: Assigned) -> Endpoint:
+        """Return the public address, or the one inside the cluster where there is none."""
+        if assigned.host:
+            return Endpoint(f"https://{assigned.host}", next(filter(None, map(os.environ.get, _CA_VARIABLES)), None))
+        return Endpoint(f"http://{self._name}.{assigned.namespace}.svc:{assigned.ports['http']}")
+
+    def ready(self, assigned: Assigned) -> bool:  # part of the seam
+        """Never asked: the cluster itself knows."""
+        return False
+
+    @contextmanager
+    def open(self, assigned: Assigned, deadline: Deadline) -> Iterator[Endpoint]:
+        """Yield the public address once it leads to the server, or a tunnel where there is none."""
+        if not assigned.host:
+            pod = self._runtime.newest_pod()["metadata"]["name"]
+            with tunnel(self._session, pod, assigned.ports["http"]) as port:
+                yield Endpoint(f"http://127.0.0.1:{port}")
+            return
+        endpoint = self.endpoint(assigned)
+        self._await_address(endpoint, deadline)
+        yield endpoint
+
+    def _await_address(self, endpoint: Endpoint, deadline: Deadline) -> None:
+        limit = Deadline.after(min(_PATIENCE, deadline.left))
+        client = Client(endpoint, seconds=5.0)
+        told = False
+        try:
+            while True:
+                try:
+                    status, body = client.status(server.ALIVE_PATH.lstrip("/"))
+                    if status == 200 and body.strip() == "OK":
+                        return
+                    if status == 403:  # MLflow itself answers: what is wrong with it the proof says best
+                        return
+                    state = f"answers {status}"
+                except Unreachable as error:
+                    state = str(error)
+                if not limit.left:
+                    raise NotReady(
+                        f"the server is ready, but its address is not: {endpoint.url} {state}", hint=_hint(state)
+                    )
+                if not told and limit.left < _PATIENCE - 5:
+                    told = True
+                    self._note(f"waiting for {endpoint.url}: {state}")
+                time.sleep(_POLL_SECONDS)
+        finally:
+            client.close()
+
+
+def _hint(state: str) -> str:
+    if "cannot be reached" in state or "in time" in state:
+        return "does the host name lead to the cluster's ingress? ask who runs its DNS, then type the same command"
+    if "certificate" in state:
+        return (
+            "name a TLS secret or an issuer in the spec; for a private authority set SSL_CERT_FILE to its certificate"
+        )
+    if state.endswith((" 502", " 503", " 504")):
+        return (
+            "the ingress controller cannot reach the pod: the NetworkPolicy admits one namespace only; "
+            "set spec.networkPolicy.ingressNamespace to the one where the controller runs"
+        )
+    return "does an ingress controller serve this class? spec.exposure.ingressClass names it"

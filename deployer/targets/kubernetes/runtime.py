@@ -1,0 +1,229 @@
+"""Runs a server as objects of a cluster: drawn, compared by dry run, applied on the server's side, watched, pruned."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final
+
+import yaml
+
+from deployer.catalogue import catalogue
+from deployer.core.assigned import Assigned
+from deployer.core.changes import Change, object_changes
+from deployer.core.components import build, server
+from deployer.core.errors import Conflict, NotReady, UsageError
+from deployer.core.manifest import CLAIM, DEPLOYMENT, KINDS, POD, Manifest, Ref, ref_of
+from deployer.core.outcome import Done, Outcome
+from deployer.core.platform import profile_of
+from deployer.core.readiness import Seen, readiness
+from deployer.core.rendering import Renderer
+from deployer.core.secrets import Secrets
+from deployer.core.spec import Spec
+from deployer.core.stack import Stack
+from deployer.kube import objects, rollout
+from deployer.kube.session import Session
+from deployer.kube.streams import lines_of_log
+from deployer.targets import Deadline, Live
+from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
+
+PORT: Final = 5000
+_POLL_SECONDS: Final = 0.2
+_AT_ONCE: Final = 4
+_Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class KubernetesRuntime:
+    """One server's objects."""
+
+    def __init__(
+        self, session: Session, store: KubernetesStore, name: str, note: Callable[[str], None], *, take_over: bool
+    ) -> None:
+        self._session = session
+        self._store = store
+        self._name = name
+        self._note = note
+        self._take_over = take_over
+        self._pods = f"{selector(name)},app.kubernetes.io/component={server.SERVER}"
+        data = catalogue()
+        self._renderer = Renderer(data.templates, data.plugins)
+
+    def prepared(self, spec: Spec) -> Outcome:  # part of the seam
+        """Nothing needs to be made: the cluster pulls what it runs."""
+        return Done(f"namespace {self._session.namespace}")
+
+    def prepare(self, spec: Spec, deadline: Deadline) -> None:
+        """Never called: see `prepared`."""
+
+    def check(self, spec: Spec, before: Assigned) -> None:
+        """Let the API server judge every object, by dry run, before anything is stored."""
+        assigned = self._assigned(spec, before)
+        self.pending(build(spec, profile_of(spec.spec.profile, before.profile), assigned), spec, Live("stopped"))
+
+    def assigned(self, spec: Spec, before: Assigned) -> bool:
+        """Tell whether host and port are those that this spec wants."""
+        return before == self._assigned(spec, before)
+
+    @contextmanager
+    def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> Iterator[Assigned]:
+        """Yield host and port: nobody else can be given the same, for they are of this namespace."""
+        yield self._assigned(spec, before)
+
+    def _assigned(self, spec: Spec, before: Assigned) -> Assigned:
+        platform = profile_of(spec.spec.profile, before.profile)
+        wanted = spec.spec.exposure
+        kind = wanted.type if wanted else platform.exposures[0]
+        host = getattr(wanted, "host", None)
+        if kind != "none" and not host:
+            raise UsageError(
+                f"a public address needs a host name: {platform.name} assigns none to a server's {kind}",
+                hint="add --host mlflow.example.org, or --expose none for a server reached by a tunnel",
+            )
+        return dataclasses.replace(
+            before,
+            host=host if kind != "none" else None,
+            namespace=self._session.namespace,
+            profile=platform.name,
+            ports={"http": PORT},
+        )
+
+    def drawn(self, stack: Stack) -> list[Manifest]:
+        """Return the manifests of `stack`, as data, in the order in which they should be applied."""
+        documents = self._renderer.manifests(stack).values()
+        return [yaml.load(text, Loader=_Loader) for text in documents]  # noqa: S506  # a safe loader, our own text
+
+    def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+        """Return what applying would change, as the API server itself says by dry run.
+
+        Raises:
+            Conflict: an object of that name belongs to somebody else, or a field of it does.
+        """
+        return self.differences(stack, force=self._take_over)
+
+    def differences(self, stack: Stack, *, force: bool) -> tuple[Change, ...]:
+        """Return what applying would change; with `force`, also in fields that somebody else has taken over."""
+        manifests = self.drawn(stack)
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = list(pool.map(lambda manifest: self._difference(manifest, force=force), manifests))
+        superfluous = [
+            Change(str(ref), "there", None)
+            for ref in self._superfluous(manifests)
+            if objects.get(self._session, KINDS[ref.kind], ref.name)
+        ]
+        return (*(change for changes in found for change in changes), *superfluous)
+
+    def _difference(self, manifest: Manifest, *, force: bool) -> tuple[Change, ...]:
+        ref = ref_of(manifest)
+        live = objects.get(self._session, KINDS[ref.kind], ref.name)
+        if live and not is_own(live, self._name) and not self._take_over:
+            raise Conflict(
+                f"{ref} is there already in namespace {self._session.namespace!r} and is not deployer's",
+                hint="choose another name for the server, remove that object, or add --take-over to make it deployer's",
+            )
+        if live and live["metadata"].get("deletionTimestamp"):
+            return (Change(str(ref), "being deleted", "there"),)
+        wanted = objects.apply(self._session, manifest, dry_run=True, force=force)
+        return object_changes(ref, live, wanted) if live else (Change(str(ref), None, "there"),)
+
+    def _superfluous(self, manifests: Sequence[Manifest]) -> list[Ref]:
+        drawn = {ref_of(manifest) for manifest in manifests}
+        return [ref for ref in self._store.inventory() if ref not in drawn and ref.kind != CLAIM.name]
+
+    def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
+        """Apply every object, and prune those of the inventory that are drawn no more; volumes are never pruned."""
+        manifests = self.drawn(stack)
+        superfluous = self._superfluous(manifests)
+        claims = [ref for ref in self._store.inventory() if ref.kind == CLAIM.name]
+        drawn = [ref_of(manifest) for manifest in manifests]
+        self._store.save_inventory([*drawn, *claims, *superfluous])
+        for manifest in manifests:
+            self._require_not_leaving(ref_of(manifest), deadline)
+            objects.apply(self._session, manifest, force=self._take_over)
+        if superfluous:
+            self._delete(superfluous, deadline)
+            self._store.save_inventory([*drawn, *claims])
+
+    def _require_not_leaving(self, ref: Ref, deadline: Deadline) -> None:
+        """Wait until an object that is being deleted is gone: applying to it would be lost with it."""
+        while (live := objects.get(self._session, KINDS[ref.kind], ref.name)) and live["metadata"].get(
+            "deletionTimestamp"
+        ):
+            deadline.require(f"{ref} is still being deleted")
+            time.sleep(_POLL_SECONDS)
+
+    def observe(self) -> Live:
+        """Return what the Deployment says of itself."""
+        deployment = objects.get(self._session, DEPLOYMENT, self._name)
+        if deployment is None or not is_own(deployment, self._name):
+            return Live("stopped", "there is no Deployment", ready=False)
+        if deployment["spec"].get("replicas", 1) == 0:
+            return Live("stopped", "scaled to 0", ready=False)
+        state = readiness(Seen(deployment))
+        metadata = deployment["metadata"]
+        return Live("running", state.reason, f"{metadata['uid']}:{metadata['generation']}", ready=state.ready)
+
+    def stop(self, deadline: Deadline) -> None:
+        """Scale the Deployment to 0 and wait until its pods have ended."""
+        record = self._store.load()
+        if record is None:
+            return
+        assigned = record.assigned
+        stack = build(record.spec, profile_of(record.spec.spec.profile, assigned.profile), assigned)
+        for manifest in self.drawn(stack):
+            if manifest["kind"] == DEPLOYMENT.name:
+                manifest["spec"]["replicas"] = 0
+                objects.apply(self._session, manifest, force=self._take_over)
+        self._await_no_pods(deadline)
+
+    def _await_no_pods(self, deadline: Deadline) -> None:
+        while pods := objects.listed(self._session, POD, labels=self._pods)[0]:
+            deadline.require(f"pod {pods[0]['metadata']['name']} has not ended")
+            time.sleep(_POLL_SECONDS)
+
+    def remains(self) -> tuple[str, ...]:
+        """Return the objects of the inventory that are there, but for volumes."""
+        refs = [ref for ref in self._store.inventory() if ref.kind != CLAIM.name]
+        return tuple(str(ref) for ref in refs if self._own(ref) is not None)
+
+    def remove(self, deadline: Deadline) -> None:
+        """Delete the objects of the inventory, but for volumes, the last made first; nobody else's."""
+        inventory = self._store.inventory()
+        self._delete([ref for ref in reversed(inventory) if ref.kind != CLAIM.name], deadline)
+        self._await_no_pods(deadline)
+
+    def _own(self, ref: Ref) -> Manifest | None:
+        live = objects.get(self._session, KINDS[ref.kind], ref.name)
+        return live if live and is_own(live, self._name) else None
+
+    def _delete(self, refs: Sequence[Ref], deadline: Deadline) -> None:
+        gone = [live for ref in refs if (live := self._own(ref)) is not None]
+        for live in gone:
+            objects.delete(self._session, live)
+        for live in gone:
+            ref = ref_of(live)
+            while (now := self._own(ref)) and now["metadata"]["uid"] == live["metadata"]["uid"]:
+                deadline.require(f"{ref} is still being deleted")
+                time.sleep(_POLL_SECONDS)
+
+    def wait(self, assigned: Assigned, deadline: Deadline) -> None:
+        """Return when the Deployment is ready."""
+        rollout.wait(self._session, self._name, self._pods, lambda: deadline.left, self._note)
+
+    def logs(self, tail: int, *, follow: bool) -> Iterator[str]:
+        """Yield lines of the newest pod's log, the last `tail` first."""
+        pod = self.newest_pod()
+        yield from lines_of_log(self._session, pod["metadata"]["name"], server.SERVER, tail, follow=follow)
+
+    def newest_pod(self) -> Manifest:
+        """Return the pod that serves, or will.
+
+        Raises:
+            NotReady: there is none.
+        """
+        pods = rollout.newest_first(self._session, self._pods)
+        if not pods:
+            raise NotReady(f"server {self._name!r} has no pod", hint=f"`deployer status {self._name}` says why")
+        return pods[0]

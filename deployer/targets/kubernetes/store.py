@@ -1,0 +1,226 @@
+"""Records and secrets of servers on a cluster: a labelled ConfigMap and two Secrets in the server's namespace."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+from deployer.core.components import MANAGED_BY
+from deployer.core.errors import Conflict, DeployerError, InvalidSpec, StateError
+from deployer.core.manifest import CLAIM, CONFIG_MAP, SECRET, Manifest, Ref, ref_from
+from deployer.core.record import Record, record_from
+from deployer.core.rendering import secret_manifests
+from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
+from deployer.core.stack import SecretRef
+from deployer.kube import objects
+from deployer.kube.lease import held
+from deployer.kube.session import Session
+from deployer.targets import Deadline
+
+RECORD_LABEL: Final = "mlflow-deployer.github.io/record"
+_POLL_SECONDS: Final = 0.2
+
+
+def own_labels(name: str) -> dict[str, str]:
+    """Return the labels by which a server's objects are known."""
+    return {"app.kubernetes.io/instance": name, "app.kubernetes.io/managed-by": MANAGED_BY}
+
+
+def selector(name: str) -> str:
+    """Return the label selector of a server's objects."""
+    return ",".join(f"{key}={value}" for key, value in own_labels(name).items())
+
+
+def is_own(live: Manifest, name: str) -> bool:
+    """Tell whether an object carries the labels of server `name`."""
+    return own_labels(name).items() <= (live["metadata"].get("labels") or {}).items()
+
+
+def record_name(name: str) -> str:
+    """Return the name of the ConfigMap with a server's record."""
+    return f"{name}-spec"
+
+
+def server_names(session: Session) -> list[str]:
+    """Return the names of all servers with a record in the namespace, also of those whose data alone is kept."""
+    found, _ = objects.listed(session, CONFIG_MAP, labels=f"{RECORD_LABEL}=server")
+    return sorted(item["metadata"]["name"].removesuffix("-spec") for item in found)
+
+
+class KubernetesStore:
+    """One server's ConfigMap and Secrets."""
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session = session
+        self._name = name
+
+    def load(self) -> Record | None:
+        """Return the record, None when there is none."""
+        stored = self._stored()
+        return self._record(stored) if stored else None
+
+    def save(self, record: Record) -> Record:
+        """Replace the record, whole or not at all."""
+        stored = self._stored()
+        there = self._record(stored) if stored else None
+        if (there.version if there else 0) != record.version:
+            raise self._changed()
+        saved = replace(record, version=record.version + 1)
+        self._write(stored, saved, self._inventory(stored))
+        return saved
+
+    def inventory(self) -> tuple[Ref, ...]:
+        """Return the objects that were written down before they were made."""
+        return self._inventory(self._stored())
+
+    def save_inventory(self, refs: Iterable[Ref]) -> None:
+        """Write down which objects there are, or will be; only beside a record."""
+        stored = self._stored()
+        if stored is None:
+            raise self._changed()
+        wanted = tuple(sorted(set(refs)))
+        if wanted != self._inventory(stored):
+            self._write(stored, self._record(stored), wanted)
+
+    def known(self) -> bool:
+        """Tell whether anything of the server is there, be it the remains of a half-done delete."""
+        return self._stored() is not None or self._secret("admin") is not None
+
+    def secrets(self) -> Secrets | None:
+        """Return the stored secrets, None when there are none; what is missing in them is missing."""
+        values: dict[SecretRef, str] = {}
+        for part in ("admin", "server"):
+            stored = self._secret(part)
+            for key, text in ((stored or {}).get("data") or {}).items():
+                try:
+                    values[SecretRef(part, key)] = base64.b64decode(text, validate=True).decode("utf-8")
+                except (binascii.Error, UnicodeDecodeError):
+                    raise StateError(f"{self.secret_name(part)}: the value of {key!r} is not text") from None
+        return Secrets(values) if {ADMIN_USERNAME, ADMIN_PASSWORD} <= values.keys() else None
+
+    def claim(self, secrets: Secrets) -> Secrets:
+        """Store `secrets` unless there are some already; return those that are stored."""
+        for wanted in secret_manifests(self._name, self._labels(), secrets.values):
+            while objects.create(self._session, wanted) is None:
+                live = objects.get(self._session, SECRET, wanted["metadata"]["name"])
+                if live is None:
+                    continue  # deleted meanwhile
+                if not is_own(live, self._name):
+                    raise Conflict(
+                        f"Secret {wanted['metadata']['name']!r} is there already and is not deployer's",
+                        hint="choose another name for the server, or remove that Secret",
+                    )
+                missing = {k: v for k, v in wanted["stringData"].items() if k not in (live.get("data") or {})}
+                if missing:
+                    objects.replace(self._session, {**live, "stringData": missing})
+                break
+        stored = self.secrets()
+        if stored is None:
+            raise StateError(f"the Secrets of server {self._name!r} vanished while they were being written")
+        return stored
+
+    def secret_name(self, secret: str) -> str:
+        """Return the Secret's name, and who changed it last."""
+        name = f"Secret {self._session.namespace}/{self._name}-{secret}"
+        live = self._secret(secret)
+        if live is None:
+            return f"{name} (deleted)"
+        others = [
+            entry for entry in live["metadata"].get("managedFields") or () if entry["manager"] != objects.FIELD_MANAGER
+        ]
+        if not others:
+            return name
+        last = max(others, key=lambda entry: str(entry.get("time", "")))
+        return f"{name} (changed by {last['manager']} at {last.get('time', 'an unknown time')})"
+
+    @contextmanager
+    def lock(self, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> Iterator[None]:
+        """Hold this server for one deployer."""
+        with held(self._session, f"{self._name}-lock", self._labels(), reason, lambda: deadline.left, waiting):
+            yield
+
+    def forget(self, *, data: bool, deadline: Deadline) -> None:
+        """Drop nothing more, or with `data` the volumes, the Secrets and at the very last the record."""
+        if not data:
+            return
+        gone = [*self._own(CLAIM.name), *self._own(SECRET.name)]
+        for live in gone:
+            objects.delete(self._session, live)
+        self._await_gone(gone, deadline)
+        if (stored := self._stored()) is not None:
+            objects.delete(self._session, stored)
+
+    def _own(self, kind: str) -> Sequence[Manifest]:
+        found, _ = objects.listed(self._session, KINDS_OF_DATA[kind], labels=selector(self._name))
+        return [{**item, "apiVersion": "v1", "kind": kind} for item in found]
+
+    def _await_gone(self, gone: Sequence[Manifest], deadline: Deadline) -> None:
+        for live in gone:
+            kind, name = KINDS_OF_DATA[live["kind"]], live["metadata"]["name"]
+            while (now := objects.get(self._session, kind, name)) and now["metadata"]["uid"] == live["metadata"]["uid"]:
+                deadline.require(f"{kind.name} {name} is still being deleted")
+                time.sleep(_POLL_SECONDS)
+
+    def _labels(self) -> dict[str, str]:
+        return {"app.kubernetes.io/name": "mlflow", **own_labels(self._name)}
+
+    def _stored(self) -> Manifest | None:
+        stored = objects.get(self._session, CONFIG_MAP, record_name(self._name))
+        if stored is not None and RECORD_LABEL not in (stored["metadata"].get("labels") or {}):
+            raise Conflict(
+                f"ConfigMap {record_name(self._name)!r} is there already and is not deployer's",
+                hint="choose another name for the server, or remove that ConfigMap",
+            )
+        return stored
+
+    def _secret(self, part: str) -> Manifest | None:
+        return objects.get(self._session, SECRET, f"{self._name}-{part}")
+
+    def _record(self, stored: Manifest) -> Record:
+        source = f"ConfigMap {self._session.namespace}/{record_name(self._name)}"
+        try:
+            data = {"spec": json.loads(stored["data"]["spec"]), **json.loads(stored["data"]["status"])}
+            return record_from(data, source)
+        except (InvalidSpec, KeyError, TypeError, ValueError, AttributeError) as error:
+            detail = f": {error.message}" if isinstance(error, DeployerError) else ""
+            raise StateError(f"{source} is not a record of this release{detail}") from error
+
+    def _inventory(self, stored: Manifest | None) -> tuple[Ref, ...]:
+        text: str = ((stored or {}).get("data") or {}).get("inventory", "")
+        return tuple(ref_from(line) for line in text.split())
+
+    def _write(self, stored: Manifest | None, record: Record, inventory: Iterable[Ref]) -> None:
+        document = record.document()
+        spec = document.pop("spec")
+        wanted: dict[str, Any] = {
+            "apiVersion": "v1",
+            "kind": CONFIG_MAP.name,
+            "metadata": {
+                "name": record_name(self._name),
+                "namespace": self._session.namespace,
+                "labels": {**self._labels(), RECORD_LABEL: "server"},
+            },
+            "data": {
+                "spec": json.dumps(spec, indent=2) + "\n",
+                "status": json.dumps(document, indent=2) + "\n",
+                "inventory": "".join(f"{ref}\n" for ref in inventory),
+            },
+        }
+        if stored is None:
+            if objects.create(self._session, wanted) is None:
+                raise self._changed()
+            return
+        wanted["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
+        objects.replace(self._session, wanted)
+
+    def _changed(self) -> Conflict:
+        return Conflict(f"the record of {self._name} was changed meanwhile", hint="try again")
+
+
+KINDS_OF_DATA: Final = {kind.name: kind for kind in (CLAIM, SECRET)}
