@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 
@@ -18,3 +20,8 @@ def seed(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="session")
 def soak(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--soak"))
+
+
+def pytest_configure(config):
+    # a shell starts what it runs in the background with SIGINT ignored, and every child would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 COMMANDS: Final = {
     "init": "Write a commented spec file to start from.",
     "create": "Create a server, or bring one up to date, and prove it.",
+    "diff": "Show what differs from what was asked for.",
     "render": "Print the Kubernetes manifests of a server; needs no cluster.",
     "status": "Show one server: state, address, version.",
     "list": "List all servers.",

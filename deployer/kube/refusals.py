@@ -100,10 +100,15 @@ def _forbidden(message: str, call: Call) -> DeployerError:
         )
     if "is being terminated" in message or "because it is being terminated" in message:
         return Conflict(f"namespace {call.namespace!r} is being deleted", hint="wait until it is gone, or use -n NAME")
-    if _PAIR.search(message) or not message:
+    pair = _PAIR.search(message)
+    if pair or not message:
+        # an apply to an object that is not there needs `create` too: the message knows which right was missing
+        verb, resource = call.verb, call.resource
+        if pair:
+            verb, resource = pair[1], f"{pair[2]}.{pair[3]}" if pair[3] else pair[2]
         return Forbidden(
-            f"you may not {call.verb} {call.resource} in namespace {call.namespace!r}",
-            hint="ask an administrator of the namespace for the role `edit` or `admin`",
+            f"you may not {verb} {resource} in namespace {call.namespace!r}",
+            hint="is the namespace right (-n NAME)? if so, ask its administrator for the role `edit` or `admin`",
         )
     # an admission controller's own words, such as those of PodSecurity or a LimitRange
     return Rejected(f"the cluster does not allow it: cannot {call}: {message}")

@@ -1,23 +1,15 @@
-"""What goes on for longer than one answer: logs, watches, commands in a pod, and tunnels to one."""
+"""What goes on for longer than one answer: logs and watches."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import socket
-import threading
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
-
-from kubernetes.client import CoreV1Api
-from kubernetes.client.exceptions import ApiException
-from kubernetes.stream import portforward, stream
+from collections.abc import Iterator
+from typing import Final
 
 from deployer.core.manifest import POD, Kind, Manifest
-from deployer.kube.refusals import Call, ClusterUnreachable, refusal
+from deployer.kube.refusals import Call
 from deployer.kube.session import Session
 
-_BUFFER: Final = 1 << 16
 _QUIET_SECONDS: Final = 3600.0
 
 
@@ -66,99 +58,3 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
         yield from (line.decode("utf-8", "replace") for line in whole)
     if rest:
         yield rest.decode("utf-8", "replace")
-
-
-def run(session: Session, pod: str, container: str, command: Sequence[str], stdin: str = "") -> tuple[int, str, str]:
-    """Run a command in a container; return its exit code, standard output and standard error."""
-    session.before_write()
-    call = Call("create", "pods/exec", pod, session.namespace)
-    with _explained(call):
-        client: Any = stream(
-            CoreV1Api(session.client).connect_get_namespaced_pod_exec,
-            pod,
-            session.namespace,
-            container=container,
-            command=list(command),
-            stdin=bool(stdin),
-            stdout=True,
-            stderr=True,
-            tty=False,
-            _preload_content=False,
-        )
-        if stdin:
-            client.write_stdin(stdin)
-        client.run_forever()
-        return client.returncode, client.read_stdout(0) or "", client.read_stderr(0) or ""
-
-
-@contextlib.contextmanager
-def tunnel(session: Session, pod: str, port: int) -> Iterator[int]:
-    """Yield a port of the loopback whose connections end at a pod's port, as `kubectl port-forward` does.
-
-    The tunnel runs through the API server, so no NetworkPolicy and no public address is in its way.
-    """
-    call = Call("create", "pods/portforward", pod, session.namespace)
-    with _explained(call):
-        _open(session, pod, port).close()  # refusals show here, not as a connection that breaks
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(0.5)
-    over = threading.Event()
-    accepting = threading.Thread(target=_accept, args=(session, pod, port, listener, over), daemon=True)
-    accepting.start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        over.set()
-        accepting.join()
-        listener.close()
-
-
-def _open(session: Session, pod: str, port: int) -> Any:
-    forward: Any = portforward(
-        CoreV1Api(session.client).connect_get_namespaced_pod_portforward, pod, session.namespace, ports=str(port)
-    )
-    return forward
-
-
-def _accept(session: Session, pod: str, port: int, listener: socket.socket, over: threading.Event) -> None:
-    while not over.is_set():
-        try:
-            near, _ = listener.accept()
-        except TimeoutError:
-            continue
-        threading.Thread(target=_pass_on, args=(session, pod, port, near), daemon=True).start()
-
-
-def _pass_on(session: Session, pod: str, port: int, near: socket.socket) -> None:
-    with contextlib.suppress(ApiException, OSError), near:
-        near.settimeout(None)
-        far = _open(session, pod, port).socket(port)
-        back = threading.Thread(target=_pump, args=(far, near), daemon=True)
-        back.start()
-        _pump(near, far)
-        back.join()
-        far.close()
-
-
-def _pump(source: Any, sink: Any) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(_BUFFER):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
-
-
-@contextlib.contextmanager
-def _explained(call: Call) -> Iterator[None]:
-    """Turn what the client's websocket code raises into the errors of this package."""
-    try:
-        yield
-    except ApiException as error:
-        if error.status and error.status >= 300:
-            raise refusal(error.status, _body(error), call) from error
-        raise ClusterUnreachable(f"cannot {call}: {error.reason}", hint="try again") from error
-
-
-def _body(error: ApiException) -> bytes:
-    body = error.body or b""
-    return body.encode() if isinstance(body, str) else body

@@ -58,7 +58,7 @@ def look(target: Target) -> View:
         target=target.kind,
         namespace=target.namespace,
         state=state,
-        detail="data and credentials are kept" if record.deleted else observed.live.detail,
+        detail="data and credentials are kept" if record.deleted else target.runtime.explain(observed.live),
         address=target.access.endpoint(record.assigned).url if record.assigned.ports else None,
         username=observed.secrets.username if observed.secrets else None,
         version=record.spec.spec.mlflow.version,

@@ -115,17 +115,26 @@ class Runtime(Protocol):
     def assigned(self, spec: Spec, before: Assigned) -> bool:
         """Tell whether `before` is all that this spec needs from the place."""
 
+    def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
+        """Return what `assign` would give a server that has been given `before`, as far as nobody needs to be asked."""
+
     def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> AbstractContextManager[Assigned]:
         """Hold what the place gives this spec until it is stored, keeping what it gave `before`."""
 
     def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
         """Return what `apply` would change; nothing where `stack` runs already. Shows no secret."""
 
+    def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+        """Return what is not as `stack` wants it, be it that somebody else has changed it; a superset of `pending`."""
+
     def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
         """Make `stack` run in place of whatever ran."""
 
     def observe(self) -> Live:
         """Return what runs now."""
+
+    def explain(self, live: Live) -> str:
+        """Return what is known of why it is not ready, or how it runs."""
 
     def stop(self, deadline: Deadline) -> None:
         """End what runs; data stays."""

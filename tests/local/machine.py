@@ -46,10 +46,14 @@ class Machine:
         self.state.mkdir(parents=True, mode=0o700)
         (self.state / "environments").symlink_to(environments)
 
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of `deployer`."""
+        return [str(DEPLOYER), *arguments]
+
     def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Start `deployer` in a process group of its own."""
         return subprocess.Popen(
-            [str(DEPLOYER), *arguments],
+            self.command(*arguments),
             env={**self.env, **options.pop("env", {})},
             stdin=options.pop("stdin", subprocess.DEVNULL),
             stdout=options.pop("stdout", subprocess.PIPE),

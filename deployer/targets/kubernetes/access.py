@@ -12,7 +12,6 @@ from deployer.core.assigned import Assigned
 from deployer.core.components import server
 from deployer.core.errors import NotReady
 from deployer.kube.session import Session
-from deployer.kube.streams import tunnel
 from deployer.targets import Deadline
 from deployer.targets.kubernetes.runtime import KubernetesRuntime
 from deployer.tracking.client import Client, Endpoint, Unreachable
@@ -47,6 +46,8 @@ class KubernetesAccess:
     def open(self, assigned: Assigned, deadline: Deadline) -> Iterator[Endpoint]:
         """Yield the public address once it leads to the server, or a tunnel where there is none."""
         if not assigned.host:
+            from deployer.kube.websockets import tunnel  # noqa: PLC0415  # loads what most commands never need
+
             pod = self._runtime.newest_pod()["metadata"]["name"]
             with tunnel(self._session, pod, assigned.ports["http"]) as port:
                 yield Endpoint(f"http://127.0.0.1:{port}")

@@ -60,19 +60,24 @@ class KubernetesRuntime:
 
     def check(self, spec: Spec, before: Assigned) -> None:
         """Let the API server judge every object, by dry run, before anything is stored."""
-        assigned = self._assigned(spec, before)
+        assigned = self.would_assign(spec, before)
         self.pending(build(spec, profile_of(spec.spec.profile, before.profile), assigned), spec, Live("stopped"))
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
         """Tell whether host and port are those that this spec wants."""
-        return before == self._assigned(spec, before)
+        return before == self.would_assign(spec, before)
 
     @contextmanager
     def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> Iterator[Assigned]:
         """Yield host and port: nobody else can be given the same, for they are of this namespace."""
-        yield self._assigned(spec, before)
+        yield self.would_assign(spec, before)
 
-    def _assigned(self, spec: Spec, before: Assigned) -> Assigned:
+    def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
+        """Return host and port: they follow from the spec.
+
+        Raises:
+            UsageError: it wants a public address without a host name.
+        """
         platform = profile_of(spec.spec.profile, before.profile)
         wanted = spec.spec.exposure
         kind = wanted.type if wanted else platform.exposures[0]
@@ -101,10 +106,13 @@ class KubernetesRuntime:
         Raises:
             Conflict: an object of that name belongs to somebody else, or a field of it does.
         """
-        return self.differences(stack, force=self._take_over)
+        return self._differences(stack, force=self._take_over)
 
-    def differences(self, stack: Stack, *, force: bool) -> tuple[Change, ...]:
-        """Return what applying would change; with `force`, also in fields that somebody else has taken over."""
+    def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+        """Return what is not as drawn, also in fields that somebody else has taken over."""
+        return self._differences(stack, force=True)
+
+    def _differences(self, stack: Stack, *, force: bool) -> tuple[Change, ...]:
         manifests = self.drawn(stack)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(lambda manifest: self._difference(manifest, force=force), manifests))
@@ -164,6 +172,13 @@ class KubernetesRuntime:
         state = readiness(Seen(deployment))
         metadata = deployment["metadata"]
         return Live("running", state.reason, f"{metadata['uid']}:{metadata['generation']}", ready=state.ready)
+
+    def explain(self, live: Live) -> str:
+        """Return why its pods are not ready, dug out of what the cluster says of them."""
+        if live.state != "running" or live.ready:
+            return live.detail
+        deployment = objects.get(self._session, DEPLOYMENT, self._name)
+        return rollout.look(self._session, deployment, self._pods, self._note).reason
 
     def stop(self, deadline: Deadline) -> None:
         """Scale the Deployment to 0 and wait until its pods have ended."""

@@ -106,6 +106,11 @@ class LocalRuntime:
         kept = before.ports.get("http")
         return kept is not None and spec.spec.local.port in (None, kept)
 
+    def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
+        """Return the port it has, or the one asked for instead."""
+        port = spec.spec.local.port
+        return dataclasses.replace(before, ports={"http": port}) if port else before
+
     @contextmanager
     def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> Iterator[Assigned]:
         """Yield a port: the one asked for, else the first free one from 5000 that no other server has.
@@ -127,6 +132,10 @@ class LocalRuntime:
             return (Change("process", live.state, "running"),)
         wanted = self._fingerprint(stack, spec)
         return () if live.fingerprint == wanted else (Change("process settings", live.fingerprint, wanted),)
+
+    def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+        """Return the same: nobody else changes a process."""
+        return self.pending(stack, spec, live)
 
     def _fingerprint(self, stack: Stack, spec: Spec) -> str:
         """Return a hash of command, environment and files, with references in the place of secrets."""
@@ -176,6 +185,10 @@ class LocalRuntime:
         """Return what runs now."""
         with explained(self._store.process):
             return process.observe(self._store.process)
+
+    def explain(self, live: Live) -> str:
+        """Return what the process record says."""
+        return live.detail
 
     def stop(self, deadline: Deadline) -> None:
         """End the process.

@@ -1,0 +1,34 @@
+"""Drift: what differs between what was asked for and what is there; changes nothing."""
+
+from __future__ import annotations
+
+from deployer.core.changes import Change, spec_changes
+from deployer.core.components import build
+from deployer.core.errors import NotFound
+from deployer.core.secrets import broken_seals
+from deployer.core.spec import Spec
+from deployer.core.support import require_supported
+from deployer.operations.create import require_record
+from deployer.targets import Target
+
+
+def drift(target: Target, spec: Spec | None) -> tuple[Change, ...]:
+    """Return what `create` would change to make `spec` run, or without one the spec that is stored.
+
+    Raises:
+        NotFound: there is no such server.
+    """
+    record = require_record(target)
+    wanted = spec or record.spec
+    platform = target.platform(wanted, record.assigned)
+    require_supported(wanted, platform, "the spec")
+    if not record.assigned.ports:
+        hint = f"`deployer create {target.name}` goes on"
+        raise NotFound(f"server {target.name!r} was never finished: it has no address yet", hint=hint)
+    stack = build(wanted, platform, target.runtime.would_assign(wanted, record.assigned))
+    edited = broken_seals(record.seals, target.store.secrets())
+    return (
+        *spec_changes(record.spec, wanted),
+        *(Change(target.store.secret_name(name), "as last proven", "something else") for name in edited),
+        *target.runtime.drift(stack, wanted, target.runtime.observe()),
+    )

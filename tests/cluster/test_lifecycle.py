@@ -1,0 +1,193 @@
+"""What a user does with a server on a cluster from its first to its last day, on the real thing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cluster.user import User
+
+TRAINING = (Path(__file__).parents[1] / "local" / "training.py").read_text()
+READ_ONLY = {"get", "list", "watch"}
+
+
+def persisted(requests: list[dict[str, object]]) -> list[str]:
+    """Return the requests of an audit log that changed something: no reads, reviews, dry runs or tunnels."""
+    changing = []
+    for request in requests:
+        verb, uri = str(request["verb"]), str(request["requestURI"])
+        if verb in READ_ONLY or "dryRun=All" in uri or "selfsubjectaccessreviews" in uri or "/portforward" in uri:
+            continue
+        changing.append(f"{verb} {uri}")
+    return changing
+
+
+def test_an_ordinary_admin_gets_from_an_empty_namespace_to_a_verified_server(user: User, client_python: str) -> None:
+    assert user.objects() == set()
+    created = user.create()
+    assert created["address"] == f"https://{user.host()}"
+    assert [check["ok"] for check in created["verified"]] == [True] * 9
+    status = user.json("status")
+    assert (status["state"], status["proven"], status["namespace"]) == ("ready", True, user.namespace)
+    assert user.json("list") == [status]
+    assert "Application startup complete" in user.run("logs").stdout
+    assert user.client(client_python, TRAINING).stdout.strip().endswith("all done")
+
+
+def test_a_second_create_persists_no_write_and_a_diff_finds_nothing(user: User) -> None:
+    user.create()
+    since = time.time()
+    again = user.create()
+    assert again["changed"] is False
+    assert len(again["verified"]) == 3
+    assert user.run("diff").returncode == 0
+    asked = user.bed.audit(user=user.name, since=since)
+    assert len(asked) > 10
+    assert persisted(asked) == []
+
+
+def test_a_gateway_serves_as_well_as_an_ingress(user: User) -> None:
+    created = user.create("mlflow", "--gateway", "ingress/shared")
+    assert all(check["ok"] for check in created["verified"])
+    assert "httproute.gateway.networking.k8s.io/mlflow" in user.objects("httproute")
+
+
+def test_without_an_address_the_proof_goes_through_a_tunnel(user: User) -> None:
+    created = user.json("create", "mlflow", "--expose", "none")
+    assert created["address"] == f"http://mlflow.{user.namespace}.svc:5000"
+    assert all(check["ok"] for check in created["verified"])
+    assert user.objects("ingress", "httproute") == set()
+    assert user.run("verify").returncode == 0
+    assert "port-forward svc/mlflow 5000" in user.run("create").stdout
+
+
+def test_runs_and_artifacts_outlive_delete_and_create(user: User, client_python: str) -> None:
+    created, password = user.create(), user.run("show-password").stdout
+    write = "import mlflow\nrun = mlflow.start_run(); mlflow.log_text('kept', 'a.txt'); print('id', run.info.run_id)"
+    (line,) = [line for line in user.client(client_python, write).stdout.splitlines() if line.startswith("id ")]
+    user.run("delete")
+    assert {item.partition("/")[0] for item in user.objects()} == {"configmap", "persistentvolumeclaim", "secret"}
+    assert user.json("list")[0]["state"] == "deleted"
+    assert user.create()["address"] == created["address"]
+    assert user.run("show-password").stdout == password
+    read = f"import mlflow\nprint(mlflow.artifacts.load_text(mlflow.get_run('{line[3:]}').info.artifact_uri + '/a.txt'))"
+    assert user.client(client_python, read).stdout.splitlines()[-1] == "kept"
+
+
+def test_delete_with_data_leaves_nothing_of_ours_and_all_of_others(user: User) -> None:
+    user.kubectl("create", "configmap", "mlflow-notes", "--from-literal=a=b")
+    user.create()
+    asked = user.run("delete", "--delete-data", "--yes")
+    assert "with all its data" in asked.stdout
+    assert user.objects() == {"configmap/mlflow-notes"}
+    assert "no server" in user.run("delete", "--delete-data", "--yes", code=1).stderr
+
+
+def test_stop_and_start_scale_and_keep_everything(user: User) -> None:
+    user.create()
+    before = user.objects("pvc", "secret", "ingress", "service")
+    user.run("stop")
+    assert user.objects("pod") == set()
+    assert user.json("status", code=3)["state"] == "stopped"
+    assert user.run("diff", code=6).stdout == "Deployment/mlflow spec.replicas: 0 -> 1\n"
+    user.run("start")
+    assert user.json("status")["state"] == "ready"
+    assert user.objects("pvc", "secret", "ingress", "service") == before
+
+
+def test_a_second_laptop_with_the_same_rights_knows_what_the_first_one_knew(
+    user: User, another: Callable[[User], User]
+) -> None:
+    created, password = user.create(), user.run("show-password").stdout
+    other = another(user)
+    assert other.json("list") == user.json("list")
+    assert other.run("show-password").stdout == password
+    again = other.json("create")
+    assert (again["changed"], again["address"]) == (False, created["address"])
+
+
+def test_two_servers_of_a_namespace_and_one_name_in_two_namespaces_do_not_meet(
+    user: User, new_user: Callable[[], User]
+) -> None:
+    elsewhere = new_user()
+    passwords = {user.create(name)["address"]: user.run("show-password", name).stdout for name in ("one", "two")}
+    passwords[elsewhere.create("one")["address"]] = elsewhere.run("show-password", "one").stdout
+    assert len(passwords) == len(set(passwords.values())) == 3
+    user.run("delete", "one", "--delete-data", "--yes")
+    assert user.json("status", "two")["state"] == "ready"
+    assert elsewhere.run("verify", "one").returncode == 0
+    assert not [item for item in user.objects() if "/one" in item]
+
+
+def test_a_killed_pod_comes_back_by_itself_and_still_proves(user: User) -> None:
+    user.create()
+    (pod,) = user.objects("pod")
+    user.kubectl("delete", pod, "--grace-period=0", "--force")
+    user.kubectl("rollout", "status", "deployment/mlflow", "--timeout=120s")
+    assert user.run("verify").returncode == 0
+    assert user.json("create")["changed"] is False
+
+
+def test_a_changed_spec_is_shown_applied_and_pruned(user: User) -> None:
+    user.create()
+    changed = user.run("create", "mlflow", "--expose", "none")
+    assert 'Change: spec.exposure.type: "ingress" -> "none"' in changed.stderr
+    assert user.objects("ingress") == set()
+    assert user.json("create")["changed"] is False
+
+
+def test_what_others_changed_is_named_and_taken_back_only_when_told(user: User) -> None:
+    user.create()
+    user.kubectl("set", "env", "deployment/mlflow", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=true")
+    drifted = user.run("diff", code=6)
+    assert 'env[MLFLOW_SERVER_ENABLE_JOB_EXECUTION].value: "true" -> "false"' in drifted.stdout
+    refused = user.run("create", code=5).stderr
+    assert "kubectl-set" in refused
+    assert "MLFLOW_SERVER_ENABLE_JOB_EXECUTION" in refused
+    assert user.json("create", "--take-over")["changed"] is True
+    assert user.run("diff").returncode == 0
+
+
+def test_an_object_deleted_under_us_is_missed_and_made_again(user: User) -> None:
+    user.create()
+    user.kubectl("delete", "service/mlflow", "networkpolicy/mlflow")
+    assert "Service/mlflow: (not set) -> \"there\"" in user.run("diff", code=6).stdout
+    assert user.create()["changed"] is True
+    assert user.run("diff").returncode == 0
+
+
+def test_people_who_know_kubectl_find_it_natural(user: User) -> None:
+    user.create()
+    assert "successfully rolled out" in user.kubectl("rollout", "status", "deployment/mlflow")
+    labels = user.get("deployment", "mlflow")["metadata"]["labels"]
+    assert labels["app.kubernetes.io/managed-by"] == "mlflow-deployer"
+    assert labels["app.kubernetes.io/instance"] == "mlflow"
+    selected = user.kubectl("get", "all,ingress,pvc,secret,cm", "-l", "app.kubernetes.io/instance=mlflow", "-o", "name")
+    assert len(selected.split()) >= 9
+    user.kubectl("rollout", "restart", "deployment/mlflow")
+    user.kubectl("rollout", "status", "deployment/mlflow", "--timeout=120s")
+    assert user.run("verify").returncode == 0
+    assert user.run("diff").returncode == 0
+
+
+def test_an_idle_pod_stays_small(user: User) -> None:
+    user.create()
+    (pod,) = user.objects("pod")
+    assert user.bed.pss_mib(f"{user.namespace}/{pod.partition('/')[2]}") <= 300
+
+
+def test_no_secret_shows_in_any_object_but_the_secrets_nor_in_any_output(user: User) -> None:
+    printed = json.dumps(user.create())
+    stored = [user.get("secret", f"mlflow-{part}")["data"] for part in ("admin", "server")]
+    values = [value for data in stored for key, value in data.items() if key != "username"]
+    assert len(values) == 4
+    shown = user.kubectl("get", "deployment,pod,cm,ingress,pvc,service,events,lease", "-o", "yaml")
+    for command in (["create"], ["status"], ["list"], ["logs"], ["verify"], ["env"], ["diff"]):
+        done = user.run(*command)
+        printed += done.stdout + done.stderr
+    import base64
+
+    plain = [base64.b64decode(value).decode() for value in values]
+    assert not [value for value in (*values, *plain) if value in shown + printed]
