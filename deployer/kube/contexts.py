@@ -58,7 +58,7 @@ def read_contexts() -> Contexts:
                 contexts.setdefault(
                     str(item["name"]), Named(str(named.get("cluster", "")), str(named.get("namespace") or "default"))
                 )
-            current = current or data.get("current-context") or None
+            current = current or str(data.get("current-context") or "") or None
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -122,4 +122,4 @@ def _owners(status: dict[str, Any]) -> str:
         for cause in causes
         if cause.get("reason") == "FieldManagerConflict"
     ]
-    return "; ".join(owned)
+    return one_line("; ".join(owned))
