@@ -13,6 +13,10 @@ Object = Mapping[str, Any]
 _IMAGE: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 )
+# as containerd, CRI-O and the registries put it that another try gets the same answer
+_FINAL: Final = re.compile(
+    r"InvalidImageName|not found|(manifest|name) unknown|invalid reference|denied|unauthorized|forbidden", re.IGNORECASE
+)
 _CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _MOUNT: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"})
 _VOLUME: Final = frozenset({"ProvisioningFailed", "FailedBinding", "VolumeResizeFailed"})
@@ -105,7 +109,7 @@ def _container(pod: str, container: Object) -> Readiness | None:
     waiting = state.get("waiting") or {}
     reason, message = str(waiting.get("reason", "")), one_line(str(waiting.get("message", "")))
     if reason in _IMAGE:
-        gone = re.search(r"not found|invalid reference|InvalidImageName|denied|unauthorized", f"{reason} {message}")
+        gone = _FINAL.search(f"{reason} {message}")
         return Readiness(
             False,
             f"the image {container['image']} cannot be pulled ({reason}): {message}",
