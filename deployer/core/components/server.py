@@ -44,8 +44,11 @@ def image(spec: Spec) -> str:
     """Return the server's image, from the mirror with the longest prefix that fits."""
     wanted = spec.spec.mlflow.image or IMAGE.format(version=spec.spec.mlflow.version)
     for prefix, mirror in sorted(spec.spec.pod.image_mirrors.items(), key=lambda item: -len(item[0])):
-        if wanted == prefix or wanted.startswith(prefix.rstrip("/") + "/"):
-            return mirror.rstrip("/") + wanted[len(prefix.rstrip("/")) :]
+        whole = prefix.rstrip("/")
+        rest = wanted.removeprefix(whole)
+        # after a registry alone, a colon begins its port: that is another registry
+        if wanted.startswith(whole) and (not rest or rest[0] in ("/:@" if "/" in whole else "/")):
+            return mirror.rstrip("/") + rest
     return wanted
 
 
