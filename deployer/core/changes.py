@@ -56,8 +56,13 @@ def _compared(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in sorted({*before, *after}):
-            yield from _differences(f"{path}.{key}" if path else key, before.get(key), after.get(key))
+        found = [
+            change
+            for key in sorted({*before, *after})
+            for change in _differences(f"{path}.{key}" if path else key, before.get(key), after.get(key))
+        ]
+        # null and absent are not the same in a patch
+        yield from found or ([Change(path, before, after)] if before != after else ())
     elif _named(before) and _named(after):
         one, two = _by_name(before), _by_name(after)
         for name in [*one, *(name for name in two if name not in one)]:
@@ -82,7 +87,7 @@ def _by_name(items: Sequence[Any]) -> dict[str | None, Any]:
 def _name(item: Any) -> str | None:
     if not isinstance(item, Mapping):
         return None
-    return next((str(item[key]) for key in _ITEM_NAMES if key in item), None)
+    return next((str(item[key]) for key in _ITEM_NAMES if item.get(key) is not None), None)
 
 
 def _shown(value: Any) -> str:

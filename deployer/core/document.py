@@ -24,6 +24,7 @@ _PLAIN: Final[Mapping[str, str]] = {
     "model_type": "must be a mapping (key: value lines below it)",
     "model_attributes_type": "must be a mapping (key: value lines below it)",
     "dict_type": "must be a mapping (key: value lines below it)",
+    "list_type": "must be a list (lines that begin with -)",
     "missing": "is missing",
 }
 
@@ -160,8 +161,11 @@ def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, str]
     parts: list[str] = []
     rest = list(location)
     while rest:
-        element = str(rest.pop(0))
+        at = rest.pop(0)
+        element = str(at)
         parts.append(element)
+        if isinstance(at, int):  # an item of a list: its model is the one of the list
+            continue
         field = next((f for n, f in model.model_fields.items() if element in (f.alias, n)), None) if model else None
         if not rest:
             break
@@ -174,7 +178,7 @@ def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, str]
 
 def _models(annotation: Any) -> dict[str, type[BaseModel]]:
     """Return the models an annotation allows, by the value of their `type` field."""
-    if get_origin(annotation) is Annotated:
+    if get_origin(annotation) in (Annotated, list):
         return _models(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         return {tag: model for part in get_args(annotation) for tag, model in _models(part).items()}

@@ -28,7 +28,14 @@ def _lines(model: BaseModel, indent: str) -> Iterator[str]:
             yield f"{indent}# {key}:  # {field.description}{_choices(field.annotation)}"
         else:
             comment = f"  # {field.description}" if field.description else ""
-            yield f"{indent}{key}: {yaml_value(value)}{comment}{_choices(field.annotation)}"
+            yield f"{indent}{key}: {yaml_value(_plain(value))}{comment}{_choices(field.annotation)}"
+
+
+def _plain(value: Any) -> Any:
+    """Return a list's models as the data that they stand for."""
+    if isinstance(value, list):
+        return [item.model_dump(mode="json", by_alias=True) if isinstance(item, BaseModel) else item for item in value]
+    return value
 
 
 def _choices(annotation: Any) -> str:

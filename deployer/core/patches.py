@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -22,6 +22,45 @@ _MERGE_KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 # `ports` is told apart by where it stands: a container's by containerPort, a Service's by port
 _PORT_KEYS: Final = ("containerPort", "port")
+# by these an object is found again, and known as deployer's
+_IDENTITY: Final = ("apiVersion", "kind", "status")
+_NAMES: Final = ("name", "namespace")
+_OWN_LABELS: Final = ("app.kubernetes.io/", "mlflow-deployer.github.io/")
+
+
+def problems(patch: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a patch may not do: change which object it is, or say what a manifest or this merge cannot hold."""
+    metadata = patch.get("metadata", {})
+    labels = metadata.get("labels", {}) if isinstance(metadata, Mapping) else {}
+    if not isinstance(metadata, Mapping) or not isinstance(labels, Mapping):
+        yield "metadata and its labels must be mappings"
+        return
+    fixed = [
+        *(key for key in _IDENTITY if key in patch),
+        *(f"metadata.{key}" for key in _NAMES if key in metadata),
+        *(f"metadata.labels.{key}" for key in labels if str(key).startswith(_OWN_LABELS)),
+    ]
+    yield from (f"{path} is set by deployer itself" for path in fixed)
+    yield from dict.fromkeys(_unusual(patch, listed=False))
+
+
+def _unusual(value: Any, *, listed: bool) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if str(key).startswith("$") and not (listed and (key, inner) == ("$patch", "delete")):
+                yield f"{key}: of the directives only `$patch: delete` is known, in an item of a list"
+            yield from _unusual(inner, listed=False)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _unusual(item, listed=True)
+    elif isinstance(value, float):
+        yield "a fraction is written differently in JSON and YAML; put it in quotes, or use a unit such as 500m"
+    elif not isinstance(value, str | int | None) or (isinstance(value, str) and not value.isascii() and _lone(value)):
+        yield "a value that JSON does not have, such as a date; put it in quotes"
+
+
+def _lone(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def merged(base: Any, patch: Any, field: str = "") -> Any:
@@ -30,21 +69,21 @@ def merged(base: Any, patch: Any, field: str = "") -> Any:
     `field` is the name of the list or mapping that both are the value of.
     """
     if isinstance(base, Mapping) and isinstance(patch, Mapping):
-        result = {key: value for key, value in base.items() if patch.get(key, value) is not None}
+        result = {key: value for key, value in base.items() if key not in patch or patch[key] is not None}
         for key, value in patch.items():
             if value is not None:
                 result[key] = merged(base.get(key), value, key)
         return result
-    if isinstance(base, Sequence) and isinstance(patch, Sequence) and not isinstance(patch, str):
-        keys = _merge_keys(field, patch)
-        if keys and all(isinstance(item, Mapping) for item in (*base, *patch)):
-            return _merged_list(base, patch, keys)
+    if isinstance(patch, list) and isinstance(base, list | None):
+        before = base or []
+        if all(isinstance(item, Mapping) for item in (*before, *patch)) and (keys := _merge_keys(field, patch)):
+            return _merged_list(before, patch, keys)
     if isinstance(patch, Mapping):  # nothing below it to merge with, but nulls still mean absent
         return {key: merged(None, value, key) for key, value in patch.items() if value is not None}
     return patch
 
 
-def _merge_keys(field: str, patch: Sequence[Any]) -> tuple[str, ...]:
+def _merge_keys(field: str, patch: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     if field == "ports":
         return next(((key,) for key in _PORT_KEYS if all(key in item for item in patch)), ())
     return _MERGE_KEYS.get(field, ())

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
+from deployer.core import patches
 from deployer.core.secrets import username_problem
 from deployer.core.versions import DEFAULT_MLFLOW, unsupported_reason
 
@@ -82,6 +83,11 @@ def _proxy_url(value: str) -> str:
     return value
 
 
+def _patch(value: dict[str, Any]) -> dict[str, Any]:
+    _checked("; ".join(patches.problems(value)))
+    return value
+
+
 def _host_name(value: str) -> str:
     if not _HOST.fullmatch(value):
         raise ValueError("must be a host name such as mlflow.example.org, in lower case, without scheme or port")
@@ -90,6 +96,10 @@ def _host_name(value: str) -> str:
 
 HostName = Annotated[str, AfterValidator(_host_name)]
 Annotations = Annotated[dict[str, Plain], AfterValidator(_annotations)]
+DrawnKind = Literal[
+    "ServiceAccount", "PersistentVolumeClaim", "NetworkPolicy", "ConfigMap", "Service", "Deployment",
+    "Ingress", "HTTPRoute", "Route",
+]  # fmt: skip
 Labels = Annotated[dict[str, str], AfterValidator(_labels_or_raise)]
 ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
 
@@ -284,9 +294,9 @@ class Proxy(_Part):
 class Patch(_Part):
     """A change laid over a drawn manifest, as `kubectl patch --type strategic` merges it."""
 
-    kind: Word = Field(description="kind of the object, such as Deployment")
+    kind: DrawnKind = Field(description="kind of the object")
     name: ObjectName | None = Field(None, description="its name, where there are several of the kind")
-    patch: dict[str, Any] = Field(description="what to change; null removes a field")
+    patch: Annotated[dict[str, Any], AfterValidator(_patch)] = Field(description="what to change; null removes a field")
 
 
 class Pod(_Part):
