@@ -8,7 +8,7 @@ from deployer.core import document
 from deployer.core.assigned import Assigned
 from deployer.core.components import build
 from deployer.core.components.server import LOOPBACK, needs, package
-from deployer.core.platform import KUBERNETES, LOCAL, PROFILES, RAHTI
+from deployer.core.platform import KIND, KUBERNETES, LOCAL, PROFILES, RAHTI, profile_of
 from deployer.core.secrets import ADMIN_USERNAME, GENERATED
 from deployer.core.spec import Spec
 from deployer.core.stack import Package
@@ -36,7 +36,7 @@ assigned = st.builds(
 )
 
 
-@pytest.mark.parametrize("platform", [LOCAL, KUBERNETES, RAHTI], ids=lambda platform: platform.name)
+@pytest.mark.parametrize("platform", [LOCAL, *PROFILES.values()], ids=lambda platform: platform.name)
 @given(wanted=specs(databases=("sqlite",), artifacts=("volume",)), given_=assigned)
 def test_any_supported_spec_has_a_stack_whatever_is_assigned_already(platform, wanted, given_):
     stack = build(wanted, platform, given_)
@@ -47,7 +47,7 @@ def test_any_supported_spec_has_a_stack_whatever_is_assigned_already(platform, w
     assert stack == build(wanted, platform, given_)
 
 
-@pytest.mark.parametrize("platform", [LOCAL, KUBERNETES, RAHTI], ids=lambda platform: platform.name)
+@pytest.mark.parametrize("platform", [LOCAL, *PROFILES.values()], ids=lambda platform: platform.name)
 def test_without_an_exposure_in_the_spec_the_platform_decides(platform):
     assert build(Spec(), platform, HERE).exposure.kind == platform.exposures[0]
 
@@ -100,6 +100,7 @@ def test_labels_of_the_spec_cannot_hide_those_that_deployer_selects_by():
         "team": "a",
         "app.kubernetes.io/name": "mlflow",
         "app.kubernetes.io/instance": "mine",
+        "app.kubernetes.io/version": "3.17.2",
         "app.kubernetes.io/managed-by": "mlflow-deployer",
     }
 
@@ -164,7 +165,17 @@ def test_the_server_needs_a_name_and_everything_that_is_generated():
 def test_profiles_are_found_by_their_own_name_and_no_cluster_s_uid_is_fixed_on_openshift():
     assert {name: platform.name for name, platform in PROFILES.items()} == {
         "kubernetes": "kubernetes",
+        "kind": "kind",
         "rahti": "rahti",
     }
     assert PROFILES["rahti"].run_as is None
     assert PROFILES["kubernetes"].run_as > 0
+    assert PROFILES["kind"].run_as > 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given_before", "name"),
+    [("rahti", "kind", "rahti"), (None, "kind", "kind"), (None, None, "kubernetes")],
+)
+def test_the_profile_is_the_spec_s_then_the_one_found_before_then_the_general_one(wanted, given_before, name):
+    assert profile_of(wanted, given_before).name == name

@@ -155,7 +155,7 @@ def test_what_is_plain_yaml_is_read(raw, data):
         ("metadata.annotations", "metadata.annotations: unknown key; known here: name, labels"),
         ("spec.mlfow", "spec.mlfow: unknown key; did you mean 'mlflow'?"),
         ("spec.network_policy", "spec.network_policy: unknown key; did you mean 'networkPolicy'?"),
-        ("spec.zzz", "known here: mlflow, auth, database, artifacts, volume, exposure, networkPolicy, local"),
+        ("spec.zzz", "known here: profile, mlflow, auth, database, artifacts, volume, exposure, networkPolicy, proxy, pod, patches"),
         ("spec.mlflow.Version", "spec.mlflow.Version: unknown key; did you mean 'version'?"),
         ("spec.auth.adminUserName", "spec.auth.adminUserName: unknown key; did you mean 'adminUsername'?"),
         ("spec.auth.password", "spec.auth.password: unknown key; known here: adminUsername, defaultPermission"),

@@ -3,13 +3,13 @@ from hypothesis import given
 
 from deployer.core import document
 from deployer.core.errors import InvalidSpec
-from deployer.core.platform import KUBERNETES, LOCAL, RAHTI
+from deployer.core.platform import KIND, KUBERNETES, LOCAL, RAHTI
 from deployer.core.spec import Spec
 from deployer.core.support import require_supported
 
 from .strategies import HEADER, specs
 
-PLATFORMS = (LOCAL, KUBERNETES, RAHTI)
+PLATFORMS = (LOCAL, KUBERNETES, KIND, RAHTI)
 
 
 def spec(**parts):
@@ -27,7 +27,8 @@ def test_the_default_spec_is_supported_everywhere(platform):
     ids=lambda value: getattr(value, "name", value),
 )
 def test_every_exposure_that_a_platform_offers_is_supported(platform, exposure):
-    assert require_supported(spec(exposure={"type": exposure}), platform, "file") is None
+    fields = {"gateway": "a/b"} if exposure == "gateway" else {}
+    assert require_supported(spec(exposure={"type": exposure, **fields}), platform, "file") is None
 
 
 @pytest.mark.parametrize(
@@ -38,9 +39,11 @@ def test_every_exposure_that_a_platform_offers_is_supported(platform, exposure):
         (LOCAL, {"artifacts": {"type": "objectstore"}}, "spec.artifacts.type: objectstore is not available"),
         (LOCAL, {"artifacts": {"type": "s3", "bucket": "b"}}, "spec.artifacts.type: s3 is not available"),
         (LOCAL, {"exposure": {"type": "ingress"}}, "spec.exposure.type: local has no ingress; use none"),
-        (KUBERNETES, {"exposure": {"type": "route"}}, "kubernetes has no route; use ingress or none"),
+        (KUBERNETES, {"exposure": {"type": "route"}}, "kubernetes has no route; use ingress or gateway or none"),
+        (KIND, {"exposure": {"type": "route"}}, "kind has no route; use none or ingress or gateway"),
+        (LOCAL, {"exposure": {"type": "gateway", "gateway": "a/b"}}, "local has no gateway; use none"),
         (RAHTI, {"exposure": {"type": "ingress"}}, "rahti has no ingress; use route or none"),
-        (KUBERNETES, {"exposure": {"type": "gateway", "gateway": "a/b"}}, "gateway is not available"),
+        (RAHTI, {"exposure": {"type": "gateway", "gateway": "a/b"}}, "rahti has no gateway; use route or none"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_plain_sentence(platform, parts, problem):
@@ -53,8 +56,10 @@ def test_what_cannot_be_done_is_refused_in_a_plain_sentence(platform, parts, pro
 
 @pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.name)
 def test_what_is_recommended_instead_is_something_the_platform_has(platform):
+    lacking = "route" if "gateway" in platform.exposures else "gateway"
+    fields = {"gateway": "a/b"} if lacking == "gateway" else {}
     with pytest.raises(InvalidSpec) as refusal:
-        require_supported(spec(exposure={"type": "gateway", "gateway": "a/b"}), platform, "file")
+        require_supported(spec(exposure={"type": lacking, **fields}), platform, "file")
     assert str(refusal.value).rpartition("use ")[2].split(" or ") == list(platform.exposures)
 
 
