@@ -1,4 +1,4 @@
-"""Every profile x exposure x shape that this release draws."""
+"""Every profile x exposure x shape that this release draws, and every escape hatch at once."""
 
 from deployer.core import document
 from deployer.core.platform import PROFILES
@@ -8,21 +8,89 @@ from deployer.operations.render import manifests
 
 NAMESPACE = "team-a"
 SHAPES = {"sqlite-volume": {"database": {"type": "sqlite"}, "artifacts": {"type": "volume"}}}
+INGRESS = {"type": "ingress", "host": "mlflow.example.org"}
+GATEWAY = {"type": "gateway", "host": "mlflow.example.org", "gateway": "ingress/shared"}
 EXPOSURES = {
-    ("kubernetes", "ingress"): {"type": "ingress", "host": "mlflow.example.org"},
-    ("kubernetes", "gateway"): {"type": "gateway", "host": "mlflow.example.org", "gateway": "ingress/shared"},
+    ("kubernetes", "ingress"): INGRESS,
+    ("kubernetes", "gateway"): GATEWAY,
     ("kubernetes", "none"): {"type": "none"},
-    ("kind", "ingress"): {"type": "ingress", "host": "mlflow.example.org"},
-    ("kind", "gateway"): {"type": "gateway", "host": "mlflow.example.org", "gateway": "ingress/shared"},
+    ("kind", "ingress"): INGRESS,
+    ("kind", "gateway"): GATEWAY,
     ("kind", "none"): {"type": "none"},
     ("rahti", "route"): {"type": "route"},
     ("rahti", "none"): {"type": "none"},
+}
+CONTAINER = {
+    "name": "server",
+    "env": [{"name": "MLFLOW_LOGGING_LEVEL", "value": "DEBUG"}, {"name": "PYTHONUNBUFFERED", "$patch": "delete"}],
+    "resources": {"limits": {"cpu": None, "memory": "4Gi"}},
+    "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+}
+HATCHES = {
+    "volume": {"size": "20Gi", "storageClass": "fast"},
+    "networkPolicy": {"ingressNamespace": "edge"},
+    "proxy": {
+        "http": "http://proxy.example.org:3128",
+        "https": "http://proxy.example.org:3128",
+        "noProxy": ".svc,10.0.0.0/8",
+    },
+    "pod": {
+        "imagePullSecrets": ["registry", "mirror"],
+        "imageMirrors": {"ghcr.io": "mirror.example.org/ghcr", "ghcr.io/mlflow": "mirror.example.org/tracking"},
+        "nodeSelector": {"kubernetes.io/arch": "amd64"},
+        "trustedCa": {"configMap": "authorities", "key": "bundle.pem"},
+    },
+    "patches": [
+        {
+            "kind": "Deployment",
+            "patch": {
+                "spec": {
+                    "template": {
+                        "spec": {
+                            "priorityClassName": "high",
+                            "containers": [CONTAINER],
+                            "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}}],
+                        }
+                    }
+                }
+            },
+        },
+        {
+            "kind": "Service",
+            "name": "mlflow",
+            "patch": {
+                "metadata": {"annotations": {"example.org/scrape": "true"}},
+                "spec": {"ports": [{"port": 5000, "appProtocol": "http"}, {"name": "web", "port": 80}]},
+            },
+        },
+        {"kind": "Service", "name": "another", "patch": {"spec": None}},
+    ],
+}
+HATCHED = {
+    "kubernetes-ingress-hatches": (
+        "kubernetes",
+        {
+            **INGRESS,
+            "ingressClass": "nginx",
+            "clusterIssuer": "letsencrypt",
+            "annotations": {
+                "nginx.ingress.kubernetes.io/proxy-body-size": "10g",
+                "example.org/note": "a: b # c",
+            },
+        },
+        {**SHAPES["sqlite-volume"], **HATCHES},
+    ),
+    "kubernetes-gateway-listener": (
+        "kubernetes",
+        {**GATEWAY, "listener": "https", "annotations": {"example.org/note": "a"}},
+        SHAPES["sqlite-volume"],
+    ),
 }
 CASES = {
     f"{profile}-{exposure}-{shape}": (profile, fields, parts)
     for (profile, exposure), fields in EXPOSURES.items()
     for shape, parts in SHAPES.items()
-}
+} | HATCHED
 
 
 def spec(case):

@@ -12,7 +12,7 @@ from deployer.core.platform import PROFILES
 from deployer.core.spec import API_VERSION, KIND
 from deployer.operations.render import credentials, manifests
 
-from .cases import CASES, drawn, spec
+from .cases import CASES, HATCHES, drawn, spec
 
 
 def read(documents):
@@ -79,8 +79,9 @@ def test_the_pod_finds_its_account_files_and_volume(case):
     assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == set(volumes)
     assert volumes["volume-data"]["persistentVolumeClaim"]["claimName"] in names(items, "PersistentVolumeClaim")
     files = one(items, "ConfigMap")
-    assert volumes["files"]["configMap"]["name"] == files["metadata"]["name"]
-    assert {item["key"] for item in volumes["files"]["configMap"]["items"]} == set(files["data"])
+    sources = volumes["files"].get("projected", {}).get("sources", [volumes["files"]])
+    assert sources[0]["configMap"]["name"] == files["metadata"]["name"]
+    assert {item["key"] for item in sources[0]["configMap"]["items"]} == set(files["data"])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -104,7 +105,7 @@ def test_service_deployment_and_network_policy_select_the_pod(case):
     ports = {
         port["name"]: port["containerPort"] for port in deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
     }
-    assert [port["targetPort"] for port in service["spec"]["ports"]] == list(ports)
+    assert [port["targetPort"] for port in service["spec"]["ports"] if "targetPort" in port] == list(ports)
     assert {port["port"] for port in policy["spec"]["ingress"][0]["ports"]} == set(ports.values())
 
 
@@ -116,6 +117,10 @@ def test_the_exposure_leads_to_the_service(case):
     if "ingress" in case:
         backend = one(items, "Ingress")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
         assert backend == {"name": service["metadata"]["name"], "port": {"name": port}}
+    elif "gateway" in case:
+        (backend,) = one(items, "HTTPRoute")["spec"]["rules"][0]["backendRefs"]
+        assert (backend["kind"], backend["name"]) == ("Service", service["metadata"]["name"])
+        assert backend["port"] == service["spec"]["ports"][0]["port"]
     else:
         route = one(items, "Route")["spec"]
         assert (route["to"]["name"], route["port"]["targetPort"]) == (service["metadata"]["name"], port)
@@ -124,7 +129,7 @@ def test_the_exposure_leads_to_the_service(case):
 @pytest.mark.parametrize("case", [case for case in CASES if "-none-" in case])
 def test_without_exposure_nothing_leads_in_and_nobody_else_may_connect(case):
     items = read(drawn(case))
-    assert not names(items, "Ingress") | names(items, "Route")
+    assert not names(items, "Ingress") | names(items, "Route") | names(items, "HTTPRoute")
     (rule,) = one(items, "NetworkPolicy")["spec"]["ingress"]
     assert [list(peer) for peer in rule["from"]] == [["podSelector"]]
 
@@ -145,9 +150,50 @@ def test_a_pod_is_closed_by_default(case):
 
 def test_a_host_is_guessed_only_where_none_is_given_and_one_is_needed():
     guessed = {case: manifests(spec(case), PROFILES[CASES[case][0]], "team-a")[1] for case in CASES}
-    assert guessed == {
-        "kubernetes-ingress-sqlite-volume": None,
-        "kubernetes-none-sqlite-volume": None,
+    assert {case: host for case, host in guessed.items() if host} == {
         "rahti-route-sqlite-volume": "mlflow-team-a.2.rahtiapp.fi",
-        "rahti-none-sqlite-volume": None,
     }
+
+
+@pytest.mark.parametrize("exposure", ["ingress", "gateway"])
+def test_where_no_host_can_be_predicted_a_placeholder_stands_for_it(exposure):
+    fields = {"gateway": "ingress/shared"} if exposure == "gateway" else {}
+    data = {"apiVersion": API_VERSION, "kind": KIND, "spec": {"exposure": {"type": exposure, **fields}}}
+    documents, guessed = manifests(document.validate(data, "file"), PROFILES["kubernetes"], "team-a")
+    assert guessed == "mlflow.example.org"
+    assert any(guessed in text for key, text in documents.items() if key.startswith(("Ingress/", "HTTPRoute/")))
+
+
+HATCHED = read(drawn("kubernetes-ingress-hatches"))
+
+
+def test_private_certificates_are_mounted_where_the_environment_names_them():
+    pod = one(HATCHED, "Deployment")["spec"]["template"]["spec"]
+    files = next(volume for volume in pod["volumes"] if volume["name"] == "files")["projected"]["sources"]
+    mount = next(mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "files")
+    (certificates,) = [source["configMap"] for source in files if source["configMap"]["name"] == "authorities"]
+    path = f"{mount['mountPath']}/{certificates['items'][0]['path']}"
+    environment = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
+    assert {environment[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")} == {path}
+
+
+def test_a_patch_changes_what_it_names_and_nothing_else():
+    parts = {**HATCHES, "patches": []}
+    data = {
+        "apiVersion": API_VERSION, "kind": KIND,
+        "spec": {"mlflow": {"version": "3.17.2"}, "exposure": CASES["kubernetes-ingress-hatches"][1], **parts},
+    }  # fmt: skip
+    plain = read(manifests(document.validate(data, "file"), PROFILES["kubernetes"], "team-a")[0])
+    changed = [item["kind"] for item, before in zip(HATCHED, plain, strict=True) if item != before]
+    assert changed == ["Service", "Deployment"]
+    container, before = (
+        one(items, "Deployment")["spec"]["template"]["spec"]["containers"][0] for items in (HATCHED, plain)
+    )
+    assert {key for key in container if container[key] != before[key]} == {"env", "resources", "volumeMounts"}
+    gone = [item for item in before["env"] if item not in container["env"]]
+    assert [item["name"] for item in gone] == ["PYTHONUNBUFFERED"]
+
+
+def test_the_route_of_a_gateway_s_listener_leads_through_that_listener():
+    (parent,) = one(read(drawn("kubernetes-gateway-listener")), "HTTPRoute")["spec"]["parentRefs"]
+    assert (parent["namespace"], parent["name"], parent["sectionName"]) == ("ingress", "shared", "https")
