@@ -71,9 +71,9 @@ class Row:
         }
 
 
-def judge(samples: Samples) -> list[Row]:
+def judge(samples: Samples, comparisons: Sequence[Comparison] = COMPARISONS) -> list[Row]:
     """Return every comparison with the medians of its samples."""
-    return [_judge(comparison, samples) for comparison in COMPARISONS]
+    return [_judge(comparison, samples) for comparison in comparisons]
 
 
 def _judge(comparison: Comparison, samples: Samples) -> Row:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 
 import pytest
+
+from deployer.core.versions import DEFAULT_MLFLOW
+from tests.local.machine import DEPLOYER
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,6 +26,18 @@ def soak(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--soak"))
 
 
-def pytest_configure(config):
+@pytest.fixture(scope="session")
+def client_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The Python of a researcher: plain mlflow in an environment that deployer has never seen."""
+    folder = tmp_path_factory.mktemp("client") / "venv"
+    uv = str(DEPLOYER.with_name("uv"))
+    subprocess.run([uv, "venv", "--quiet", str(folder)], check=True, timeout=60)
+    python = str(folder / "bin" / "python")
+    packages = [f"mlflow=={DEFAULT_MLFLOW}", "scikit-learn"]
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True, timeout=600)
+    return python
+
+
+def pytest_configure() -> None:
     # a shell starts what it runs in the background with SIGINT ignored, and every child would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -11,7 +11,7 @@ from typing import Any
 from deployer.core import document
 from deployer.core.errors import InvalidSpec, Problem, UsageError
 from deployer.core.secrets import password_problem
-from deployer.core.spec import API_VERSION, KIND, Spec
+from deployer.core.spec import API_VERSION, EXPOSURES, KIND, Spec
 
 _STDIN = "-"
 
@@ -55,15 +55,26 @@ def spec_from(name: str | None, file: str | None, flags: dict[str, Any], stored:
     if name is not None and file is not None and "name" in (data.get("metadata") or {}) and spec.name != name:
         raise UsageError(f"{file} is about server {spec.name!r}, the command line about {name!r}", hint="leave one out")
     merged = spec.document()
+    _switch(merged["spec"], flags.get("spec.exposure.type"))
     for path, value in {**flags, "metadata.name": name}.items():
         if value is not None:
             _set(merged, path.split("."), value)
     return document.validate(merged, source), source
 
 
+def _switch(parts: dict[str, Any], wanted: str | None) -> None:
+    """Drop what the stored kind of exposure has and the wanted kind has not."""
+    stored = parts.get("exposure") or {}
+    if wanted in EXPOSURES and stored.get("type") not in (None, wanted):
+        known = {field.alias for field in EXPOSURES[wanted].model_fields.values()}
+        parts["exposure"] = {key: value for key, value in stored.items() if key in known}
+
+
 def _set(data: dict[str, Any], path: list[str], value: Any) -> None:
     for key in path[:-1]:
-        data = data.setdefault(key, {})
+        if data.get(key) is None:
+            data[key] = {}
+        data = data[key]
     data[path[-1]] = value
 
 

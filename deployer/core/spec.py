@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -254,6 +256,9 @@ class GatewayExposure(_Part):
     annotations: Annotations = Field(default_factory=dict, description="extra annotations")
 
 
+EXPOSURES: Final[Mapping[str, type[BaseModel]]] = MappingProxyType(
+    {"none": NoExposure, "ingress": IngressExposure, "route": RouteExposure, "gateway": GatewayExposure}
+)
 Database = Annotated[SqliteDatabase | PostgresDatabase | ExternalDatabase, Field(discriminator="type")]
 Artifacts = Annotated[VolumeArtifacts | S3Artifacts | ObjectstoreArtifacts, Field(discriminator="type")]
 Exposure = Annotated[NoExposure | IngressExposure | RouteExposure | GatewayExposure, Field(discriminator="type")]

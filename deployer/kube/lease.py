@@ -20,6 +20,7 @@ from deployer.kube.session import Session
 SECONDS: Final = 15
 _RENEW_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 1.0
+_RELEASE_SECONDS: Final = 3.0
 _REASON: Final = "mlflow-deployer.github.io/reason"
 _TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -40,6 +41,7 @@ def held(
     Raises:
         Conflict: somebody else still had it when the time was over.
     """
+    patience = session.patience
     lease = _Held(session, _acquire(session, _wanted(session, name, labels, reason), left, waiting))
     session.before_write = lease.require
     lease.start()
@@ -48,8 +50,10 @@ def held(
     finally:
         lease.end()
         session.before_write = lambda: None
+        session.patience = _RELEASE_SECONDS
         with suppress(DeployerError):  # it runs out by itself
             lease.release()
+        session.patience = patience
 
 
 class _Held:
@@ -66,7 +70,7 @@ class _Held:
 
     def end(self) -> None:
         self._over.set()
-        self._thread.join()
+        self._thread.join(_RELEASE_SECONDS)  # it may wait for a server that is gone; it cannot bring the Lease back
 
     def require(self) -> None:
         """Raise Conflict where somebody may have taken the Lease over."""

@@ -51,6 +51,7 @@ class Session:
         self.client = ApiClient(configuration)
         self._pool = self.client.rest_client.pool_manager
         self._answered = False
+        self.patience = PATIENCE
         self.before_write: Callable[[], None] = lambda: None
 
     @property
@@ -82,7 +83,7 @@ class Session:
         data = None if body is None else json.dumps(body).encode()
         begun = time.monotonic()
         for attempt in range(1000):
-            patience = PATIENCE if self._answered else FIRST_PATIENCE
+            patience = self.patience if self._answered else FIRST_PATIENCE
             left = begun + patience - time.monotonic()
             try:
                 answer = self._send(method, path, query, data, content_type)

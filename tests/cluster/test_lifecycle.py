@@ -72,7 +72,9 @@ def test_runs_and_artifacts_outlive_delete_and_create(user: User, client_python:
     assert user.json("list")[0]["state"] == "deleted"
     assert user.create()["address"] == created["address"]
     assert user.run("show-password").stdout == password
-    read = f"import mlflow\nprint(mlflow.artifacts.load_text(mlflow.get_run('{line[3:]}').info.artifact_uri + '/a.txt'))"
+    read = (
+        f"import mlflow\nprint(mlflow.artifacts.load_text(mlflow.get_run('{line[3:]}').info.artifact_uri + '/a.txt'))"
+    )
     assert user.client(client_python, read).stdout.splitlines()[-1] == "kept"
 
 
@@ -97,11 +99,9 @@ def test_stop_and_start_scale_and_keep_everything(user: User) -> None:
     assert user.objects("pvc", "secret", "ingress", "service") == before
 
 
-def test_a_second_laptop_with_the_same_rights_knows_what_the_first_one_knew(
-    user: User, another: Callable[[User], User]
-) -> None:
+def test_a_second_laptop_with_the_same_rights_knows_what_the_first_one_knew(user: User, tmp_path: Path) -> None:
     created, password = user.create(), user.run("show-password").stdout
-    other = another(user)
+    other = user.on_another_laptop(tmp_path / "laptop")
     assert other.json("list") == user.json("list")
     assert other.run("show-password").stdout == password
     again = other.json("create")
@@ -153,7 +153,7 @@ def test_what_others_changed_is_named_and_taken_back_only_when_told(user: User) 
 def test_an_object_deleted_under_us_is_missed_and_made_again(user: User) -> None:
     user.create()
     user.kubectl("delete", "service/mlflow", "networkpolicy/mlflow")
-    assert "Service/mlflow: (not set) -> \"there\"" in user.run("diff", code=6).stdout
+    assert 'Service/mlflow: (not set) -> "there"' in user.run("diff", code=6).stdout
     assert user.create()["changed"] is True
     assert user.run("diff").returncode == 0
 

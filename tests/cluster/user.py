@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ class User(Machine):
     cluster: Cluster | None = None
     kubeconfig: Path = Path()
     namespace: str = ""
+    name: str = ""
 
     @property
     def bed(self) -> Cluster:
@@ -45,6 +46,11 @@ class User(Machine):
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as this user."""
         return str(self.bed.kubectl("--kubeconfig", str(self.kubeconfig), *arguments, input=stdin))
+
+    def on_another_laptop(self, home: Path) -> User:
+        """Return the same person with the same rights at an empty home."""
+        home.mkdir()
+        return replace(self, home=home)
 
     def get(self, kind: str, name: str) -> Any:
         return json.loads(self.kubectl("get", kind, name, "-o", "json"))

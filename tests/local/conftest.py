@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from deployer.core.versions import DEFAULT_MLFLOW
-from tests.local.machine import DEPLOYER, Machine
+from tests.local.machine import Machine
 
 
 @pytest.fixture(scope="session")
@@ -22,18 +20,6 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         machine.end()
     return machine.state / "environments"
-
-
-@pytest.fixture(scope="session")
-def client_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The Python of a researcher: plain mlflow in an environment that deployer has never seen."""
-    folder = tmp_path_factory.mktemp("client") / "venv"
-    uv = str(DEPLOYER.with_name("uv"))
-    subprocess.run([uv, "venv", "--quiet", str(folder)], check=True, timeout=60)
-    python = str(folder / "bin" / "python")
-    packages = [f"mlflow=={DEFAULT_MLFLOW}", "scikit-learn"]
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True, timeout=600)
-    return python
 
 
 @pytest.fixture

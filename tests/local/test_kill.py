@@ -3,61 +3,18 @@
 from __future__ import annotations
 
 import random
-import re
 import socket
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
-from tests.local.machine import Machine, kill_group
+from tests.killing import instants, kill_after, kill_in_step, measure
+from tests.local.machine import Machine
 
 CREATE = ("create", "--target", "local")
 DELETE = ("delete", "--delete-data")
-BEGIN = re.compile(r"\[\d+/\d+\] (\S+) \.\.\.")
-END = re.compile(r"(?:ok|--) (\S+): ")
-
-Spans = dict[str, tuple[float, float]]
-
-
-def measure(machine: Machine, command: tuple[str, ...]) -> tuple[float, Spans]:
-    """Run a command unkilled; return its duration and the span of each step, in seconds from its start."""
-    start, spans = time.monotonic(), Spans()
-    process = machine.popen(*command)
-    assert process.stderr is not None
-    begun = 0.0
-    for line in process.stderr:
-        now = time.monotonic() - start
-        if BEGIN.match(line):
-            begun = now
-        elif (end := END.match(line)) and begun:
-            spans[end[1]] = (begun, now)
-            begun = 0.0
-    process.communicate()
-    assert process.returncode == 0
-    return time.monotonic() - start, spans
-
-
-def kill_after(machine: Machine, command: tuple[str, ...], seconds: float) -> None:
-    process = machine.popen(*command)
-    time.sleep(seconds)  # the random instant
-    kill_group(process)
-
-
-def kill_in_step(machine: Machine, command: tuple[str, ...], step: str, chance: random.Random, length: float) -> None:
-    """Kill a random part of a step's measured length after the step was announced."""
-    process = machine.popen(*command)
-    assert process.stderr is not None
-    for line in process.stderr:
-        begin = BEGIN.match(line)
-        if begin and begin[1] == step:
-            break
-    else:
-        pytest.fail(f"step {step} never began")
-    threading.Event().wait(chance.uniform(0, length))
-    kill_group(process)
 
 
 def require_one_proven_server(machine: Machine) -> None:
@@ -83,11 +40,6 @@ def port_of(machine: Machine) -> int | None:
         return int(machine.record()["assigned"]["ports"]["http"])
     except (FileNotFoundError, KeyError):
         return None
-
-
-def instants(seed: int, what: str, count: int, duration: float) -> list[float]:
-    chance = random.Random(f"{seed} {what}")
-    return [chance.uniform(0, duration) for _ in range(count)]
 
 
 @pytest.mark.timeout(3600)
@@ -127,7 +79,7 @@ def test_a_delete_killed_at_any_instant_goes_on(
     machine.create()
     port = port_of(machine)
     duration, spans = measure(machine, command)
-    assert "stop" in spans
+    assert "remove" in spans
     kills: list[Callable[[], None]] = [
         lambda instant=instant: kill_after(machine, command, instant)
         for instant in instants(seed, "delete", 50 if soak else 6, duration)

@@ -100,7 +100,9 @@ def test_delete_keeps_runs_and_password_and_create_brings_them_back(machine: Mac
     password = machine.password()
     write = "run = mlflow.start_run(); mlflow.log_text('kept', 'note.txt'); print('id', run.info.run_id)"
     program = f"import mlflow; {write}"
-    (line,) = [line for line in in_clean_shell(machine, client_python, "-c", program).splitlines() if line.startswith("id ")]
+    (line,) = [
+        line for line in in_clean_shell(machine, client_python, "-c", program).splitlines() if line.startswith("id ")
+    ]
     run_id = line.removeprefix("id ")
     machine.run("delete")
     assert machine.processes() == []

@@ -77,7 +77,8 @@ def command(
     }
     password = password_from(password_file)
     spec, source = (spec_from(name, file, flags, None)) if file else (None, "")
-    place = find_target(spec.name if spec else "mlflow" if name is None else name, target)
+    wanted_name = spec.name if spec else "mlflow" if name is None else name
+    place = find_target(wanted_name, target, namespace, context, take_over=take_over)
     record = place.store.load()
     if spec is None:
         spec, source = spec_from(place.name, None, flags, record.spec if record else None)

@@ -171,7 +171,8 @@ class KubernetesRuntime:
             return Live("stopped", "scaled to 0", ready=False)
         state = readiness(Seen(deployment))
         metadata = deployment["metadata"]
-        return Live("running", state.reason, f"{metadata['uid']}:{metadata['generation']}", ready=state.ready)
+        identity = f"{metadata['uid']}:{metadata['generation']}"
+        return Live("running", f"Deployment {self._name}", identity, ready=state.ready)
 
     def explain(self, live: Live) -> str:
         """Return why its pods are not ready, dug out of what the cluster says of them."""

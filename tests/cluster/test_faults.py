@@ -1,0 +1,293 @@
+"""What a cluster can do to a user, and what the user can do to a cluster: each is named, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.relay import relay
+from tests.cluster.user import User
+
+
+def versions(user: User) -> set[str]:
+    """Return every object of the namespace with its resourceVersion: equal sets mean nothing was written."""
+    kinds = "deployment,service,ingress,configmap,secret,pvc,networkpolicy,serviceaccount"
+    items = json.loads(user.kubectl("get", kinds, "-o", "json"))["items"]
+    return {f"{i['kind']}/{i['metadata']['name']}@{i['metadata']['resourceVersion']}" for i in items}
+
+
+def spec_file(user: User, **spec: Any) -> str:
+    """Write a spec without a public address and with these parts; return its path."""
+    path = user.home / "server.json"
+    wanted = {"exposure": {"type": "none"}, **spec}
+    path.write_text(
+        json.dumps(
+            {"apiVersion": "mlflow-deployer.github.io/v1alpha1", "kind": "MLflowServer", "spec": wanted},
+        )
+    )
+    return str(path)
+
+
+def test_without_a_kubeconfig_the_cluster_is_asked_for_by_name(user: User) -> None:
+    user.kubeconfig = user.home / "nowhere"
+    assert "no kubeconfig names a cluster" in user.run("create", "--target", "kubernetes", code=2).stderr
+
+
+def test_a_context_that_is_not_there_is_named_with_those_that_are(user: User) -> None:
+    refused = user.run("create", "--context", "elsewhere", code=2).stderr
+    assert "no context 'elsewhere'; it knows: " in refused
+
+
+def test_an_unreachable_cluster_is_an_error_and_never_a_local_server(user: User) -> None:
+    text = user.kubeconfig.read_text()
+    broken = user.home / "unreachable"
+    broken.write_text(text.replace(user.bed.api_server, "https://127.0.0.1:9"))
+    user.kubeconfig = broken
+    refused = user.run("create", *("--host", user.host()), code=1).stderr
+    assert "https://127.0.0.1:9 does not answer: Connection refused" in refused
+    assert user.processes() == []
+
+
+def test_expired_credentials_are_named_and_fresh_ones_go_on(user: User) -> None:
+    lasting = user.kubeconfig
+    user.kubeconfig = user.bed.user(user.name, user.namespace, seconds=1)
+    time.sleep(2)
+    assert "does not accept your credentials (401)" in user.run("status", code=4).stderr
+    user.kubeconfig = lasting
+    user.create()
+
+
+def test_credentials_that_expire_in_mid_command_lose_nothing(user: User) -> None:
+    lasting = user.kubeconfig
+    user.kubeconfig = user.bed.user(user.name, user.namespace, seconds=6)
+    refused = user.run("create", "--host", user.host(), "--ingress-namespace", "ingress", code=4).stderr
+    assert "[5/7] start" in refused
+    assert "does not accept your credentials (401)" in refused
+    user.kubeconfig = lasting
+    assert user.create()["changed"] is True
+
+
+def test_a_missing_namespace_is_named(user: User) -> None:
+    refused = user.run("create", "--expose", "none", "-n", "nowhere", code=4).stderr
+    assert "in namespace 'nowhere'" in refused
+    assert "is the namespace right" in refused
+    user.kubeconfig = user.bed.admin_kubeconfig
+    assert "no namespace 'nowhere'" in user.run("create", "--expose", "none", "-n", "nowhere", code=1).stderr
+
+
+def test_a_terminating_namespace_is_named(user: User) -> None:
+    held = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "held", "finalizers": ["example.org/held"]}}
+    user.kubectl("create", "-f", "-", stdin=json.dumps(held))
+    user.bed.kubectl("delete", "namespace", user.namespace, "--wait=false")
+    try:
+        refused = user.run("create", "--expose", "none", "-n", user.namespace, code=5).stderr
+        assert f"namespace '{user.namespace}' is being deleted" in refused
+    finally:
+        user.bed.kubectl(
+            *("-n", user.namespace, "patch", "configmap", "held", "--type=merge", "-p"),
+            '{"metadata":{"finalizers":null}}',
+        )
+
+
+@pytest.mark.parametrize(
+    ("hard", "code", "message"),
+    [
+        ({"persistentvolumeclaims": "0"}, 4, "the quota of namespace"),
+        ({"requests.storage": "1Gi"}, 4, "exceeded quota: small, requested: requests.storage=10Gi"),
+        ({"pods": "0"}, 3, "the cluster refuses the pods of Deployment mlflow"),
+        ({"limits.memory": "100Mi", "limits.cpu": "4"}, 3, "exceeded quota: small, requested: limits.memory="),
+    ],
+)
+def test_a_quota_that_is_too_small_is_named_in_the_cluster_s_own_words(
+    user: User, hard: dict[str, str], code: int, message: str
+) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": hard}}
+    user.bed.kubectl("-n", user.namespace, "apply", "-f", "-", input=json.dumps(quota))
+    refused = user.run("create", "--expose", "none", code=code).stderr
+    assert message in refused
+    assert "Next: " in refused
+    user.bed.kubectl("-n", user.namespace, "delete", "resourcequota", "small")
+    assert user.json("create", "--expose", "none")["changed"] is True
+
+
+def test_a_cluster_without_a_default_storage_class_is_named_with_what_to_type(user: User) -> None:
+    default = "storageclass.kubernetes.io/is-default-class"
+    user.bed.kubectl("annotate", "storageclass", "standard-csi", f"{default}-", "--overwrite")
+    try:
+        refused = user.run("create", "--expose", "none", code=3).stderr
+        assert "the cluster has no default storage class" in refused
+        assert "--storage-class" in refused
+    finally:
+        user.bed.kubectl("annotate", "storageclass", "standard-csi", f"{default}=true", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    ("spec", "messages"),
+    [
+        ({"volume": {"storageClass": "nowhere"}}, ("volume mlflow-data of storage class 'nowhere'",)),
+        ({"mlflow": {"image": "ghcr.io/nobody/nothing:1"}}, ("the image ghcr.io/nobody/nothing:1 cannot be pulled",)),
+        (
+            {"pod": {"nodeSelector": {"example.org/gpu": "yes"}}},
+            ("no node takes pod mlflow-", "didn't match Pod's node affinity/selector"),
+        ),
+        (
+            {
+                "patches": [
+                    {
+                        "kind": "Deployment",
+                        "patch": {
+                            "spec": {
+                                "template": {
+                                    "spec": {
+                                        "containers": [
+                                            {
+                                                "name": "server",
+                                                "resources": {"requests": {"cpu": "500"}, "limits": {"cpu": "500"}},
+                                            }
+                                        ]
+                                    }
+                                }
+                            }
+                        },
+                    }
+                ]
+            },
+            ("no node takes pod mlflow-", "Insufficient cpu"),
+        ),
+        (
+            {
+                "patches": [
+                    {"kind": "Deployment", "patch": {"spec": {"template": {"spec": {"hostNetwork": True}}}}},
+                ]
+            },
+            ("the cluster refuses the pods of Deployment mlflow", "PodSecurity"),
+        ),
+        (
+            {
+                "patches": [
+                    {
+                        "kind": "Deployment",
+                        "patch": {
+                            "spec": {"template": {"spec": {"containers": [{"name": "server", "command": ["false"]}]}}}
+                        },
+                    }
+                ]
+            },
+            ("container server of pod mlflow-", "ended with code 1"),
+        ),
+    ],
+    ids=["unbound", "no-image", "no-node", "node-full", "admission", "crash"],
+)
+def test_what_keeps_a_pod_from_starting_is_dug_out_and_mended_by_the_next_create(
+    user: User, spec: dict[str, Any], messages: tuple[str, ...]
+) -> None:
+    refused = user.run("create", "-f", spec_file(user, **spec), code=3).stderr
+    for message in messages:
+        assert message in refused
+    assert user.run("status", code=3).stdout.count(messages[0]) == 1
+    if "volume" not in spec:  # a claim's storage class cannot change
+        assert user.json("create", "-f", spec_file(user))["changed"] is True
+
+
+def test_a_full_volume_fails_the_proof_in_words_that_help(user: User) -> None:
+    user.json("create", "--expose", "none", "--volume-size", "64Mi")
+    (pod,) = user.objects("pod")
+    user.kubectl("exec", pod.partition("/")[2], "--", "sh", "-c", "cat /dev/zero > /srv/data/artifacts/fill; true")
+    refused = user.run("verify", code=1).stdout
+    assert "cannot store an artifact" in refused or "write" in refused
+    user.kubectl("exec", pod.partition("/")[2], "--", "rm", "/srv/data/artifacts/fill")
+    assert user.run("verify").returncode == 0
+
+
+def test_a_secret_edited_by_hand_is_named_and_nothing_is_changed(user: User) -> None:
+    user.json("create", "--expose", "none")
+    good = user.get("secret", "mlflow-admin")["data"]["current"]
+    user.kubectl("patch", "secret", "mlflow-admin", "-p", '{"stringData":{"current":"edited-by-hand-0"}}')
+    before = versions(user)
+    refused = user.run("create", "mlflow", "--default-permission", "READ", code=5).stderr
+    assert f"Secret {user.namespace}/mlflow-admin (changed by kubectl-patch" in refused
+    assert "mlflow-admin" in user.run("diff", code=6).stdout
+    assert versions(user) == before
+    user.kubectl("patch", "secret", "mlflow-admin", "-p", json.dumps({"data": {"current": good}}))
+    assert user.json("create")["changed"] is False
+
+
+def test_somebody_else_s_object_of_that_name_is_left_alone(user: User) -> None:
+    user.kubectl("create", "service", "clusterip", "mlflow", "--tcp=80")
+    before = versions(user)
+    refused = user.run("create", "--expose", "none", code=5).stderr
+    assert "Service/mlflow is there already" in refused
+    assert versions(user) == before
+
+
+def test_an_api_server_that_is_killed_in_mid_command_is_waited_for(user: User) -> None:
+    process = user.popen("create", "--expose", "none", "-o", "json")
+    assert process.stderr
+    assert any("start ..." in line for line in process.stderr)
+    user.bed.kill("apiserver")
+    time.sleep(2)
+    user.bed.start("apiserver")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert json.loads(out)["changed"] is True
+
+
+def test_a_storm_of_429_is_sat_out_as_the_server_asks(user: User) -> None:
+    with relay(user.kubeconfig, refuse_every=3) as (kubeconfig, refused):
+        user.kubeconfig = kubeconfig
+        assert user.json("create", "--expose", "ingress", "--host", user.host(), "--ingress-namespace", "ingress")
+    assert len(refused) > 5
+    assert all(again - first >= 1 for first, again in refused), "Retry-After was not honoured"
+
+
+def test_two_deployers_at_once_end_in_one_server(user: User) -> None:
+    both = [user.popen("create", "--expose", "none", "-o", "json") for _ in range(2)]
+    done = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], done
+    assert any("waiting for create by" in err for _, err in done)
+    assert len(user.objects("deployment", "pvc")) == 2
+    assert user.objects("lease") == set()
+    assert user.run("verify").returncode == 0
+
+
+def test_without_the_namespace_of_the_ingress_the_proof_says_what_is_in_the_way(user: User) -> None:
+    refused = user.run("create", "--host", user.host(), code=3).stderr
+    assert "spec.networkPolicy.ingressNamespace" in refused
+    assert user.create()["changed"] is True
+
+
+def test_only_those_whom_the_policy_names_reach_the_pod_until_it_is_removed(
+    user: User, stranger: Callable[[User], str]
+) -> None:
+    user.json("create", "--expose", "none")
+    pod = stranger(user)
+    ask = (
+        "exec",
+        pod,
+        "--",
+        "curl",
+        "-s",
+        "-m",
+        "3",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+        "http://mlflow:5000/health",
+    )
+    with pytest.raises(subprocess.CalledProcessError):
+        user.kubectl(*ask)
+    user.kubectl("delete", "networkpolicy", "mlflow")
+    time.sleep(1)
+    assert user.kubectl(*ask) == "200"
+
+
+def test_a_home_that_cannot_be_written_does_not_matter_on_a_cluster(user: User) -> None:
+    user.run("create", "--expose", "none", "--target", "kubernetes", env={"XDG_STATE_HOME": "/proc", "HOME": "/proc"})
+    assert Path(user.kubeconfig).exists()

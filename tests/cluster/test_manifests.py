@@ -1,0 +1,30 @@
+"""The API server itself judges what is drawn: every profile, exposure and shape, strictly, by dry run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tests.cluster.testbed.cluster import Cluster
+from tests.golden.cases import CASES, drawn
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_api_server_accepts_every_drawn_manifest_strictly(cluster: Cluster, case: str) -> None:
+    manifests = [yaml.safe_load(text) for text in drawn(case).values()]
+    with cluster.namespace() as namespace:
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+        accepted = cluster.kubectl(
+            *("-n", namespace, "create", "--dry-run=server", "--validate=strict", "-o", "name", "-f", "-"), input=listed
+        )
+    assert len(accepted.split()) == len(manifests)
+
+
+def test_a_field_that_does_not_exist_is_refused(cluster: Cluster) -> None:
+    wrong = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"prots": []}}
+    with cluster.namespace() as namespace, pytest.raises(Exception, match="prots"):
+        cluster.kubectl(
+            *("-n", namespace, "create", "--dry-run=server", "--validate=strict", "-f", "-"), input=json.dumps(wrong)
+        )

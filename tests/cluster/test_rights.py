@@ -1,0 +1,94 @@
+"""Every right that a whole life cycle uses, taken away one at a time: named, or where it only helps to explain, noted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.cluster.user import User
+
+# what only serves diagnosis: without it the command goes on, and says what it could not look at
+DIAGNOSIS = {("list", "", "events")}
+PUBLIC = ("create", "--host", "{host}", "--ingress-namespace", "ingress")
+INSIDE = ("create", "--expose", "none")
+# each command with the one that brings back what it starts from; without one it starts from an empty namespace
+CYCLE: tuple[tuple[tuple[str, ...] | None, tuple[str, ...]], ...] = (
+    (None, INSIDE),
+    (INSIDE, ("status",)),
+    (INSIDE, ("list",)),
+    (INSIDE, ("show-password",)),
+    (INSIDE, ("env",)),
+    (INSIDE, ("logs",)),
+    (INSIDE, ("verify",)),
+    (INSIDE, ("diff",)),
+    (INSIDE, PUBLIC),
+    (PUBLIC, ("create", "--expose", "gateway", "--gateway", "ingress/shared")),
+    (PUBLIC, INSIDE),
+    (INSIDE, ("stop",)),
+    (("stop",), ("start",)),
+    (PUBLIC, ("delete",)),
+    (INSIDE, ("delete", "--delete-data", "--yes")),
+)
+Right = tuple[str, str, str]
+
+
+def rights_used(requests: list[dict[str, Any]], namespace: str) -> set[Right]:
+    """Return verb, API group and resource of every namespaced request of an audit log."""
+    used = set()
+    for request in requests:
+        what = request.get("objectRef") or {}
+        if what.get("namespace") == namespace:
+            resource = "/".join(filter(None, (what["resource"], what.get("subresource"))))
+            used.add((request["verb"], what.get("apiGroup", ""), resource))
+    return used
+
+
+def rules(rights: set[Right]) -> list[dict[str, Any]]:
+    return [
+        {"verbs": [verb], "apiGroups": [group], "resources": [resource]} for verb, group, resource in sorted(rights)
+    ]
+
+
+def words(command: tuple[str, ...], user: User) -> list[str]:
+    return [word.format(host=user.host()) for word in command]
+
+
+@pytest.mark.timeout(1800)
+def test_every_right_that_is_missing_is_named_or_noted(user: User, new_user: Callable[..., User]) -> None:
+    tried: set[Right] = set()
+    wrong = []
+    for before, command in CYCLE:
+        if before:
+            user.run(*words(before, user))
+        since = time.time()
+        user.run(*words(command, user))
+        used = rights_used(user.bed.audit(user=user.name, since=since), user.namespace)
+        for right in sorted(used - tried):
+            if before:
+                user.run(*words(before, user))
+            # a namespace of its own where the command starts from nothing
+            poor = new_user(rules=rules(used - {right}), namespace=user.namespace if before else None)
+            done = poor.run(*words(command, poor if not before else user), code=None)
+            wrong += judged(right, done.returncode, done.stderr)
+        tried |= used
+    assert not wrong, "\n".join(wrong)
+    assert len(tried) > 25
+    assert tried >= DIAGNOSIS
+
+
+def judged(right: Right, code: int, said: str) -> list[str]:
+    verb, group, resource = right
+    named = f"{verb} {resource}.{group}" if group else f"{verb} {resource}"
+    expected = 0 if right in DIAGNOSIS else 4
+    if code == expected and f"you may not {named} in namespace" in said:
+        return []
+    return [f"without {named}: exit {code}, {said[-500:]}"]
+
+
+def test_the_rights_that_a_create_was_seen_to_use_are_enough(user: User, new_user: Callable[..., User]) -> None:
+    user.run(*INSIDE)
+    used = rights_used(user.bed.audit(user=user.name), user.namespace)
+    new_user(rules=rules(used)).run(*INSIDE)

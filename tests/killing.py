@@ -1,0 +1,60 @@
+"""SIGKILL at seeded random instants, to a command and all it has started."""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+
+import pytest
+
+from tests.local.machine import Machine, kill_group
+
+BEGIN = re.compile(r"\[\d+/\d+\] (\S+) \.\.\.")
+END = re.compile(r"(?:ok|--) (\S+): ")
+
+Spans = dict[str, tuple[float, float]]
+
+
+def measure(machine: Machine, command: tuple[str, ...]) -> tuple[float, Spans]:
+    """Run a command unkilled; return its duration and the span of each step, in seconds from its start."""
+    start, spans = time.monotonic(), Spans()
+    process = machine.popen(*command)
+    assert process.stderr is not None
+    begun = 0.0
+    for line in process.stderr:
+        now = time.monotonic() - start
+        if BEGIN.match(line):
+            begun = now
+        elif (end := END.match(line)) and begun:
+            spans[end[1]] = (begun, now)
+            begun = 0.0
+    process.communicate()
+    assert process.returncode == 0
+    return time.monotonic() - start, spans
+
+
+def kill_after(machine: Machine, command: tuple[str, ...], seconds: float) -> None:
+    process = machine.popen(*command)
+    time.sleep(seconds)  # the random instant
+    kill_group(process)
+
+
+def kill_in_step(machine: Machine, command: tuple[str, ...], step: str, chance: random.Random, length: float) -> None:
+    """Kill a random part of a step's measured length after the step was announced."""
+    process = machine.popen(*command)
+    assert process.stderr is not None
+    for line in process.stderr:
+        begin = BEGIN.match(line)
+        if begin and begin[1] == step:
+            break
+    else:
+        pytest.fail(f"step {step} never began")
+    threading.Event().wait(chance.uniform(0, length))
+    kill_group(process)
+
+
+def instants(seed: int, what: str, count: int, duration: float) -> list[float]:
+    chance = random.Random(f"{seed} {what}")
+    return [chance.uniform(0, duration) for _ in range(count)]
