@@ -65,7 +65,7 @@ def spec_from(name: str | None, file: str | None, flags: dict[str, Any], stored:
 def _switch(parts: dict[str, Any], wanted: str | None) -> None:
     """Drop what the stored kind of exposure has and the wanted kind has not."""
     stored = parts.get("exposure") or {}
-    if wanted in EXPOSURES and stored.get("type") not in (None, wanted):
+    if wanted and wanted in EXPOSURES and stored.get("type") not in (None, wanted):
         known = {field.alias for field in EXPOSURES[wanted].model_fields.values()}
         parts["exposure"] = {key: value for key, value in stored.items() if key in known}
 

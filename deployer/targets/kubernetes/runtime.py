@@ -126,15 +126,25 @@ class KubernetesRuntime:
     def _difference(self, manifest: Manifest, *, force: bool) -> tuple[Change, ...]:
         ref = ref_of(manifest)
         live = objects.get(self._session, KINDS[ref.kind], ref.name)
-        if live and not is_own(live, self._name) and not self._take_over:
-            raise Conflict(
-                f"{ref} is there already in namespace {self._session.namespace!r} and is not deployer's",
-                hint="choose another name for the server, remove that object, or add --take-over to make it deployer's",
-            )
-        if live and live["metadata"].get("deletionTimestamp"):
-            return (Change(str(ref), "being deleted", "there"),)
-        wanted = objects.apply(self._session, manifest, dry_run=True, force=force)
-        return object_changes(ref, live, wanted) if live else (Change(str(ref), None, "there"),)
+        while True:
+            if live and not is_own(live, self._name) and not self._take_over:
+                raise Conflict(
+                    f"{ref} is there already in namespace {self._session.namespace!r} and is not deployer's",
+                    hint="choose another name for the server, remove that object, or add --take-over to make it "
+                    "deployer's",
+                )
+            if live and live["metadata"].get("deletionTimestamp"):
+                return (Change(str(ref), "being deleted", "there"),)
+            wanted = objects.apply(self._session, manifest, dry_run=True, force=force)
+            if not live:
+                return (Change(str(ref), None, "there"),)
+            changes = object_changes(ref, live, wanted)
+            if not changes:
+                return ()
+            # the cluster's own controllers may have written between the two answers
+            before, live = live, objects.get(self._session, KINDS[ref.kind], ref.name)
+            if live and live["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]:
+                return changes
 
     def _superfluous(self, manifests: Sequence[Manifest]) -> list[Ref]:
         drawn = {ref_of(manifest) for manifest in manifests}
