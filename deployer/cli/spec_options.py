@@ -10,6 +10,7 @@ from typing import Any
 
 from deployer.core import document
 from deployer.core.errors import InvalidSpec, Problem, UsageError
+from deployer.core.platform import DEFAULT_PROFILE, PROFILES
 from deployer.core.secrets import password_problem
 from deployer.core.spec import API_VERSION, EXPOSURES, KIND, Spec
 
@@ -59,6 +60,7 @@ def spec_from(name: str | None, file: str | None, flags: dict[str, Any], stored:
     for path, value in {**flags, "metadata.name": name}.items():
         if value is not None:
             _set(merged, path.split("."), value)
+    _complete(merged["spec"])
     return document.validate(merged, source), source
 
 
@@ -68,6 +70,13 @@ def _switch(parts: dict[str, Any], wanted: str | None) -> None:
     if wanted and wanted in EXPOSURES and stored.get("type") not in (None, wanted):
         known = {field.alias for field in EXPOSURES[wanted].model_fields.values()}
         parts["exposure"] = {key: value for key, value in stored.items() if key in known}
+
+
+def _complete(parts: dict[str, Any]) -> None:
+    """Take a host without a kind of exposure for what the profile exposes a server by."""
+    exposure = parts.get("exposure")
+    if exposure and "type" not in exposure and (platform := PROFILES.get(parts.get("profile") or DEFAULT_PROFILE)):
+        exposure["type"] = next(kind for kind in platform.exposures if kind != "none")
 
 
 def _set(data: dict[str, Any], path: list[str], value: Any) -> None:

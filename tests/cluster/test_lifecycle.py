@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def test_an_ordinary_admin_gets_from_an_empty_namespace_to_a_verified_server(use
 
 def test_a_second_create_persists_no_write_and_a_diff_finds_nothing(user: User) -> None:
     user.create()
-    since = time.time()
+    since = datetime.datetime.now(datetime.UTC)
     again = user.create()
     assert again["changed"] is False
     assert len(again["verified"]) == 3
@@ -113,7 +114,8 @@ def test_two_servers_of_a_namespace_and_one_name_in_two_namespaces_do_not_meet(
 ) -> None:
     elsewhere = new_user()
     passwords = {user.create(name)["address"]: user.run("show-password", name).stdout for name in ("one", "two")}
-    passwords[elsewhere.create("one")["address"]] = elsewhere.run("show-password", "one").stdout
+    address = elsewhere.create("one")["address"]
+    passwords[address] = elsewhere.run("show-password", "one").stdout
     assert len(passwords) == len(set(passwords.values())) == 3
     user.run("delete", "one", "--delete-data", "--yes")
     assert user.json("status", "two")["state"] == "ready"
@@ -175,7 +177,7 @@ def test_people_who_know_kubectl_find_it_natural(user: User) -> None:
 def test_an_idle_pod_stays_small(user: User) -> None:
     user.create()
     (pod,) = user.objects("pod")
-    assert user.bed.pss_mib(f"{user.namespace}/{pod.partition('/')[2]}") <= 300
+    assert user.bed.pss_mib(pod.partition("/")[2], user.namespace) <= 300
 
 
 def test_no_secret_shows_in_any_object_but_the_secrets_nor_in_any_output(user: User) -> None:
@@ -187,7 +189,5 @@ def test_no_secret_shows_in_any_object_but_the_secrets_nor_in_any_output(user: U
     for command in (["create"], ["status"], ["list"], ["logs"], ["verify"], ["env"], ["diff"]):
         done = user.run(*command)
         printed += done.stdout + done.stderr
-    import base64
-
     plain = [base64.b64decode(value).decode() for value in values]
     assert not [value for value in (*values, *plain) if value in shown + printed]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -63,7 +63,7 @@ def test_every_right_that_is_missing_is_named_or_noted(user: User, new_user: Cal
     for before, command in CYCLE:
         if before:
             user.run(*words(before, user))
-        since = time.time()
+        since = datetime.datetime.now(datetime.UTC)
         user.run(*words(command, user))
         used = rights_used(user.bed.audit(user=user.name, since=since), user.namespace)
         for right in sorted(used - tried):
