@@ -25,6 +25,8 @@ _PORT_KEYS: Final = ("containerPort", "port")
 # by these an object is found again, and known as deployer's
 _IDENTITY: Final = ("apiVersion", "kind", "status")
 _NAMES: Final = ("name", "namespace")
+# a prefix of 253 characters, a slash and a name of 63; YAML has none beyond 1024 with quotes and escapes
+_LONGEST_KEY: Final = 317
 _OWN_LABELS: Final = ("app.kubernetes.io/", "mlflow-deployer.github.io/")
 
 
@@ -38,7 +40,7 @@ def problems(patch: Mapping[str, Any]) -> Iterator[str]:
     fixed = [
         *(key for key in _IDENTITY if key in patch),
         *(f"metadata.{key}" for key in _NAMES if key in metadata),
-        *(f"metadata.labels.{key}" for key in labels if str(key).startswith(_OWN_LABELS)),
+        *(f"metadata.labels.{key}" for key in labels if key.startswith(_OWN_LABELS)),
     ]
     yield from (f"{path} is set by deployer itself" for path in fixed)
     yield from dict.fromkeys(_unusual(patch, listed=False))
@@ -47,7 +49,9 @@ def problems(patch: Mapping[str, Any]) -> Iterator[str]:
 def _unusual(value: Any, *, listed: bool) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if str(key).startswith("$") and not (listed and (key, inner) == ("$patch", "delete")):
+            if len(key) > _LONGEST_KEY or not key.isprintable():
+                yield f"{key[:20]!r} (of {len(key)} characters) cannot be a key"
+            if key.startswith("$") and not (listed and (key, inner) == ("$patch", "delete")):
                 yield f"{key}: of the directives only `$patch: delete` is known, in an item of a list"
             yield from _unusual(inner, listed=False)
     elif isinstance(value, list):
