@@ -58,6 +58,30 @@ usernames = st.text(
 _label_text = st.from_regex(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,20}[A-Za-z0-9])?", fullmatch=True)
 _label_keys = st.one_of(_label_text, _label_text.map(lambda text: f"example.org/{text}"))
 images = st.builds("{}/{}:{}".format, hosts, names, names)
+labels = st.dictionaries(_label_keys, st.one_of(st.just(""), _label_text), max_size=3)
+annotations = st.dictionaries(_label_keys, st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1))
+proxies = st.builds("{}://{}:{}".format, st.sampled_from(["http", "https"]), hosts, st.integers(1, 65535))
+DRAWN_KINDS = (
+    *("ServiceAccount", "PersistentVolumeClaim", "NetworkPolicy", "ConfigMap", "Service", "Deployment"),
+    *("Ingress", "HTTPRoute", "Route"),
+)
+
+_keys = st.one_of(
+    st.sampled_from(["spec", "name", "env", "ports", "port", "containers", "mountPath", "volumeMounts", "args"]),
+    st.text(max_size=5).filter(lambda key: key.isprintable() and not key.startswith("$")),
+)
+_leaves = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), hostile)
+# what a patch may hold; `metadata` has rules of its own
+patch_values = st.recursive(
+    _leaves,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_keys, inner, max_size=3)),
+    max_leaves=8,
+)
+patches = st.builds(
+    lambda spec, note: {"spec": spec, **({"metadata": {"annotations": {"example.org/note": note}}} if note else {})},
+    st.dictionaries(_keys, patch_values, max_size=3),
+    st.one_of(st.none(), hostile),
+)
 
 
 def _maybe(**fields):
@@ -74,10 +98,14 @@ _typed = {
     "s3": st.fixed_dictionaries({"bucket": names}, optional={"prefix": names, "region": names, "transfer": _transfer}),
     "objectstore": _maybe(size=sizes, transfer=_transfer),
     "none": st.just({}),
-    "ingress": _maybe(host=hosts, ingressClass=names, tlsSecret=names),
-    "route": _maybe(host=hosts),
+    "ingress": st.one_of(
+        _maybe(host=hosts, ingressClass=names, tlsSecret=names, annotations=annotations, **issuer)
+        for issuer in ({"issuer": names}, {"clusterIssuer": names})
+    ),
+    "route": _maybe(host=hosts, annotations=annotations),
     "gateway": st.fixed_dictionaries(
-        {"gateway": st.builds("{}/{}".format, names, names)}, optional={"host": st.one_of(st.none(), hosts)}
+        {"gateway": st.builds("{}/{}".format, names, names)},
+        optional={"host": st.one_of(st.none(), hosts), "listener": names, "annotations": annotations},
     ),
 }
 
@@ -104,9 +132,22 @@ def documents(
         volume=_maybe(size=sizes, storageClass=names),
         exposure=one_of_types(*exposures),
         networkPolicy=_maybe(ingressNamespace=names),
+        profile=st.sampled_from(["kubernetes", "kind", "rahti"]),
+        proxy=_maybe(http=proxies, https=proxies, noProxy=hosts),
+        pod=_maybe(
+            imagePullSecrets=st.lists(names, max_size=3),
+            imageMirrors=st.dictionaries(st.one_of(hosts, images), hosts, max_size=3),
+            nodeSelector=labels,
+            trustedCa=st.fixed_dictionaries({"configMap": names}, optional={"key": names}),
+        ),
+        patches=st.lists(
+            st.fixed_dictionaries(
+                {"kind": st.sampled_from(DRAWN_KINDS), "patch": patches}, optional={"name": st.one_of(st.none(), names)}
+            ),
+            max_size=2,
+        ),
         local=_maybe(port=st.integers(1024, 65535), python=names.map(lambda name: f"/usr/bin/{name}")),
     )
-    labels = st.dictionaries(_label_keys, st.one_of(st.just(""), _label_text), max_size=3)
     return st.fixed_dictionaries(
         {"apiVersion": st.just(API_VERSION), "kind": st.just(KIND)},
         optional={"metadata": _maybe(name=names, labels=labels), "spec": spec},

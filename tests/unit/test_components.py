@@ -8,7 +8,7 @@ from deployer.core import document
 from deployer.core.assigned import Assigned
 from deployer.core.components import build
 from deployer.core.components.server import LOOPBACK, needs, package
-from deployer.core.platform import KIND, KUBERNETES, LOCAL, PROFILES, RAHTI, profile_of
+from deployer.core.platform import KUBERNETES, LOCAL, PROFILES, RAHTI, profile_of
 from deployer.core.secrets import ADMIN_USERNAME, GENERATED
 from deployer.core.spec import Spec
 from deployer.core.stack import Package
@@ -152,6 +152,74 @@ def test_the_image_is_the_official_one_of_the_version_unless_another_is_named():
     other = spec(spec={"mlflow": {"version": "3.18.0", "image": "quay.io/a/b:c"}})
     assert build(other, KUBERNETES, HERE).workloads[0].image == "quay.io/a/b:c"
     assert package(other).requirement == "mlflow[auth]==3.18.0"
+
+
+@pytest.mark.parametrize(
+    ("image", "mirrors", "pulled"),
+    [
+        ("ghcr.io/mlflow/mlflow:v1", {}, "ghcr.io/mlflow/mlflow:v1"),
+        ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io": "m.org"}, "m.org/mlflow/mlflow:v1"),
+        ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io/": "m.org/"}, "m.org/mlflow/mlflow:v1"),
+        ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io": "m.org/ghcr/"}, "m.org/ghcr/mlflow/mlflow:v1"),
+        ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io/mlflow": "m.org/a"}, "m.org/a/mlflow:v1"),
+        ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io/mlflow/mlflow": "m.org/a"}, "m.org/a:v1"),
+        ("ghcr.io/mlflow/mlflow@sha256:0", {"ghcr.io/mlflow/mlflow": "m.org/a"}, "m.org/a@sha256:0"),
+        ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io/mlflow/mlflow:v1": "m.org/a:v2"}, "m.org/a:v2"),
+        ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io": "m.org/a", "ghcr.io/mlflow": "m.org/b"}, "m.org/b/mlflow:v1"),
+        ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io/mlflow": "m.org/b", "ghcr.io": "m.org/a"}, "m.org/b/mlflow:v1"),
+        ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io/ml": "m.org"}, "ghcr.io/mlflow/mlflow:v1"),
+        ("ghcr.io/mlflow/mlflow:v1", {"ghcr": "m.org", "hcr.io": "m.org"}, "ghcr.io/mlflow/mlflow:v1"),
+        ("registry:5000/a:v1", {"registry": "m.org"}, "registry:5000/a:v1"),
+        ("registry:5000/a:v1", {"registry:5000": "m.org"}, "m.org/a:v1"),
+    ],
+)
+def test_the_mirror_of_the_longest_prefix_is_pulled_from(image, mirrors, pulled):
+    wanted = spec(spec={"mlflow": {"image": image}, "pod": {"imageMirrors": mirrors}})
+    assert build(wanted, KUBERNETES, HERE).workloads[0].image == pulled
+
+
+def exposed(platform=KUBERNETES, **fields):
+    return build(spec(spec={"exposure": {"host": "a.example.org", **fields}}), platform, HERE)
+
+
+def test_a_gateway_is_named_by_namespace_and_its_namespace_is_let_in():
+    stack = exposed(type="gateway", gateway="edge/shared", listener="https", annotations={"a": "b"})
+    assert (stack.exposure.gateway, stack.exposure.listener) == (("edge", "shared"), "https")
+    assert stack.exposure.annotations == {"a": "b"}  # those of an Ingress controller mean nothing to it
+    assert stack.network.from_namespace == {"kubernetes.io/metadata.name": "edge"}
+    other = {"exposure": {"type": "gateway", "gateway": "edge/shared"}, "networkPolicy": {"ingressNamespace": "envoy"}}
+    assert build(spec(spec=other), KUBERNETES, HERE).network.from_namespace == {"kubernetes.io/metadata.name": "envoy"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "annotation", "tls_secret"),
+    [
+        ({}, {}, None),
+        ({"tlsSecret": "mine"}, {}, "mine"),
+        ({"issuer": "i"}, {"cert-manager.io/issuer": "i"}, "mlflow-tls"),
+        ({"clusterIssuer": "i"}, {"cert-manager.io/cluster-issuer": "i"}, "mlflow-tls"),
+        ({"clusterIssuer": "i", "tlsSecret": "mine"}, {"cert-manager.io/cluster-issuer": "i"}, "mine"),
+    ],
+)
+def test_an_issuer_fills_the_named_secret_or_one_of_the_server_s_own(fields, annotation, tls_secret):
+    exposure = exposed(type="ingress", **fields).exposure
+    assert exposure.annotations == {**KUBERNETES.exposure_annotations, **annotation}
+    assert exposure.tls_secret == tls_secret
+
+
+@pytest.mark.parametrize(("platform", "kind"), [(KUBERNETES, "ingress"), (RAHTI, "route")], ids=["ingress", "route"])
+def test_annotations_of_the_spec_win_over_the_platform_s(platform, kind):
+    (own, *kept) = platform.exposure_annotations
+    annotations = exposed(platform, type=kind, annotations={own: "mine", "example.org/a": "b"}).exposure.annotations
+    assert (annotations[own], annotations["example.org/a"]) == ("mine", "b")
+    assert all(annotations[key] == platform.exposure_annotations[key] for key in kept)
+
+
+def test_where_pods_run_is_the_same_for_all_of_them():
+    wanted = {"pod": {"imagePullSecrets": ["a", "b"], "nodeSelector": {"gpu": ""}, "trustedCa": {"configMap": "c"}}}
+    pod = build(spec(spec=wanted), KUBERNETES, HERE).pod
+    assert (pod.image_pull_secrets, pod.node_selector, pod.trusted_ca) == (("a", "b"), {"gpu": ""}, ("c", "ca.crt"))
+    assert pod.run_as == KUBERNETES.run_as
 
 
 def test_a_requirement_without_extras_has_no_brackets():

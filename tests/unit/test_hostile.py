@@ -8,17 +8,20 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from deployer.core import document
 from deployer.core.platform import KUBERNETES, RAHTI, Platform
+from deployer.core.spec import API_VERSION, KIND
 from deployer.core.support import require_supported
 from deployer.operations.render import credentials, manifests
 
 from .readers import expand, judged, read_ini, read_yaml
-from .strategies import HAZARDS, around, hostile, spec_file
+from .strategies import DRAWN_KINDS, HAZARDS, around, hostile, patches, spec_file
 
 NAME = r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?"
 HOST = r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?){1,3}"
+PROXY = r"https?://[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?:[0-9]{1,5}"
 LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
 
@@ -38,6 +41,13 @@ class Drawn:
 
     def pod(self):
         return self.one("Deployment")["spec"]["template"]["spec"]
+
+    def router(self):
+        """The name of the one other namespace that is let in."""
+        (name,) = self.one("NetworkPolicy")["spec"]["ingress"][0]["from"][1]["namespaceSelector"][
+            "matchLabels"
+        ].values()
+        return name
 
     def environment(self):
         plain = {item["name"]: item["value"] for item in self.pod()["containers"][0]["env"] if "value" in item}
@@ -59,12 +69,31 @@ def ingress(drawn):
     return drawn.one("Ingress")["spec"]
 
 
+def annotation(drawn, kind, key):
+    return drawn.one(kind)["metadata"]["annotations"][key]
+
+
+def parent(drawn):
+    return drawn.one("HTTPRoute")["spec"]["parentRefs"][0]
+
+
+def certificates(drawn):
+    (files,) = [volume["projected"] for volume in drawn.pod()["volumes"] if volume["name"] == "files"]
+    return files["sources"][1]["configMap"]
+
+
+def proxy(name):
+    return lambda drawn: [drawn.environment()[name], drawn.environment()[name.lower()]]
+
+
 def allowed_host(drawn):
     return drawn.environment()["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")[0]
 
 
 INGRESS = {"spec": {"exposure": {"type": "ingress", "host": "mlflow.example.org"}}}
 ROUTE = {"spec": {"exposure": {"type": "route"}}}
+GATEWAY = {"spec": {"exposure": {"type": "gateway", "host": "mlflow.example.org", "gateway": "edge/shared"}}}
+TRUSTED = {"spec": {"pod": {"trustedCa": {"configMap": "authorities"}}}}
 FIELDS = (
     Field(
         "metadata.name",
@@ -109,9 +138,7 @@ FIELDS = (
     Field(
         "spec.networkPolicy.ingressNamespace",
         around(NAME),
-        lambda drawn: list(
-            drawn.one("NetworkPolicy")["spec"]["ingress"][0]["from"][1]["namespaceSelector"]["matchLabels"].values()
-        ),
+        lambda drawn: [drawn.router()],
     ),
     Field(
         "spec.exposure.host",
@@ -138,6 +165,63 @@ FIELDS = (
         platform=RAHTI,
         base=ROUTE,
     ),
+    Field(
+        "spec.exposure.host",
+        around(HOST),
+        lambda drawn: [drawn.one("HTTPRoute")["spec"]["hostnames"][0], allowed_host(drawn)],
+        base=GATEWAY,
+    ),
+    Field(
+        "spec.exposure.gateway",
+        around(rf"{NAME}/{NAME}"),
+        lambda drawn: [
+            f"{parent(drawn)['namespace']}/{parent(drawn)['name']}",
+            drawn.router() + "/" + parent(drawn)["name"],
+        ],
+        base=GATEWAY,
+    ),
+    Field("spec.exposure.listener", around(NAME), lambda drawn: [parent(drawn)["sectionName"]], base=GATEWAY),
+    Field(
+        "spec.exposure.issuer",
+        around(NAME),
+        lambda drawn: [annotation(drawn, "Ingress", "cert-manager.io/issuer")],
+        base=INGRESS,
+    ),
+    Field(
+        "spec.exposure.clusterIssuer",
+        around(NAME),
+        lambda drawn: [annotation(drawn, "Ingress", "cert-manager.io/cluster-issuer")],
+        base=INGRESS,
+    ),
+    *(
+        Field(
+            "spec.exposure.annotations.note",
+            hostile,
+            lambda drawn, kind=kind: [annotation(drawn, kind, "note")],
+            platform=platform,
+            base=base,
+        )
+        for kind, platform, base in (
+            ("Ingress", KUBERNETES, INGRESS),
+            ("HTTPRoute", KUBERNETES, GATEWAY),
+            ("Route", RAHTI, ROUTE),
+        )
+    ),
+    Field("spec.proxy.http", around(PROXY), proxy("HTTP_PROXY")),
+    Field("spec.proxy.https", around(PROXY), proxy("HTTPS_PROXY")),
+    Field("spec.proxy.noProxy", hostile, proxy("NO_PROXY")),
+    Field(
+        "spec.pod.imagePullSecrets",
+        st.lists(around(NAME), min_size=1, max_size=3),
+        lambda drawn: [[item["name"] for item in drawn.pod()["imagePullSecrets"]]],
+    ),
+    Field(
+        "spec.pod.nodeSelector",
+        st.dictionaries(around(LABEL), around(LABEL), min_size=1, max_size=3),
+        lambda drawn: [drawn.pod()["nodeSelector"]],
+    ),
+    Field("spec.pod.trustedCa.configMap", around(NAME), lambda drawn: [certificates(drawn)["name"]], base=TRUSTED),
+    Field("spec.pod.trustedCa.key", hostile, lambda drawn: [certificates(drawn)["items"][0]["key"]], base=TRUSTED),
 )
 
 
@@ -180,6 +264,7 @@ def test_accepted_labels_are_on_every_object_and_on_the_pod(labels):
     ("path", "base"),
     [
         ("spec.local.python", {}),
+        ("spec.profile", {}),
         ("spec.artifacts.bucket", {"spec": {"artifacts": {"type": "s3"}}}),
         ("spec.artifacts.prefix", {"spec": {"artifacts": {"type": "s3", "bucket": "b"}}}),
         ("spec.artifacts.endpoint", {"spec": {"artifacts": {"type": "s3", "bucket": "b"}}}),
@@ -199,6 +284,85 @@ def test_what_is_accepted_is_kept_as_the_same_value(path, base, value):
         for key in parents:
             part = part[key]
         assert part[last] == value
+
+
+def test_the_table_names_every_field_that_manifests_are_drawn_from():
+    """A field that is added to the schema must be tried with hostile values, or be named here with the reason."""
+    elsewhere = {
+        "apiVersion": "fixed",
+        "kind": "fixed",
+        "metadata.labels": "on every object, below",
+        "spec.database.type": "chooses fields",
+        "spec.artifacts.type": "chooses fields",
+        "spec.exposure.type": "chooses fields",
+        "spec.pod.imageMirrors": "part of a value, below",
+        "spec.patches": "any data, below",
+        "spec.profile": "only kept",
+        "spec.local.port": "a number, on the local target",
+        "spec.local.python": "only kept",
+    }
+    full = {"issuer": "a", "annotations": {}}
+    exposures = [{"type": "route"}, {**GATEWAY["spec"]["exposure"]}, {**INGRESS["spec"]["exposure"], **full}]
+    fields = set()
+    for exposure in exposures:
+        wanted = {"exposure": exposure, **TRUSTED["spec"]}
+        spec, _ = judged({"apiVersion": API_VERSION, "kind": KIND, "spec": wanted})
+        fields |= set(leaves(spec))
+    tried = {field.path.removesuffix(".note") for field in FIELDS} | set(elsewhere)
+    assert fields == tried
+
+
+def leaves(model, path=""):
+    """The path of every field that is no mapping of further fields."""
+    for name, info in type(model).model_fields.items():
+        at, value = f"{path}.{info.alias or name}".lstrip("."), getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from leaves(value, at)
+        else:
+            yield at
+
+
+@given(st.dictionaries(st.one_of(st.just("ghcr.io"), hostile), hostile, min_size=1, max_size=3))
+def test_a_mirror_takes_the_place_of_the_part_of_the_image_that_it_mirrors(mirrors):
+    spec = accepted(Field("spec.pod.imageMirrors", hostile, lambda drawn: []), mirrors)
+    if spec is not None:
+        (mirror,) = [text for prefix, text in mirrors.items() if prefix.rstrip("/") == "ghcr.io"] or ["ghcr.io"]
+        image = Drawn(spec, KUBERNETES).pod()["containers"][0]["image"]
+        assert image == mirror.rstrip("/") + "/mlflow/mlflow:v3.17.2-full"
+
+
+@given(hostile)
+def test_a_text_that_a_patch_lays_over_comes_out_as_it_is(text):
+    container = {"name": "server", "env": [{"name": "X", "value": text}], "args": [text]}
+    changes = [
+        {"kind": "Deployment", "patch": {"spec": {"template": {"spec": {"containers": [container]}}}}},
+        {"kind": "ConfigMap", "patch": {"metadata": {"annotations": {text: text}}, "data": {text: text}}},
+    ]
+    spec = accepted(Field("spec.patches", hostile, lambda drawn: []), changes)
+    if spec is not None:
+        drawn = Drawn(spec, KUBERNETES)
+        (server,) = drawn.pod()["containers"]
+        assert server["env"][-1] == {"name": "X", "value": text}
+        assert server["args"] == [text]
+        assert drawn.one("ConfigMap")["data"][text] == text
+        assert drawn.one("ConfigMap")["metadata"]["annotations"] == {text: text}
+        assert drawn.one("ConfigMap")["data"].keys() >= {"launch.py", "basic_auth.ini"}
+
+
+@given(st.sampled_from(DRAWN_KINDS), st.one_of(st.none(), hostile), patches)
+def test_whatever_is_patched_every_object_stays_the_one_it_was(kind, name, patch):
+    changed = {"kind": kind, "patch": patch, **({} if name is None else {"name": name})}
+    spec = accepted(Field("spec.patches", hostile, lambda drawn: []), [changed])
+    if spec is not None:
+        plain = spec.model_copy(update={"spec": spec.spec.model_copy(update={"patches": []})})
+        before, after = (manifests(one, KUBERNETES, "team-a")[0] for one in (plain, spec))
+        assert list(after) == list(before)
+        for key in [key for key in after if after[key] != before[key]]:
+            one, was = read_yaml(after[key]), read_yaml(before[key])
+            assert [one[part] for part in ("apiVersion", "kind")] == [was[part] for part in ("apiVersion", "kind")]
+            assert all(one["metadata"][part] == was["metadata"][part] for part in ("name", "labels"))
+            assert key.partition("/")[0] == kind
+            assert name in (None, one["metadata"]["name"])
 
 
 @given(value=hostile.filter(lambda text: "\x00" not in text))

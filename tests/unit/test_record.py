@@ -16,6 +16,7 @@ assigned = st.builds(
     host=st.one_of(st.none(), names),
     namespace=st.one_of(st.none(), names),
     storage_class=st.one_of(st.none(), names),
+    profile=st.one_of(st.none(), names),
     ports=st.dictionaries(names, st.integers(1, 65535)),
 )
 records = st.builds(
@@ -24,6 +25,7 @@ records = st.builds(
     assigned=assigned,
     proof=st.one_of(st.none(), hostile),
     deleted=st.booleans(),
+    seals=st.dictionaries(names, names, max_size=2),
     version=st.integers(0),
 )
 
@@ -43,6 +45,12 @@ def test_a_record_with_a_foreign_spec_says_what_is_wrong_with_it():
     data["spec"]["apiVersion"] = "mlflow-deployer.github.io/v9"
     with pytest.raises(InvalidSpec, match=r"state\.json: 1 mistake\n  apiVersion: must be"):
         record_from(data, "state.json")
+
+
+def test_a_record_from_before_there_were_profiles_and_seals_is_still_a_record():
+    data = Record(Spec()).document()
+    del data["seals"], data["assigned"]["profile"]
+    assert record_from(data, "file") == Record(Spec())
 
 
 @pytest.mark.parametrize("key", ["spec", "assigned", "proof", "deleted", "version"])

@@ -2,8 +2,16 @@ import pytest
 
 from deployer.core import secrets
 from deployer.core.components.server import needs
-from deployer.core.settings import AUTH_INI, DATA_VOLUME, auth_settings, server_environment
+from deployer.core.settings import (
+    AUTH_INI,
+    DATA_VOLUME,
+    TRUSTED_CA,
+    auth_settings,
+    outbound_environment,
+    server_environment,
+)
 from deployer.core.sizing import Pool
+from deployer.core.spec import Proxy
 from deployer.core.stack import FilePath, SecretRef, VolumePath
 
 ENVIRONMENT = server_environment(["a.org", "b:*"], ["https://a.org", "http://localhost:1"], Pool(10, 90), 5123)
@@ -59,3 +67,27 @@ def test_the_key_that_decrypts_webhooks_is_not_the_one_that_signs_sessions():
     assert ENVIRONMENT["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == (secrets.WEBHOOK_KEY,)
     assert ENVIRONMENT["MLFLOW_FLASK_SERVER_SECRET_KEY"] == (secrets.FLASK_KEY,)
     assert ENVIRONMENT["MLFLOW_CRYPTO_KEK_PASSPHRASE"] == (secrets.KEK_PASSPHRASE,)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "variables"),
+    [
+        (Proxy(), {}),
+        (Proxy(http="http://a:1"), {"HTTP_PROXY": "http://a:1", "http_proxy": "http://a:1"}),
+        (Proxy(https="http://b:1"), {"HTTPS_PROXY": "http://b:1", "https_proxy": "http://b:1"}),
+        (Proxy(no_proxy=".svc"), {"NO_PROXY": ".svc", "no_proxy": ".svc"}),
+    ],
+)
+def test_a_proxy_is_named_in_both_spellings_that_programs_look_for(proxy, variables):
+    assert outbound_environment(proxy, trusted_ca=False) == {name: (value,) for name, value in variables.items()}
+
+
+def test_private_certificates_are_named_to_python_requests_and_s3():
+    path = (FilePath(TRUSTED_CA),)
+    wanted = {"SSL_CERT_FILE": path, "REQUESTS_CA_BUNDLE": path, "AWS_CA_BUNDLE": path}
+    assert outbound_environment(Proxy(), trusted_ca=True) == wanted
+
+
+def test_no_variable_of_the_server_is_hidden_by_one_for_what_it_calls():
+    proxy = Proxy(http="http://a:1", https="http://a:1", no_proxy="a")
+    assert not ENVIRONMENT.keys() & outbound_environment(proxy, trusted_ca=True).keys()
