@@ -1,0 +1,40 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer.core.manifest import CLAIM, DEPLOYMENT, HTTP_ROUTE, KINDS, SECRET, Kind, Ref, ref_from, ref_of
+
+from .strategies import DRAWN_KINDS, names
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource", "collection"),
+    [
+        (SECRET, "secrets", "/api/v1/namespaces/team-a/secrets"),
+        (CLAIM, "persistentvolumeclaims", "/api/v1/namespaces/team-a/persistentvolumeclaims"),
+        (DEPLOYMENT, "deployments.apps", "/apis/apps/v1/namespaces/team-a/deployments"),
+        (
+            HTTP_ROUTE,
+            "httproutes.gateway.networking.k8s.io",
+            "/apis/gateway.networking.k8s.io/v1/namespaces/team-a/httproutes",
+        ),
+        (Kind("Namespace", "v1", "namespaces", namespaced=False), "namespaces", "/api/v1/namespaces"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_a_kind_knows_its_resource_and_its_path(kind, resource, collection):
+    assert kind.resource == resource
+    assert kind.path("team-a") == collection
+    assert kind.path("team-a", "mlflow") == f"{collection}/mlflow"
+
+
+def test_every_kind_that_is_drawn_is_in_the_table_by_its_own_name():
+    assert set(DRAWN_KINDS) <= set(KINDS)
+    assert all(kind.name == name for name, kind in KINDS.items())
+
+
+@given(st.sampled_from(sorted(KINDS)), names)
+def test_what_names_an_object_survives_being_written_down(kind, name):
+    ref = ref_of({"kind": kind, "metadata": {"name": name}})
+    assert ref == Ref(kind, name)
+    assert ref_from(str(ref)) == ref
