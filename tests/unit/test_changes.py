@@ -1,9 +1,14 @@
+import copy
+
+import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from deployer.core import document
-from deployer.core.changes import Change, spec_changes
+from deployer.core.changes import Change, object_changes, spec_changes
+from deployer.core.manifest import ref_of
 
-from .strategies import HEADER, specs
+from .strategies import HEADER, hostile, patch_values, specs
 
 
 def spec(**parts):
@@ -44,3 +49,168 @@ def test_a_label_that_goes_away_is_a_change():
 def test_another_kind_of_exposure_shows_as_a_whole():
     (change,) = spec_changes(spec(), spec(spec={"exposure": {"type": "none"}}))
     assert (change.path, change.before, change.after) == ("spec.exposure", None, {"type": "none"})
+
+
+def patched(patch):
+    return spec(spec={"patches": [{"kind": "Deployment", "patch": patch}]})
+
+
+def test_a_patch_that_removes_a_field_is_not_one_that_leaves_it():
+    assert spec_changes(patched({"spec": {"replicas": None}}), patched({"spec": {}})) != ()
+
+
+def test_patches_without_a_name_are_not_taken_for_one_named_none():
+    (change,) = spec_changes(spec(), patched({"spec": {}}))
+    assert change.path == "spec.patches"
+    (change,) = spec_changes(patched({"spec": {"replicas": 1}}), patched({"spec": {"replicas": 2}}))
+    assert "None" not in change.path
+
+
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {
+        "name": "mlflow",
+        "namespace": "team-a",
+        "uid": "4d1c",
+        "resourceVersion": "71",
+        "generation": 3,
+        "creationTimestamp": "2026-11-21T12:00:00Z",
+        "managedFields": [{"manager": "mlflow-deployer", "operation": "Apply"}],
+        "labels": {"team": "a"},
+    },
+    "spec": {
+        "replicas": 1,
+        "template": {
+            "spec": {
+                "containers": [
+                    {
+                        "name": "server",
+                        "image": "a:1",
+                        "args": ["a", "b"],
+                        "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+                        "volumeMounts": [{"name": "data", "mountPath": "/a"}, {"name": "data", "mountPath": "/b"}],
+                        "ports": [{"containerPort": 5000}],
+                    }
+                ],
+                "tolerations": [{"key": "gpu", "operator": "Exists"}],
+            }
+        },
+    },
+    "status": {"readyReplicas": 1, "observedGeneration": 3},
+}
+CONTAINER = "Deployment/mlflow spec.template.spec.containers[server]"
+
+MOUNTS = '[{"name": "data", "mountPath": "/a"}, {"name": "data", "mountPath": "/%s"}]'
+
+
+def container(made):
+    return made["spec"]["template"]["spec"]["containers"][0]
+
+
+def changed(change, base=DEPLOYMENT):
+    """Return what is shown of a change made in place."""
+    after = copy.deepcopy(base)
+    change(after)
+    return [str(each) for each in object_changes(ref_of(base), base, after)]
+
+
+CHANGES = {
+    "replicas": (lambda made: made["spec"].update(replicas=0), "Deployment/mlflow spec.replicas: 1 -> 0"),
+    "a label": (
+        lambda made: made["metadata"]["labels"].clear(),
+        'Deployment/mlflow metadata.labels.team: "a" -> (not set)',
+    ),
+    "all labels": (
+        lambda made: made["metadata"].pop("labels"),
+        'Deployment/mlflow metadata.labels: {"team": "a"} -> (not set)',
+    ),
+    "an image": (lambda made: container(made).update(image="a:2"), f'{CONTAINER}.image: "a:1" -> "a:2"'),
+    "a variable": (lambda made: container(made)["env"][1].update(value="3"), f'{CONTAINER}.env[B].value: "2" -> "3"'),
+    "a variable that goes": (
+        lambda made: container(made)["env"].pop(0),
+        f'{CONTAINER}.env[A]: {{"name": "A", "value": "1"}} -> (not set)',
+    ),
+    "a new variable": (
+        lambda made: container(made)["env"].insert(0, {"name": "C"}),
+        f'{CONTAINER}.env[C]: (not set) -> {{"name": "C"}}',
+    ),
+    "another order": (
+        lambda made: container(made)["env"].reverse(),
+        f'{CONTAINER}.env: ["A", "B"] -> ["B", "A"]',
+    ),
+    "an argument": (lambda made: container(made).update(args=["a"]), f'{CONTAINER}.args: ["a", "b"] -> ["a"]'),
+    "a port, which has no name": (
+        lambda made: container(made)["ports"][0].update(containerPort=80),
+        f'{CONTAINER}.ports: [{{"containerPort": 5000}}] -> [{{"containerPort": 80}}]',
+    ),
+    "one of two mounts of a volume": (
+        lambda made: container(made)["volumeMounts"][1].update(mountPath="/c"),
+        f"{CONTAINER}.volumeMounts: {MOUNTS % 'b'} -> {MOUNTS % 'c'}",
+    ),
+    "a toleration": (
+        lambda made: made["spec"]["template"]["spec"]["tolerations"][0].update(effect="NoExecute"),
+        'Deployment/mlflow spec.template.spec.tolerations[gpu].effect: (not set) -> "NoExecute"',
+    ),
+    "a list that was empty": (
+        lambda made: made["spec"].update(empty=[{"name": "a"}]),
+        'Deployment/mlflow spec.empty: (not set) -> [{"name": "a"}]',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_change_of_an_object_is_named_by_its_path_with_both_values(case):
+    change, shown = CHANGES[case]
+    assert changed(change) == [shown]
+
+
+@pytest.mark.parametrize(
+    "key", ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"]
+)
+def test_what_the_api_server_keeps_itself_is_no_change(key):
+    assert changed(lambda made: made["metadata"].update({key: "other"})) == []
+    assert changed(lambda made: made["metadata"].pop(key, None)) == []
+
+
+def test_a_status_is_no_change():
+    assert changed(lambda made: made.pop("status")) == []
+
+
+def test_a_text_of_many_lines_is_counted_and_a_long_value_is_cut():
+    made = {"kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"launch.py": "a\nb\nc\n", "long": "x"}}
+    lines, long = changed(lambda made: made["data"].update({"launch.py": "a\n" * 9, "long": "y" * 500}), made)
+    assert lines == "ConfigMap/a data.launch.py: (text of 3 lines) -> (text of 9 lines)"
+    assert long.endswith("yyy...")
+    assert len(long) < 260
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), patch_values, max_size=3),
+    st.dictionaries(st.sampled_from("abc"), patch_values, max_size=3),
+)
+def test_two_objects_differ_exactly_where_changes_are_named(one, other):
+    before, after = ({"kind": "ConfigMap", "metadata": {"name": "a"}, "data": data} for data in (one, other))
+    changes = object_changes("ConfigMap/a", before, after)
+    assert (changes == ()) == (one == other)
+    assert all(str(change).isprintable() for change in changes)
+
+
+@given(hostile.filter(lambda text: len(text) > 3), hostile)
+def test_of_a_secret_the_keys_are_shown_and_never_a_value(before_value, after_value):
+    before, after = (
+        {"kind": "Secret", "metadata": {"name": "a"}, "data": {"current": value}}
+        for value in (f"S3{before_value}", f"S3{after_value}")
+    )
+    for change in object_changes("Secret/a", before, after):
+        assert str(change) == 'Secret/a data.current: "***" -> "***"'
+        assert "S3" not in repr(change)
+
+
+@pytest.mark.parametrize(
+    ("before_data", "after_data"), [({"a": "S3cret"}, {}), ({}, {"a": "S3cret"}), ({"a": "S3cret"}, None)]
+)
+def test_of_a_secret_that_gets_or_loses_a_key_no_value_is_shown_either(before_data, after_data):
+    before, after = ({"kind": "Secret", "metadata": {"name": "a"}, "data": data} for data in (before_data, after_data))
+    (change,) = object_changes("Secret/a", before, after)
+    assert "S3cret" not in repr(change)

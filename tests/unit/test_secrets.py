@@ -9,13 +9,18 @@ from deployer.core import secrets
 from deployer.core.secrets import (
     ADMIN_PASSWORD,
     ADMIN_USERNAME,
+    FLASK_KEY,
     GENERATED,
+    KEK_PASSPHRASE,
     WEBHOOK_KEY,
     Secrets,
+    broken_seals,
     complete,
     password_problem,
+    seals,
     username_problem,
 )
+from deployer.core.stack import SecretRef
 
 from .strategies import hostile
 
@@ -117,3 +122,72 @@ def test_a_user_name_that_is_taken_survives_basic_authentication(username):
 
 def test_the_shortest_password_is_the_one_mlflow_names():
     assert secrets.MIN_PASSWORD == 12
+
+
+WHOLE = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
+OTHERS = [ref for ref in REFERENCES if ref != KEK_PASSPHRASE]
+
+
+def edited(ref, value):
+    return Secrets({**WHOLE.values, ref: value})
+
+
+def without(*refs):
+    return Secrets({ref: value for ref, value in WHOLE.values.items() if ref not in refs})
+
+
+def test_what_was_sealed_and_is_as_it_was_is_whole():
+    assert list(seals(WHOLE)) == ["admin", "server"]
+    assert broken_seals(seals(WHOLE), WHOLE) == ()
+    assert broken_seals(seals(WHOLE), Secrets(dict(reversed(WHOLE.values.items())))) == ()
+
+
+@pytest.mark.parametrize("reference", REFERENCES, ids=lambda ref: f"{ref.secret}/{ref.key}")
+@given(value=hostile)
+def test_every_edit_of_any_value_is_seen(reference, value):
+    if value != WHOLE[reference]:
+        assert broken_seals(seals(WHOLE), edited(reference, value)) == (reference.secret,)
+
+
+@pytest.mark.parametrize("reference", REFERENCES, ids=lambda ref: f"{ref.secret}/{ref.key}")
+def test_a_value_that_is_gone_is_seen(reference):
+    assert broken_seals(seals(WHOLE), without(reference)) == (reference.secret,)
+
+
+def test_a_secret_that_is_gone_is_seen():
+    assert broken_seals(seals(WHOLE), None) == ("admin", "server")
+    assert broken_seals(seals(WHOLE), without(ADMIN_USERNAME, ADMIN_PASSWORD)) == ("admin",)
+    assert broken_seals(seals(WHOLE), Secrets({})) == ("server",)
+
+
+def test_a_key_that_is_added_is_seen():
+    assert broken_seals(seals(WHOLE), edited(SecretRef("admin", "previous"), "")) == ("admin",)
+
+
+def test_values_that_change_places_are_seen():
+    swapped = {FLASK_KEY: WHOLE[WEBHOOK_KEY], WEBHOOK_KEY: WHOLE[FLASK_KEY]}
+    assert broken_seals(seals(WHOLE), Secrets({**WHOLE.values, **swapped})) == ("server",)
+
+
+def test_where_the_sealing_key_itself_is_another_only_its_own_secret_is_blamed():
+    both = Secrets({**WHOLE.values, KEK_PASSPHRASE: "other", ADMIN_PASSWORD: "other"})
+    assert broken_seals(seals(WHOLE), both) == ("server",)
+
+
+@pytest.mark.parametrize("there", [None, Secrets({}), WHOLE])
+def test_what_was_never_sealed_is_not_broken(there):
+    assert broken_seals({}, there) == ()
+
+
+@given(st.dictionaries(st.sampled_from(OTHERS), st.text(st.characters(codec="utf-8"), min_size=4)))
+def test_a_seal_shows_nothing_of_the_values_and_cannot_be_made_without_the_key(some):
+    one, other = (Secrets({**WHOLE.values, **some, KEK_PASSPHRASE: key}) for key in ("k" * 32, "l" * 32))
+    assert not set(seals(one).values()) & set(seals(other).values())
+    for seal in seals(one).values():
+        assert len(seal) == 32
+        assert not [value for value in one.values.values() if value in seal]
+
+
+def test_secrets_of_equal_values_have_seals_of_their_own():
+    same = Secrets({SecretRef("admin", "a"): "x", SecretRef("server", "a"): "x", KEK_PASSPHRASE: "k" * 32})
+    assert len(set(seals(same).values())) == 2
