@@ -215,6 +215,11 @@ def test_annotations_of_the_spec_win_over_the_platform_s(platform, kind):
     assert all(annotations[key] == platform.exposure_annotations[key] for key in kept)
 
 
+def test_an_annotation_of_the_spec_wins_over_the_issuer_s():
+    wanted = {"issuer": "i", "annotations": {"cert-manager.io/issuer": "mine"}}
+    assert exposed(type="ingress", **wanted).exposure.annotations["cert-manager.io/issuer"] == "mine"
+
+
 def test_where_pods_run_is_the_same_for_all_of_them():
     wanted = {"pod": {"imagePullSecrets": ["a", "b"], "nodeSelector": {"gpu": ""}, "trustedCa": {"configMap": "c"}}}
     pod = build(spec(spec=wanted), KUBERNETES, HERE).pod
