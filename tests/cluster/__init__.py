@@ -1,0 +1,1 @@
+"""Tests against a real Kubernetes cluster, and the cluster itself."""

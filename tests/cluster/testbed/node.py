@@ -1,0 +1,137 @@
+"""The node's own mount, network, process, host name and IPC namespaces: made, entered, and gone without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.testbed import cache, place
+from tests.cluster.testbed.command import CommandFailed, run, wait_until
+from tests.cluster.testbed.place import Place
+
+NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc")
+CLAIMS = Path("/run/lock/mlflow-deployer-testbed")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A running node. `started` (clock ticks) tells its first process from another that got the same pid later."""
+
+    place: Place
+    directory: Path
+    pid: int
+    started: int
+
+    def alive(self) -> bool:
+        return _start_time(self.pid) == self.started
+
+    def enter(self, *command: str) -> list[str]:
+        """The command line that runs `command` inside the node."""
+        return ["nsenter", "--target", str(self.pid), *NAMESPACES, "--", *command]
+
+    def run(self, *command: str) -> str:
+        return run(*self.enter(*command))
+
+
+def find(directory: Path) -> Node | None:
+    """The node whose run directory this is, running or dead."""
+    try:
+        state = json.loads((directory / "node.json").read_text())
+    except FileNotFoundError:
+        return None
+    return Node(Place(state["number"]), directory, state["pid"], state["started"])
+
+
+def create(directory: Path) -> Node:
+    directory.mkdir(parents=True)
+    with cache.locked(CLAIMS):
+        chosen = place.free()
+        for folder in chosen.cgroup_folders():
+            folder.mkdir()  # the claim
+    _share_controllers(chosen)
+    # the shell's pid is that of unshare, whose only child is the node's first process
+    init = shlex.join(["bash", str(Path(__file__).with_name("init.sh")), str(directory)])
+    unshare = shlex.join(["unshare", "--fork", "--mount-proc", "--propagation=private", "--kill-child", *NAMESPACES])
+    launch = f'cd "$0"; echo $$ > unshare.pid; exec {unshare} {init} > init.log 2>&1 < /dev/null'
+    run("setsid", "--fork", "sh", "-c", launch, directory)
+    wait_until((directory / "mounted").exists, f"mounts of the node, see {directory}/init.log", 10)
+    parent = (directory / "unshare.pid").read_text().strip()
+    pid = int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+    node = Node(chosen, directory, pid, _start_time(pid) or 0)
+    state = {"number": chosen.number, "pid": pid, "started": node.started}
+    (directory / "node.json").write_text(json.dumps(state))
+    _connect(node)
+    return node
+
+
+def _share_controllers(chosen: Place) -> None:
+    """Let the kubelet make groups below ours: cgroup v1 wants the cpusets filled, v2 the controllers passed down."""
+    for folder in chosen.cgroup_folders():
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            if (folder / name).exists() and not (folder / "cgroup.controllers").exists():
+                (folder / name).write_text((folder.parent / name).read_text())
+        if folder.parent == place.CGROUPS:
+            controllers = (folder.parent / "cgroup.controllers").read_text().split()
+            wanted = " ".join(f"+{name}" for name in controllers)
+            for parent in (folder.parent, folder):
+                (parent / "cgroup.subtree_control").write_text(wanted)
+
+
+def _connect(node: Node) -> None:
+    """A pair of links between host and node; the host reaches pods and services through it."""
+    there = node.place
+    run("ip", "link", "add", there.link, "type", "veth", "peer", "name", "eth0", "netns", str(node.pid))
+    run("ip", "address", "add", f"{there.host_address}/29", "dev", there.link)
+    run("ip", "link", "set", there.link, "up")
+    inside = (
+        "ip link set lo up",
+        f"ip address add {there.node_address}/29 dev eth0",
+        "ip link set eth0 up",
+        f"ip route add default via {there.host_address}",
+        "ip link add cni0 type bridge",
+        f"ip address add {there.pods_gateway}/24 dev cni0",
+        "ip link set cni0 up",
+        "sysctl -qw net.ipv4.ip_forward=1",
+        # pods of one bridge reach each other past iptables otherwise, so past NetworkPolicies and Services
+        "sysctl -qw net.bridge.bridge-nf-call-iptables=1",
+    )
+    node.run("sh", "-ec", "\n".join(inside))
+    for network in (there.pods, there.services):
+        run("ip", "route", "add", network, "via", there.node_address)
+
+
+def destroy(node: Node) -> None:
+    """End the first process: with it go all others, the mounts, links, rules and loop devices; then the rest."""
+    if node.alive():
+        with suppress(ProcessLookupError):
+            os.kill(node.pid, signal.SIGKILL)
+    wait_until(lambda: not node.alive(), "end of the node's processes", 30)
+    with suppress(CommandFailed):  # it goes with its other end, a moment later
+        run("ip", "link", "delete", node.place.link)
+    for folder in node.place.cgroup_folders():
+        wait_until(lambda folder=folder: _removed(folder), f"removal of {folder}", 10)
+    with cache.locked(CLAIMS):
+        shutil.rmtree(node.directory)
+
+
+def _removed(folder: Path) -> bool:
+    """Remove a tree of cgroups, whose files cannot be removed; busy while its last process is being reaped."""
+    for inner, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            Path(inner).rmdir()
+    return not folder.exists()
+
+
+def _start_time(pid: int) -> int | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])

@@ -1,0 +1,210 @@
+"""Decides what NetworkPolicies mean for the pods there are: objects of the API in, one nftables table out. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+Object = dict[str, Any]
+
+# `return`, never `accept`: the sender's policies and the receiver's must both agree
+TABLE = """\
+table ip netpol
+delete table ip netpol
+table ip netpol {{
+{chains}
+ chain k_pods {{
+  ct state established,related return
+  {senders}
+  {receivers}
+ }}
+ chain k_forward {{ type filter hook forward priority -5; policy accept; jump k_pods; }}
+ chain k_input {{ type filter hook input priority -5; policy accept;
+  ct state established,related return
+  {senders}
+ }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One way through a pod's door, with the names that Kubernetes and nftables have for it."""
+
+    name: str
+    peers: str
+    address: str
+
+
+INGRESS = Direction("Ingress", "from", "saddr")
+EGRESS = Direction("Egress", "to", "daddr")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    pods: list[Object]
+    namespaces: dict[str, dict[str, str]]
+    policies: list[Object]
+
+
+def ruleset(pods: Iterable[Object], namespaces: Iterable[Object], policies: Iterable[Object]) -> str:
+    """The whole table, replaced in one transaction; the same objects give the same text."""
+    cluster = Cluster(
+        sorted(filter(_filtered, pods), key=_address),
+        {item["metadata"]["name"]: _labels(item) for item in namespaces},
+        list(policies),
+    )
+    chains: list[str] = []
+    verdicts: dict[Direction, list[str]] = {INGRESS: [], EGRESS: []}
+    for number, pod in enumerate(cluster.pods):
+        for direction, jumps in verdicts.items():
+            rules = _rules(cluster, pod, direction)
+            if rules is not None:
+                # words such as `all` are nft's own, hence the prefix
+                chain = f"k_{direction.name.lower()}{number}"
+                body = "\n  ".join([*rules, "counter drop"])
+                chains.append(f" chain {chain} {{\n  {body}\n }}")
+                jumps.append(f"{_address(pod)} : jump {chain}")
+    return TABLE.format(
+        chains="\n".join(chains),
+        senders=_verdict_map("saddr", verdicts[EGRESS]),
+        receivers=_verdict_map("daddr", verdicts[INGRESS]),
+    )
+
+
+def _filtered(pod: Object) -> bool:
+    """Pods with an address of their own that still use it."""
+    status = pod.get("status", {})
+    own = status.get("podIP") and not pod["spec"].get("hostNetwork")
+    return bool(own) and status.get("phase") in {"Pending", "Running"}
+
+
+def _rules(cluster: Cluster, pod: Object, direction: Direction) -> list[str] | None:
+    """What is let through; None if no policy isolates the pod in this direction."""
+    isolating = [policy for policy in cluster.policies if _selects(policy, pod) and _covers(policy, direction)]
+    if not isolating:
+        return None
+    # no policy keeps a pod from itself, not even by way of a Service
+    rules = [f"ip {direction.address} {_address(pod)} return"]
+    for policy in isolating:
+        for rule in policy["spec"].get(direction.name.lower()) or []:
+            rules += _rule(cluster, policy["metadata"]["namespace"], rule, pod, direction)
+    return rules
+
+
+def _covers(policy: Object, direction: Direction) -> bool:
+    default = ["Ingress", "Egress"] if policy["spec"].get("egress") else ["Ingress"]
+    return direction.name in (policy["spec"].get("policyTypes") or default)
+
+
+def _selects(policy: Object, pod: Object) -> bool:
+    same = policy["metadata"]["namespace"] == pod["metadata"]["namespace"]
+    return same and matches(policy["spec"].get("podSelector") or {}, _labels(pod))
+
+
+def _rule(cluster: Cluster, namespace: str, rule: Object, pod: Object, direction: Direction) -> Iterator[str]:
+    peers = rule.get(direction.peers)
+    if not peers:
+        everyone = cluster.pods if direction is EGRESS else [pod]
+        for ports, owners in _ports(rule.get("ports"), everyone):
+            narrowed = f"ip daddr {_set(owners)} " if owners is not None and direction is EGRESS else ""
+            yield f"{narrowed}{ports}return"
+        return
+    for peer in peers:
+        if "ipBlock" in peer:
+            yield from _block(peer["ipBlock"], rule.get("ports"), pod, direction)
+            continue
+        found = [other for other in cluster.pods if _is_peer(cluster, namespace, peer, other)]
+        # a port's name is looked up in the pod that listens: the receiver
+        for ports, owners in _ports(rule.get("ports"), found if direction is EGRESS else [pod]):
+            addressed = owners if owners is not None and direction is EGRESS else found
+            if addressed:
+                yield f"ip {direction.address} {_set(addressed)} {ports}return"
+
+
+def _block(block: Object, ports: list[Object] | None, pod: Object, direction: Direction) -> Iterator[str]:
+    if ip_network(block["cidr"], strict=False).version != 4:
+        return
+    excepted = [cidr for cidr in block.get("except") or [] if ip_network(cidr, strict=False).version == 4]
+    but = f"ip {direction.address} != {{ {', '.join(excepted)} }} " if excepted else ""
+    # a port's name means nothing outside pods
+    for matched, _ in _ports(ports, [pod] if direction is INGRESS else []):
+        yield f"ip {direction.address} {block['cidr']} {but}{matched}return"
+
+
+def _is_peer(cluster: Cluster, namespace: str, peer: Object, other: Object) -> bool:
+    theirs = other["metadata"]["namespace"]
+    if peer.get("namespaceSelector") is None:
+        there = theirs == namespace
+    else:
+        there = matches(peer["namespaceSelector"], cluster.namespaces.get(theirs, {}))
+    return there and matches(peer.get("podSelector") or {}, _labels(other))
+
+
+def _ports(ports: list[Object] | None, receivers: list[Object]) -> Iterator[tuple[str, list[Object] | None]]:
+    """Each port as an nft match, with the pods it is limited to where it is given by name."""
+    for port in ports or [{"any": True}]:
+        protocol = port.get("protocol", "TCP").lower()
+        number = port.get("port")
+        if port.get("any"):
+            yield "", None
+        elif number is None:
+            yield f"meta l4proto {protocol} ", None
+        elif isinstance(number, int):
+            end = f"-{port['endPort']}" if port.get("endPort") else ""
+            yield f"{protocol} dport {number}{end} ", None
+        else:
+            owners: dict[int, list[Object]] = {}
+            for pod in receivers:
+                for listening in _named(pod, number, protocol):
+                    owners.setdefault(listening, []).append(pod)
+            for listening, pods in sorted(owners.items()):
+                yield f"{protocol} dport {listening} ", pods
+
+
+def _named(pod: Object, name: str, protocol: str) -> Iterator[int]:
+    for container in pod["spec"]["containers"]:
+        for port in container.get("ports") or []:
+            if port.get("name") == name and port.get("protocol", "TCP").lower() == protocol:
+                yield port["containerPort"]
+
+
+def matches(selector: Object, labels: dict[str, str]) -> bool:
+    """A label selector of the API: every label and every expression; an empty one selects everything."""
+    wanted = (selector.get("matchLabels") or {}).items()
+    expressions = selector.get("matchExpressions") or []
+    return all(labels.get(key) == value for key, value in wanted) and all(
+        _holds(expression, labels.get(expression["key"])) for expression in expressions
+    )
+
+
+def _holds(expression: Object, value: str | None) -> bool:
+    match expression["operator"]:
+        case "In":
+            return value in expression["values"]
+        case "NotIn":
+            return value not in expression["values"]
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case unknown:
+            raise ValueError(f"no such operator of a label selector: {unknown}")
+
+
+def _labels(item: Object) -> dict[str, str]:
+    return item["metadata"].get("labels") or {}
+
+
+def _address(pod: Object) -> str:
+    return str(pod["status"]["podIP"])
+
+
+def _set(pods: Iterable[Object]) -> str:
+    return f"{{ {', '.join(sorted(map(_address, pods)))} }}"
+
+
+def _verdict_map(address: str, jumps: list[str]) -> str:
+    return f"ip {address} vmap {{ {', '.join(jumps)} }}" if jumps else ""

@@ -1,0 +1,86 @@
+"""Builds the Go programs of the cluster from this project's own modules, each once for its sources."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.testbed import cache
+from tests.cluster.testbed.command import run
+
+SOURCES = Path(__file__).resolve().parents[1]
+KUBERNETES = "1.35.4"
+COREDNS = "1.13.1"
+TRAEFIK = "3.6.12"
+
+_VERSION = "k8s.io/component-base/version"
+_MAJOR, _MINOR, _ = KUBERNETES.split(".")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command of one of our modules: its own package, or a `tool` that its go.mod names."""
+
+    name: str
+    module: str
+    package: str
+    flags: str = "-s -w"
+
+    def sources(self) -> list[Path]:
+        folder = SOURCES / self.module
+        return sorted(file for file in folder.rglob("*") if file.suffix == ".go" or file.name in {"go.mod", "go.sum"})
+
+
+NODE = Program(
+    "node",
+    "node",
+    ".",
+    f"-s -w -X {_VERSION}.gitVersion=v{KUBERNETES} -X {_VERSION}.gitMajor={_MAJOR} -X {_VERSION}.gitMinor={_MINOR}",
+)
+PAUSE = Program("pause", "node", "./pause")
+DNS = Program("coredns", "node", "./dns")
+PROVISIONER = Program(
+    "csi-provisioner", "provisioner", "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner"
+)
+INGRESS = Program("traefik", "ingress", "github.com/traefik/traefik/v3/cmd/traefik")
+PROGRAMS = (NODE, PAUSE, DNS, PROVISIONER, INGRESS)
+
+
+def binary(program: Program) -> Path:
+    """The built program; without cgo, so that it runs in an image without a C library."""
+    folder = SOURCES / program.module
+    environment = {**os.environ, "CGO_ENABLED": "0"}
+
+    def build(target: Path) -> None:
+        flags = ("-trimpath", "-ldflags", program.flags, "-o", target / program.name)
+        run("go", "build", *flags, program.package, cwd=folder, env=environment)
+
+    toolchain = run("go", "env", "GOVERSION", cwd=folder).strip()
+    inputs = [toolchain, program.package, program.flags, *program.sources()]
+    return cache.part(program.name, inputs, build) / program.name
+
+
+# kind of custom resource: Go module, version, where its definitions are
+DEFINITIONS = {
+    "gateway": ("sigs.k8s.io/gateway-api", "v1.4.0", "config/crd/standard/*.yaml"),
+    "route": (
+        "github.com/openshift/api",
+        "v0.0.0-20251015095338-264e80a2b6e7",
+        "route/v1/zz_generated.crd-manifests/*.yaml",
+    ),
+}
+
+
+def definitions(kind: str) -> Path:
+    """A folder of the custom resource definitions that their project publishes in its Go module."""
+    module, version, pattern = DEFINITIONS[kind]
+
+    def build(target: Path) -> None:
+        folder = Path(json.loads(run("go", "mod", "download", "-json", f"{module}@{version}", cwd=target))["Dir"])
+        for file in folder.glob(pattern):
+            shutil.copyfile(file, target / file.name)
+
+    return cache.part(f"crd-{kind}", [module, version, pattern], build)
