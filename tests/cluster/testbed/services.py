@@ -164,8 +164,9 @@ NAMES = (*CONTROL_PLANE, *RUNTIME, *CONTROLLERS)
 
 
 def start(node: Node, name: str) -> None:
-    """Start a service inside the node; one that runs stays as it is."""
-    if running(node, name):
+    """Start a service inside the node; one that runs, or that comes back by itself, stays as it is."""
+    started = (node.directory / "pids" / name).exists()
+    if running(node, name) or (started and name in RESTARTED):
         return
     command = {**CONTROL_PLANE, **RUNTIME, **CONTROLLERS}[name](node.place)
     log = f"exec >> {INSIDE}/log/{name}.log 2>&1 < /dev/null"
