@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.cluster.pods import pod, ready
 from tests.cluster.testbed.cluster import Cluster
+from tests.cluster.user import User
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +28,40 @@ def cluster() -> Iterator[Cluster]:
 def namespace(cluster: Cluster) -> Iterator[str]:
     with cluster.namespace() as name:
         yield name
+
+
+@pytest.fixture
+def new_user(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., User]]:
+    """Makes ordinary users, each with a home, and unless told otherwise with the role admin in a namespace of its own."""
+    made: list[User] = []
+    with ExitStack() as stack:
+
+        def make(*, rules: list[dict[str, Any]] | None = None, namespace: str | None = None) -> User:
+            namespace = namespace or stack.enter_context(cluster.namespace())
+            name = f"user-{namespace}-{len(made)}"
+            home = tmp_path / f"home{len(made)}"
+            home.mkdir()
+            kubeconfig = cluster.user(name, namespace, rules=rules) if rules else cluster.user(name, namespace)
+            user = User(home, cluster=cluster, kubeconfig=kubeconfig, namespace=namespace, name=name)
+            made.append(user)
+            return user
+
+        yield make
+
+
+@pytest.fixture
+def user(new_user: Callable[..., User]) -> User:
+    """An ordinary user with the role admin in an empty namespace."""
+    return new_user()
+
+
+@pytest.fixture
+def stranger() -> Callable[[User], str]:
+    """Puts a pod of somebody else into a user's namespace; returns its name once it runs."""
+
+    def make(user: User) -> str:
+        user.bed.apply(pod("stranger", user.namespace))
+        ready(user.bed, user.namespace, "stranger")
+        return "stranger"
+
+    return make
