@@ -32,7 +32,7 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 
 @pytest.fixture
 def new_user(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., User]]:
-    """Makes ordinary users, each with a home, and unless told otherwise with the role admin in a namespace of its own."""
+    """Makes ordinary users, each with a home, and unless told otherwise admins of a namespace of their own."""
     made: list[User] = []
     with ExitStack() as stack:
 

@@ -1,4 +1,4 @@
-"""Every right that a whole life cycle uses, taken away one at a time: named, or where it only helps to explain, noted."""
+"""Every right that a life cycle uses, taken away one at a time: named, or where it only helps to explain, noted."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from deployer.targets.local.locks import hold
 from deployer.targets.local.store import explained
 
 _COMPLETE: Final = "complete.json"
+_ROOM_BYTES: Final = 32 << 20  # less than any of the larger packages needs
 _PROBE: Final = """
 import json, os, sys
 base = getattr(sys, "_base_executable", None) or sys.executable
@@ -151,6 +152,9 @@ class Environment:
                 except OSError as error:
                     return f"{command[0]}: {error.strerror}"
             if done.returncode:
+                disk = os.statvfs(self.folder.parent)
+                if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:  # the log may have had no room for the reason either
+                    return f"No space left on device: {self.folder.parent}"
                 return _last_words(self._install_log) or f"{command[0]} ended with {done.returncode}"
         return ""
 
