@@ -97,6 +97,8 @@ def _merged_list(base: Sequence[Any], patch: Sequence[Any], keys: tuple[str, ...
     def identity(item: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(item.get(key) for key in keys)
 
+    if not all(isinstance(part, str | int | None) for item in (*base, *patch) for part in identity(item)):
+        return list(patch)  # what identifies them is no name: nothing that Kubernetes takes
     changes = {identity(item): item for item in patch}
     result = []
     for item in base:

@@ -19,6 +19,7 @@ _FINAL: Final = re.compile(
 )
 _CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _MOUNT: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"})
+_PULL: Final = frozenset({"Failed"})
 _VOLUME: Final = frozenset({"ProvisioningFailed", "FailedBinding", "VolumeResizeFailed"})
 REFUSED: Final = 78  # launch.py: the reason is the last line of its log
 
@@ -94,7 +95,7 @@ def pod_readiness(pod: Object, claims: Sequence[Object], events: Sequence[Object
         return Readiness(False, f"pod {name} has failed: {words}")
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     for container in containers:
-        found = _container(name, container)
+        found = _container(name, container, _last(events, name, _PULL))
         if found:
             return found
     mounts = _last(events, name, _MOUNT)
@@ -104,11 +105,13 @@ def pod_readiness(pod: Object, claims: Sequence[Object], events: Sequence[Object
     return Readiness(False, f"pod {name} {'runs, but is not ready yet' if running else 'is being started'}")
 
 
-def _container(pod: str, container: Object) -> Readiness | None:
+def _container(pod: str, container: Object, pulling: str) -> Readiness | None:
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     reason, message = str(waiting.get("reason", "")), one_line(str(waiting.get("message", "")))
     if reason in _IMAGE:
+        # "Back-off pulling image" alone tells nothing: the event of the failure before it does
+        message = message if ":" in message.partition(container["image"])[2] or not pulling else pulling
         gone = _FINAL.search(f"{reason} {message}")
         return Readiness(
             False,
@@ -154,9 +157,8 @@ def _unscheduled(pod: str, message: str, claims: Sequence[Object], events: Seque
             hint = (
                 "is the storage class right? spec.volume.storageClass, or --storage-class, changes it for a new volume"
             )
-            return Readiness(
-                False, f"volume {name} of storage class {wanted!r} is not bound: {message}", stuck=True, hint=hint
-            )
+            # no failure is on record: a provisioner may just be slow
+            return Readiness(False, f"volume {name} of storage class {wanted!r} is not bound: {message}", hint=hint)
     return Readiness(
         False,
         f"no node takes pod {pod}: {message}",

@@ -18,6 +18,7 @@ import jinja2
 import yaml
 
 from deployer.core import patches
+from deployer.core.errors import InvalidSpec, Problem
 from deployer.core.settings import TRUSTED_CA
 from deployer.core.stack import FilePath, Patch, PluginFile, SecretRef, Stack, TemplateFile, Text, VolumePath, Workload
 
@@ -100,7 +101,11 @@ class Renderer:
         return self._environment.get_template(file.template).render(values=values)
 
     def manifests(self, stack: Stack) -> dict[str, str]:
-        """Return YAML documents by `Kind/name`, in the order in which they should be applied."""
+        """Return YAML documents by `Kind/name`, in the order in which they should be applied.
+
+        Raises:
+            InvalidSpec: a patch fits none of them.
+        """
         documents: dict[str, str] = {}
 
         def draw(kind: str, name: str, template: str, **values: Any) -> None:
@@ -114,13 +119,30 @@ class Renderer:
         draw("NetworkPolicy", stack.name, "networkpolicy.yaml.j2", workloads=stack.workloads)
         for workload in stack.workloads:
             files = {name: self.file(file, _cluster_join) for name, file in sorted(workload.files.items())}
-            draw("ConfigMap", f"{stack.name}-{workload.name}", "configmap.yaml.j2", data=files)
+            config_map = f"{stack.name}-{workload.name}"
+            draw("ConfigMap", config_map, "configmap.yaml.j2", data=files)
             draw("Service", stack.name, "service.yaml.j2", workload=workload)
-            draw("Deployment", stack.name, "deployment.yaml.j2", **_deployment(stack, workload, files))
+            # a changed file in a ConfigMap does not restart a pod, a changed annotation does
+            files_hash = hashlib.sha256(documents[f"ConfigMap/{config_map}"].encode()).hexdigest()
+            values = _deployment(stack, workload, files)
+            draw("Deployment", stack.name, "deployment.yaml.j2", files_hash=files_hash, **values)
         if stack.exposure.kind in _EXPOSURES:
             kind, template = _EXPOSURES[stack.exposure.kind]
             draw(kind, stack.name, template, workloads=stack.workloads)
+        _require_fitting(stack, documents)
         return documents
+
+
+def _require_fitting(stack: Stack, documents: Mapping[str, str]) -> None:
+    drawn = [key.partition("/") for key in documents]
+    problems = tuple(
+        Problem(f"spec.patches.{index}", f"no {patch.kind} {patch.name or ''} is drawn, so it changes nothing")
+        for index, patch in enumerate(stack.patches)
+        if not any(_fits(patch, kind, name) for kind, _, name in drawn)
+    )
+    if stack.workloads and problems:
+        known = ", ".join(sorted(documents))
+        raise InvalidSpec("the spec", problems, hint=f"what is drawn: {known}")
 
 
 def _fits(patch: Patch, kind: str, name: str) -> bool:
@@ -167,8 +189,6 @@ def _deployment(stack: Stack, workload: Workload, files: Mapping[str, str]) -> d
         "command": [_cluster_join(text).replace("$", "$$") for text in workload.command],
         "env": env,
         "files": sorted(files),
-        # a changed file in a ConfigMap does not restart a pod, a changed annotation does
-        "files_hash": hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest(),
         "mounts": {volume: f"{MOUNTS}/{volume}" for volume in workload.volumes},
         "files_folder": FILES,
         "trusted_ca_file": TRUSTED_CA,

@@ -69,7 +69,12 @@ def refusal(code: int, body: bytes, call: Call) -> DeployerError:
         return _forbidden(message, call)
     if code == 404 and (status.get("details") or {}).get("kind") == "namespaces":
         return missing_namespace(call.namespace)
-    if code == 404:
+    if code == 404 and body.strip() == b"404 page not found":  # the API server's own words for an unknown path
+        return Rejected(
+            f"the cluster does not know {call.resource}: that API is not installed on it",
+            hint="choose another way to expose the server with --expose",
+        )
+    if code == 404 and status:
         return Vanished(f"cannot {call}: {message or 'the cluster does not know this kind of object'}")
     if code == 409 and reason == "Conflict" and _owners(status):
         return Conflict(

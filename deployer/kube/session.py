@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import random
 import time
@@ -26,6 +27,7 @@ FIRST_PATIENCE: Final = 3.0
 PATIENCE: Final = 60.0
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 _LONGEST_PAUSE: Final = 10.0
+_SETTLING_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Session:
         self.client = ApiClient(configuration)
         self._pool = self.client.rest_client.pool_manager
         self._answered = False
+        self._broken = -_SETTLING_SECONDS  # when the connection last broke
         self.patience = PATIENCE
         self.before_write: Callable[[], None] = lambda: None
 
@@ -81,41 +84,47 @@ class Session:
         if method != "GET" and "dryRun" not in (query or {}):
             self.before_write()
         data = None if body is None else json.dumps(body).encode()
-        begun = time.monotonic()
-        for attempt in range(1000):
-            patience = self.patience if self._answered else FIRST_PATIENCE
-            left = begun + patience - time.monotonic()
-            try:
-                answer = self._send(method, path, query, data, content_type)
-            except urllib3.exceptions.HTTPError as error:
-                pause = _pause(attempt, None)
-                if left < pause or _hopeless(error):
-                    raise self._silence(error) from error
-                time.sleep(pause)
-                continue
-            self._answered = True
-            if answer.status < 300:
-                return dict(json.loads(answer.data))
-            pause = _pause(attempt, answer.headers.get("Retry-After"))
-            if answer.status not in _AGAIN or left < pause:
-                raise refusal(answer.status, answer.data, call)
-            time.sleep(pause)
-        raise AssertionError("patience has an end")
+        answer = self._answer(call, lambda: self._send(method, path, query, data, content_type))
+        return dict(json.loads(answer.data))
 
     @contextlib.contextmanager
     def stream(self, path: str, call: Call, query: Mapping[str, str], *, seconds: float) -> Iterator[Iterator[bytes]]:
         """Yield the chunks of a long answer, such as a watch or a log; silence of `seconds` ends them."""
+        answer = self._answer(call, lambda: self._send("GET", path, query, None, "", read=seconds, preload=False))
         try:
-            answer = self._send("GET", path, query, None, "", read=seconds, preload=False)
-        except urllib3.exceptions.HTTPError as error:
-            raise self._silence(error) from error
-        try:
-            if answer.status >= 300:
-                raise refusal(answer.status, answer.read(), call)
             yield _chunks(answer)
         finally:
             answer.close()
             answer.release_conn()
+
+    def _answer(self, call: Call, send: Callable[[], urllib3.BaseHTTPResponse]) -> urllib3.BaseHTTPResponse:
+        """Send until there is a good answer, or one that another try would not change, or patience is over."""
+        begun = time.monotonic()
+        for attempt in itertools.count():
+            left = begun + (self.patience if self._answered else FIRST_PATIENCE) - time.monotonic()
+            try:
+                answer = send()
+            except urllib3.exceptions.HTTPError as error:
+                pause = _pause(attempt, None)
+                if left < pause or _hopeless(error):
+                    raise self._silence(error) from error
+                self._broken = time.monotonic()
+                time.sleep(pause)
+                continue
+            self._answered = True
+            if answer.status < 300:
+                return answer
+            pause = _pause(attempt, answer.headers.get("Retry-After"))
+            if left < pause or not self._may_pass(answer.status):
+                raise refusal(answer.status, answer.data, call)
+            answer.drain_conn()
+            time.sleep(pause)
+        raise AssertionError("the count has no end")
+
+    def _may_pass(self, status: int) -> bool:
+        # an API server that has just been started says 403 until it has read the roles
+        settling = status == 403 and time.monotonic() - self._broken < _SETTLING_SECONDS
+        return status in _AGAIN or settling
 
     def _send(
         self,

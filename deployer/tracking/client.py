@@ -98,6 +98,8 @@ class Client:
             return self._session.request(method, url, timeout=self._timeout, allow_redirects=False, **options)
         except requests.exceptions.SSLError as error:
             raise Unreachable(f"the certificate of {self._base} is not trusted ({_innermost(error)})") from error
+        except requests.exceptions.ReadTimeout as error:
+            raise Unreachable(f"{self._base} takes connections, but did not answer in time") from error
         except requests.exceptions.Timeout as error:
             raise Unreachable(f"{self._base} did not answer in time") from error
         except requests.exceptions.RequestException as error:

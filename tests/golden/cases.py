@@ -63,7 +63,6 @@ HATCHES = {
                 "spec": {"ports": [{"port": 5000, "appProtocol": "http"}, {"name": "web", "port": 80}]},
             },
         },
-        {"kind": "Service", "name": "another", "patch": {"spec": None}},
     ],
 }
 HATCHED = {

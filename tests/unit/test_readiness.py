@@ -146,7 +146,7 @@ CASES = {
         "volume mlflow-data of storage class 'fast' cannot be made: storageclass.storage", True, None, None,
     ),
     "unbound, and nobody says why": (
-        seen(unscheduled(UNBOUND), claims=[BOUND, CLAIM]), "is not bound: 0/3 nodes", True, "storage class", None,
+        seen(unscheduled(UNBOUND), claims=[BOUND, CLAIM]), "is not bound: 0/3 nodes", False, "storage class", None,
     ),
     "waits for its first consumer": (
         seen(

@@ -84,15 +84,15 @@ class KubernetesAccess:
 
 
 def _hint(state: str) -> str:
+    if state.endswith((" 502", " 503", " 504")) or "takes connections" in state:
+        return (
+            "the ingress controller cannot reach the pod: the NetworkPolicy admits one namespace only; "
+            "set spec.networkPolicy.ingressNamespace (--ingress-namespace) to the one where the controller runs"
+        )
     if "cannot be reached" in state or "in time" in state:
         return "does the host name lead to the cluster's ingress? ask who runs its DNS, then type the same command"
     if "certificate" in state:
         return (
             "name a TLS secret or an issuer in the spec; for a private authority set SSL_CERT_FILE to its certificate"
-        )
-    if state.endswith((" 502", " 503", " 504")):
-        return (
-            "the ingress controller cannot reach the pod: the NetworkPolicy admits one namespace only; "
-            "set spec.networkPolicy.ingressNamespace to the one where the controller runs"
         )
     return "does an ingress controller serve this class? spec.exposure.ingressClass names it"
