@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SEED ?= 20261121
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test soak lint bench clean
+.PHONY: help demo demo-down test soak lint bench clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -33,6 +33,15 @@ lint: $(VENV)/.test  ## ruff, mypy --strict, import-linter
 
 bench: $(VENV)/.test  ## ratios against what users have today
 	$(BIN)/python -m bench
+
+cluster-up: $(VENV)/.test  ## a real Kubernetes on this machine, for tests (root; Debian; Go; the first time 15 minutes)
+	$(BIN)/python -m tests.cluster.testbed up
+
+cluster-down: $(VENV)/.test  ## end that Kubernetes and remove all of it
+	$(BIN)/python -m tests.cluster.testbed down
+
+cluster-images: $(VENV)/.test  ## build its programs and images, start nothing
+	$(BIN)/python -m tests.cluster.testbed images
 
 clean:  ## remove what make has built
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

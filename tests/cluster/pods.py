@@ -1,4 +1,4 @@
-"""Pods for tests: as Pod Security `restricted` wants them, ended at once."""
+"""Pods for tests, and the claims they mount: as Pod Security `restricted` wants them, ended at once."""
 
 from __future__ import annotations
 
@@ -59,6 +59,13 @@ def pod(
             "volumes": volumes,
         },
     }
+
+
+def claim(namespace: str, size: str, mode: str = "ReadWriteOnce") -> dict[str, Any]:
+    """A claim named `data`, of the default class."""
+    spec = {"accessModes": [mode], "resources": {"requests": {"storage": size}}}
+    metadata = {"name": "data", "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
 def web(name: str, namespace: str, port: int = 8080, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:

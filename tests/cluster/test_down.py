@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.pods import pod, ready
-from tests.cluster.test_storage import _claim
+from tests.cluster.pods import claim, pod, ready
 from tests.cluster.testbed import node, testbed
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.command import run, wait_until
@@ -57,7 +56,7 @@ def test_down_leaves_nothing(cluster: Cluster, second: Cluster, tmp_path: Path) 
     found = node.find(tmp_path / "second")
     assert found is not None
     namespace = "default"
-    second.apply(_claim(namespace, "64Mi"), pod("writer", namespace, claim="data"))
+    second.apply(claim(namespace, "64Mi"), pod("writer", namespace, claim="data"))
     ready(second, namespace, "writer")
     ask = ("get", "pvc", "data", f"--namespace={namespace}", "--output=jsonpath={.spec.volumeName}")
     volume = second.kubectl(*ask)

@@ -6,19 +6,13 @@ import json
 
 import pytest
 
-from tests.cluster.pods import pod, ready, run_in
+from tests.cluster.pods import claim, pod, ready, run_in
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.command import CommandFailed
 
 
-def _claim(namespace: str, size: str, mode: str = "ReadWriteOnce") -> dict[str, object]:
-    spec = {"accessModes": [mode], "resources": {"requests": {"storage": size}}}
-    metadata = {"name": "data", "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
-
-
 def test_a_claim_without_a_class_gets_a_volume_that_can_be_full(cluster: Cluster, namespace: str) -> None:
-    cluster.apply(_claim(namespace, "64Mi"), pod("writer", namespace, claim="data"))
+    cluster.apply(claim(namespace, "64Mi"), pod("writer", namespace, claim="data"))
     ready(cluster, namespace, "writer")
     bound = json.loads(cluster.kubectl("get", "pvc", "data", f"--namespace={namespace}", "--output=json"))
     assert bound["spec"]["storageClassName"] == "standard-csi"
@@ -28,7 +22,7 @@ def test_a_claim_without_a_class_gets_a_volume_that_can_be_full(cluster: Cluster
 
 
 def test_data_outlives_the_pod(cluster: Cluster, namespace: str) -> None:
-    cluster.apply(_claim(namespace, "64Mi"), pod("first", namespace, claim="data"))
+    cluster.apply(claim(namespace, "64Mi"), pod("first", namespace, claim="data"))
     ready(cluster, namespace, "first")
     run_in(cluster, namespace, "first", "sh", "-c", "echo kept > /data/file")
     cluster.kubectl("delete", "pod", "first", f"--namespace={namespace}")

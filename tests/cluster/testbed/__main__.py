@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.cluster.testbed import images, packages, programs, services, testbed
+from tests.cluster.testbed import images, packages, services, testbed
 from tests.cluster.testbed.testbed import Testbed
 
 
@@ -48,13 +48,9 @@ def _down(given: argparse.Namespace) -> int:
 
 def _images(_: argparse.Namespace) -> int:
     packages.ensure()
-    for program in programs.PROGRAMS:
-        began = time.monotonic()
-        print(f"{time.monotonic() - began:6.1f} s  {programs.binary(program)}", flush=True)
-    began = time.monotonic()
     for image in images.build():
         size = sum(layer.tar.stat().st_size for layer in image.layers) // 2**20
-        print(f"{time.monotonic() - began:6.1f} s  {image.name} ({size} MiB)", flush=True)
+        print(f"{size:6} MiB  {image.name}")
     return 0
 
 

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -28,8 +29,11 @@ def part(name: str, inputs: Iterable[str | Path], build: Callable[[Path], None])
             unfinished = root() / "unfinished" / kept.name
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
+            began = time.monotonic()
+            print(f"testbed: building {name}, once", file=sys.stderr, flush=True)
             build(unfinished)
             unfinished.rename(kept)
+            print(f"testbed: {name} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             _prune(name, kept)
         os.utime(kept)
     return kept

@@ -113,7 +113,7 @@ class Cluster:
         subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}
         granted = {"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role}
         self.apply(_rbac("RoleBinding", f"of-{name}", namespace, roleRef=granted, subjects=[subject]))
-        file = self.provider.users / f"{name}.kubeconfig"
+        file = self.provider.users / f"{namespace}-{name}.kubeconfig"
         file.touch(mode=0o600)
         file.write_text(self.provider.user_kubeconfig(name, namespace, seconds))
         return file
@@ -145,7 +145,8 @@ class Cluster:
     def audit(self, user: str | None = None, since: datetime | None = None) -> list[dict[str, Any]]:
         """The API server's audit events, of one user and not before an instant; `requestURI` has a dry run's query."""
         lines = self.audit_log.read_text().split("\n")[:-1]  # what follows the last newline is still being written
-        events = [json.loads(line) for line in lines]
+        # a log of many megabytes is searched for the name before any of it is parsed
+        events = [json.loads(line) for line in lines if user is None or user in line]
         return [
             event
             for event in events

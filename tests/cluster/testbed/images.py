@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +41,12 @@ class Image:
 
 def build() -> list[Image]:
     """Every image, its parts built where they are not in the cache."""
+    with ThreadPoolExecutor(1) as beside:
+        # it waits for the network and the disk, while Go compiles
+        packages = beside.submit(layers.mlflow)
+        for program in programs.PROGRAMS:
+            programs.binary(program)
+        packages.result()
     single = {
         PAUSE: (programs.PAUSE, "pause"),
         DNS: (programs.DNS, "coredns"),

@@ -14,6 +14,12 @@ for directory in /var/lib/kubelet /var/lib/cni /var/log/pods /var/log/containers
   mount --bind ".$directory" "$directory"
 done
 mount --make-rshared /var/lib/kubelet
+# images on a disk of their own: overlays work on it whatever the checkout is on, nothing waits for a write to be safe,
+# and removing 50,000 files is removing one
+truncate -s 64G containerd.img
+mkfs.ext4 -q -F -O ^has_journal -E nodiscard containerd.img
+mkdir containerd
+mount -o loop,noatime,barrier=0 containerd.img containerd
 hostname node
 touch mounted
 while :; do

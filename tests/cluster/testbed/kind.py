@@ -77,7 +77,7 @@ class Kind:
         """By the API's own certificate requests, approved by the admin."""
         if seconds < SHORTEST_SECONDS:
             _refuse(f"a certificate of less than {SHORTEST_SECONDS} s")
-        pair = Pair(self.users / f"{name}.crt", self.users / f"{name}.key")
+        pair = Pair(self.users / f"{namespace}-{name}.crt", self.users / f"{namespace}-{name}.key")
         request = run("openssl", "req", "-new", *CURVE, "-keyout", pair.key, "-subj", f"/CN={name}")
         spec = {
             "request": base64.b64encode(request.encode()).decode(),

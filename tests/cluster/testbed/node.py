@@ -54,19 +54,34 @@ def create(directory: Path) -> Node:
         chosen = place.free()
         for folder in chosen.cgroup_folders():
             folder.mkdir()  # the claim
-    _share_controllers(chosen)
-    # the shell's pid is that of unshare, whose only child is the node's first process
+    try:
+        _share_controllers(chosen)
+        node = _launch(chosen, directory)
+        _connect(node)
+    except BaseException as error:
+        if (directory / "init.log").exists():
+            error.add_note((directory / "init.log").read_text())
+        destroy(find(directory) or Node(chosen, directory, 0, 0))
+        raise
+    return node
+
+
+def _launch(chosen: Place, directory: Path) -> Node:
     init = shlex.join(["bash", str(Path(__file__).with_name("init.sh")), str(directory)])
     unshare = shlex.join(["unshare", "--fork", "--mount-proc", "--propagation=private", "--kill-child", *NAMESPACES])
+    # the shell's pid becomes that of unshare, whose only child is the node's first process
     launch = f'cd "$0"; echo $$ > unshare.pid; exec {unshare} {init} > init.log 2>&1 < /dev/null'
     run("setsid", "--fork", "sh", "-c", launch, directory)
-    wait_until((directory / "mounted").exists, f"mounts of the node, see {directory}/init.log", 10)
-    parent = (directory / "unshare.pid").read_text().strip()
-    pid = int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+    parent_file = directory / "unshare.pid"
+    wait_until(lambda: parent_file.exists() and parent_file.read_text() != "", "the node's parent", 10)
+    parent = int(parent_file.read_text())
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    wait_until(lambda: children.read_text() != "", "the node's first process", 10)
+    pid = int(children.read_text())
     node = Node(chosen, directory, pid, _start_time(pid) or 0)
     state = {"number": chosen.number, "pid": pid, "started": node.started}
     (directory / "node.json").write_text(json.dumps(state))
-    _connect(node)
+    wait_until((directory / "mounted").exists, "the node's mounts", 20)
     return node
 
 
@@ -116,8 +131,7 @@ def destroy(node: Node) -> None:
         run("ip", "link", "delete", node.place.link)
     for folder in node.place.cgroup_folders():
         wait_until(lambda folder=folder: _removed(folder), f"removal of {folder}", 10)
-    with cache.locked(CLAIMS):
-        shutil.rmtree(node.directory)
+    shutil.rmtree(node.directory)
 
 
 def _removed(folder: Path) -> bool:

@@ -11,10 +11,10 @@ from tests.cluster.testbed.command import run
 # package: a file that is there once it is installed
 PACKAGES = {
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
-    "conntrack": "/usr/sbin/conntrack",
     "containerd": "/usr/bin/containerd",
     "containernetworking-plugins": "/usr/lib/cni/bridge",
     "debian-archive-keyring": "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "e2fsprogs": "/usr/sbin/mkfs.ext4",
     "iproute2": "/usr/sbin/ip",
     "iptables": "/usr/sbin/iptables",
     "kmod": "/usr/sbin/modprobe",
@@ -34,7 +34,7 @@ def ensure() -> None:
     if os.geteuid() != 0:
         raise PermissionError("the test cluster needs root: namespaces, mounts and links are its substance")
     if not shutil.which("go"):
-        raise FileNotFoundError("Go 1.25 or newer is needed on PATH: https://go.dev/doc/install")
+        raise FileNotFoundError("Go 1.26 or newer is needed on PATH: https://go.dev/doc/install")
     missing = [name for name, file in PACKAGES.items() if not Path(file).exists()]
     if missing:
         _install(missing)

@@ -65,7 +65,7 @@ class Testbed:
 
     def user_kubeconfig(self, name: str, namespace: str, seconds: float) -> str:
         authority = Authority(self.directory / "pki")
-        pair = authority.issue(name, f"/CN={name}", seconds=seconds, folder=self.users)
+        pair = authority.issue(f"{namespace}-{name}", f"/CN={name}", seconds=seconds, folder=self.users)
         return kubeconfig(self.api_server, authority.certificate, pair, namespace)
 
     def in_network(self, command: list[str]) -> list[str]:
@@ -115,8 +115,6 @@ def up(directory: Path = DIRECTORY) -> Testbed:
             return Testbed(found)
         packages.ensure()
         built = images.build()
-        for program in programs.PROGRAMS:
-            programs.binary(program)
         if found:
             node.destroy(found)
         testbed = Testbed(node.create(directory))
@@ -144,7 +142,7 @@ def _configure(testbed: Testbed) -> None:
 def _start_control_plane(testbed: Testbed) -> None:
     for name in (*services.CONTROL_PLANE, *services.RUNTIME):
         testbed.start(name)
-    wait_until(testbed_ready(testbed), f"the API server, see {testbed.directory}/log/apiserver.log", 60)
+    wait_until(_api_ready(testbed), f"the API server, see {testbed.directory}/log/apiserver.log", 60)
 
 
 def _start_controllers(testbed: Testbed) -> None:
@@ -185,7 +183,7 @@ STEPS: tuple[Callable[[Testbed], None], ...] = (
 )
 
 
-def testbed_ready(testbed: Testbed) -> Callable[[], bool]:
+def _api_ready(testbed: Testbed) -> Callable[[], bool]:
     """Asks the API server whether it is ready; one that is not there is not."""
     pki = testbed.directory / "pki"
 
@@ -230,4 +228,5 @@ def _pss_kib(pid: str) -> int:
 
 
 def _lock(directory: Path) -> Path:
-    return directory.parent / f"{directory.name}.lock"
+    """Beside the cache, for `down` removes the run directory."""
+    return cache.root() / "locks" / f"up{str(directory.resolve()).replace('/', '-')}"
