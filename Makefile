@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SEED ?= 20261121
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test soak lint bench clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down test test-cluster soak lint bench bench-cluster clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -22,6 +22,9 @@ demo-down: $(VENV)/.demo  ## end the demo server and remove its data
 test: $(VENV)/.test lint  ## every promise, at a small scale
 	$(BIN)/python -m pytest --seed $(SEED) --cov --cov-report=term:skip-covered
 
+test-cluster: $(VENV)/.test  ## the promises that need a cluster, on a real one built here (root; Debian; Go)
+	$(BIN)/python -m pytest --seed $(SEED) tests/cluster
+
 soak: $(VENV)/.test  ## the same code at full scale
 	$(BIN)/python -m pytest --seed $(SEED) --soak tests/local tests/soak
 
@@ -33,6 +36,9 @@ lint: $(VENV)/.test  ## ruff, mypy --strict, import-linter
 
 bench: $(VENV)/.test  ## ratios against what users have today
 	$(BIN)/python -m bench
+
+bench-cluster: $(VENV)/.test  ## ratios against manifests of the usual shape, on that cluster
+	$(BIN)/python -m bench.cluster
 
 cluster-up: $(VENV)/.test  ## a real Kubernetes on this machine, for tests (root; Debian; Go; the first time 15 minutes)
 	$(BIN)/python -m tests.cluster.testbed up

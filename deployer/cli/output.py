@@ -95,6 +95,8 @@ def export_lines(target: Target, endpoint: Endpoint, username: str) -> list[str]
         f"export MLFLOW_TRACKING_USERNAME={shlex.quote(username)}",
         f'export MLFLOW_TRACKING_PASSWORD="$({password})"',
     ]
+    if endpoint.ca_file:
+        lines.append(f"export MLFLOW_TRACKING_SERVER_CERT_PATH={shlex.quote(os.path.abspath(endpoint.ca_file))}")
     host = urllib.parse.urlsplit(endpoint.url).hostname or ""
     if urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
         lines.append(f'export NO_PROXY="{host}${{NO_PROXY:+,$NO_PROXY}}" no_proxy="{host}${{no_proxy:+,$no_proxy}}"')

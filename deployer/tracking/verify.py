@@ -211,6 +211,18 @@ def _experiment(proof: _Proof) -> str:
 
 
 def _run_written(proof: _Proof) -> str:
+    try:
+        return _write_run(proof)
+    except Refused as error:
+        if error.status < 500:
+            raise
+        raise _Failed(
+            f"the server cannot record a run (HTTP {error.status}): is its database writable, and is there room on its "
+            "volume?"
+        ) from None
+
+
+def _write_run(proof: _Proof) -> str:
     admin, now = proof.admin, int(time.time() * 1000)
     _experiment(proof)
     created = admin.post(f"{API}/runs/create", {"experiment_id": proof.experiment_id, "start_time": now})

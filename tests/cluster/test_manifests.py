@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import yaml
 
+from tests.cluster.testbed import programs
 from tests.cluster.testbed.cluster import Cluster
 from tests.golden.cases import CASES, drawn
+
+
+@pytest.fixture(scope="module", autouse=True)
+def routes(cluster: Cluster) -> Iterator[None]:
+    """OpenShift's Route as its project defines it; away again, because with it the cluster looks like OpenShift."""
+    folder = str(programs.definitions("route"))
+    cluster.kubectl("apply", "--server-side", "-f", folder)
+    cluster.kubectl("wait", "--for=condition=established", "-f", folder, "--timeout=30s")
+    yield
+    cluster.kubectl("delete", "-f", folder)
 
 
 @pytest.mark.parametrize("case", CASES)

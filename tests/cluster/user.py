@@ -67,11 +67,10 @@ class User(Machine):
     def client(self, python: str, script: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Paste what `deployer env` prints into a clean shell and run a program with plain mlflow there."""
         lines = self.run("env", arguments[0] if arguments else "mlflow").stdout
-        trust = f"export REQUESTS_CA_BUNDLE={self.bed.ca_file}"
         clean = {"PATH": "/usr/bin:/bin", "HOME": str(self.home), **env}
         shell = shutil.which("sh") or "sh"
         return subprocess.run(
-            self.bed.in_network([shell, "-ec", f'{lines}\n{trust}\nexec "{python}" -c "$0"', script]),
+            self.bed.in_network([shell, "-ec", f'{lines}\nexec "{python}" -c "$0"', script]),
             env=clean,
             capture_output=True,
             text=True,
