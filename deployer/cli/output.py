@@ -14,9 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-from rich.text import Text
-
 from deployer.cli.progress import writes_unicode
 from deployer.targets import Target
 from deployer.targets.local.store import state_home
@@ -48,15 +45,21 @@ def print_fields(fields: Sequence[tuple[str, str]]) -> None:
 
 
 def print_report(report: Report) -> None:
-    """Print the proof, a check a line."""
-    console = Console(soft_wrap=True, highlight=False)
+    """Print the proof, a check a line, in colours on a terminal."""
     marks = _MARKS if writes_unicode(sys.stdout) else _WORDS
     width = max(len(mark) for mark, _ in marks.values()) + 2
     names = max(len(check.name) for check in report.checks) + 2
-    console.print(Text(f"{'':{width}}{'CHECK':{names}}RESULT", style="bold"))
-    for check in report.checks:
-        mark, style = marks[check.ok]
-        console.print(Text.assemble((f"{mark:{width}}", style), f"{check.name:{names}}{check.detail}"))
+    rows = [("", "bold", f"{'CHECK':{names}}RESULT")]
+    rows += [(*marks[check.ok], f"{check.name:{names}}{check.detail}") for check in report.checks]
+    if not sys.stdout.isatty():
+        print("\n".join(f"{mark:{width}}{text}" for mark, _, text in rows))
+        return
+    from rich.console import Console  # takes a while to load, and is of no use elsewhere
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+    for mark, style, text in rows:
+        console.print(Text.assemble((f"{mark:{width}}", style), text))
 
 
 def report_document(report: Report) -> list[dict[str, Any]]:

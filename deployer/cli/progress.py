@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
-from rich.markup import escape
-from rich.status import Status
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
 
 
 def writes_unicode(stream: TextIO) -> bool:
@@ -32,13 +31,16 @@ class StepList:
     """Prints each step when it begins and when it is done; on a terminal the running one is animated."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console: Console | None = None
         self._status: Status | None = None
-        self._begun = time.monotonic()
+        if sys.stderr.isatty():
+            from rich.console import Console  # takes a while to load, and is of no use elsewhere
+
+            self._console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def step(self, name: str, number: int, count: int) -> None:
         """A step has begun."""
-        if self._console.is_terminal:
+        if self._console:
             self._status = self._console.status(f"{name} ...", spinner="dots" if writes_unicode(sys.stderr) else "line")
             self._status.start()
         else:
@@ -48,9 +50,11 @@ class StepList:
         """A step is done."""
         self.end()
         took = "" if seconds is None else f" ({seconds:.1f} s)"
-        plain = not writes_unicode(sys.stderr)
-        mark = ("ok" if plain else "✓") if seconds is not None else ("--" if plain else "·")
-        if self._console.is_terminal:
+        if self._console:
+            from rich.markup import escape
+
+            plain = not writes_unicode(sys.stderr)
+            mark = ("ok" if plain else "✓") if seconds is not None else ("--" if plain else "·")
             colour = "green" if seconds is not None else "dim"
             self._console.print(f"[{colour}]{mark}[/] {name:<12} {escape(detail)}[dim]{took}[/]")
         else:
@@ -58,7 +62,9 @@ class StepList:
 
     def note(self, text: str) -> None:
         """Something a person should know has happened."""
-        if self._console.is_terminal:
+        if self._console:
+            from rich.markup import escape
+
             self._console.print(escape(text))
         else:
             note(text)

@@ -56,7 +56,7 @@ def spec_from(name: str | None, file: str | None, flags: dict[str, Any], stored:
     if name is not None and file is not None and "name" in (data.get("metadata") or {}) and spec.name != name:
         raise UsageError(f"{file} is about server {spec.name!r}, the command line about {name!r}", hint="leave one out")
     merged = spec.document()
-    _switch(merged["spec"], flags.get("spec.exposure.type"))
+    _switch(merged["spec"], {path.removeprefix("spec.exposure."): value for path, value in flags.items()})
     for path, value in {**flags, "metadata.name": name}.items():
         if value is not None:
             _set(merged, path.split("."), value)
@@ -64,11 +64,13 @@ def spec_from(name: str | None, file: str | None, flags: dict[str, Any], stored:
     return document.validate(merged, source), source
 
 
-def _switch(parts: dict[str, Any], wanted: str | None) -> None:
+def _switch(parts: dict[str, Any], flags: dict[str, Any]) -> None:
     """Drop what the stored kind of exposure has and the wanted kind has not."""
-    stored = parts.get("exposure") or {}
-    if wanted and wanted in EXPOSURES and stored.get("type") not in (None, wanted):
-        known = {field.alias for field in EXPOSURES[wanted].model_fields.values()}
+    stored, wanted = parts.get("exposure") or {}, flags.get("type")
+    if wanted is None and stored.get("type") == "none" and flags.get("host"):
+        parts["exposure"] = None  # whoever names a host wants to be reached there: the profile says how
+    elif wanted in EXPOSURES and stored.get("type") not in (None, wanted):
+        known = {field.alias for field in EXPOSURES[str(wanted)].model_fields.values()}
         parts["exposure"] = {key: value for key, value in stored.items() if key in known}
 
 

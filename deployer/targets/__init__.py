@@ -158,8 +158,10 @@ class Access(Protocol):
     def endpoint(self, assigned: Assigned) -> Endpoint:
         """Return the address that clients use."""
 
-    def open(self, assigned: Assigned, deadline: Deadline) -> AbstractContextManager[Endpoint]:
+    def open(self, assigned: Assigned, deadline: Deadline | None = None) -> AbstractContextManager[Endpoint]:
         """Yield an address that answers from here: the clients' own, or a tunnel where they are elsewhere.
+
+        With a deadline one that may just have been made is waited for.
 
         Raises:
             NotReady: it does not answer by the deadline; says what is in the way.

@@ -43,7 +43,8 @@ def rights_used(requests: list[dict[str, Any]], namespace: str) -> set[Right]:
         if what.get("namespace") == namespace:
             resource = "/".join(filter(None, (what["resource"], what.get("subresource"))))
             used.add((request["verb"], what.get("apiGroup", ""), resource))
-    return used
+    # an apply to what is not there yet is authorised as both; the log has the verb of the request alone
+    return used | {("create", group, resource) for verb, group, resource in used if verb == "patch"}
 
 
 def rules(rights: set[Right]) -> list[dict[str, Any]]:

@@ -43,8 +43,8 @@ class KubernetesAccess:
         return False
 
     @contextmanager
-    def open(self, assigned: Assigned, deadline: Deadline) -> Iterator[Endpoint]:
-        """Yield the public address once it leads to the server, or a tunnel where there is none."""
+    def open(self, assigned: Assigned, deadline: Deadline | None = None) -> Iterator[Endpoint]:
+        """Yield the public address, with a deadline once it leads to the server, or a tunnel where there is none."""
         if not assigned.host:
             from deployer.kube.websockets import tunnel  # noqa: PLC0415  # loads what most commands never need
 
@@ -53,7 +53,8 @@ class KubernetesAccess:
                 yield Endpoint(f"http://127.0.0.1:{port}")
             return
         endpoint = self.endpoint(assigned)
-        self._await_address(endpoint, deadline)
+        if deadline:
+            self._await_address(endpoint, deadline)
         yield endpoint
 
     def _await_address(self, endpoint: Endpoint, deadline: Deadline) -> None:

@@ -59,7 +59,7 @@ class LocalAccess:
         return Endpoint(f"http://127.0.0.1:{assigned.ports['http']}")
 
     @contextmanager
-    def open(self, assigned: Assigned, deadline: Deadline) -> Iterator[Endpoint]:  # part of the seam
+    def open(self, assigned: Assigned, deadline: Deadline | None = None) -> Iterator[Endpoint]:  # part of the seam
         """Yield its address: clients are on this machine too."""
         yield self.endpoint(assigned)
 
