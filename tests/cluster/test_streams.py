@@ -1,0 +1,106 @@
+"""Commands in a pod, tunnels to one, and the credentials of a pod, through the package that talks to the API server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from deployer.core.errors import Forbidden
+from deployer.kube import objects
+from deployer.kube.refusals import Rejected, Vanished
+from deployer.kube.session import Session, connect
+from deployer.kube.websockets import run, tunnel
+from tests.cluster.pods import ready, web
+from tests.cluster.testbed.cluster import Cluster
+from tests.local.machine import DEPLOYER
+
+MEBIBYTES = 20
+
+
+@pytest.fixture
+def session(cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """An ordinary admin's session in a namespace with a pod that serves files."""
+    monkeypatch.setenv("KUBECONFIG", str(cluster.user("streamer", namespace)))
+    cluster.apply(*web("files", namespace))
+    ready(cluster, namespace, "files")
+    opened = connect(None, None)
+    yield opened
+    opened.close()
+
+
+def test_a_command_gets_its_input_and_gives_its_output_and_exit_code(session: Session) -> None:
+    code, out, err = run(session, "files", "main", ["sh", "-c", "cat; echo oh >&2; exit 7"], stdin="")
+    assert (code, out, err) == (7, "", "oh\n")
+    assert run(session, "files", "main", ["echo", "a b", "$HOME", "'"])[1] == "a b $HOME '\n"
+
+
+def test_a_tunnel_carries_much_in_both_directions_and_many_at_once(session: Session) -> None:
+    made = f"head -c {MEBIBYTES << 20} /dev/urandom > /tmp/blob && sha256sum < /tmp/blob"
+    digest = run(session, "files", "main", ["sh", "-c", made])[1].split()[0]
+    with tunnel(session, "files", 8080) as port:
+        for _ in range(3):
+            body = requests.get(f"http://127.0.0.1:{port}/blob", timeout=60).content
+            assert hashlib.sha256(body).hexdigest() == digest
+        # the server does not take uploads, but has to read one to say so
+        refused = requests.post(f"http://127.0.0.1:{port}/blob", data=b"x" * (MEBIBYTES << 20), timeout=60)
+        assert refused.status_code == 501
+    with pytest.raises(OSError):  # noqa: PT011  # the listener is gone
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+
+
+def test_what_is_not_there_and_what_is_not_allowed_shows_before_anything_is_tunnelled(
+    session: Session, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Vanished, match="nobody"), tunnel(session, "nobody", 8080):
+        pass
+    rules = [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]
+    monkeypatch.setenv("KUBECONFIG", str(cluster.user("reader", session.namespace, rules=rules)))
+    poor = connect(None, None)
+    with pytest.raises(Forbidden, match=r"you may not (create|get) pods/portforward"), tunnel(poor, "files", 8080):
+        pass
+    with pytest.raises(Forbidden, match=r"you may not (create|get) pods/exec"):
+        run(poor, "files", "main", ["true"])
+    poor.close()
+
+
+def test_a_pod_s_own_credentials_are_found_where_a_kubelet_puts_them(
+    cluster: Cluster, session: Session, tmp_path: Path
+) -> None:
+    namespace = session.namespace
+    token = cluster.kubectl("-n", namespace, "create", "token", "default").strip()
+    cluster.kubectl(
+        "-n", namespace, "create", "rolebinding", "own", "--clusterrole=view", f"--serviceaccount={namespace}:default"
+    )
+    mounted = {"token": token, "namespace": namespace, "ca.crt": cluster.ca_file.read_text()}
+    for name, text in mounted.items():
+        (tmp_path / name).write_text(text)
+    place = "/var/run/secrets/kubernetes.io/serviceaccount"
+    script = f'mount -t tmpfs tmpfs /var/run && mkdir -p {place} && cp {tmp_path}/* {place} && exec "$@"'
+    host, _, port = cluster.api_server.removeprefix("https://").partition(":")
+    listed = subprocess.run(
+        ["unshare", "--mount", "--propagation=private", "sh", "-ec", script, "sh", str(DEPLOYER), "list", "-o", "json"],
+        env={
+            "PATH": "/usr/bin:/bin:/usr/sbin",
+            "HOME": str(tmp_path),
+            "KUBERNETES_SERVICE_HOST": host,
+            "KUBERNETES_SERVICE_PORT": port,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert listed.returncode == 0, listed.stderr
+    assert json.loads(listed.stdout) == []
+
+
+def test_an_object_of_an_api_that_is_not_installed_is_an_error_and_not_absent(session: Session) -> None:
+    with pytest.raises(Rejected, match=r"does not know routes\.route\.openshift\.io"):
+        objects.apply(session, {"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {"name": "a"}})
