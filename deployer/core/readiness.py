@@ -19,6 +19,7 @@ _FINAL: Final = re.compile(
 )
 _CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _MOUNT: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"})
+_GROWING: Final = frozenset({"TriggeredScaleUp", "Nominated"})  # cluster-autoscaler and Karpenter add a node
 _PULL: Final = frozenset({"Failed"})
 _VOLUME: Final = frozenset({"ProvisioningFailed", "FailedBinding", "VolumeResizeFailed"})
 REFUSED: Final = 78  # launch.py: the reason is the last line of its log
@@ -159,10 +160,11 @@ def _unscheduled(pod: str, message: str, claims: Sequence[Object], events: Seque
             )
             # no failure is on record: a provisioner may just be slow
             return Readiness(False, f"volume {name} of storage class {wanted!r} is not bound: {message}", hint=hint)
+    growing = _last(events, pod, _GROWING)
     return Readiness(
         False,
         f"no node takes pod {pod}: {message}",
-        stuck=True,
+        stuck=not growing,
         hint="lower the sizes in the spec, free resources, or ask the cluster's administrators",
     )
 

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ SECONDS: Final = 15
 _RENEW_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 1.0
 _RELEASE_SECONDS: Final = 3.0
+_MARGIN_SECONDS: Final = 3.0  # for the request that is just being sent
 _REASON: Final = "mlflow-deployer.github.io/reason"
 _TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -42,7 +43,7 @@ def held(
         Conflict: somebody else still had it when the time was over.
     """
     patience = session.patience
-    lease = _Held(session, _acquire(session, _wanted(session, name, labels, reason), left, waiting))
+    lease = _Held(session, *_acquire(session, _wanted(session, name, labels, reason), left, waiting))
     session.before_write = lease.require
     lease.start()
     try:
@@ -52,17 +53,20 @@ def held(
         session.before_write = lambda: None
         session.patience = _RELEASE_SECONDS
         with suppress(DeployerError):  # it runs out by itself
-            lease.release()
+            if not lease.lost:
+                objects.delete(session, lease.lease, exactly=True)
         session.patience = patience
 
 
 class _Held:
-    def __init__(self, session: Session, lease: Manifest) -> None:
+    """The Lease as it was last written, and when the request for that was begun: it may have counted from then."""
+
+    def __init__(self, session: Session, lease: Manifest, begun: float) -> None:
         self._session = session
-        self._lease = lease
-        self._renewed = time.monotonic()
+        self.lease = lease
+        self.lost = False
+        self._renewed = begun
         self._over = threading.Event()
-        self._mutex = threading.Lock()
         self._thread = threading.Thread(target=self._renew, daemon=True)
 
     def start(self) -> None:
@@ -76,7 +80,7 @@ class _Held:
         """Raise Conflict where somebody may have taken the Lease over."""
         if threading.current_thread() is self._thread:
             return
-        if time.monotonic() - self._renewed > SECONDS:
+        if self.lost or _clock() - self._renewed > SECONDS - _MARGIN_SECONDS:
             raise Conflict(
                 "lost the lock of this server: it could not be renewed in time",
                 hint="try again: the same command goes on from here",
@@ -84,41 +88,66 @@ class _Held:
 
     def _renew(self) -> None:
         while not self._over.wait(_RENEW_SECONDS):
-            self._lease["spec"]["renewTime"] = _now()
-            begun = time.monotonic()
+            self.lease["spec"]["renewTime"] = _now()
+            begun = _clock()
             try:
-                self._lease = objects.replace(self._session, self._lease)
+                self.lease = self._replaced()
                 self._renewed = begun
             except Conflict:
-                self._renewed = -SECONDS * 2.0  # somebody else has it, for good
+                self.lost = True  # somebody else has it, for good
                 return
             except DeployerError:
                 continue  # as long as it has not run out there is another try
 
-    def release(self) -> None:
-        objects.delete(self._session, self._lease)
+    def _replaced(self) -> Manifest:
+        try:
+            return objects.replace(self._session, self.lease)
+        except Conflict:
+            # perhaps with ourselves: a request whose answer was lost has been sent again
+            there = objects.get(self._session, LEASE, self.lease["metadata"]["name"])
+            if there is None or _holder(there) != _holder(self.lease):
+                raise
+            return there
 
 
-def _acquire(session: Session, wanted: Manifest, left: Callable[[], float], waiting: Callable[[str], None]) -> Manifest:
+def held_by_another(session: Session, name: str) -> bool:
+    """Tell whether there is a Lease of that name that this process does not hold."""
+    there = objects.get(session, LEASE, name)
+    return there is not None and _holder(there) != _identity()
+
+
+def _holder(lease: Manifest) -> str:
+    return str((lease.get("spec") or {}).get("holderIdentity") or "")
+
+
+def _acquire(
+    session: Session, wanted: Manifest, left: Callable[[], float], waiting: Callable[[str], None]
+) -> tuple[Manifest, float]:
+    """Return the Lease, and when the request that got it was begun."""
+    name, labels = wanted["metadata"]["name"], wanted["metadata"]["labels"]
     seen: tuple[str, float] | None = None  # a version of the Lease, and when it was first seen, by our own clock
     told = False
     while True:
+        begun = _clock()
         made = objects.create(session, wanted)
         if made is not None:
-            return made
-        there = objects.get(session, LEASE, wanted["metadata"]["name"])
+            return made, begun
+        there = objects.get(session, LEASE, name)
         if there is None:
             continue  # just released
+        _require_ours(there, labels)
+        holder = _holder(there)
+        if holder == _holder(wanted):
+            return there, begun  # made by a request of ours whose answer was lost
         version = there["metadata"]["resourceVersion"]
         if seen is None or seen[0] != version:
-            seen = (version, time.monotonic())
-        holder = str(there["spec"].get("holderIdentity") or "")
-        run_out = time.monotonic() - seen[1] > float(there["spec"].get("leaseDurationSeconds") or SECONDS)
+            seen = (version, _clock())
+        run_out = _clock() - seen[1] > float((there.get("spec") or {}).get("leaseDurationSeconds") or SECONDS)
         if run_out or not holder or _dead_here(holder):
+            begun = _clock()
             try:
-                return objects.replace(
-                    session, {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
-                )
+                taken = {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
+                return objects.replace(session, taken), begun
             except Conflict:
                 continue  # somebody was first
         doing = (there["metadata"].get("annotations") or {}).get(_REASON, "work")
@@ -129,6 +158,14 @@ def _acquire(session: Session, wanted: Manifest, left: Callable[[], float], wait
         if not left():
             raise Conflict(f"{who} is still going on", hint="try again when it has ended")
         time.sleep(min(_POLL_SECONDS, left()))
+
+
+def _require_ours(there: Manifest, labels: Mapping[str, str]) -> None:
+    if not labels.items() <= (there["metadata"].get("labels") or {}).items():
+        raise Conflict(
+            f"Lease {there['metadata']['name']!r} is there already and is not deployer's",
+            hint="choose another name for the server, or remove that Lease",
+        )
 
 
 def _wanted(session: Session, name: str, labels: dict[str, str], reason: str) -> Manifest:
@@ -151,6 +188,11 @@ def _wanted(session: Session, name: str, labels: dict[str, str], reason: str) ->
     }
 
 
+def _clock() -> float:
+    """Return seconds that go on while the machine sleeps: a Lease does too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).strftime(_TIME)
 
@@ -166,7 +208,15 @@ def _dead_here(holder: str) -> bool:
     _, _, process = holder.partition(" ")
     boot, _, rest = process.partition(":")
     pid, _, start = rest.partition(":")
-    return boot == _boot_id() and pid.isdigit() and str(_start_of(int(pid))) != start
+    if boot != _boot_id() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # alive, and somebody else's, about whom /proc may say nothing
+    return str(_start_of(int(pid))) != start
 
 
 def _boot_id() -> str:

@@ -99,13 +99,17 @@ def apply(session: Session, manifest: Manifest, *, dry_run: bool = False, force:
     )
 
 
-def delete(session: Session, live: Manifest) -> None:
-    """Delete the very object that `live` is, and what it owns; nothing happens where it is gone."""
+def delete(session: Session, live: Manifest, *, exactly: bool = False) -> None:
+    """Delete the very object that `live` is, and what it owns; nothing happens where it is gone.
+
+    With `exactly` only as it was read: Conflict when somebody has changed it since.
+    """
     kind, name = KINDS[live["kind"]], live["metadata"]["name"]
+    parts = ("uid", "resourceVersion") if exactly else ("uid",)
     options: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "DeleteOptions",
-        "preconditions": {"uid": live["metadata"]["uid"]},
+        "preconditions": {part: live["metadata"][part] for part in parts},
         "propagationPolicy": "Background",
     }
     try:

@@ -28,6 +28,10 @@ class Rejected(StateError):
     """The API server, or an admission controller, does not take an object as it is."""
 
 
+class UnknownApi(Rejected):
+    """The cluster does not have this kind of object at all."""
+
+
 class Vanished(NotFound):
     """What was asked for is not there (any more)."""
 
@@ -52,7 +56,10 @@ def status_of(body: bytes) -> dict[str, Any]:
         data = json.loads(body)
     except ValueError:
         return {}
-    return data if isinstance(data, dict) and data.get("kind") == "Status" else {}
+    if not isinstance(data, dict) or data.get("kind") != "Status":
+        return {}
+    details = data.get("details")
+    return {**data, "message": data.get("message") or "", "details": details if isinstance(details, dict) else {}}
 
 
 def refusal(code: int, body: bytes, call: Call) -> DeployerError:
@@ -61,22 +68,19 @@ def refusal(code: int, body: bytes, call: Call) -> DeployerError:
     message = one_line(str(status.get("message", "")))
     reason = status.get("reason", "")
     if code == 401:
-        hint = "log in again (on OpenShift: `oc login`), then type the same command: it goes on from here"
-        return Unauthorized(
-            "the cluster does not accept your credentials (401): they are wrong or have expired", hint=hint
-        )
+        return _unauthorized()
     if code == 403:
         return _forbidden(message, call)
-    if code == 404 and (status.get("details") or {}).get("kind") == "namespaces":
+    if code == 404 and status and status["details"].get("kind") == "namespaces":
         return missing_namespace(call.namespace)
     if code == 404 and body.strip() == b"404 page not found":  # the API server's own words for an unknown path
-        return Rejected(
+        return UnknownApi(
             f"the cluster does not know {call.resource}: that API is not installed on it",
             hint="choose another way to expose the server with --expose",
         )
     if code == 404 and status:
         return Vanished(f"cannot {call}: {message or 'the cluster does not know this kind of object'}")
-    if code == 409 and reason == "Conflict" and _owners(status):
+    if code == 409 and status and reason == "Conflict" and _owners(status):
         return Conflict(
             f"cannot {call}: {_owners(status)}", hint="agree with them, or add --take-over to make it deployer's"
         )
@@ -86,6 +90,13 @@ def refusal(code: int, body: bytes, call: Call) -> DeployerError:
         return Rejected(f"the cluster does not take it: cannot {call}: {message or f'HTTP {code}'}")
     return ClusterUnreachable(
         f"the cluster cannot answer now: {call}: {message or f'HTTP {code}'}", hint="try again later"
+    )
+
+
+def _unauthorized() -> Unauthorized:
+    return Unauthorized(
+        "the cluster does not accept your credentials (401): they are wrong or have expired",
+        hint="log in again (on OpenShift: `oc login`), then type the same command: it goes on from here",
     )
 
 
@@ -105,6 +116,8 @@ def _forbidden(message: str, call: Call) -> DeployerError:
         )
     if "is being terminated" in message or "because it is being terminated" in message:
         return Conflict(f"namespace {call.namespace!r} is being deleted", hint="wait until it is gone, or use -n NAME")
+    if 'User "system:anonymous"' in message:
+        return _unauthorized()
     pair = _PAIR.search(message)
     if pair or not message:
         # an apply to an object that is not there needs `create` too: the message knows which right was missing
@@ -121,10 +134,10 @@ def _forbidden(message: str, call: Call) -> DeployerError:
 
 def _owners(status: dict[str, Any]) -> str:
     """Return who owns which fields, from the causes of a server-side apply conflict."""
-    causes = (status.get("details") or {}).get("causes") or []
+    causes = status["details"].get("causes") or []
     owned = [
-        f"{cause.get('field', '')} belongs to {cause.get('message', '').removeprefix('conflict with ')}"
+        f"{cause.get('field', '')} belongs to {str(cause.get('message', '')).removeprefix('conflict with ')}"
         for cause in causes
-        if cause.get("reason") == "FieldManagerConflict"
+        if isinstance(cause, dict) and cause.get("reason") == "FieldManagerConflict"
     ]
     return one_line("; ".join(owned))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from deployer.core.errors import DeployerError, Forbidden, NotReady, ServerRefused
-from deployer.core.manifest import CLAIM, DEPLOYMENT, EVENT, POD, Manifest
+from deployer.core.manifest import CLAIM, DEPLOYMENT, POD, Manifest
 from deployer.core.readiness import REFUSED, Readiness, Seen, readiness
 from deployer.kube import objects
 from deployer.kube.session import Session
@@ -26,13 +26,15 @@ def look(session: Session, deployment: Manifest | None, labels: str, note: Calla
     if deployment is None or first.ready or first.stuck:
         return first
     pods, _ = objects.listed(session, POD, labels=labels)
-    claims, _ = objects.listed(session, CLAIM, labels=labels.partition(",")[0])
+    claims: list[Manifest] = []
     events: list[Manifest] = []
     if pods and not any(_running(pod) for pod in pods):
         try:
-            events, _ = objects.listed(session, EVENT)
+            claims, _ = objects.listed(session, CLAIM, labels=labels.partition(",")[0])
+            named = [newest_first(pods)[0], *claims]
+            events = [event for item in named for event in objects.events_about(session, item["metadata"]["name"])]
         except Forbidden as error:
-            note(f"cannot look for causes in events: {error.message}")
+            note(f"cannot look for causes: {error.message}")
     return readiness(Seen(deployment, pods, claims, events))
 
 
@@ -82,7 +84,7 @@ def _running(pod: Manifest) -> bool:
 
 
 def _raise_refusal(session: Session, labels: str, container: str, note: Callable[[str], None]) -> None:
-    for pod in newest_first(session, labels):
+    for pod in pods_of(session, labels):
         for status in (pod.get("status") or {}).get("containerStatuses") or ():
             ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get("terminated")
             if status["name"] == container and ended and ended.get("exitCode") == REFUSED:
@@ -93,7 +95,7 @@ def _raise_refusal(session: Session, labels: str, container: str, note: Callable
 
 def last_words(session: Session, labels: str, note: Callable[[str], None]) -> str:
     """Return the last lines that the newest pod's containers wrote, indented, each after a line break."""
-    for pod in newest_first(session, labels):
+    for pod in pods_of(session, labels):
         for status in (pod.get("status") or {}).get("containerStatuses") or ():
             lines = _log(session, pod, status, _LAST_LINES, note)
             if lines:
@@ -101,9 +103,13 @@ def last_words(session: Session, labels: str, note: Callable[[str], None]) -> st
     return ""
 
 
-def newest_first(session: Session, labels: str) -> list[Manifest]:
+def pods_of(session: Session, labels: str) -> list[Manifest]:
     """Return the pods that fit, the newest first; those that are going away last."""
-    pods, _ = objects.listed(session, POD, labels=labels)
+    return newest_first(objects.listed(session, POD, labels=labels)[0])
+
+
+def newest_first(pods: Iterable[Manifest]) -> list[Manifest]:
+    """Return pods in that order."""
     return sorted(
         pods,
         key=lambda pod: ("deletionTimestamp" not in pod["metadata"], pod["metadata"]["creationTimestamp"]),

@@ -16,7 +16,7 @@ import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
-from deployer.core.errors import UsageError
+from deployer.core.errors import UsageError, one_line
 from deployer.kube.contexts import SERVICE_ACCOUNT, in_a_pod, kubeconfigs, read_contexts
 from deployer.kube.refusals import Call, ClusterUnreachable, refusal
 
@@ -37,14 +37,15 @@ class Context:
     name: str
     namespace: str
     server: str
+    in_cluster: bool = False
 
 
 class Session:
     """Requests to one API server, in one namespace.
 
-    Every write that callers make can be made twice: an apply by its nature, a create because `already exists` is
-    read again, a replace because it names the version it replaces, a delete because it names the object's uid. So
-    each request is repeated, for a while, when the server says 429 or 5xx or the connection breaks.
+    Every write that callers make can be sent twice: an apply by its nature, a delete because it names the object's
+    uid; after a create or replace that conflicts, callers read what is there and see whether it is their own. So each
+    request is repeated, for a while, when the server says 429 or 5xx or the connection breaks.
     """
 
     def __init__(self, context: Context, configuration: Configuration) -> None:
@@ -81,11 +82,37 @@ class Session:
         Raises:
             DeployerError: what the refusal, or the silence, means.
         """
-        if method != "GET" and "dryRun" not in (query or {}):
-            self.before_write()
         data = None if body is None else json.dumps(body).encode()
-        answer = self._answer(call, lambda: self._send(method, path, query, data, content_type))
-        return dict(json.loads(answer.data))
+        writes = method != "GET" and "dryRun" not in (query or {})
+
+        def send() -> urllib3.BaseHTTPResponse:
+            if writes:  # each time: what was allowed a minute ago may not be any more
+                self.before_write()
+            return self._send(method, path, query, data, content_type)
+
+        try:
+            answer = json.loads(self._answer(call, send).data)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise ClusterUnreachable(
+                f"what answers at {self.context.server} is not a Kubernetes API server",
+                hint="is its address right? --context chooses another, --target local needs none",
+            )
+        return answer
+
+    def authorization(self) -> str | None:
+        """Return the header's value, asking an exec plugin or a mounted token anew where it has expired.
+
+        Raises:
+            UsageError: it could not stand in a header; never quotes it.
+        """
+        token = str(self.configuration.get_api_key_with_prefix("BearerToken") or "").strip()
+        if not token.isascii() or not token.isprintable():
+            raise UsageError(
+                f"the token of context {self.context.name!r} is not one line of ASCII", hint="log in again"
+            )
+        return token or None
 
     @contextlib.contextmanager
     def stream(self, path: str, call: Call, query: Mapping[str, str], *, seconds: float) -> Iterator[Iterator[bytes]]:
@@ -140,8 +167,7 @@ class Session:
         headers = {"Accept": "application/json", "User-Agent": "mlflow-deployer"}
         if data is not None:
             headers["Content-Type"] = content_type
-        # asks an exec plugin, or the mounted token, anew where it has expired
-        if token := self.configuration.get_api_key_with_prefix("BearerToken"):
+        if token := self.authorization():
             headers["Authorization"] = token
         url = self.configuration.host + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
         answer: urllib3.BaseHTTPResponse = self._pool.request(
@@ -209,10 +235,11 @@ def connect(context: str | None, namespace: str | None) -> Session:
     configuration = Configuration()
     try:
         load_kube_config(context=name, client_configuration=configuration)
-    except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"context {name!r} of the kubeconfig cannot be used: {error}") from None
-    where = namespace or found.contexts[name].namespace
-    return Session(Context(name, where, configuration.host), configuration)
+        where = namespace or found.contexts[name].namespace
+        return Session(Context(name, where, configuration.host), configuration)
+    except Exception as error:  # noqa: BLE001  # the client lets out whatever a malformed file makes of its code
+        what = one_line(str(error)) if isinstance(error, ConfigException | OSError) else type(error).__name__
+        raise UsageError(f"context {name!r} of the kubeconfig cannot be used: {what}", hint="mend it") from None
 
 
 def _in_cluster(namespace: str | None) -> Session:
@@ -222,4 +249,4 @@ def _in_cluster(namespace: str | None) -> Session:
         own = (SERVICE_ACCOUNT / "namespace").read_text("utf-8").strip()
     except (ConfigException, OSError) as error:
         raise UsageError(f"this pod's service account cannot be used: {error}") from None
-    return Session(Context("in-cluster", namespace or own, configuration.host), configuration)
+    return Session(Context("in-cluster", namespace or own, configuration.host, in_cluster=True), configuration)

@@ -45,7 +45,10 @@ def changes(
     call = Call("watch", kind.resource, "", session.namespace)
     with session.stream(kind.path(session.namespace), call, query, seconds=seconds + 1) as chunks:
         for line in _lines(chunks):
-            event = json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                return  # cut in the middle
             if event["type"] == "ERROR":
                 return
             yield event["type"], event["object"]

@@ -76,7 +76,7 @@ def _url(session: Session, pod: str, subresource: str, query: Sequence[tuple[str
 
 
 def _headers(session: Session) -> dict[str, str]:
-    token = session.configuration.get_api_key_with_prefix("BearerToken")
+    token = session.authorization()
     return {"authorization": token} if token else {}
 
 
@@ -115,6 +115,8 @@ def _explained(call: Call) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
         # the client hides the answer to the handshake in the exception that it was handling
         status = getattr(error.__context__, "status_code", None)
         body = getattr(error.__context__, "resp_body", None)

@@ -53,7 +53,8 @@ def create(
     observed = target.observe()
     with ThreadPoolExecutor(1) as pool:
         # three reads need nothing of what the steps look at: both at once, for whoever only wants to be sure
-        proving = pool.submit(_proven_again, target, observed, None, changed=False) if observed.ready else None
+        wanted = observed.ready and steps.wanted(observed)
+        proving = pool.submit(_proven_again, target, observed, None, changed=False) if wanted else None
         if proving and all(isinstance(step.done(observed), Done) for step in steps.list()):
             return proving.result()
     with target.store.lock("create", deadline, lambda holder: progress.note(f"waiting for {holder}")):
@@ -174,6 +175,10 @@ class _Create:
             Step("ready", self._ready, self._wait),
             Step("verify", self._proven, self._verify),
         )
+
+    def wanted(self, observed: Observed) -> bool:
+        """Tell whether the server on record is the one wanted, and was proven: all that is cheap to see."""
+        return isinstance(self._recorded(observed), Done) and isinstance(self._proven(observed), Done)
 
     def _recorded(self, observed: Observed) -> Outcome:
         record = observed.record

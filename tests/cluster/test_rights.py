@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.user import User
 
 # what only serves diagnosis: without it the command goes on, and says what it could not look at
-DIAGNOSIS = {("list", "", "events")}
+DIAGNOSIS = {("list", "", "events"), ("list", "", "persistentvolumeclaims")}
 PUBLIC = ("create", "--host", "{host}", "--ingress-namespace", "ingress")
 INSIDE = ("create", "--expose", "none")
 # each command with the one that brings back what it starts from; without one it starts from an empty namespace

@@ -117,7 +117,7 @@ def _print(place: Target, created: Created, form: Format) -> None:
     output.print_report(created.report)
     if not created.changed:
         print(f"\nNothing to change: server {spec.name!r} runs as asked for and was proven again.")
-    options = f" --namespace {place.namespace}" if place.namespace else ""
+    options = f" {shlex.join(place.options)}" if place.namespace else ""
     lines = output.export_lines(place, created.endpoint, created.username)
     print(f"\nServer {spec.name!r} is running and verified.\n")
     output.print_fields(
@@ -131,7 +131,8 @@ def _print(place: Target, created: Created, form: Format) -> None:
     if place.namespace and not created.record.assigned.host:
         port = created.record.assigned.ports["http"]
         print(
-            "\nThis address holds inside the cluster. From elsewhere, keep a tunnel open and use "
+            "\nThis address holds inside the cluster, for the namespace that --ingress-namespace lets in. "
+            "From elsewhere, keep a tunnel open and use "
             f"http://localhost:{port}:\n\n  kubectl {shlex.join(place.options)} port-forward svc/{spec.name} {port}"
         )
     print("\nPaste into the shell where your training runs:\n")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from deployer.cli import output
 from deployer.cli.options import Context, Format, Namespace, Output, TargetKind, TargetOption
-from deployer.core.errors import StateError
+from deployer.core.errors import DeployerError, StateError
 from deployer.kube.contexts import in_a_pod, read_contexts
 from deployer.operations.look import View, look
 from deployer.targets import Target
@@ -25,7 +25,15 @@ def command(
             _look(name, lambda name: local_target(name, lambda _: None)) for name in server_names(state_directory())
         ]
     if cluster_asked or (target is None and (read_contexts().current or in_a_pod())):
-        views += _on_cluster(namespace, context)
+        try:
+            views += _on_cluster(namespace, context)
+        except DeployerError:
+            _print(views, form)  # what is here does not hang on what is there
+            raise
+    _print(views, form)
+
+
+def _print(views: Sequence[View], form: Format) -> None:
     if form is Format.json:
         output.print_json([view.document() for view in views])
     elif not views:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deployer.cli import output
-from deployer.cli.options import DEFAULT_TIMEOUT, Context, Name, Namespace, TargetOption, Timeout
+from deployer.cli.options import DEFAULT_TIMEOUT, Context, Name, Namespace, TakeOver, TargetOption, Timeout
 from deployer.cli.progress import step_list
 from deployer.cli.where import find_target
 from deployer.operations.create import start
@@ -15,10 +15,11 @@ def command(
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
+    take_over: TakeOver = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Start a stopped server again and prove it."""
-    place = find_target(name, target, namespace, context)
+    place = find_target(name, target, namespace, context, take_over=take_over)
     with step_list() as progress:
         started = start(place, Deadline.after(timeout), progress)
     output.print_report(started.report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deployer.cli.options import Context, Name, Namespace, TargetOption, Timeout
+from deployer.cli.options import Context, Name, Namespace, TakeOver, TargetOption, Timeout
 from deployer.cli.progress import step_list
 from deployer.cli.where import find_target
 from deployer.operations.create import require_record
@@ -15,10 +15,11 @@ def command(
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
+    take_over: TakeOver = False,
     timeout: Timeout = 60.0,
 ) -> None:
     """Stop a server; everything is kept."""
-    place = find_target(name, target, namespace, context)
+    place = find_target(name, target, namespace, context, take_over=take_over)
     require_record(place)
     with step_list() as progress:
         stop(place, Deadline.after(timeout), progress)

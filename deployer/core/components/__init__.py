@@ -83,7 +83,7 @@ def _issuer(wanted: IngressExposure) -> dict[str, str]:
 
 def _network(spec: Spec, platform: Platform, exposure: Exposure) -> Network:
     wanted = spec.spec.network_policy.ingress_namespace
-    if exposure.kind == "none":
+    if exposure.kind == "none" and not wanted:
         return Network({})
     if wanted or exposure.gateway:
         # where a Gateway lives is where its data plane most often runs

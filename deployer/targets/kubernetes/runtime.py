@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final
@@ -25,6 +25,7 @@ from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import Stack
 from deployer.kube import objects, rollout
+from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
 from deployer.kube.streams import lines_of_log
 from deployer.targets import Deadline, Live
@@ -60,6 +61,7 @@ class KubernetesRuntime:
 
     def check(self, spec: Spec, before: Assigned) -> None:
         """Let the API server judge every object, by dry run, before anything is stored."""
+        self._store.require_names()
         assigned = self.would_assign(spec, before)
         self.pending(build(spec, profile_of(spec.spec.profile, before.profile), assigned), spec, Live("stopped"))
 
@@ -116,12 +118,15 @@ class KubernetesRuntime:
         manifests = self.drawn(stack)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(lambda manifest: self._difference(manifest, force=force), manifests))
-        superfluous = [
-            Change(str(ref), "there", None)
-            for ref in self._superfluous(manifests)
-            if objects.get(self._session, KINDS[ref.kind], ref.name)
+        inventory = set(self._store.inventory())
+        # what is there as drawn, but was made by somebody else's hands: a later delete must know of it
+        unknown = [
+            Change(str(ref), "not in the inventory", "there") for ref in map(ref_of, manifests) if ref not in inventory
         ]
-        return (*(change for changes in found for change in changes), *superfluous)
+        superfluous = [
+            Change(str(ref), "there", None) for ref in self._superfluous(manifests, inventory) if self._own(ref)
+        ]
+        return (*(change for changes in found for change in changes), *unknown, *superfluous)
 
     def _difference(self, manifest: Manifest, *, force: bool) -> tuple[Change, ...]:
         ref = ref_of(manifest)
@@ -146,15 +151,16 @@ class KubernetesRuntime:
             if live and live["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]:
                 return changes
 
-    def _superfluous(self, manifests: Sequence[Manifest]) -> list[Ref]:
+    def _superfluous(self, manifests: Sequence[Manifest], inventory: Iterable[Ref]) -> list[Ref]:
         drawn = {ref_of(manifest) for manifest in manifests}
-        return [ref for ref in self._store.inventory() if ref not in drawn and ref.kind != CLAIM.name]
+        return sorted(ref for ref in inventory if ref not in drawn and ref.kind != CLAIM.name)
 
     def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
         """Apply every object, and prune those of the inventory that are drawn no more; volumes are never pruned."""
         manifests = self.drawn(stack)
-        superfluous = self._superfluous(manifests)
-        claims = [ref for ref in self._store.inventory() if ref.kind == CLAIM.name]
+        inventory = self._store.inventory()
+        superfluous = self._superfluous(manifests, inventory)
+        claims = [ref for ref in inventory if ref.kind == CLAIM.name]
         drawn = [ref_of(manifest) for manifest in manifests]
         self._store.save_inventory([*drawn, *claims, *superfluous])
         for manifest in manifests:
@@ -177,7 +183,7 @@ class KubernetesRuntime:
         deployment = objects.get(self._session, DEPLOYMENT, self._name)
         if deployment is None or not is_own(deployment, self._name):
             return Live("stopped", "there is no Deployment", ready=False)
-        if deployment["spec"].get("replicas", 1) == 0:
+        if deployment["spec"].get("replicas", 1) == 0 and not (deployment.get("status") or {}).get("replicas"):
             return Live("stopped", "scaled to 0", ready=False)
         state = readiness(Seen(deployment))
         metadata = deployment["metadata"]
@@ -205,7 +211,7 @@ class KubernetesRuntime:
         self._await_no_pods(deadline)
 
     def _await_no_pods(self, deadline: Deadline) -> None:
-        while pods := objects.listed(self._session, POD, labels=self._pods)[0]:
+        while pods := [pod for pod in objects.listed(self._session, POD, labels=self._pods)[0] if _lives(pod)]:
             deadline.require(f"pod {pods[0]['metadata']['name']} has not ended")
             time.sleep(_POLL_SECONDS)
 
@@ -221,7 +227,10 @@ class KubernetesRuntime:
         self._await_no_pods(deadline)
 
     def _own(self, ref: Ref) -> Manifest | None:
-        live = objects.get(self._session, KINDS[ref.kind], ref.name)
+        try:
+            live = objects.get(self._session, KINDS[ref.kind], ref.name)
+        except UnknownApi:
+            return None  # its API was taken off the cluster, and the object with it
         return live if live and is_own(live, self._name) else None
 
     def _delete(self, refs: Sequence[Ref], deadline: Deadline) -> None:
@@ -249,7 +258,12 @@ class KubernetesRuntime:
         Raises:
             NotReady: there is none.
         """
-        pods = rollout.newest_first(self._session, self._pods)
+        pods = rollout.pods_of(self._session, self._pods)
         if not pods:
             raise NotReady(f"server {self._name!r} has no pod", hint=f"`deployer status {self._name}` says why")
         return pods[0]
+
+
+def _lives(pod: Manifest) -> bool:
+    """Tell whether a pod may still write: one that was evicted or has failed is kept as a record only."""
+    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")

@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from deployer.core.components import MANAGED_BY
 from deployer.core.errors import Conflict, DeployerError, InvalidSpec, StateError
-from deployer.core.manifest import CLAIM, CONFIG_MAP, SECRET, Manifest, Ref, ref_from
+from deployer.core.manifest import CLAIM, CONFIG_MAP, KINDS, SECRET, Manifest, Ref, ref_from
 from deployer.core.record import Record, record_from
 from deployer.core.rendering import secret_manifests
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
 from deployer.core.stack import SecretRef
 from deployer.kube import objects
-from deployer.kube.lease import held
+from deployer.kube.lease import held, held_by_another
 from deployer.kube.session import Session
 from deployer.targets import Deadline
 
@@ -90,7 +90,8 @@ class KubernetesStore:
 
     def known(self) -> bool:
         """Tell whether anything of the server is there, be it the remains of a half-done delete."""
-        return self._stored() is not None or self._secret("admin") is not None
+        there = self._stored() or self._secret("admin") or self._secret("server")
+        return there is not None or held_by_another(self._session, f"{self._name}-lock")
 
     def secrets(self) -> Secrets | None:
         """Return the stored secrets, None when there are none; what is missing in them is missing."""
@@ -149,20 +150,19 @@ class KubernetesStore:
         """Drop nothing more, or with `data` the volumes, the Secrets and at the very last the record."""
         if not data:
             return
-        gone = [*self._own(CLAIM.name), *self._own(SECRET.name)]
+        claims = [(CLAIM, ref.name) for ref in self.inventory() if ref.kind == CLAIM.name]
+        named = [*claims, (SECRET, f"{self._name}-admin"), (SECRET, f"{self._name}-server")]
+        found = [objects.get(self._session, kind, name) for kind, name in named]
+        gone = [live for live in found if live and is_own(live, self._name)]
         for live in gone:
             objects.delete(self._session, live)
         self._await_gone(gone, deadline)
         if (stored := self._stored()) is not None:
             objects.delete(self._session, stored)
 
-    def _own(self, kind: str) -> Sequence[Manifest]:
-        found, _ = objects.listed(self._session, KINDS_OF_DATA[kind], labels=selector(self._name))
-        return [{**item, "apiVersion": "v1", "kind": kind} for item in found]
-
     def _await_gone(self, gone: Sequence[Manifest], deadline: Deadline) -> None:
         for live in gone:
-            kind, name = KINDS_OF_DATA[live["kind"]], live["metadata"]["name"]
+            kind, name = KINDS[live["kind"]], live["metadata"]["name"]
             while (now := objects.get(self._session, kind, name)) and now["metadata"]["uid"] == live["metadata"]["uid"]:
                 deadline.require(f"{kind.name} {name} is still being deleted")
                 time.sleep(_POLL_SECONDS)
@@ -179,8 +179,19 @@ class KubernetesStore:
             )
         return stored
 
+    def require_names(self) -> None:
+        """Raise Conflict where a Secret that the server needs is there and is somebody else's."""
+        for part in ("admin", "server"):
+            live = objects.get(self._session, SECRET, f"{self._name}-{part}")
+            if live and not is_own(live, self._name):
+                raise Conflict(
+                    f"Secret {self._name}-{part} is there already and is not deployer's",
+                    hint="choose another name for the server, or remove that Secret",
+                )
+
     def _secret(self, part: str) -> Manifest | None:
-        return objects.get(self._session, SECRET, f"{self._name}-{part}")
+        live = objects.get(self._session, SECRET, f"{self._name}-{part}")
+        return live if live and is_own(live, self._name) else None
 
     def _record(self, stored: Manifest) -> Record:
         source = f"ConfigMap {self._session.namespace}/{record_name(self._name)}"
@@ -193,7 +204,13 @@ class KubernetesStore:
 
     def _inventory(self, stored: Manifest | None) -> tuple[Ref, ...]:
         text: str = ((stored or {}).get("data") or {}).get("inventory", "")
-        return tuple(ref_from(line) for line in text.split())
+        refs = tuple(ref_from(line) for line in text.split())
+        if unknown := sorted(str(ref) for ref in refs if ref.kind not in KINDS):
+            raise StateError(
+                f"ConfigMap {record_name(self._name)} names objects that this release does not know: {unknown}",
+                hint="use the release that made the server",
+            )
+        return refs
 
     def _write(self, stored: Manifest | None, record: Record, inventory: Iterable[Ref]) -> None:
         document = record.document()
@@ -212,15 +229,16 @@ class KubernetesStore:
                 "inventory": "".join(f"{ref}\n" for ref in inventory),
             },
         }
-        if stored is None:
-            if objects.create(self._session, wanted) is None:
-                raise self._changed()
-            return
-        wanted["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
-        objects.replace(self._session, wanted)
+        if stored is not None:  # what others have added to it stays
+            kept = {key: value for key, value in stored["metadata"].items() if key != "managedFields"}
+            wanted["metadata"] = {**kept, "labels": {**(kept.get("labels") or {}), **wanted["metadata"]["labels"]}}
+        try:
+            done = objects.create(self._session, wanted) if stored is None else objects.replace(self._session, wanted)
+        except Conflict:
+            done = None
+        # perhaps a conflict with ourselves: a request whose answer was lost has been sent again
+        if done is None and (self._stored() or {}).get("data") != wanted["data"]:
+            raise self._changed()
 
     def _changed(self) -> Conflict:
         return Conflict(f"the record of {self._name} was changed meanwhile", hint="try again")
-
-
-KINDS_OF_DATA: Final = {kind.name: kind for kind in (CLAIM, SECRET)}

@@ -21,5 +21,5 @@ def kubernetes_target(session: Session, name: str, note: Callable[[str], None], 
     access = KubernetesAccess(session, runtime, name, note)
     context = session.context
     where = f"namespace {context.namespace} of {context.server}"
-    options = ("--namespace", context.namespace, "--context", context.name)
+    options = ("--namespace", context.namespace, *(() if context.in_cluster else ("--context", context.name)))
     return Target(name, "kubernetes", where, options, context.namespace, store, runtime, access)
