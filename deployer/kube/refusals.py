@@ -65,7 +65,7 @@ def status_of(body: bytes) -> dict[str, Any]:
 def refusal(code: int, body: bytes, call: Call) -> DeployerError:
     """Return the error that an answer of 300 or more stands for."""
     status = status_of(body)
-    message = one_line(str(status.get("message", "")))
+    message = one_line(str(status.get("message", ""))).strip()
     reason = status.get("reason", "")
     if code == 401:
         return _unauthorized()
@@ -119,7 +119,8 @@ def _forbidden(message: str, call: Call) -> DeployerError:
     if 'User "system:anonymous"' in message:
         return _unauthorized()
     pair = _PAIR.search(message)
-    if pair or not message:
+    # a tunnel without the right to create one is refused by Kubernetes 1.35 with nothing behind the colon
+    if pair or not message or message.endswith("is forbidden:"):
         # an apply to an object that is not there needs `create` too: the message knows which right was missing
         verb, resource = call.verb, call.resource
         if pair:

@@ -211,14 +211,19 @@ class KubernetesRuntime:
         self._await_no_pods(deadline)
 
     def _await_no_pods(self, deadline: Deadline) -> None:
-        while pods := [pod for pod in objects.listed(self._session, POD, labels=self._pods)[0] if _lives(pod)]:
-            deadline.require(f"pod {pods[0]['metadata']['name']} has not ended")
+        while pods := self._living():
+            deadline.require(f"{_name(pods[0])} has not ended")
             time.sleep(_POLL_SECONDS)
+
+    def _living(self) -> list[Manifest]:
+        """Return the pods that may still write: one that was evicted or has failed is kept as a record only."""
+        pods, _ = objects.listed(self._session, POD, labels=self._pods)
+        return [pod for pod in pods if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
 
     def remains(self) -> tuple[str, ...]:
         """Return the objects of the inventory that are there, but for volumes."""
         refs = [ref for ref in self._store.inventory() if ref.kind != CLAIM.name]
-        return tuple(str(ref) for ref in refs if self._own(ref) is not None)
+        return (*(str(ref) for ref in refs if self._own(ref) is not None), *map(_name, self._living()))
 
     def remove(self, deadline: Deadline) -> None:
         """Delete the objects of the inventory, but for volumes, the last made first; nobody else's."""
@@ -264,6 +269,5 @@ class KubernetesRuntime:
         return pods[0]
 
 
-def _lives(pod: Manifest) -> bool:
-    """Tell whether a pod may still write: one that was evicted or has failed is kept as a record only."""
-    return (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+def _name(pod: Manifest) -> str:
+    return f"Pod/{pod['metadata']['name']}"
