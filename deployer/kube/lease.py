@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from deployer.core.errors import Conflict, DeployerError
+from deployer.core.errors import Conflict, DeployerError, Forbidden
 from deployer.core.manifest import LEASE, Manifest
 from deployer.kube import objects
 from deployer.kube.session import Session
@@ -48,13 +48,14 @@ def held(
     lease.start()
     try:
         yield
+    except BaseException:
+        with suppress(DeployerError):  # it runs out by itself, and what has happened is worth more than this
+            lease.release()
+        raise
+    else:
+        lease.release()
     finally:
-        lease.end()
         session.before_write = lambda: None
-        session.patience = _RELEASE_SECONDS
-        with suppress(DeployerError):  # it runs out by itself
-            if not lease.lost:
-                objects.delete(session, lease.lease, exactly=True)
         session.patience = patience
 
 
@@ -72,9 +73,23 @@ class _Held:
     def start(self) -> None:
         self._thread.start()
 
-    def end(self) -> None:
+    def release(self) -> None:
+        """Let go of it.
+
+        Raises:
+            Forbidden: it may not be deleted; it runs out.
+        """
         self._over.set()
         self._thread.join(_RELEASE_SECONDS)  # it may wait for a server that is gone; it cannot bring the Lease back
+        self._session.before_write = lambda: None
+        self._session.patience = _RELEASE_SECONDS
+        try:
+            if not self.lost:
+                objects.delete(self._session, self.lease, exactly=True)
+        except Forbidden:
+            raise
+        except DeployerError:
+            return  # whoever changed it has it; what cannot be reached runs out
 
     def require(self) -> None:
         """Raise Conflict where somebody may have taken the Lease over."""

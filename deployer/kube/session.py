@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import random
 import time
 import urllib.parse
@@ -234,7 +235,8 @@ def connect(context: str | None, namespace: str | None) -> Session:
         raise UsageError(f"the kubeconfig has no context {name!r}; it knows: {known}", hint="choose one with --context")
     configuration = Configuration()
     try:
-        load_kube_config(context=name, client_configuration=configuration)
+        files = os.pathsep.join(map(str, kubeconfigs()))
+        load_kube_config(config_file=files, context=name, client_configuration=configuration)
         where = namespace or found.contexts[name].namespace
         return Session(Context(name, where, configuration.host), configuration)
     except Exception as error:  # noqa: BLE001  # the client lets out whatever a malformed file makes of its code

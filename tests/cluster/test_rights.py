@@ -12,7 +12,7 @@ from tests.cluster.user import User
 
 # what only serves diagnosis: without it the command goes on, and says what it could not look at
 DIAGNOSIS = {("list", "", "events"), ("list", "", "persistentvolumeclaims")}
-PUBLIC = ("create", "--host", "{host}", "--ingress-namespace", "ingress")
+PUBLIC = ("create", "--expose", "ingress", "--host", "{host}", "--ingress-namespace", "ingress")
 INSIDE = ("create", "--expose", "none")
 # each command with the one that brings back what it starts from; without one it starts from an empty namespace
 CYCLE: tuple[tuple[tuple[str, ...] | None, tuple[str, ...]], ...] = (

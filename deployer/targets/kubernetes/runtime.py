@@ -216,9 +216,14 @@ class KubernetesRuntime:
             time.sleep(_POLL_SECONDS)
 
     def _living(self) -> list[Manifest]:
-        """Return the pods that may still write: one that was evicted or has failed is kept as a record only."""
+        """Return the pods that run or are going away: one that was evicted or has failed is kept as a record only."""
         pods, _ = objects.listed(self._session, POD, labels=self._pods)
-        return [pod for pod in pods if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
+        return [
+            pod
+            for pod in pods
+            if pod["metadata"].get("deletionTimestamp")
+            or (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+        ]
 
     def remains(self) -> tuple[str, ...]:
         """Return the objects of the inventory that are there, but for volumes."""
