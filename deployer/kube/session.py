@@ -232,7 +232,10 @@ def connect(context: str | None, namespace: str | None) -> Session:
         )
     if name not in found.contexts:
         known = ", ".join(sorted(found.contexts)) or "none"
-        raise UsageError(f"the kubeconfig has no context {name!r}; it knows: {known}", hint="choose one with --context")
+        raise UsageError(
+            f"the kubeconfig has no context {name!r}; it knows: {known}",
+            hint="choose one with --context, or add --target local",
+        )
     configuration = Configuration()
     try:
         files = os.pathsep.join(map(str, kubeconfigs()))
