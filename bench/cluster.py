@@ -21,11 +21,11 @@ from pathlib import Path
 from statistics import median
 
 import jinja2
-from tests.cluster.testbed.cluster import Cluster
 
 from bench.goals import Comparison, judge, table
 from deployer.core.components.server import IMAGE
 from deployer.core.versions import DEFAULT_MLFLOW
+from tests.cluster.testbed.cluster import Cluster
 
 BASELINE = Path(__file__).parent / "baseline" / "mlflow.yaml.j2"
 DEPLOYER = Path(sys.executable).with_name("deployer")
