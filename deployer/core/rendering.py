@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
@@ -52,6 +52,8 @@ def ini_value(text: str) -> str:
 # What YAML 1.1 and 1.2 readers either refuse or take for a line break. json.dumps escapes ASCII controls itself, and
 # may not escape the rest: it would write characters beyond U+FFFF as surrogate pairs, which YAML does not join.
 _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+# a word that is none of YAML's for true, false and nothing
+_PLAIN_KEY: Final = re.compile("(?!(?:y|n|yes|no|on|off|true|false|null)$)[A-Za-z]+", re.IGNORECASE)
 
 
 def yaml_value(value: object) -> str:
@@ -68,6 +70,25 @@ def yaml_block(text: str, indent: int) -> str:
     if not plain or any(ord(character) < 32 and character != "\n" for character in text) or _UNPRINTABLE.search(text):
         return yaml_value(text)
     return "|\n" + "".join(f"{' ' * indent if line else ''}{line}\n" for line in text[:-1].split("\n")).rstrip("\n")
+
+
+def yaml_lines(value: Any, indent: int) -> Iterator[str]:
+    """Yield the lines of a mapping or list that is not empty, one for each key or item."""
+    if isinstance(value, Mapping):
+        heads = [(f"{key if _PLAIN_KEY.fullmatch(key) else yaml_value(key)}:", inner) for key, inner in value.items()]
+    else:
+        heads = [("-", inner) for inner in value]
+    for head, inner in heads:
+        lead = " " * indent + head
+        if isinstance(inner, str):
+            yield f"{lead} {yaml_block(inner, indent + 2) if chr(10) in inner else yaml_value(inner)}"
+        elif not isinstance(inner, Mapping | list) or not inner:
+            yield f"{lead} {yaml_value(inner)}"
+        else:
+            lines = yaml_lines(inner, indent + 2)
+            # an item begins beside its dash, a value below its key
+            yield lead if head != "-" else f"{lead} {next(lines).lstrip()}"
+            yield from lines
 
 
 @lru_cache(maxsize=4)
@@ -155,7 +176,7 @@ def _patched(text: str, changes: Sequence[Patch]) -> str:
     manifest = yaml.safe_load(text)
     for patch in changes:
         manifest = patches.merged(manifest, patch.patch)
-    return "".join(f"{key}: {yaml_value(value)}\n" for key, value in manifest.items())
+    return "".join(f"{line}\n" for line in yaml_lines(manifest, 0))
 
 
 def _cluster_join(text: Text) -> str:

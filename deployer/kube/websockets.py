@@ -9,7 +9,7 @@ import contextlib
 import socket
 import threading
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from kubernetes.client.exceptions import ApiException
@@ -17,7 +17,7 @@ from kubernetes.stream.ws_client import portforward_call, websocket_call
 
 from deployer.core.manifest import POD
 from deployer.kube.refusals import Call, ClusterUnreachable, refusal
-from deployer.kube.session import Session
+from deployer.kube.session import READ_SECONDS, Session
 
 _BUFFER: Final = 1 << 16
 
@@ -51,7 +51,7 @@ def tunnel(session: Session, pod: str, port: int) -> Iterator[int]:
     The tunnel runs through the API server, so no NetworkPolicy and no public address is in its way.
     """
     with _explained(Call("create", "pods/portforward", pod, session.namespace)):
-        _open(session, pod, port).close()  # refusals show here, not as a connection that breaks
+        _try(lambda: _open(session, pod, port).close())  # refusals show here, not as a connection that breaks
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.2)
     over = threading.Event()
@@ -63,6 +63,29 @@ def tunnel(session: Session, pod: str, port: int) -> Iterator[int]:
         over.set()
         accepting.join()
         listener.close()
+
+
+def _try(attempt: Callable[[], object]) -> None:
+    """Make an attempt that the client itself would wait for without end.
+
+    Raises:
+        ApiException: as the attempt does, and when it is not over in time.
+    """
+    failed: list[BaseException] = []
+
+    def run_it() -> None:
+        try:
+            attempt()
+        except BaseException as error:  # noqa: BLE001  # raised again where it belongs
+            failed.append(error)
+
+    trying = threading.Thread(target=run_it, daemon=True)
+    trying.start()
+    trying.join(READ_SECONDS)
+    if trying.is_alive():
+        raise ApiException(status=0, reason=f"no answer within {READ_SECONDS:.0f} seconds")
+    if failed:
+        raise failed[0]
 
 
 def _open(session: Session, pod: str, port: int) -> Any:

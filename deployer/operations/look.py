@@ -44,7 +44,7 @@ def look(target: Target) -> View:
     Raises:
         NotFound: there is no such server.
     """
-    observed = target.observe()
+    observed = target.glance()
     record = observed.record
     if record is None:
         raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")
@@ -60,7 +60,7 @@ def look(target: Target) -> View:
         state=state,
         detail="data and credentials are kept" if record.deleted else target.runtime.explain(observed.live),
         address=target.access.endpoint(record.assigned).url if record.assigned.ports else None,
-        username=observed.secrets.username if observed.secrets else None,
+        username=record.spec.spec.auth.admin_username,
         version=record.spec.spec.mlflow.version,
         proven=record.proof is not None and record.proof == observed.live.identity,
     )

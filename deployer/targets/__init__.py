@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from deployer.core.assigned import Assigned
@@ -193,10 +193,14 @@ class Target:
 
     def observe(self) -> Observed:
         """Return everything about the server now."""
+        return replace(self.glance(), secrets=self.store.secrets())
+
+    def glance(self) -> Observed:
+        """Return what may be known without its secrets, which many who may look may not read."""
         record = self.store.load()
         live = self.runtime.observe()
         ready = live.ready
         if ready is None:
             asked = record is not None and live.state == "running" and bool(record.assigned.ports)
             ready = asked and record is not None and self.access.ready(record.assigned)
-        return Observed(record, self.store.secrets(), live, ready)
+        return Observed(record, None, live, ready)

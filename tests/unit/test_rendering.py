@@ -17,6 +17,7 @@ from deployer.core.rendering import (
     ini_value,
     secret_manifests,
     yaml_block,
+    yaml_lines,
     yaml_value,
 )
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, FLASK_KEY
@@ -54,6 +55,26 @@ def container(**changes):
 @pytest.mark.parametrize("value", HAZARDS, ids=ascii)
 def test_every_known_hazard_survives_yaml(value):
     assert read_yaml(f"a: {yaml_value(value)}\nb: 1\n") == {"a": value, "b": 1}
+
+
+@given(st.dictionaries(hostile.filter(lambda key: len(key) <= 100), JSON, min_size=1, max_size=4))
+def test_any_mapping_survives_line_by_line(value):
+    assert read_yaml("".join(f"{line}\n" for line in yaml_lines(value, 0))) == value
+
+
+def test_a_mapping_is_written_for_people_to_read():
+    lines = yaml_lines({"data": {"a.ini": "[a]\nb = c\n"}, "list": [{"name": "x", "empty": []}, ["y", {"no": 1}]]}, 0)
+    assert "\n".join(lines).splitlines() == [
+        "data:",
+        '  "a.ini": |',
+        "    [a]",
+        "    b = c",
+        "list:",
+        '  - name: "x"',
+        "    empty: []",
+        '  - - "y"',
+        '    - "no": 1',
+    ]
 
 
 @given(JSON)
