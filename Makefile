@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 20261121
+# the servers of this machine in one process, the cluster in another (tests/conftest.py)
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test test-cluster soak lint bench bench-cluster clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down test test-local test-cluster soak lint bench bench-cluster clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -19,14 +21,17 @@ demo: $(VENV)/.demo  ## a real, authenticated, verified MLflow server on this ma
 demo-down: $(VENV)/.demo  ## end the demo server and remove its data
 	@$(BIN)/deployer delete mlflow --target local --delete-data --yes
 
-test: $(VENV)/.test lint  ## every promise, at a small scale
-	$(BIN)/python -m pytest --seed $(SEED) --cov --cov-report=term:skip-covered
+test: $(VENV)/.test lint  ## every promise, at a small scale (root on Debian, or CLUSTER=kind)
+	$(BIN)/python -m pytest --seed $(SEED) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
 
-test-cluster: $(VENV)/.test  ## the promises that need a cluster, on a real one built here (root; Debian; Go)
+test-local: $(VENV)/.test lint  ## those that need no cluster, on any Linux
+	$(BIN)/python -m pytest --seed $(SEED) tests/unit tests/golden tests/local
+
+test-cluster: $(VENV)/.test  ## those that need one, on a real one built here
 	$(BIN)/python -m pytest --seed $(SEED) tests/cluster
 
 soak: $(VENV)/.test  ## the same code at full scale
-	$(BIN)/python -m pytest --seed $(SEED) --soak tests/local tests/soak
+	$(BIN)/python -m pytest --seed $(SEED) $(SIDE_BY_SIDE) --soak tests/local tests/soak tests/cluster
 
 lint: $(VENV)/.test  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,15 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     packages = [f"mlflow=={DEFAULT_MLFLOW}", "scikit-learn"]
     subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True, timeout=600)
     return python
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # one process for all that shares the machine's ports, one for all that shares the cluster
+    groups = {"local": "machine", "soak": "machine", "cluster": "cluster"}
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in groups:
+            item.add_marker(pytest.mark.xdist_group(groups[folder]))
 
 
 def pytest_configure() -> None:

@@ -53,7 +53,7 @@ def ini_value(text: str) -> str:
 # may not escape the rest: it would write characters beyond U+FFFF as surrogate pairs, which YAML does not join.
 _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 # a word that is none of YAML's for true, false and nothing
-_PLAIN_KEY: Final = re.compile("(?!(?:y|n|yes|no|on|off|true|false|null)$)[A-Za-z]+", re.IGNORECASE)
+_PLAIN_KEY: Final = re.compile("(?!(?:y|n|yes|no|on|off|true|false|null)$)[a-z][a-z0-9._/-]*", re.IGNORECASE)
 
 
 def yaml_value(value: object) -> str:

@@ -66,7 +66,7 @@ def test_a_mapping_is_written_for_people_to_read():
     lines = yaml_lines({"data": {"a.ini": "[a]\nb = c\n"}, "list": [{"name": "x", "empty": []}, ["y", {"no": 1}]]}, 0)
     assert "\n".join(lines).splitlines() == [
         "data:",
-        '  "a.ini": |',
+        "  a.ini: |",
         "    [a]",
         "    b = c",
         "list:",
