@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 from tests.cluster.relay import relay
 from tests.cluster.testbed.command import CommandFailed
 from tests.cluster.user import User
+
+CREDENTIAL_SECONDS = 12.0
 
 
 def versions(user: User) -> set[str]:
@@ -63,9 +67,16 @@ def test_expired_credentials_are_named_and_fresh_ones_go_on(user: User) -> None:
 
 
 def test_credentials_that_expire_in_mid_command_lose_nothing(user: User) -> None:
-    user.bed.user(user.name, user.namespace, seconds=5)
-    refused = user.run("create", "--host", user.host(), "--ingress-namespace", "ingress", code=4).stderr
-    assert "[5/7] start" in refused
+    user.bed.user(user.name, user.namespace, seconds=CREDENTIAL_SECONDS)
+    over = time.monotonic() + CREDENTIAL_SECONDS + 1
+    process = user.popen("create", "--host", user.host(), "--ingress-namespace", "ingress")
+    assert process.stderr
+    assert any("start ..." in line for line in process.stderr)
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(max(0.0, over - time.monotonic()))
+    os.killpg(process.pid, signal.SIGCONT)
+    _, refused = process.communicate(timeout=120)
+    assert process.returncode == 4
     assert "does not accept your credentials (401)" in refused
     user.bed.user(user.name, user.namespace)
     assert user.create()["changed"] is True

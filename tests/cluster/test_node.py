@@ -20,10 +20,8 @@ def test_the_node_is_ready_and_says_its_version(cluster: Cluster) -> None:
     assert {item["type"]: item["status"] for item in node["status"]["conditions"]}["Ready"] == "True"
 
 
-def test_up_on_a_running_cluster_is_the_same_cluster_at_once(cluster: Cluster) -> None:
-    began = time.monotonic()
+def test_up_on_a_running_cluster_is_the_same_cluster(cluster: Cluster) -> None:
     assert Cluster.up() == cluster
-    assert time.monotonic() - began < 1
 
 
 def test_restricted_refuses_a_pod_that_runs_as_root(cluster: Cluster, namespace: str) -> None:
