@@ -45,8 +45,9 @@ def held(
     patience = session.patience
     lease = _Held(session, *_acquire(session, _wanted(session, name, labels, reason), left, waiting))
     session.before_write = lease.require
-    lease.start()
     try:
+        lease.renew()  # that it may be renewed should not turn out in the middle of the work
+        lease.start()
         yield
     except BaseException:
         with suppress(DeployerError):  # it runs out by itself, and what has happened is worth more than this
@@ -80,7 +81,8 @@ class _Held:
             Forbidden: it may not be deleted; it runs out.
         """
         self._over.set()
-        self._thread.join(_RELEASE_SECONDS)  # it may wait for a server that is gone; it cannot bring the Lease back
+        if self._thread.is_alive():
+            self._thread.join(_RELEASE_SECONDS)  # it may wait for a server that is gone; it cannot bring the Lease back
         self._session.before_write = lambda: None
         self._session.patience = _RELEASE_SECONDS
         try:
@@ -101,13 +103,17 @@ class _Held:
                 hint="try again: the same command goes on from here",
             )
 
+    def renew(self) -> None:
+        """Write that it is still held; Conflict when somebody else has it."""
+        self.lease["spec"]["renewTime"] = _now()
+        begun = _clock()
+        self.lease = self._replaced()
+        self._renewed = begun
+
     def _renew(self) -> None:
         while not self._over.wait(_RENEW_SECONDS):
-            self.lease["spec"]["renewTime"] = _now()
-            begun = _clock()
             try:
-                self.lease = self._replaced()
-                self._renewed = begun
+                self.renew()
             except Conflict:
                 self.lost = True  # somebody else has it, for good
                 return

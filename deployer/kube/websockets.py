@@ -38,10 +38,11 @@ def run(session: Session, pod: str, container: str, command: Sequence[str], stdi
             headers=_headers(session),
             _preload_content=False,
         )
-        if stdin:
-            client.write_stdin(stdin)
-        client.run_forever()
-        return client.returncode, client.read_stdout(0) or "", client.read_stderr(0) or ""
+        with contextlib.closing(client):
+            if stdin:
+                client.write_stdin(stdin)
+            client.run_forever()
+            return client.returncode, client.read_stdout(0) or "", client.read_stderr(0) or ""
 
 
 @contextlib.contextmanager
