@@ -91,7 +91,8 @@ def export_lines(target: Target, endpoint: Endpoint, username: str) -> list[str]
         password = f"{_state_setting()}{' '.join(command)}"
     else:
         files = os.environ.get("KUBECONFIG")
-        setting = f"KUBECONFIG={shlex.quote(files)} " if files else ""
+        whole = os.pathsep.join(os.path.abspath(file) for file in (files or "").split(os.pathsep) if file)
+        setting = f"KUBECONFIG={shlex.quote(whole)} " if whole else ""
         password = f"{setting}{' '.join(command)} {shlex.join(target.options)}"
     lines = [
         f"export MLFLOW_TRACKING_URI={shlex.quote(endpoint.url)}",

@@ -16,6 +16,11 @@ _NOT_COMPARED: Final = frozenset(
     {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"}
 )
 # what tells the items of a list apart, where they have it
+_OURS: Final = "mlflow-deployer"
+# kube-controller-manager, kubelet and their like write what they must; nobody has asked for it
+_CONTROL_PLANE: Final = ("kube-", "kubelet", "cloud-controller-manager", "csi-", "external-")
+_ASKED_FOR: Final = ("spec", "data", "stringData")
+_RESTARTED: Final = ".annotations.kubectl.kubernetes.io/restartedAt"
 _ITEM_NAMES: Final = ("name", "mountPath", "key", "host")
 
 
@@ -47,6 +52,44 @@ def object_changes(ref: object, before: Mapping[str, Any], after: Mapping[str, A
         Change(f"{ref} {change.path}", *(("***", "***") if secret else (change.before, change.after)))
         for change in changes
     )
+
+
+def foreign_changes(ref: object, live: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Return what others have added to a Kubernetes object, by the fields that `managedFields` says they own.
+
+    An apply leaves such fields alone, so that no comparison with it shows them. The control plane's own are left out,
+    and what `kubectl rollout restart` writes.
+    """
+    fields: dict[str, set[str]] = {}
+    for entry in live["metadata"].get("managedFields") or ():
+        manager = str(entry.get("manager", ""))
+        if not entry.get("subresource") and not manager.startswith(_CONTROL_PLANE):
+            for path in _owned("", {key: entry.get("fieldsV1", {}).get(f"f:{key}", {}) for key in _ASKED_FOR}):
+                fields.setdefault(path, set()).add(manager)
+    return tuple(
+        Change(f"{ref} {path}", f"set by {', '.join(sorted(managers))}", None)
+        for path, managers in sorted(fields.items())
+        if _OURS not in managers
+    )
+
+
+def _owned(path: str, fields: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the paths of owned fields, in the form of `fieldsV1`: `f:NAME` is a field, `k:{...}` an item of a list."""
+    for key, inner in fields.items():
+        kind, _, name = key.partition(":")
+        if kind == "k":
+            where = f"{path}[{','.join(map(str, json.loads(name).values()))}]"
+        elif kind == "v":
+            where = f"{path}[{name}]"
+        elif kind == "f" or not path:
+            where = f"{path}.{name or key}" if path else key
+        else:
+            continue  # `.`: the mapping itself
+        if where.endswith(_RESTARTED):
+            continue
+        # `.` alone below an item says that it is there, and the fields of it say the rest
+        deeper = [*_owned(where, inner)] if inner else []
+        yield from deeper or ([where] if kind in {"f", "v"} and not inner else [])
 
 
 def _compared(manifest: Mapping[str, Any]) -> dict[str, Any]:

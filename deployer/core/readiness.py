@@ -29,7 +29,7 @@ REFUSED: Final = 78  # launch.py: the reason is the last line of its log
 class Readiness:
     """How far something is. `stuck`: it will not become ready unless somebody does something, as `hint` says.
 
-    `crashed` names the container whose last words say more.
+    That is believed after `patience` seconds of it. `crashed` names the container whose last words say more.
     """
 
     ready: bool
@@ -37,6 +37,7 @@ class Readiness:
     stuck: bool = False
     hint: str | None = None
     crashed: str | None = None
+    patience: float = 12.0  # a quota that is about to be freed by the pod before, a registry's hiccup
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ def readiness(seen: Seen) -> Readiness:
         return Readiness(False, f"the cluster has not looked at Deployment {name} yet")
     if wanted == 0:
         return Readiness(False, f"Deployment {name} is scaled to 0")
+    if spec.get("paused"):
+        hint = f"`kubectl rollout resume deployment/{name}`"
+        return Readiness(False, f"Deployment {name} is paused", stuck=True, hint=hint)
     if status.get("updatedReplicas", 0) >= wanted and status.get("readyReplicas", 0) >= wanted == status.get(
         "replicas"
     ):
@@ -77,7 +81,9 @@ def readiness(seen: Seen) -> Readiness:
 
 def _refused_pod(deployment: str, condition: Object) -> Readiness:
     message = one_line(str(condition.get("message", "")))
-    hint = "make room in the quota, or lower the sizes in the spec" if "exceeded quota" in message else None
+    hint = "see what in the namespace refuses it (quota, LimitRange, admission), or change the pod with a patch"
+    if "exceeded quota" in message:
+        hint = "make room in the quota, or lower the sizes in the spec"
     if "PodSecurity" in message:
         hint = "the namespace's PodSecurity level is stricter than `restricted`, or a patch loosens the pod"
     return Readiness(
@@ -121,7 +127,8 @@ def _container(pod: str, container: Object, pulling: str) -> Readiness | None:
             hint="is its name right? spec.mlflow.image, spec.pod.imagePullSecrets and imageMirrors change it",
         )
     if reason in _CONFIG:
-        return Readiness(False, f"container {container['name']} of pod {pod} cannot be made: {message}", stuck=True)
+        words = f"container {container['name']} of pod {pod} cannot be made: {message}"
+        return Readiness(False, words, stuck=True, hint="does a patch name what is not there?")
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if ended and not container.get("ready") and (reason == "CrashLoopBackOff" or state.get("terminated")):
         return _ended(pod, container, ended)
@@ -147,17 +154,16 @@ def _unscheduled(pod: str, message: str, claims: Sequence[Object], events: Seque
             continue
         name, wanted = claim["metadata"]["name"], (claim.get("spec") or {}).get("storageClassName")
         said = _last(events, name, _VOLUME)
+        hint = "are storage class and size right? --storage-class and --volume-size change them"
         if not wanted:
             hint = "name a storage class: spec.volume.storageClass, or --storage-class"
             return Readiness(
                 False, f"volume {name} gets no storage: the cluster has no default storage class", stuck=True, hint=hint
             )
         if said:
-            return Readiness(False, f"volume {name} of storage class {wanted!r} cannot be made: {said}", stuck=True)
+            words = f"volume {name} of storage class {wanted!r} cannot be made: {said}"
+            return Readiness(False, words, stuck=True, hint=hint)
         if "unbound" in message or "not found" in message:
-            hint = (
-                "is the storage class right? spec.volume.storageClass, or --storage-class, changes it for a new volume"
-            )
             # no failure is on record: a provisioner may just be slow
             return Readiness(False, f"volume {name} of storage class {wanted!r} is not bound: {message}", hint=hint)
     growing = _last(events, pod, _GROWING)
@@ -165,8 +171,49 @@ def _unscheduled(pod: str, message: str, claims: Sequence[Object], events: Seque
         False,
         f"no node takes pod {pod}: {message}",
         stuck=not growing,
+        patience=30.0,  # an autoscaler looks every 10 s before it says that it adds a node
         hint="lower the sizes in the spec, free resources, or ask the cluster's administrators",
     )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why nothing from outside reaches a server, and what a person can do."""
+
+    reason: str
+    hint: str
+
+
+def ingress_problem(ingress: Object) -> Problem | None:
+    """Return why an Ingress is not served, None where nothing is known against it."""
+    if ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
+        return None
+    wanted = ingress["spec"].get("ingressClassName")
+    name = ingress["metadata"]["name"]
+    return Problem(
+        f"no ingress controller has taken Ingress {name}"
+        + (f" of class {wanted!r}" if wanted else ", which names no class"),
+        "`kubectl get ingressclasses` lists the classes; --ingress-class chooses one",
+    )
+
+
+def http_route_problem(route: Object) -> Problem | None:
+    """Return why an HTTPRoute is not served, None where nothing is known against it."""
+    parents = (route.get("status") or {}).get("parents") or ()
+    gateways = ", ".join(f"{ref.get('namespace')}/{ref['name']}" for ref in route["spec"].get("parentRefs") or ())
+    if not parents:
+        return Problem(
+            f"no controller has taken the HTTPRoute to Gateway {gateways}", "is --gateway NAMESPACE/NAME right?"
+        )
+    for parent in parents:
+        for condition in parent.get("conditions") or ():
+            if condition.get("status") != "True":
+                said = one_line(f"{condition.get('reason', '')}: {condition.get('message', '')}")
+                return Problem(
+                    f"Gateway {gateways} does not serve the HTTPRoute ({said})",
+                    "does its listener take this host name, and routes of this namespace? ask who runs the Gateway",
+                )
+    return None
 
 
 def _last(events: Iterable[Object], name: str, reasons: frozenset[str]) -> str:

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from deployer.core.errors import Conflict
 from deployer.core.manifest import KINDS, Kind, Manifest
-from deployer.kube.refusals import Call, Vanished
+from deployer.kube.refusals import Call, FieldsOwned, Vanished
 from deployer.kube.session import Session
 
 FIELD_MANAGER: Final = "mlflow-deployer"
-_APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML
+_APPLY_TYPE: Final = "application/apply-patch+yaml"  # JSON is YAML
 _PAGE: Final = 500
 
 
@@ -85,6 +85,15 @@ def apply(session: Session, manifest: Manifest, *, dry_run: bool = False, force:
     Raises:
         Conflict: another field manager owns a field that this would change, and `force` is not given.
     """
+    try:
+        return _apply(session, manifest, dry_run=dry_run, force=force)
+    except FieldsOwned as error:
+        if error.managers != {FIELD_MANAGER}:
+            raise
+        return _apply(session, manifest, dry_run=dry_run, force=True)  # only what `scale` has set
+
+
+def _apply(session: Session, manifest: Manifest, *, dry_run: bool, force: bool) -> Manifest:
     kind, name = KINDS[manifest["kind"]], manifest["metadata"]["name"]
     query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
     if dry_run:
@@ -95,7 +104,19 @@ def apply(session: Session, manifest: Manifest, *, dry_run: bool = False, force:
         call(session, "patch", kind, name),
         query=query,
         body=manifest,
-        content_type=_APPLY,
+        content_type=_APPLY_TYPE,
+    )
+
+
+def scale(session: Session, kind: Kind, name: str, replicas: int) -> None:
+    """Set how many pods an object is to have, and nothing else of it."""
+    session.request(
+        "PATCH",
+        f"{kind.path(session.namespace, name)}/scale",
+        Call("patch", f"{kind.plural}.{kind.group}/scale", name, session.namespace),
+        query={"fieldManager": FIELD_MANAGER},
+        body={"spec": {"replicas": replicas}},
+        content_type="application/merge-patch+json",
     )
 
 

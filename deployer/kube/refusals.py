@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from deployer.core.errors import Conflict, DeployerError, Forbidden, NotFound, StateError, one_line
 
+# how server-side apply answers a manifest that does not fit its schema: with 500 (kubernetes/kubernetes#139253)
+_MISTYPED: Final = "failed to create typed patch object"
 _PAIR: Final = re.compile(r'cannot (\S+) resource "([^"]+)" in API group "([^"]*)"')
 
 
@@ -30,6 +32,14 @@ class Rejected(StateError):
 
 class UnknownApi(Rejected):
     """The cluster does not have this kind of object at all."""
+
+
+class FieldsOwned(Conflict):
+    """Other field managers own fields that an apply would change; `managers` are their names."""
+
+    def __init__(self, message: str, managers: frozenset[str]) -> None:
+        super().__init__(message, hint="agree with them, or add --take-over to make it deployer's")
+        self.managers = managers
 
 
 class Vanished(NotFound):
@@ -81,16 +91,24 @@ def refusal(code: int, body: bytes, call: Call) -> DeployerError:
     if code == 404 and status:
         return Vanished(f"cannot {call}: {message or 'the cluster does not know this kind of object'}")
     if code == 409 and status and reason == "Conflict" and _owners(status):
-        return Conflict(
-            f"cannot {call}: {_owners(status)}", hint="agree with them, or add --take-over to make it deployer's"
-        )
+        return FieldsOwned(f"cannot {call}: {_owners(status)}", _managers(status))
     if code == 409:
         return Conflict(f"cannot {call}: {message}", hint="try again")
     if code in (400, 405, 415, 422):
         return Rejected(f"the cluster does not take it: cannot {call}: {message or f'HTTP {code}'}")
+    if is_final(code, body):
+        return Rejected(
+            f"the cluster does not take it: cannot {call}: {message}",
+            hint="a patch in the spec names a field that there is not, or gives it a value of another type",
+        )
     return ClusterUnreachable(
         f"the cluster cannot answer now: {call}: {message or f'HTTP {code}'}", hint="try again later"
     )
+
+
+def is_final(code: int, body: bytes) -> bool:
+    """Tell whether an answer that may look like a passing fault says that the object itself is wrong."""
+    return code == 500 and _MISTYPED in str(status_of(body).get("message", ""))
 
 
 def _unauthorized() -> Unauthorized:
@@ -135,10 +153,18 @@ def _forbidden(message: str, call: Call) -> DeployerError:
 
 def _owners(status: dict[str, Any]) -> str:
     """Return who owns which fields, from the causes of a server-side apply conflict."""
-    causes = status["details"].get("causes") or []
-    owned = [
-        f"{cause.get('field', '')} belongs to {str(cause.get('message', '')).removeprefix('conflict with ')}"
-        for cause in causes
+    owned = [f"{field} belongs to {owner}" for field, owner in _owned(status)]
+    return one_line("; ".join(owned))
+
+
+def _managers(status: dict[str, Any]) -> frozenset[str]:
+    return frozenset(owner.removeprefix('"').partition('"')[0] for _, owner in _owned(status))
+
+
+def _owned(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return each field with its owner as the API server puts it: a name in quotes, and what it was set with."""
+    return [
+        (str(cause.get("field", "")), str(cause.get("message", "")).removeprefix("conflict with "))
+        for cause in status["details"].get("causes") or []
         if isinstance(cause, dict) and cause.get("reason") == "FieldManagerConflict"
     ]
-    return one_line("; ".join(owned))

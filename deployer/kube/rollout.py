@@ -6,16 +6,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from deployer.core.errors import DeployerError, Forbidden, NotReady, ServerRefused
-from deployer.core.manifest import CLAIM, DEPLOYMENT, POD, Manifest
+from deployer.core.errors import Conflict, DeployerError, Forbidden, NotReady, ServerRefused
+from deployer.core.manifest import CLAIM, DEPLOYMENT, POD, REPLICA_SET, Manifest
 from deployer.core.readiness import REFUSED, Readiness, Seen, readiness
 from deployer.kube import objects
 from deployer.kube.session import Session
 from deployer.kube.streams import changes, lines_of_log
 
 _LOOK_SECONDS: Final = 2.0
-# What looks final may still pass: a quota that is about to be freed by the pod before, a registry's hiccup.
-_STUCK_SECONDS: Final = 12.0
 _LAST_LINES: Final = 8
 REFUSAL: Final = "deployer: refused to start: "  # as launch.py begins its reason
 
@@ -30,7 +28,8 @@ def look(session: Session, deployment: Manifest | None, labels: str, note: Calla
     events: list[Manifest] = []
     if pods and not any(_running(pod) for pod in pods):
         try:
-            claims, _ = objects.listed(session, CLAIM, labels=labels.partition(",")[0])
+            # a volume of this server, and of no other program that calls its instance the same
+            claims, _ = objects.listed(session, CLAIM, labels=labels.rpartition(",")[0])
             named = [newest_first(pods)[0], *claims]
             events = [event for item in named for event in objects.events_about(session, item["metadata"]["name"])]
         except Forbidden as error:
@@ -43,32 +42,26 @@ def wait(session: Session, name: str, labels: str, left: Callable[[], float], no
 
     Raises:
         NotReady: it is not when the time is over, or will not be; with the pod's last words.
+        Conflict: somebody has deleted it meanwhile, or scaled it to 0.
         ServerRefused: launch.py will not start with what it was given.
     """
-    told, stuck_since = "", None
-    notes: set[str] = set()
-
-    def once(text: str) -> None:
-        if text not in notes:
-            notes.add(text)
-            note(text)
-
+    stuck_since: float | None = None
+    nudged = False
+    once = _once(note)
     while True:
-        found, version = objects.listed(session, DEPLOYMENT, fields=f"metadata.name={name}")
-        state = look(session, {**found[0], "kind": DEPLOYMENT.name} if found else None, labels, once)
+        deployment, version = _deployment(session, name)
+        state = look(session, deployment, labels, once)
         if state.ready:
             return
-        stuck_since = (stuck_since or time.monotonic()) if state.stuck else None
-        stuck = stuck_since is not None and time.monotonic() - stuck_since > _STUCK_SECONDS
-        if state.stuck and state.reason != told:
-            told = state.reason
+        if state.stuck and not nudged:
+            _nudge(session, labels, once)
+        elif state.stuck:
             once(state.reason)
-        if state.crashed:
-            _raise_refusal(session, labels, state.crashed, once)
-        if stuck or not left():
-            lead = "the server will not become ready" if stuck else "the server is not ready in time"
-            words = last_words(session, labels, once)
-            raise NotReady(f"{lead}: {state.reason}{words}", hint=state.hint or "see `deployer logs`")
+            if state.crashed:
+                _raise_refusal(session, labels, state.crashed, once)
+        nudged = True
+        stuck_since = (stuck_since or time.monotonic()) if state.stuck else None
+        _require_time(session, labels, state, stuck_since, left, once)
         seconds = min(_LOOK_SECONDS, max(left(), 1.0))
         begun = time.monotonic()
         for _, changed in changes(
@@ -76,6 +69,60 @@ def wait(session: Session, name: str, labels: str, left: Callable[[], float], no
         ):
             if readiness(Seen(changed)).ready or time.monotonic() - begun > seconds:
                 break
+
+
+def _once(note: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a `note` that says nothing twice."""
+    told: set[str] = set()
+
+    def tell(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            note(text)
+
+    return tell
+
+
+def _deployment(session: Session, name: str) -> tuple[Manifest, str]:
+    """Return the Deployment, and the version that a watch goes on from."""
+    found, version = objects.listed(session, DEPLOYMENT, fields=f"metadata.name={name}")
+    if not found or found[0]["spec"].get("replicas", 1) == 0:
+        what = "scaled to 0" if found else "deleted"
+        raise Conflict(f"somebody has {what} Deployment {name} meanwhile", hint="the same command goes on")
+    return {**found[0], "kind": DEPLOYMENT.name}, version
+
+
+def _require_time(
+    session: Session,
+    labels: str,
+    state: Readiness,
+    stuck_since: float | None,
+    left: Callable[[], float],
+    note: Callable[[str], None],
+) -> None:
+    stuck = stuck_since is not None and time.monotonic() - stuck_since > state.patience
+    if stuck or not left():
+        lead = "the server will not become ready" if stuck else "the server is not ready in time"
+        words = last_words(session, labels, note)
+        raise NotReady(f"{lead}: {state.reason}{words}", hint=state.hint or "see `deployer logs`")
+
+
+def _nudge(session: Session, labels: str, note: Callable[[str], None]) -> None:
+    """Let the cluster try at once what failed before this command: by itself it may wait up to a quarter of an hour.
+
+    Deletes pods that are not ready, or where none could be made the ReplicaSet, which counts the failures; the
+    Deployment makes them anew.
+    """
+    try:
+        waiting = [pod for pod in pods_of(session, labels) if not pod["metadata"].get("deletionTimestamp")]
+        if not waiting:
+            waiting, _ = objects.listed(session, REPLICA_SET, labels=labels)
+            waiting = [item for item in waiting if item["spec"].get("replicas") and not item["status"].get("replicas")]
+        kind = POD.name if waiting and "containers" in waiting[0]["spec"] else REPLICA_SET.name
+        for item in waiting:
+            objects.delete(session, {**item, "kind": kind})
+    except Forbidden as error:
+        note(f"cannot make the cluster try again at once: {error.message}")
 
 
 def _running(pod: Manifest) -> bool:

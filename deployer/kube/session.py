@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import email.utils
 import itertools
 import json
 import os
@@ -19,7 +21,7 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 
 from deployer.core.errors import UsageError, one_line
 from deployer.kube.contexts import SERVICE_ACCOUNT, in_a_pod, kubeconfigs, read_contexts
-from deployer.kube.refusals import Call, ClusterUnreachable, refusal
+from deployer.kube.refusals import Call, ClusterUnreachable, is_final, refusal
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
@@ -27,7 +29,7 @@ READ_SECONDS: Final = 30.0
 FIRST_PATIENCE: Final = 3.0
 PATIENCE: Final = 60.0
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
-_LONGEST_PAUSE: Final = 10.0
+_SHORTEST_PAUSE: Final = 0.2
 _SETTLING_SECONDS: Final = 15.0
 
 
@@ -116,8 +118,10 @@ class Session:
         return token or None
 
     @contextlib.contextmanager
-    def stream(self, path: str, call: Call, query: Mapping[str, str], *, seconds: float) -> Iterator[Iterator[bytes]]:
-        """Yield the chunks of a long answer, such as a watch or a log; silence of `seconds` ends them."""
+    def stream(
+        self, path: str, call: Call, query: Mapping[str, str], *, seconds: float | None
+    ) -> Iterator[Iterator[bytes]]:
+        """Yield the chunks of a long answer, such as a watch or a log; silence of `seconds`, if any, ends them."""
         answer = self._answer(call, lambda: self._send("GET", path, query, None, "", read=seconds, preload=False))
         try:
             yield _chunks(answer)
@@ -133,20 +137,19 @@ class Session:
             try:
                 answer = send()
             except urllib3.exceptions.HTTPError as error:
-                pause = _pause(attempt, None)
-                if left < pause or _hopeless(error):
+                seconds = pause(attempt, None)
+                if left < seconds or _hopeless(error):
                     raise self._silence(error) from error
                 self._broken = time.monotonic()
-                time.sleep(pause)
+                time.sleep(seconds)
                 continue
             self._answered = True
             if answer.status < 300:
                 return answer
-            pause = _pause(attempt, answer.headers.get("Retry-After"))
-            if left < pause or not self._may_pass(answer.status):
+            seconds = pause(attempt, answer.headers.get("Retry-After"))
+            if left < seconds or not self._may_pass(answer.status) or is_final(answer.status, answer.data):
                 raise refusal(answer.status, answer.data, call)
-            answer.drain_conn()
-            time.sleep(pause)
+            time.sleep(seconds)
         raise AssertionError("the count has no end")
 
     def _may_pass(self, status: int) -> bool:
@@ -162,7 +165,7 @@ class Session:
         data: bytes | None,
         content_type: str,
         *,
-        read: float = READ_SECONDS,
+        read: float | None = READ_SECONDS,
         preload: bool = True,
     ) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": "application/json", "User-Agent": "mlflow-deployer"}
@@ -198,10 +201,23 @@ def _chunks(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         return  # cut, or silent for too long: who reads decides what that means
 
 
-def _pause(attempt: int, retry_after: str | None) -> float:
-    if retry_after and retry_after.isdigit():
-        return min(float(retry_after), _LONGEST_PAUSE) + random.random() / 4  # noqa: S311  # spreads the herd
-    return float(min(0.2 * 2**attempt, 5.0))
+def pause(attempt: int, retry_after: str | None) -> float:
+    """Return how many seconds to wait before another try: as the server asks (RFC 9110), else ever more."""
+    asked = _asked(retry_after)
+    if asked is not None:
+        return max(asked, _SHORTEST_PAUSE) + random.random() / 4  # noqa: S311  # spreads the herd
+    return float(min(_SHORTEST_PAUSE * 2**attempt, 5.0))
+
+
+def _asked(retry_after: str | None) -> float | None:
+    if not retry_after:
+        return None
+    if retry_after.strip().isdigit():
+        return float(retry_after)
+    with contextlib.suppress(ValueError):
+        when = email.utils.parsedate_to_datetime(retry_after)
+        return (when - datetime.datetime.now(when.tzinfo)).total_seconds()
+    return None
 
 
 def _hopeless(error: urllib3.exceptions.HTTPError) -> bool:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Final
 
 from deployer.core.manifest import POD, Kind, Manifest
 from deployer.kube.refusals import Call
-from deployer.kube.session import Session
-
-_QUIET_SECONDS: Final = 3600.0
+from deployer.kube.session import READ_SECONDS, Session
 
 
 def lines_of_log(
@@ -25,7 +22,7 @@ def lines_of_log(
     query |= {"previous": "true"} if previous else {}
     path = f"{POD.path(session.namespace, pod)}/log"
     call = Call("get", "pods/log", pod, session.namespace)
-    with session.stream(path, call, query, seconds=_QUIET_SECONDS) as chunks:
+    with session.stream(path, call, query, seconds=None if follow else READ_SECONDS) as chunks:
         yield from _lines(chunks)
 
 

@@ -6,43 +6,61 @@ Apart from `streams`, because it loads a websocket client that most commands nev
 from __future__ import annotations
 
 import contextlib
+import itertools
+import select
 import socket
+import ssl
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from kubernetes.client.exceptions import ApiException
-from kubernetes.stream.ws_client import portforward_call, websocket_call
+from kubernetes.stream.ws_client import create_websocket, get_websocket_url, websocket_call
+from websocket import ABNF, WebSocketException
 
+from deployer.core.errors import NotReady, one_line
 from deployer.core.manifest import POD
 from deployer.kube.refusals import Call, ClusterUnreachable, refusal
-from deployer.kube.session import READ_SECONDS, Session
+from deployer.kube.session import READ_SECONDS, Session, pause
 
 _BUFFER: Final = 1 << 16
+_STDIN: Final = 0
+# the channel of a forwarded port's bytes; the other one says why there are no more
+_DATA: Final = 0
+_T = TypeVar("_T")
 
 
-def run(session: Session, pod: str, container: str, command: Sequence[str], stdin: str = "") -> tuple[int, str, str]:
-    """Run a command in a container; return its exit code, standard output and standard error.
+def run(
+    session: Session, pod: str, container: str, command: Sequence[str], *, seconds: float, stdin: str = ""
+) -> tuple[int, str, str]:
+    """Run a command in a container for at most so long; return its exit code, standard output and standard error.
 
     A command of which nobody knows whether it began is never repeated.
+
+    Raises:
+        NotReady: it has not ended in time; it may go on.
     """
     session.before_write()
     query = [("container", container), *(("command", word) for word in command), ("stdout", "true"), ("stderr", "true")]
     query += [("stdin", "true")] if stdin else []
+    url, headers = _url(session, pod, "exec", query), _headers(session)
     with _explained(Call("create", "pods/exec", pod, session.namespace)):
-        client = websocket_call(
-            session.configuration,
-            "GET",
-            _url(session, pod, "exec", query),
-            headers=_headers(session),
-            _preload_content=False,
+        client = _within(
+            READ_SECONDS,
+            lambda: websocket_call(session.configuration, "GET", url, headers=headers, _preload_content=False),
         )
-        with contextlib.closing(client):
-            if stdin:
-                client.write_stdin(stdin)
-            client.run_forever()
-            return client.returncode, client.read_stdout(0) or "", client.read_stderr(0) or ""
+    try:
+        if stdin:
+            client.write_stdin(stdin)
+            client.close_channel(_STDIN)  # a command that reads to the end would wait for it
+        client.run_forever(timeout=seconds)
+        if client.is_open():
+            raise NotReady(f"{command[0]} in pod {pod} has not ended in {seconds:.0f} seconds")
+        return client.returncode, client.read_stdout(0) or "", client.read_stderr(0) or ""
+    finally:
+        client.sock.shutdown()
 
 
 @contextlib.contextmanager
@@ -51,8 +69,7 @@ def tunnel(session: Session, pod: str, port: int) -> Iterator[int]:
 
     The tunnel runs through the API server, so no NetworkPolicy and no public address is in its way.
     """
-    with _explained(Call("create", "pods/portforward", pod, session.namespace)):
-        _try(lambda: _open(session, pod, port).close())  # refusals show here, not as a connection that breaks
+    _open(session, pod, port).shutdown()  # refusals show here, not as a connection that breaks
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.2)
     over = threading.Event()
@@ -66,32 +83,95 @@ def tunnel(session: Session, pod: str, port: int) -> Iterator[int]:
         listener.close()
 
 
-def _try(attempt: Callable[[], object]) -> None:
-    """Make an attempt that the client itself would wait for without end.
-
-    Raises:
-        ApiException: as the attempt does, and when it is not over in time.
-    """
-    failed: list[BaseException] = []
-
-    def run_it() -> None:
+def _accept(session: Session, pod: str, port: int, listener: socket.socket, over: threading.Event) -> None:
+    while not over.is_set():
         try:
-            attempt()
-        except BaseException as error:  # noqa: BLE001  # raised again where it belongs
-            failed.append(error)
+            near, _ = listener.accept()
+        except TimeoutError:
+            continue
+        threading.Thread(target=_pass_on, args=(session, pod, port, near), daemon=True).start()
 
-    trying = threading.Thread(target=run_it, daemon=True)
-    trying.start()
-    trying.join(READ_SECONDS)
-    if trying.is_alive():
-        raise ApiException(status=0, reason=f"no answer within {READ_SECONDS:.0f} seconds")
-    if failed:
-        raise failed[0]
+
+def _pass_on(session: Session, pod: str, port: int, near: socket.socket) -> None:
+    """Carry one connection: whatever ends it on one side ends it on the other."""
+    with contextlib.suppress(ClusterUnreachable, OSError, WebSocketException), near:
+        near.settimeout(None)
+        far = _open(session, pod, port)
+        try:
+            _carry(near, far)
+        finally:
+            far.shutdown()
+
+
+def _carry(near: socket.socket, far: Any) -> None:
+    """Carry bytes until one side has ended; the protocol cannot say that only half of it has."""
+    greeted: set[int] = set()
+    while True:
+        readable = [far.sock] if _pending(far.sock) else select.select([far.sock, near], [], [])[0]
+        if far.sock in readable:
+            code, frame = far.recv_data_frame(control_frame=True)
+            if code == ABNF.OPCODE_CLOSE:
+                return
+            if code == ABNF.OPCODE_BINARY and frame.data:
+                channel = frame.data[0]
+                if channel not in greeted:
+                    greeted.add(channel)  # begins with the port's number
+                elif channel == _DATA:
+                    near.sendall(frame.data[1:])
+                else:
+                    return
+        if near in readable:
+            data = near.recv(_BUFFER)
+            if not data:
+                return
+            far.send_binary(bytes((_DATA,)) + data)
+
+
+def _pending(sock: Any) -> int:
+    """Return how many bytes TLS has read already, which `select` knows nothing of."""
+    return int(sock.pending()) if isinstance(sock, ssl.SSLSocket) else 0
 
 
 def _open(session: Session, pod: str, port: int) -> Any:
-    url = _url(session, pod, "portforward", [("ports", str(port))])
-    return portforward_call(session.configuration, "GET", url, headers=_headers(session))
+    """Return a websocket to a pod's port, after as many tries as patience allows: nothing has been sent yet."""
+    url = get_websocket_url(_url(session, pod, "portforward", [("ports", str(port))]))
+    over = time.monotonic() + session.patience
+    for attempt in itertools.count():
+        try:
+            with _explained(Call("create", "pods/portforward", pod, session.namespace)):
+                headers = _headers(session)
+                return _within(READ_SECONDS, lambda: create_websocket(session.configuration, url, headers))  # noqa: B023
+        except ClusterUnreachable:
+            seconds = pause(attempt, None)
+            if time.monotonic() + seconds > over:
+                raise
+            time.sleep(seconds)
+    raise AssertionError("the count has no end")
+
+
+def _within(seconds: float, attempt: Callable[[], _T]) -> _T:
+    """Return what an attempt does that the client itself would wait for without end.
+
+    Raises:
+        TimeoutError: it is not over in time.
+    """
+    done: list[_T] = []
+    failed: list[BaseException] = []
+
+    def trying() -> None:
+        try:
+            done.append(attempt())
+        except BaseException as error:  # noqa: BLE001  # raised again where it belongs
+            failed.append(error)
+
+    thread = threading.Thread(target=trying, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not done:
+        raise TimeoutError(f"no answer within {seconds:.0f} seconds")
+    return done[0]
 
 
 def _url(session: Session, pod: str, subresource: str, query: Sequence[tuple[str, str]]) -> str:
@@ -104,46 +184,16 @@ def _headers(session: Session) -> dict[str, str]:
     return {"authorization": token} if token else {}
 
 
-def _accept(session: Session, pod: str, port: int, listener: socket.socket, over: threading.Event) -> None:
-    while not over.is_set():
-        try:
-            near, _ = listener.accept()
-        except TimeoutError:
-            continue
-        threading.Thread(target=_pass_on, args=(session, pod, port, near), daemon=True).start()
-
-
-def _pass_on(session: Session, pod: str, port: int, near: socket.socket) -> None:
-    with contextlib.suppress(ApiException, OSError), near:
-        near.settimeout(None)
-        forward = _open(session, pod, port)
-        far = forward.socket(port)
-        back = threading.Thread(target=_pump, args=(far, near), daemon=True)
-        back.start()
-        _pump(near, far)
-        back.join()
-        far.close()
-
-
-def _pump(source: Any, sink: Any) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(_BUFFER):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
-
-
 @contextlib.contextmanager
 def _explained(call: Call) -> Iterator[None]:
-    """Turn what the client's websocket code raises into the errors of this package."""
+    """Turn what a handshake raises into the errors of this package."""
     try:
         yield
-    except ApiException as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        # the client hides the answer to the handshake in the exception that it was handling
-        status = getattr(error.__context__, "status_code", None)
-        body = getattr(error.__context__, "resp_body", None)
+    except (ApiException, OSError, WebSocketException) as error:
+        # websocket_call hides the answer to the handshake in the exception that it was handling
+        answer = error.__context__ if isinstance(error, ApiException) else error
+        status, body = getattr(answer, "status_code", None), getattr(answer, "resp_body", None)
         if isinstance(status, int) and status >= 300:
             raise refusal(status, body if isinstance(body, bytes) else b"", call) from error
-        raise ClusterUnreachable(f"cannot {call}: {error.reason}", hint="try again") from error
+        what = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        raise ClusterUnreachable(f"cannot {call}: {one_line(str(what))}", hint="try again") from error

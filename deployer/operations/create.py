@@ -49,6 +49,7 @@ def create(
     """
     require_supported(spec, target.platform(spec, before.assigned if before else Assigned()), "the spec")
     _require_same_login(target, before, spec, password)
+    target.runtime.would_assign(spec, before.assigned if before else Assigned())  # before anything is locked
     steps = _Create(target, spec, password)
     observed = target.observe()
     with ThreadPoolExecutor(1) as pool:
@@ -253,5 +254,7 @@ class _Create:
         assert observed.secrets is not None  # _known has seen them
         with target.access.open(record.assigned, deadline) as endpoint:
             self.report = verify(endpoint, login)
+            if not self.report.answered:  # a tunnel breaks where the API server is restarted
+                self.report = verify(endpoint, login)
         self.report.require()
         target.store.save(replace(record, proof=observed.live.identity, seals=secrets.seals(observed.secrets)))

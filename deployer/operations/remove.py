@@ -71,5 +71,8 @@ def _nothing_left(target: Target) -> Outcome:
     return Done("nothing is left")
 
 
-def _forget_all(target: Target, _: Observed, deadline: Deadline) -> None:
+def _forget_all(target: Target, observed: Observed, deadline: Deadline) -> None:
+    if observed.record and observed.record.seals:
+        # killed from here on, it must not look like a server whose Secrets and volume somebody else has taken away
+        target.store.save(replace(observed.record, deleted=True, proof=None, seals={}))
     target.store.forget(data=True, deadline=deadline)

@@ -38,12 +38,16 @@ METRIC_STEPS: Final = 3
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the proof: `ok` is None where an earlier failure kept it from running."""
+    """One line of the proof: `ok` is None where an earlier failure kept it from running.
+
+    `answered` is False where nothing was learnt of the server, because the way to it broke.
+    """
 
     name: str
     ok: bool | None
     detail: str
     seconds: float = 0.0
+    answered: bool = True
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class Report:
     def ok(self) -> bool:
         """True when every check held."""
         return all(check.ok for check in self.checks)
+
+    @property
+    def answered(self) -> bool:
+        """False when a check failed because the server could not be reached."""
+        return all(check.answered for check in self.checks)
 
     def require(self) -> None:
         """Raise VerificationFailed with the first failed check's own message."""
@@ -118,13 +127,16 @@ def _run(checks: Sequence[tuple[str, _Probe]], endpoint: Endpoint, login: Login)
 
 def _check(name: str, probe: _Probe, proof: _Proof) -> Check:
     start = time.monotonic()
+    answered = True
     try:
         ok, detail = True, probe(proof)
-    except (_Failed, Unreachable) as error:
+    except Unreachable as error:
+        ok, detail, answered = False, str(error), False
+    except _Failed as error:
         ok, detail = False, str(error)
     except Refused as error:
         ok, detail = False, _explain(error)
-    return Check(name, ok, detail, time.monotonic() - start)
+    return Check(name, ok, detail, time.monotonic() - start, answered)
 
 
 def _clean_up(proof: _Proof) -> str:

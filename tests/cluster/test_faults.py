@@ -16,7 +16,8 @@ from tests.cluster.relay import relay
 from tests.cluster.testbed.command import CommandFailed
 from tests.cluster.user import User
 
-CREDENTIAL_SECONDS = 12.0
+# shorter than a lock is trusted without being renewed: it is the credentials that must be told of
+CREDENTIAL_SECONDS = 8.0
 
 
 def versions(user: User) -> set[str]:
@@ -183,15 +184,50 @@ def test_a_cluster_without_a_default_storage_class_is_named_with_what_to_type(us
                     {
                         "kind": "Deployment",
                         "patch": {
-                            "spec": {"template": {"spec": {"containers": [{"name": "server", "command": ["false"]}]}}}
+                            "spec": {
+                                "template": {
+                                    "spec": {
+                                        "containers": [
+                                            {"name": "server", "command": ["sh", "-c", "echo the last words; exit 1"]}
+                                        ]
+                                    }
+                                }
+                            }
                         },
                     }
                 ]
             },
-            ("container server of pod mlflow-", "ended with code 1"),
+            ("container server of pod mlflow-", "ended with code 1", "the last words"),
+        ),
+        (
+            {
+                "patches": [
+                    {
+                        "kind": "Deployment",
+                        "patch": {
+                            "spec": {
+                                "template": {
+                                    "spec": {
+                                        "containers": [
+                                            {
+                                                "name": "server",
+                                                "resources": {
+                                                    "requests": {"memory": "64Mi"},
+                                                    "limits": {"memory": "64Mi"},
+                                                },
+                                            }
+                                        ]
+                                    }
+                                }
+                            }
+                        },
+                    }
+                ]
+            },
+            ("container server of pod mlflow-", "needs more memory than its limit"),
         ),
     ],
-    ids=["unbound", "no-image", "no-node", "node-full", "admission", "crash"],
+    ids=["unbound", "no-image", "no-node", "node-full", "admission", "crash", "memory"],
 )
 def test_what_keeps_a_pod_from_starting_is_dug_out_and_mended_by_the_next_create(
     user: User, spec: dict[str, Any], messages: tuple[str, ...]
@@ -200,8 +236,7 @@ def test_what_keeps_a_pod_from_starting_is_dug_out_and_mended_by_the_next_create
     for message in messages:
         assert message in refused
     assert user.run("status", code=3).stdout.count(messages[0]) == 1
-    if "volume" not in spec:  # a claim's storage class cannot change
-        assert user.json("create", "-f", spec_file(user))["changed"] is True
+    assert user.json("create", "-f", spec_file(user))["changed"] is True
 
 
 def test_a_full_volume_fails_the_proof_in_words_that_help(user: User) -> None:
@@ -248,6 +283,26 @@ def test_an_api_server_that_is_killed_in_mid_command_is_waited_for(user: User) -
     assert json.loads(out)["changed"] is True
 
 
+def test_an_api_server_that_is_killed_during_the_proof_is_waited_for(user: User) -> None:
+    process = user.popen("create", "--expose", "none", "-o", "json")
+    assert process.stderr
+    assert any("verify ..." in line for line in process.stderr)
+    user.bed.kill("apiserver")
+    time.sleep(1)
+    user.bed.start("apiserver")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert all(check["ok"] for check in json.loads(out)["verified"])
+
+
+def test_a_patch_with_a_misspelt_field_is_refused_before_anything_is_made(user: User) -> None:
+    patch = {"kind": "Service", "patch": {"spec": {"prots": []}}}
+    refused = user.run("create", "-f", spec_file(user, patches=[patch]), code=1).stderr
+    assert ".spec.prots: field not declared in schema" in refused
+    assert "Next: a patch in the spec" in refused
+    assert user.objects() == set()
+
+
 def test_a_storm_of_429_is_sat_out_as_the_server_asks(user: User) -> None:
     with relay(user.kubeconfig, refuse_every=3) as (kubeconfig, refused):
         user.kubeconfig = kubeconfig
@@ -289,14 +344,14 @@ def test_only_those_whom_the_policy_names_reach_the_pod_until_it_is_removed(
         "/dev/null",
         "-w",
         "%{http_code}",
-        "http://mlflow:5000/health",
+        "http://mlflow:5000/api/2.0/mlflow/users/current",
     )
     with pytest.raises(CommandFailed):
         user.kubectl(*ask)
     user.kubectl("delete", "networkpolicy", "mlflow")
     for _ in range(20):  # until the policy's absence is in force
         try:
-            assert user.kubectl(*ask) == "200"
+            assert user.kubectl(*ask) == "401"  # MLflow's own word: the name is one that it answers to
         except CommandFailed:
             continue
         return

@@ -82,8 +82,19 @@ def test_runs_and_artifacts_outlive_delete_and_create(user: User, client_python:
 def test_delete_with_data_leaves_nothing_of_ours_and_all_of_others(user: User) -> None:
     user.kubectl("create", "configmap", "mlflow-notes", "--from-literal=a=b")
     user.create()
+    there = user.objects()
+    assert "add --yes" in user.run("delete", "--delete-data", code=2).stderr
+    assert user.objects() == there
+    since = datetime.datetime.now(datetime.UTC)
     asked = user.run("delete", "--delete-data", "--yes")
     assert "with all its data" in asked.stdout
+    deleted = [
+        request["objectRef"]["resource"]
+        for request in user.bed.audit(user=user.name, since=since)
+        if request["verb"] == "delete"
+    ]
+    # until no pod is left, the policy guards it
+    assert deleted.index("deployments") < deleted.index("networkpolicies")
     assert user.objects() == {"configmap/mlflow-notes"}
     assert "no server" in user.run("delete", "--delete-data", "--yes", code=1).stderr
 

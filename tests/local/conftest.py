@@ -16,7 +16,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     machine = Machine(tmp_path_factory.mktemp("environments"))
     try:
         machine.create("builder")
-        machine.run("delete", "builder", "--delete-data")
+        machine.run("delete", "builder", "--delete-data", "--yes")
     finally:
         machine.end()
     return machine.state / "environments"

@@ -153,7 +153,7 @@ def test_a_state_directory_with_blanks_and_umlauts_works(machine: Machine, envir
     (odd / "mlflow-deployer").mkdir(parents=True)
     (odd / "mlflow-deployer" / "environments").symlink_to(environments)
     machine.run("create", "--target", "local", env={"XDG_STATE_HOME": str(odd)})
-    machine.run("delete", "--delete-data", env={"XDG_STATE_HOME": str(odd)})
+    machine.run("delete", "--delete-data", "--yes", env={"XDG_STATE_HOME": str(odd)})
 
 
 def test_loose_permissions_of_the_state_directory_are_tightened(machine: Machine) -> None:

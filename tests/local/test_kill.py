@@ -14,7 +14,7 @@ from tests.killing import instants, kill_after, kill_in_step, measure
 from tests.local.machine import Machine
 
 CREATE = ("create", "--target", "local")
-DELETE = ("delete", "--delete-data")
+DELETE = ("delete", "--delete-data", "--yes")
 
 
 def require_one_proven_server(machine: Machine) -> None:

@@ -119,11 +119,11 @@ def test_delete_keeps_runs_and_password_and_create_brings_them_back(machine: Mac
 
 def test_delete_with_data_leaves_nothing(machine: Machine) -> None:
     machine.create()
-    machine.run("delete", "--delete-data")
+    machine.run("delete", "--delete-data", "--yes")
     assert machine.json("list") == []
     assert machine.processes() == []
     assert list((machine.state / "servers").iterdir()) == []
-    assert "no server" in machine.run("delete", "--delete-data", code=1).stderr
+    assert "no server" in machine.run("delete", "--delete-data", "--yes", code=1).stderr
 
 
 def test_stop_and_start_keep_address_and_password(machine: Machine) -> None:
@@ -150,7 +150,7 @@ def test_two_servers_live_side_by_side_on_ports_of_their_own(machine: Machine) -
     one, two = machine.create("one"), machine.create("two")
     assert one["address"] != two["address"]
     assert machine.password("one") != machine.password("two")
-    machine.run("delete", "one", "--delete-data")
+    machine.run("delete", "one", "--delete-data", "--yes")
     assert machine.json("status", "two")["state"] == "ready"
 
 

@@ -52,7 +52,7 @@ def test_create_on_a_full_disk_says_so_and_goes_on_with_more_room(
         assert machine.json("status")["proven"] is True
         assert machine.remains() == []
         assert len(machine.processes()) == 1
-        machine.run("delete", "--delete-data")
+        machine.run("delete", "--delete-data", "--yes")
         machine.end()
 
 
@@ -65,7 +65,7 @@ def test_an_installation_on_a_full_disk_says_so_and_goes_on_with_more_room(bare_
         grow(machine.state)
         machine.create()
         assert machine.remains() == []
-        machine.run("delete", "--delete-data")
+        machine.run("delete", "--delete-data", "--yes")
         machine.end()
 
 
@@ -82,5 +82,5 @@ def test_a_disk_that_fills_up_later_is_found_by_verify_and_loses_nothing(
         assert "VerificationFailed" in failed.stderr
         (machine.state / "filler").unlink()
         machine.run("verify")
-        machine.run("delete", "--delete-data")
+        machine.run("delete", "--delete-data", "--yes")
         machine.end()

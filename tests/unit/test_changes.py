@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.core import document
-from deployer.core.changes import Change, object_changes, spec_changes
+from deployer.core.changes import Change, foreign_changes, object_changes, spec_changes
 from deployer.core.manifest import ref_of
 
 from .strategies import HEADER, hostile, patch_values, specs
@@ -214,3 +214,36 @@ def test_of_a_secret_that_gets_or_loses_a_key_no_value_is_shown_either(before_da
     before, after = ({"kind": "Secret", "metadata": {"name": "a"}, "data": data} for data in (before_data, after_data))
     (change,) = object_changes("Secret/a", before, after)
     assert "S3cret" not in repr(change)
+
+
+def managed(manager, fields, **more):
+    return {"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": fields}, **more}
+
+
+ENV = {"f:containers": {'k:{"name":"server"}': {".": {}, "f:env": {'k:{"name":"NEW"}': {".": {}, "f:value": {}}}}}}
+RESTART = {"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "paths"),
+    [
+        (managed("kubectl-set", {"f:template": {"f:spec": ENV}}), ["template.spec.containers[server].env[NEW].value"]),
+        (managed("kubectl-patch", {"f:type": {}, "f:paused": {}}), ["paused", "type"]),
+        (managed("kubectl-edit", {"f:finalizers": {'v:"a/b"': {}}}), ['finalizers["a/b"]']),
+        (managed("kubectl-rollout", {"f:template": RESTART}), []),
+        (managed("kube-controller-manager", {"f:volumeName": {}}), []),
+        (managed("kubectl", {"f:replicas": {}}, subresource="scale"), []),
+        (managed("kubectl-apply", {"f:replicas": {}}), []),  # the value that is drawn
+        (managed("mlflow-deployer", {"f:other": {}}), []),
+    ],
+)
+def test_what_others_have_added_is_named_by_who_owns_it(entry, paths):
+    own = managed("mlflow-deployer", {"f:replicas": {}})
+    live = {"kind": "Deployment", "metadata": {"name": "mlflow", "managedFields": [own, entry]}}
+    found = foreign_changes("Deployment/mlflow", live)
+    assert [change.path for change in found] == [f"Deployment/mlflow spec.{path}" for path in paths]
+    assert all(entry["manager"] in str(change) for change in found)
+
+
+def test_an_object_without_managed_fields_has_nothing_of_others():
+    assert foreign_changes("Service/mlflow", {"metadata": {"name": "mlflow"}}) == ()

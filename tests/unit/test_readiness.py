@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.readiness import Readiness, Seen, pod_readiness, readiness
+from deployer.core.readiness import (
+    Readiness,
+    Seen,
+    http_route_problem,
+    ingress_problem,
+    pod_readiness,
+    readiness,
+)
 
 from .strategies import hostile
 
@@ -132,7 +139,7 @@ CASES = {
         seen(of=failing('pods "mlflow-7d-" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot')),
         "violates PodSecurity", True, "PodSecurity", None,
     ),
-    "a webhook": (seen(of=failing('admission webhook "a" denied the request')), "denied the request", True, None, None),
+    "a webhook": (seen(of=failing('admission webhook "a" denied the request')), "denied the", True, "quota", None),
     "no node": (seen(unscheduled(NO_CPU)), f"no node takes pod mlflow-7d-abc: {NO_CPU}", True, "lower the sizes", None),
     "no default storage class": (
         seen(unscheduled(UNBOUND), claims=[NO_CLASS]),
@@ -143,7 +150,7 @@ CASES = {
             unscheduled(UNBOUND), claims=[CLAIM],
             events=[event("mlflow-data", "ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found')],
         ),
-        "volume mlflow-data of storage class 'fast' cannot be made: storageclass.storage", True, None, None,
+        "of storage class 'fast' cannot be made: storageclass.storage", True, "--storage-class", None,
     ),
     "unbound, and nobody says why": (
         seen(unscheduled(UNBOUND), claims=[BOUND, CLAIM]), "is not bound: 0/3 nodes", False, "storage class", None,
@@ -193,7 +200,7 @@ CASES = {
     ),
     "a secret that is not there": (
         seen(waiting("CreateContainerConfigError", 'secret "mlflow-admin" not found')),
-        'container server of pod mlflow-7d-abc cannot be made: secret "mlflow-admin" not found', True, None, None,
+        'container server of pod mlflow-7d-abc cannot be made: secret "mlflow-admin" not found', True, "a patch", None,
     ),
     "an init container fails": (
         seen(pod(initContainerStatuses=[{**SERVER, "name": "init", "state": {"terminated": {"exitCode": 2}}}])),
@@ -303,3 +310,33 @@ def test_what_may_not_be_read_for_a_diagnosis_only_makes_it_shorter(case):
     objects = CASES[case][0]
     assert not readiness(Seen(objects.deployment)).ready
     assert readiness(Seen(objects.deployment, objects.pods)).reason
+
+
+def ingress(of_class="nginx", served=False):
+    status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}} if served else {"loadBalancer": {}}
+    return {"metadata": {"name": "mlflow"}, "spec": {"ingressClassName": of_class}, "status": status}
+
+
+def test_an_ingress_that_no_controller_has_taken_is_named_with_its_class():
+    assert ingress_problem(ingress(served=True)) is None
+    assert "of class 'nginx'" in ingress_problem(ingress()).reason
+    assert "names no class" in ingress_problem(ingress(None)).reason
+    assert "--ingress-class" in ingress_problem({"metadata": {"name": "mlflow"}, "spec": {}}).hint
+
+
+def test_a_route_that_a_gateway_does_not_take_says_why_in_its_words():
+    spec = {"parentRefs": [{"namespace": "ingress", "name": "shared"}]}
+
+    def route(*conditions):
+        return {"spec": spec, "status": {"parents": [{"conditions": list(conditions)}] if conditions else []}}
+
+    taken = {"type": "Accepted", "status": "True"}
+    assert http_route_problem(route(taken)) is None
+    assert "no controller has taken the HTTPRoute to Gateway ingress/shared" in http_route_problem(route()).reason
+    refused = {"status": "False", "reason": "NotAllowedByListeners", "message": "other\nnamespaces"}
+    assert "(NotAllowedByListeners: other\\nnamespaces)" in http_route_problem(route(taken, refused)).reason
+
+
+def test_a_paused_deployment_is_stuck_and_says_how_to_go_on():
+    state = readiness(Seen({"metadata": {"name": "mlflow"}, "spec": {"replicas": 1, "paused": True}}))
+    assert (state.stuck, "rollout resume" in state.hint) == (True, True)

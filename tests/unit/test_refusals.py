@@ -10,6 +10,7 @@ from deployer.core.errors import Conflict, DeployerError, Forbidden, NotFound, S
 from deployer.kube.refusals import (
     Call,
     ClusterUnreachable,
+    FieldsOwned,
     QuotaExceeded,
     Rejected,
     Unauthorized,
@@ -166,9 +167,19 @@ CASES = {
         "Conflict",
         "Apply failed with 2 conflicts",
         {"causes": OWNED},
-        Conflict,
+        FieldsOwned,
         5,
         '.spec.replicas belongs to "kubectl-edit" using apps/v1; .spec.template',
+    ),
+    "a field that there is not": (
+        CALL,
+        500,
+        "",
+        "failed to create typed patch object (a/mlflow; /v1, Kind=Service): .spec.prots: field not declared in schema",
+        {},
+        Rejected,
+        1,
+        ".spec.prots: field not declared",
     ),
     "too many requests": (
         CALL,
@@ -286,3 +297,9 @@ def test_whatever_a_cluster_says_takes_one_line_that_any_terminal_can_show(code,
 def test_a_call_without_a_name_is_about_all_of_its_kind():
     assert str(LIST) == "list pods in 'team-a'"
     assert str(CALL) == "patch deployments.apps 'mlflow' in namespace 'team-a'"
+
+
+def test_a_conflict_knows_whose_fields_they_are():
+    error = refusal(409, answer(409, "Conflict", "Apply failed with 2 conflicts", causes=OWNED), CALL)
+    assert isinstance(error, FieldsOwned)
+    assert error.managers == {"kubectl-edit", "argocd-controller"}

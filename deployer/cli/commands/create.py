@@ -79,6 +79,8 @@ def command(
     spec, source = (spec_from(name, file, flags, None)) if file else (None, "")
     wanted_name = spec.name if spec else "mlflow" if name is None else name
     place = find_target(wanted_name, target, namespace, context, take_over=take_over)
+    if place.namespace and (port is not None or python is not None):
+        raise UsageError("--port and --python are for the local target only", hint="leave them out")
     record = place.store.load()
     if spec is None:
         spec, source = spec_from(place.name, None, flags, record.spec if record else None)

@@ -28,7 +28,12 @@ def command(
 ) -> None:
     """Delete a server; its data and credentials are kept unless told otherwise."""
     place = find_target(name, target, namespace, context)
-    if delete_data and not yes and sys.stdin is not None and sys.stdin.isatty() and place.store.known():
+    if delete_data and not yes and place.store.known():
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise UsageError(
+                f"--delete-data would destroy all runs, artifacts and credentials of {name!r}; nothing was deleted",
+                hint="add --yes where nobody can be asked",
+            )
         answer = typer.prompt(f"All runs, artifacts and credentials of {name!r} will be lost. Type its name", err=True)
         if answer != name:
             raise UsageError("that is not its name; nothing was deleted")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from deployer.cli import output
 from deployer.cli.options import Context, Format, Namespace, Output, TargetKind, TargetOption
-from deployer.core.errors import DeployerError, StateError
+from deployer.core.errors import DeployerError, NotFound, StateError
 from deployer.kube.contexts import in_a_pod, read_contexts
 from deployer.operations.look import View, look
 from deployer.targets import Target
@@ -21,9 +21,8 @@ def command(
     views: list[View] = []
     cluster_asked = target is TargetKind.kubernetes or namespace is not None or context is not None
     if not cluster_asked:
-        views += [
-            _look(name, lambda name: local_target(name, lambda _: None)) for name in server_names(state_directory())
-        ]
+        for name in server_names(state_directory()):
+            views += _look(name, lambda name: local_target(name, lambda _: None))
     if cluster_asked or (target is None and (read_contexts().current or in_a_pod())):
         try:
             views += _on_cluster(namespace, context)
@@ -50,14 +49,17 @@ def _on_cluster(namespace: str | None, context: str | None) -> list[View]:
 
     session = connect(context, namespace)
     return [
-        _look(name, lambda name: kubernetes_target(session, name, lambda _: None))
+        view
         for name in store.server_names(session)
+        for view in _look(name, lambda name: kubernetes_target(session, name, lambda _: None))
     ]
 
 
-def _look(name: str, target_of: Callable[[str], Target]) -> View:
+def _look(name: str, target_of: Callable[[str], Target]) -> Iterator[View]:
     target = target_of(name)
     try:
-        return look(target)
+        yield look(target)
+    except NotFound:
+        return  # deleted since the names were read
     except StateError as error:  # one damaged server must not hide the others
-        return View(name, target.kind, target.namespace, "damaged", error.message, None, None, "-", proven=False)
+        yield View(name, target.kind, target.namespace, "damaged", error.message, None, None, "-", proven=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,15 +11,21 @@ from typing import Final
 
 from deployer.core.assigned import Assigned
 from deployer.core.components import server
-from deployer.core.errors import NotReady
+from deployer.core.errors import Forbidden, NotReady
+from deployer.core.manifest import HTTP_ROUTE, INGRESS, SECRET, Kind, Manifest
+from deployer.core.readiness import http_route_problem, ingress_problem
+from deployer.kube import objects
+from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
 from deployer.targets import Deadline
 from deployer.targets.kubernetes.runtime import KubernetesRuntime
+from deployer.targets.kubernetes.store import is_own
 from deployer.tracking.client import Client, Endpoint, Unreachable
 
 _POLL_SECONDS: Final = 0.25
 # Controllers and DNS take seconds; what does not answer after this needs a person.
 _PATIENCE: Final = 60.0
+_GATEWAY_ERROR: Final = re.compile(r"answers 50[234]$")
 # where people name a private certificate authority, in the order in which MLflow's own client looks
 _CA_VARIABLES: Final = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
@@ -73,8 +80,9 @@ class KubernetesAccess:
                 except Unreachable as error:
                     state = str(error)
                 if not limit.left:
+                    cause, hint = self._diagnosis(state)
                     raise NotReady(
-                        f"the server is ready, but its address is not: {endpoint.url} {state}", hint=_hint(state)
+                        f"the server is ready, but its address is not: {endpoint.url} {state}{cause}", hint=hint
                     )
                 if not told and limit.left < _PATIENCE - 5:
                     told = True
@@ -83,9 +91,38 @@ class KubernetesAccess:
         finally:
             client.close()
 
+    def _diagnosis(self, state: str) -> tuple[str, str]:
+        """Return what the cluster says of the object behind the address, and what a person can do."""
+        if ingress := self._own(INGRESS):
+            # a controller that answers has taken it, be it that it writes no status
+            problem = None if _GATEWAY_ERROR.search(state) else ingress_problem(ingress)
+            if secret := self._missing_secret(ingress):
+                return f"; Secret {secret} for its TLS is not there", "`kubectl create secret tls` makes it"
+        else:
+            route = self._own(HTTP_ROUTE)
+            problem = http_route_problem(route) if route else None
+        return (f"; {problem.reason}", problem.hint) if problem else ("", _hint(state))
+
+    def _own(self, kind: Kind) -> Manifest | None:
+        try:
+            live = objects.get(self._session, kind, self._name)
+        except (Forbidden, UnknownApi):
+            return None
+        return live if live and is_own(live, self._name) else None
+
+    def _missing_secret(self, ingress: Manifest) -> str | None:
+        for tls in ingress["spec"].get("tls") or ():
+            name = tls.get("secretName")
+            try:
+                if name and objects.get(self._session, SECRET, name) is None:
+                    return str(name)
+            except Forbidden:
+                continue
+        return None
+
 
 def _hint(state: str) -> str:
-    if state.endswith((" 502", " 503", " 504")) or "takes connections" in state:
+    if _GATEWAY_ERROR.search(state) or "takes connections" in state:
         return (
             "the ingress controller cannot reach the pod: the NetworkPolicy admits one namespace only; "
             "set spec.networkPolicy.ingressNamespace (--ingress-namespace) to the one where the controller runs"
@@ -94,6 +131,7 @@ def _hint(state: str) -> str:
         return "does the host name lead to the cluster's ingress? ask who runs its DNS, then type the same command"
     if "certificate" in state:
         return (
-            "name a TLS secret or an issuer in the spec; for a private authority set SSL_CERT_FILE to its certificate"
+            "a certificate that cert-manager makes may take minutes: type the same command again; without one, name a "
+            "TLS secret or an issuer in the spec; for a private authority set SSL_CERT_FILE to its certificate"
         )
-    return "does an ingress controller serve this class? spec.exposure.ingressClass names it"
+    return "what serves this address is not the server: is the host name another's? is the class or Gateway right?"

@@ -13,10 +13,22 @@ import yaml
 
 from deployer.catalogue import catalogue
 from deployer.core.assigned import Assigned
-from deployer.core.changes import Change, object_changes
+from deployer.core.changes import Change, foreign_changes, object_changes
 from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotReady, UsageError
-from deployer.core.manifest import CLAIM, DEPLOYMENT, KINDS, POD, Manifest, Ref, ref_of
+from deployer.core.manifest import (
+    CLAIM,
+    DEPLOYMENT,
+    HTTP_ROUTE,
+    INGRESS,
+    KINDS,
+    POD,
+    ROUTE,
+    SERVICE,
+    Manifest,
+    Ref,
+    ref_of,
+)
 from deployer.core.outcome import Done, Outcome
 from deployer.core.platform import profile_of
 from deployer.core.readiness import Seen, readiness
@@ -25,13 +37,14 @@ from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import Stack
 from deployer.kube import objects, rollout
-from deployer.kube.refusals import UnknownApi
+from deployer.kube.refusals import Rejected, UnknownApi
 from deployer.kube.session import Session
 from deployer.kube.streams import lines_of_log
 from deployer.targets import Deadline, Live
 from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
 
 PORT: Final = 5000
+_SERVING: Final = frozenset({INGRESS.name, HTTP_ROUTE.name, ROUTE.name, SERVICE.name, DEPLOYMENT.name})
 _POLL_SECONDS: Final = 0.2
 _AT_ONCE: Final = 4
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -62,7 +75,10 @@ class KubernetesRuntime:
     def check(self, spec: Spec, before: Assigned) -> None:
         """Let the API server judge every object, by dry run, before anything is stored."""
         self._store.require_names()
+        self._require_data()
         assigned = self.would_assign(spec, before)
+        if assigned.host:
+            self._store.require_host(assigned.host)
         self.pending(build(spec, profile_of(spec.spec.profile, before.profile), assigned), spec, Live("stopped"))
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
@@ -111,8 +127,13 @@ class KubernetesRuntime:
         return self._differences(stack, force=self._take_over)
 
     def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
-        """Return what is not as drawn, also in fields that somebody else has taken over."""
-        return self._differences(stack, force=True)
+        """Return what is not as drawn, also in fields that somebody else has taken over or has added."""
+        drawn = [self._own(ref_of(manifest)) for manifest in self.drawn(stack)]
+        added = [change for live in drawn if live for change in foreign_changes(ref_of(live), live)]
+        # what was taken over differs from what is drawn, and is shown as that
+        differences = self._differences(stack, force=True)
+        paths = {change.path for change in differences}
+        return (*differences, *(change for change in added if change.path not in paths))
 
     def _differences(self, stack: Stack, *, force: bool) -> tuple[Change, ...]:
         manifests = self.drawn(stack)
@@ -140,7 +161,12 @@ class KubernetesRuntime:
                 )
             if live and live["metadata"].get("deletionTimestamp"):
                 return (Change(str(ref), "being deleted", "there"),)
-            wanted = objects.apply(self._session, manifest, dry_run=True, force=force)
+            try:
+                wanted = objects.apply(self._session, manifest, dry_run=True, force=force)
+            except Rejected:
+                if live and _never_bound(live):
+                    return (Change(str(ref), "never got storage", "made anew"),)
+                raise
             if not live:
                 return (Change(str(ref), None, "there"),)
             changes = object_changes(ref, live, wanted)
@@ -165,10 +191,42 @@ class KubernetesRuntime:
         self._store.save_inventory([*drawn, *claims, *superfluous])
         for manifest in manifests:
             self._require_not_leaving(ref_of(manifest), deadline)
-            objects.apply(self._session, manifest, force=self._take_over)
+            self._apply(manifest, deadline)
         if superfluous:
             self._delete(superfluous, deadline)
             self._store.save_inventory([*drawn, *claims])
+
+    def _apply(self, manifest: Manifest, deadline: Deadline) -> None:
+        try:
+            objects.apply(self._session, manifest, force=self._take_over)
+        except Rejected:
+            live = self._own(ref_of(manifest))
+            if not live or not _never_bound(live):
+                raise
+            # what a claim asks for cannot change, and this one holds nothing
+            objects.delete(self._session, live, exactly=True)
+            self._require_not_leaving(ref_of(manifest), deadline)
+            objects.apply(self._session, manifest, force=self._take_over)
+
+    def _require_data(self) -> None:
+        """Raise Conflict where the volume of a server that was proven is gone, or will be: none begins anew unasked."""
+        record = self._store.load()
+        if record is None or not record.seals:
+            return
+        for ref in self._store.inventory():
+            if ref.kind != CLAIM.name:
+                continue
+            live = objects.get(self._session, CLAIM, ref.name)
+            if live is None:
+                raise Conflict(
+                    f"volume {ref.name} is gone, and with it all runs; nothing was changed",
+                    hint=f"to begin anew: `deployer delete {self._name} --delete-data`, then create",
+                )
+            if live["metadata"].get("deletionTimestamp"):
+                raise Conflict(
+                    f"somebody has deleted volume {ref.name}: it goes, with all runs, as soon as no pod uses it",
+                    hint="save what is on it while the server runs; nothing was changed",
+                )
 
     def _require_not_leaving(self, ref: Ref, deadline: Deadline) -> None:
         """Wait until an object that is being deleted is gone: applying to it would be lost with it."""
@@ -183,7 +241,7 @@ class KubernetesRuntime:
         deployment = objects.get(self._session, DEPLOYMENT, self._name)
         if deployment is None or not is_own(deployment, self._name):
             return Live("stopped", "there is no Deployment", ready=False)
-        if deployment["spec"].get("replicas", 1) == 0 and not (deployment.get("status") or {}).get("replicas"):
+        if deployment["spec"].get("replicas", 1) == 0 and not self._living():
             return Live("stopped", "scaled to 0", ready=False)
         state = readiness(Seen(deployment))
         metadata = deployment["metadata"]
@@ -198,16 +256,9 @@ class KubernetesRuntime:
         return rollout.look(self._session, deployment, self._pods, self._note).reason
 
     def stop(self, deadline: Deadline) -> None:
-        """Scale the Deployment to 0 and wait until its pods have ended."""
-        record = self._store.load()
-        if record is None:
-            return
-        assigned = record.assigned
-        stack = build(record.spec, profile_of(record.spec.spec.profile, assigned.profile), assigned)
-        for manifest in self.drawn(stack):
-            if manifest["kind"] == DEPLOYMENT.name:
-                manifest["spec"]["replicas"] = 0
-                objects.apply(self._session, manifest, force=self._take_over)
+        """Scale the Deployment to 0, whatever else somebody has changed of it, and wait until its pods have ended."""
+        if self._own(Ref(DEPLOYMENT.name, self._name)):
+            objects.scale(self._session, DEPLOYMENT, self._name, 0)
         self._await_no_pods(deadline)
 
     def _await_no_pods(self, deadline: Deadline) -> None:
@@ -226,15 +277,19 @@ class KubernetesRuntime:
         ]
 
     def remains(self) -> tuple[str, ...]:
-        """Return the objects of the inventory that are there, but for volumes."""
-        refs = [ref for ref in self._store.inventory() if ref.kind != CLAIM.name]
+        """Return the server's objects that are there, but for volumes."""
+        refs = [ref for ref in self._store.remaining() if ref.kind != CLAIM.name]
         return (*(str(ref) for ref in refs if self._own(ref) is not None), *map(_name, self._living()))
 
     def remove(self, deadline: Deadline) -> None:
-        """Delete the objects of the inventory, but for volumes, the last made first; nobody else's."""
-        inventory = self._store.inventory()
-        self._delete([ref for ref in reversed(inventory) if ref.kind != CLAIM.name], deadline)
+        """Delete the server's objects, but for volumes; nobody else's.
+
+        What guards it and what it reads go when no pod is left: until then nobody may come near who could not before.
+        """
+        refs = [ref for ref in self._store.remaining() if ref.kind != CLAIM.name]
+        self._delete([ref for ref in refs if ref.kind in _SERVING], deadline)
         self._await_no_pods(deadline)
+        self._delete([ref for ref in refs if ref.kind not in _SERVING], deadline)
 
     def _own(self, ref: Ref) -> Manifest | None:
         try:
@@ -272,6 +327,11 @@ class KubernetesRuntime:
         if not pods:
             raise NotReady(f"server {self._name!r} has no pod", hint=f"`deployer status {self._name}` says why")
         return pods[0]
+
+
+def _never_bound(live: Manifest) -> bool:
+    unbound = not live["spec"].get("volumeName") and (live.get("status") or {}).get("phase") == "Pending"
+    return live["kind"] == CLAIM.name and unbound
 
 
 def _name(pod: Manifest) -> str:

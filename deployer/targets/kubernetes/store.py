@@ -7,24 +7,39 @@ import binascii
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
 from deployer.core.components import MANAGED_BY
-from deployer.core.errors import Conflict, DeployerError, InvalidSpec, StateError
-from deployer.core.manifest import CLAIM, CONFIG_MAP, KINDS, SECRET, Manifest, Ref, ref_from
+from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, StateError
+from deployer.core.manifest import (
+    CLAIM,
+    CONFIG_MAP,
+    EVENT,
+    KINDS,
+    LEASE,
+    POD,
+    REPLICA_SET,
+    SECRET,
+    Manifest,
+    Ref,
+    ref_from,
+)
 from deployer.core.record import Record, record_from
 from deployer.core.rendering import secret_manifests
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
 from deployer.core.stack import SecretRef
 from deployer.kube import objects
 from deployer.kube.lease import held, held_by_another
+from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
 from deployer.targets import Deadline
 
 RECORD_LABEL: Final = "mlflow-deployer.github.io/record"
 _POLL_SECONDS: Final = 0.2
+_NOT_IN_INVENTORY: Final = (POD, EVENT, REPLICA_SET, LEASE, SECRET)
+_BUILT_IN: Final = ("apps", "networking.k8s.io")
 
 
 def own_labels(name: str) -> dict[str, str]:
@@ -50,7 +65,9 @@ def record_name(name: str) -> str:
 def server_names(session: Session) -> list[str]:
     """Return the names of all servers with a record in the namespace, also of those whose data alone is kept."""
     found, _ = objects.listed(session, CONFIG_MAP, labels=f"{RECORD_LABEL}=server")
-    return sorted(item["metadata"]["name"].removesuffix("-spec") for item in found)
+    named = [(item["metadata"]["labels"].get("app.kubernetes.io/instance", ""), item) for item in found]
+    # a copy that somebody keeps under another name is no server
+    return sorted(name for name, item in named if item["metadata"]["name"] == record_name(name))
 
 
 class KubernetesStore:
@@ -78,6 +95,24 @@ class KubernetesStore:
     def inventory(self) -> tuple[Ref, ...]:
         """Return the objects that were written down before they were made."""
         return self._inventory(self._stored())
+
+    def remaining(self) -> tuple[Ref, ...]:
+        """Return the inventory; where the record is gone, every object that carries the server's labels."""
+        stored = self._stored()
+        if stored is not None:
+            return self._inventory(stored)
+        found: list[Ref] = []
+        for kind in KINDS.values():
+            if kind in _NOT_IN_INVENTORY:
+                continue
+            try:
+                items, _ = objects.listed(self._session, kind, labels=selector(self._name))
+            except (UnknownApi, Forbidden):
+                if not kind.group or kind.group in _BUILT_IN:
+                    raise
+                continue  # an API that is not installed: who is no administrator is told that it is forbidden
+            found += [Ref(kind.name, item["metadata"]["name"]) for item in items]
+        return tuple(found)
 
     def save_inventory(self, refs: Iterable[Ref]) -> None:
         """Write down which objects there are, or will be; only beside a record."""
@@ -150,7 +185,7 @@ class KubernetesStore:
         """Drop nothing more, or with `data` the volumes, the Secrets and at the very last the record."""
         if not data:
             return
-        claims = [(CLAIM, ref.name) for ref in self.inventory() if ref.kind == CLAIM.name]
+        claims = [(CLAIM, ref.name) for ref in self.remaining() if ref.kind == CLAIM.name]
         named = [*claims, (SECRET, f"{self._name}-admin"), (SECRET, f"{self._name}-server")]
         found = [objects.get(self._session, kind, name) for kind, name in named]
         gone = [live for live in found if live and is_own(live, self._name)]
@@ -178,6 +213,16 @@ class KubernetesStore:
                 hint="choose another name for the server, or remove that ConfigMap",
             )
         return stored
+
+    def require_host(self, host: str) -> None:
+        """Raise Conflict where another server of the namespace has that public host: it would be sent our password."""
+        found, _ = objects.listed(self._session, CONFIG_MAP, labels=f"{RECORD_LABEL}=server")
+        for item in found:
+            owner = item["metadata"]["labels"].get("app.kubernetes.io/instance")
+            with suppress(InvalidSpec, KeyError, TypeError, ValueError, AttributeError):
+                assigned = json.loads(item["data"]["status"])["assigned"]
+                if owner != self._name and assigned["host"] == host:
+                    raise Conflict(f"host {host!r} is that of server {owner!r}", hint="choose another with --host")
 
     def require_names(self) -> None:
         """Raise Conflict where a Secret that the server needs is there and is somebody else's."""

@@ -1,0 +1,89 @@
+"""What other people do to a server's objects: it is seen, named, and nothing is lost by what we do next."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cluster.user import User
+
+INSIDE = ("--expose", "none")
+
+
+def test_what_others_have_added_is_drift_and_does_not_keep_a_server_from_being_stopped(user: User) -> None:
+    user.create("mlflow", *INSIDE, host=False)
+    user.kubectl("set", "env", "deployment/mlflow", "NEW=1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=true")
+    user.kubectl("patch", "service", "mlflow", "-p", '{"spec":{"type":"NodePort"}}')
+    drifted = user.run("diff", code=6).stdout
+    assert 'env[NEW].value: "set by kubectl-set" -> (not set)' in drifted
+    assert 'env[MLFLOW_SERVER_ENABLE_JOB_EXECUTION].value: "true" -> "false"' in drifted
+    assert 'spec.type: "set by kubectl-patch" -> (not set)' in drifted
+    user.run("stop")
+    assert user.objects("pod") == set()
+    assert "nothing runs" in user.run("stop").stderr
+
+
+def test_a_paused_deployment_is_named_with_who_has_paused_it(user: User) -> None:
+    user.create("mlflow", *INSIDE, host=False)
+    user.kubectl("rollout", "pause", "deployment/mlflow")
+    assert "spec.paused" in user.run("diff", code=6).stdout
+    refused = user.run("create", "mlflow", "--default-permission", "READ", code=5).stderr
+    assert ".spec.paused belongs to" in refused
+    user.run("create", "mlflow", "--take-over")
+    assert user.run("diff").returncode == 0
+
+
+def test_a_volume_that_somebody_has_deleted_is_never_replaced_unasked(user: User) -> None:
+    user.create("mlflow", *INSIDE, host=False)
+    user.kubectl("delete", "pvc", "mlflow-data", "--wait=false")
+    refused = user.run("create", code=5).stderr
+    assert "it goes, with all runs, as soon as no pod uses it" in refused
+    user.run("stop")
+    assert user.objects("pvc") == set()
+    refused = user.run("start", code=5).stderr
+    assert "volume mlflow-data is gone, and with it all runs" in refused
+    assert user.objects("pvc", "pod") == set()
+    user.run("delete", "--delete-data", "--yes")
+    assert user.create("mlflow", *INSIDE, host=False)["changed"] is True
+
+
+def test_without_its_record_a_server_can_still_be_deleted(user: User) -> None:
+    user.create()
+    user.kubectl("delete", "configmap", "mlflow-spec")
+    user.run("delete", "--delete-data", "--yes")
+    assert user.objects() == set()
+
+
+def test_a_copy_of_a_record_is_no_server(user: User) -> None:
+    user.create("mlflow", *INSIDE, host=False)
+    copy = user.get("configmap", "mlflow-spec")
+    copy["metadata"] = {"name": "mlflow-spec-backup", "labels": copy["metadata"]["labels"]}
+    user.kubectl("create", "-f", "-", stdin=json.dumps(copy))
+    assert [server["name"] for server in user.json("list")] == ["mlflow"]
+
+
+def test_a_host_that_another_server_has_is_refused(user: User) -> None:
+    user.create("one")
+    refused = user.run("create", "two", "--host", user.host("one"), "--ingress-namespace", "ingress", code=5).stderr
+    assert "is that of server 'one'" in refused
+    assert not [item for item in user.objects() if "/two" in item and "lock" not in item]
+
+
+def test_a_server_that_is_deleted_while_it_starts_is_not_waited_for(user: User) -> None:
+    process = user.popen("create", *INSIDE)
+    assert process.stderr
+    assert any("ready ..." in line for line in process.stderr)
+    user.kubectl("delete", "deployment", "mlflow")
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 5, said
+    assert "somebody has deleted Deployment mlflow meanwhile" in said
+    assert user.create("mlflow", *INSIDE, host=False)["changed"] is True
+
+
+def test_a_class_that_no_controller_serves_is_named(user: User) -> None:
+    refused = user.run("create", "--host", user.host(), "--ingress-class", "nobody", "--timeout", "30", code=3).stderr
+    assert "no ingress controller has taken Ingress mlflow of class 'nobody'" in refused
+
+
+def test_a_gateway_that_is_not_there_is_named(user: User) -> None:
+    refused = user.run("create", "--host", user.host(), "--gateway", "ingress/nobody", "--timeout", "30", code=3).stderr
+    assert "no controller has taken the HTTPRoute to Gateway ingress/nobody" in refused
