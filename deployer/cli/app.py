@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "stop": "Stop a server; everything is kept.",
     "start": "Start a stopped server again.",
     "delete": "Delete a server; its data and credentials are kept unless told otherwise.",
+    "profiles": "List the kinds of cluster that are known.",
     "schema": "Print the JSON Schema of a spec file.",
 }
 INTERRUPTED: Final = 130

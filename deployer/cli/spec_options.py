@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from deployer.core import document
 from deployer.core.errors import InvalidSpec, Problem, UsageError
-from deployer.core.platform import DEFAULT_PROFILE, PROFILES
+from deployer.core.platform import DEFAULT_PROFILE, PROFILES, Platform
 from deployer.core.secrets import password_problem
 from deployer.core.spec import API_VERSION, EXPOSURES, KIND, Spec
 
@@ -40,13 +41,22 @@ def read_limited(path: str, what: str) -> bytes:
         raise fail(getattr(error, "strerror", None) or str(error)) from None
 
 
-def spec_from(name: str | None, file: str | None, flags: dict[str, Any], stored: Spec | None) -> tuple[Spec, str]:
+def spec_from(
+    name: str | None,
+    file: str | None,
+    flags: dict[str, Any],
+    stored: Spec | None,
+    *,
+    content: bytes | None = None,
+    platform: Callable[[str | None], Platform] = lambda profile: PROFILES[profile or DEFAULT_PROFILE],
+) -> tuple[Spec, str]:
     """Return the Spec that file, flags and, without a file, the stored spec make together; and what to call it.
 
-    `flags` maps a dotted path to a value; None means the flag was not given.
+    `flags` maps a dotted path to a value; None means the flag was not given. `content` is the file's, where it was
+    read already; `platform` returns the kind of place that a spec with such a profile is for.
     """
     if file is not None:
-        data, source = document.parse(read_limited(file, "a spec file"), file), file
+        data, source = document.parse(content or read_limited(file, "a spec file"), file), file
     elif stored is not None:
         data, source = stored.document(), "the stored spec with these flags"
     else:
@@ -60,7 +70,7 @@ def spec_from(name: str | None, file: str | None, flags: dict[str, Any], stored:
     for path, value in {**flags, "metadata.name": name}.items():
         if value is not None:
             _set(merged, path.split("."), value)
-    _complete(merged["spec"])
+    _complete(merged["spec"], platform)
     return document.validate(merged, source), source
 
 
@@ -74,11 +84,12 @@ def _switch(parts: dict[str, Any], flags: dict[str, Any]) -> None:
         parts["exposure"] = {key: value for key, value in stored.items() if key in known}
 
 
-def _complete(parts: dict[str, Any]) -> None:
+def _complete(parts: dict[str, Any], platform: Callable[[str | None], Platform]) -> None:
     """Take a host without a kind of exposure for what the profile exposes a server by."""
-    exposure = parts.get("exposure")
-    if exposure and "type" not in exposure and (platform := PROFILES.get(parts.get("profile") or DEFAULT_PROFILE)):
-        exposure["type"] = next(kind for kind in platform.exposures if kind != "none")
+    exposure, profile = parts.get("exposure"), parts.get("profile")
+    if exposure and "type" not in exposure and (profile is None or profile in PROFILES):
+        exposures = platform(profile).exposures
+        exposure["type"] = next((kind for kind in exposures if kind != "none"), "ingress")
 
 
 def _set(data: dict[str, Any], path: list[str], value: Any) -> None:

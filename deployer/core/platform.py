@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 ExposureKind = Literal["none", "ingress", "route", "gateway"]
 
@@ -19,6 +20,10 @@ class Platform:
     `{namespace}`; it serves `render` alone, the real host is read from the object's status.
     `exposure_annotations` go to an Ingress or Route.
     `router_namespace` holds the labels of the namespace that traffic from outside comes through.
+    `allow_list_annotation` is where a Route says who may reach it. `console_labels` make its console draw the server
+    as what it is. `custom_host_target` is what a host name of one's own must be a CNAME of. `api_hosts` are the API
+    servers known to be of this kind, `api_group` one that only this kind of cluster has, `context_prefix` how its
+    tools name contexts.
     """
 
     name: str
@@ -29,6 +34,12 @@ class Platform:
     host_template: str | None = None
     router_namespace: Mapping[str, str] = field(default_factory=dict)
     exposure_annotations: Mapping[str, str] = field(default_factory=dict)
+    allow_list_annotation: str | None = None
+    console_labels: Mapping[str, str] = field(default_factory=dict)
+    custom_host_target: str | None = None
+    api_hosts: tuple[str, ...] = ()
+    api_group: str | None = None
+    context_prefix: str | None = None
 
 
 LOCAL: Final = Platform(
@@ -58,21 +69,60 @@ KIND: Final = Platform(
     run_as=10001,
     router_namespace=KUBERNETES.router_namespace,
     exposure_annotations=KUBERNETES.exposure_annotations,
+    context_prefix="kind-",
 )
-RAHTI: Final = Platform(
+OPENSHIFT: Final = Platform(
+    name="openshift",
+    description="OpenShift and OKD: Routes, restricted-v2",
+    exposures=("route", "ingress", "none"),
+    host_template="{name}-{namespace}.apps.example.org",
+    # the label that OpenShift puts on its router's namespace
+    router_namespace=MappingProxyType({"network.openshift.io/policy-group": "ingress"}),
+    exposure_annotations=MappingProxyType({"haproxy.router.openshift.io/timeout": "3600s"}),
+    allow_list_annotation="haproxy.router.openshift.io/ip_whitelist",  # old and new routers know it
+    console_labels=MappingProxyType({"app.openshift.io/runtime": "python"}),
+    api_group="route.openshift.io",
+)
+RAHTI: Final = replace(
+    OPENSHIFT,
     name="rahti",
     description="CSC Rahti (OKD): Routes, restricted-v2, storage class standard-csi",
     exposures=("route", "none"),
     storage_class="standard-csi",
     host_template="{name}-{namespace}.2.rahtiapp.fi",
-    # the label that OpenShift puts on its router's namespace
-    router_namespace=MappingProxyType({"network.openshift.io/policy-group": "ingress"}),
-    exposure_annotations=MappingProxyType({"haproxy.router.openshift.io/timeout": "3600s"}),
+    allow_list_annotation="haproxy.router.openshift.io/ip_allowlist",
+    custom_host_target="router-default.apps.2.rahti.csc.fi",
+    api_hosts=("api.2.rahti.csc.fi",),
+    api_group=None,
 )
-PROFILES: Final[Mapping[str, Platform]] = MappingProxyType({p.name: p for p in (KUBERNETES, KIND, RAHTI)})
+LUMI_K: Final = replace(
+    OPENSHIFT,
+    name="lumi-k",
+    description="LUMI-K (OKD): Routes, restricted-v2",
+    exposures=("route", "none"),
+    host_template="{name}-{namespace}.apps.lumi-k.eu",
+    api_hosts=("api.v1.lumi-k.eu",),
+    api_group=None,
+)
+PROFILES: Final[Mapping[str, Platform]] = MappingProxyType(
+    {platform.name: platform for platform in (KUBERNETES, KIND, OPENSHIFT, RAHTI, LUMI_K)}
+)
 DEFAULT_PROFILE: Final = KUBERNETES.name
 
 
 def profile_of(wanted: str | None, given: str | None) -> Platform:
     """Return the kind of cluster: the one a spec asks for, else the one that was found before, else the general one."""
     return PROFILES[wanted or given or DEFAULT_PROFILE]
+
+
+def recognised(api_server: str, context: str, groups: Collection[str]) -> Platform:
+    """Return the kind of a cluster from its API server's address, the name of the context, and its API groups."""
+    host = urlsplit(api_server).hostname
+    candidates = PROFILES.values()
+    tests: tuple[Callable[[Platform], bool], ...] = (
+        lambda platform: host in platform.api_hosts,
+        lambda platform: platform.context_prefix is not None and context.startswith(platform.context_prefix),
+        lambda platform: platform.api_group in groups,
+    )
+    found = (platform for test in tests for platform in candidates if test(platform))
+    return next(found, KUBERNETES)

@@ -197,6 +197,38 @@ def ingress_problem(ingress: Object) -> Problem | None:
     )
 
 
+@dataclass(frozen=True)
+class RouteState:
+    """The host under which a Route is served, or why it is not; neither while no router has looked at it.
+
+    `cname` is what a host name that somebody asked for must lead to.
+    """
+
+    host: str | None = None
+    problem: Problem | None = None
+    cname: str | None = None
+
+
+def route_state(route: Object) -> RouteState:
+    """Return how far an OpenShift Route is (route.openshift.io/v1, status.ingress)."""
+    problem = None
+    for ingress in (route.get("status") or {}).get("ingress") or ():
+        host = str(ingress.get("host") or "")
+        if host != route["spec"].get("host"):
+            continue  # of the Route as it was before
+        for condition in ingress.get("conditions") or ():
+            if condition.get("type") != "Admitted":
+                continue
+            if condition.get("status") == "True":
+                return RouteState(host, cname=ingress.get("routerCanonicalHostname"))
+            said = one_line(f"{condition.get('reason', '')}: {condition.get('message', '')}")
+            hint = "ask who runs the cluster, or choose another way with --expose"
+            if condition.get("reason") == "HostAlreadyClaimed":
+                hint = "the oldest Route has the host: choose another with --host, or another name for the server"
+            problem = Problem(f"the router does not serve host {host!r} ({said})", hint)
+    return RouteState(problem=problem)
+
+
 def http_route_problem(route: Object) -> Problem | None:
     """Return why an HTTPRoute is not served, None where nothing is known against it."""
     parents = (route.get("status") or {}).get("parents") or ()

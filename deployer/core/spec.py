@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-from deployer.core import patches
+from deployer.core import networks, patches
 from deployer.core.secrets import username_problem
 from deployer.core.versions import DEFAULT_MLFLOW, unsupported_reason
 
@@ -96,6 +96,12 @@ def _host_name(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    networks.network(value)
+    return value
+
+
+Networks = Annotated[str, StringConstraints(max_length=64), AfterValidator(_network)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 Annotations = Annotated[dict[str, Plain], AfterValidator(_annotations)]
 DrawnKind = Literal[
@@ -243,7 +249,26 @@ class RouteExposure(_Part):
 
     type: Literal["route"]
     host: HostName | None = Field(None, description="public host name; without one OpenShift assigns it")
+    allow_from: list[Networks] = Field(
+        default_factory=list,
+        description=f"networks that may connect, such as 192.0.2.0/24 or {', '.join(networks.KNOWN)}; all if empty",
+    )
+    allow_everyone: bool = Field(False, description="consent to a network in allowFrom that is the whole internet")
     annotations: Annotations = Field(default_factory=dict, description="extra annotations")
+
+    @model_validator(mode="after")
+    def _everyone_is_said(self) -> RouteExposure:
+        whole = networks.everyone(self.allow_from)
+        if whole and not self.allow_everyone:
+            raise ValueError(f"allowFrom has {whole!r}: that is everybody; leave it out, or say allowEveryone: true")
+        return self
+
+    @model_validator(mode="after")
+    def _one_list(self) -> RouteExposure:
+        lists = [key for key in self.annotations if key.endswith(("/ip_allowlist", "/ip_whitelist"))]
+        if lists:
+            raise ValueError(f"annotations has {lists[0]!r}: say it as allowFrom, a mistake in it lets everybody in")
+        return self
 
 
 class GatewayExposure(_Part):
@@ -325,7 +350,9 @@ class Local(_Part):
 class ServerSpec(_Part):
     """All that can be said about a server."""
 
-    profile: Literal["kubernetes", "kind", "rahti"] | None = Field(None, description="kind of cluster; clusters only")
+    profile: Literal["kubernetes", "kind", "openshift", "rahti", "lumi-k"] | None = Field(
+        None, description="kind of cluster; clusters only"
+    )
     mlflow: Mlflow = Field(default_factory=Mlflow, description="the MLflow release")
     auth: Auth = Field(default_factory=Auth, description="who may log in")
     database: Database = Field(default_factory=SqliteDatabase, description="where runs and models are recorded")

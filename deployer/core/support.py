@@ -27,3 +27,5 @@ def _unsupported(spec: Spec, platform: Platform) -> Iterator[Problem]:
     if wanted.exposure.type not in platform.exposures:
         offered = " or ".join(platform.exposures)
         yield Problem("spec.exposure.type", f"{platform.name} has no {wanted.exposure.type}; use {offered}")
+    if getattr(wanted.exposure, "allow_from", None) and not platform.allow_list_annotation:
+        yield Problem("spec.exposure.allowFrom", f"{platform.name} has no list of who may connect")

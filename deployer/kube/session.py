@@ -58,6 +58,7 @@ class Session:
         self._pool = self.client.rest_client.pool_manager
         self._answered = False
         self._broken = -_SETTLING_SECONDS  # when the connection last broke
+        self._groups: frozenset[str] | None = None
         self.patience = PATIENCE
         self.before_write: Callable[[], None] = lambda: None
 
@@ -103,6 +104,13 @@ class Session:
                 hint="is its address right? --context chooses another, --target local needs none",
             )
         return answer
+
+    def api_groups(self) -> frozenset[str]:
+        """Return the API groups that the cluster has; asked once."""
+        if self._groups is None:
+            answer = self.request("GET", "/apis", Call("get", "API groups", "", self.namespace))
+            self._groups = frozenset(str(group.get("name")) for group in answer.get("groups") or ())
+        return self._groups
 
     def authorization(self) -> str | None:
         """Return the header's value, asking an exec plugin or a mounted token anew where it has expired.

@@ -12,7 +12,7 @@ from deployer.core.assigned import Assigned
 from deployer.core.changes import Change
 from deployer.core.errors import NotReady
 from deployer.core.outcome import Outcome
-from deployer.core.platform import LOCAL, Platform, profile_of
+from deployer.core.platform import Platform
 from deployer.core.record import Record
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
@@ -103,6 +103,9 @@ class Store(Protocol):
 class Runtime(Protocol):
     """Runs the parts of a server."""
 
+    def platform(self, spec: Spec, before: Assigned) -> Platform:
+        """Return what this kind of place offers."""
+
     def prepared(self, spec: Spec) -> Outcome:
         """Tell whether what the server's programs need is there."""
 
@@ -189,7 +192,7 @@ class Target:
 
     def platform(self, spec: Spec, assigned: Assigned) -> Platform:
         """Return what this kind of place offers."""
-        return LOCAL if self.kind == "local" else profile_of(spec.spec.profile, assigned.profile)
+        return self.runtime.platform(spec, assigned)
 
     def observe(self) -> Observed:
         """Return everything about the server now."""

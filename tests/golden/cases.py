@@ -19,6 +19,11 @@ EXPOSURES = {
     ("kind", "none"): {"type": "none"},
     ("rahti", "route"): {"type": "route"},
     ("rahti", "none"): {"type": "none"},
+    ("lumi-k", "route"): {"type": "route"},
+    ("lumi-k", "none"): {"type": "none"},
+    ("openshift", "route"): {"type": "route", "host": "mlflow.example.org"},
+    ("openshift", "ingress"): INGRESS,
+    ("openshift", "none"): {"type": "none"},
 }
 CONTAINER = {
     "name": "server",
@@ -79,6 +84,12 @@ HATCHED = {
         },
         {**SHAPES["sqlite-volume"], **HATCHES},
     ),
+    "rahti-route-allowed": (
+        "rahti",
+        {"type": "route", "allowFrom": ["roihu", "lumi", "2001:db8::/32"]},
+        SHAPES["sqlite-volume"],
+    ),
+    "lumi-k-route-allowed": ("lumi-k", {"type": "route", "allowFrom": ["192.0.2.1"]}, SHAPES["sqlite-volume"]),
     "kubernetes-gateway-listener": (
         "kubernetes",
         {**GATEWAY, "listener": "https", "annotations": {"example.org/note": "a"}},

@@ -102,7 +102,11 @@ _typed = {
         _maybe(host=hosts, ingressClass=names, tlsSecret=names, annotations=annotations, **issuer)
         for issuer in ({"issuer": names}, {"clusterIssuer": names})
     ),
-    "route": _maybe(host=hosts, annotations=annotations),
+    "route": _maybe(
+        host=hosts,
+        annotations=annotations,
+        allowFrom=st.lists(st.sampled_from(["roihu", "10.0.0.0/8", "2001:db8::/32"]), max_size=3),
+    ),
     "gateway": st.fixed_dictionaries(
         {"gateway": st.builds("{}/{}".format, names, names)},
         optional={"host": st.one_of(st.none(), hosts), "listener": names, "annotations": annotations},
@@ -132,7 +136,7 @@ def documents(
         volume=_maybe(size=sizes, storageClass=names),
         exposure=one_of_types(*exposures),
         networkPolicy=_maybe(ingressNamespace=names),
-        profile=st.sampled_from(["kubernetes", "kind", "rahti"]),
+        profile=st.sampled_from(["kubernetes", "kind", "openshift", "rahti", "lumi-k"]),
         proxy=_maybe(http=proxies, https=proxies, noProxy=hosts),
         pod=_maybe(
             imagePullSecrets=st.lists(names, max_size=3),

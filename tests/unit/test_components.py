@@ -8,7 +8,7 @@ from deployer.core import document
 from deployer.core.assigned import Assigned
 from deployer.core.components import build
 from deployer.core.components.server import LOOPBACK, needs, package
-from deployer.core.platform import KUBERNETES, LOCAL, PROFILES, RAHTI, profile_of
+from deployer.core.platform import KUBERNETES, LOCAL, PROFILES, RAHTI, profile_of, recognised
 from deployer.core.secrets import ADMIN_USERNAME, GENERATED
 from deployer.core.spec import Spec
 from deployer.core.stack import Package
@@ -100,6 +100,7 @@ def test_labels_of_the_spec_cannot_hide_those_that_deployer_selects_by():
         "team": "a",
         "app.kubernetes.io/name": "mlflow",
         "app.kubernetes.io/instance": "mine",
+        "app.kubernetes.io/part-of": "mine",
         "app.kubernetes.io/version": "3.17.2",
         "app.kubernetes.io/managed-by": "mlflow-deployer",
     }
@@ -236,14 +237,32 @@ def test_the_server_needs_a_name_and_everything_that_is_generated():
 
 
 def test_profiles_are_found_by_their_own_name_and_no_cluster_s_uid_is_fixed_on_openshift():
-    assert {name: platform.name for name, platform in PROFILES.items()} == {
-        "kubernetes": "kubernetes",
-        "kind": "kind",
-        "rahti": "rahti",
-    }
-    assert PROFILES["rahti"].run_as is None
-    assert PROFILES["kubernetes"].run_as > 0
-    assert PROFILES["kind"].run_as > 0
+    assert [name for name, platform in PROFILES.items() if platform.name == name] == [
+        "kubernetes",
+        "kind",
+        "openshift",
+        "rahti",
+        "lumi-k",
+    ]
+    fixed = {name for name, platform in PROFILES.items() if platform.run_as is not None}
+    assert fixed == {"kubernetes", "kind"}
+
+
+@pytest.mark.parametrize(
+    ("server", "context", "groups", "name"),
+    [
+        ("https://api.2.rahti.csc.fi:6443", "team/api-2-rahti", {"apps", "route.openshift.io"}, "rahti"),
+        ("https://API.2.rahti.csc.fi", "mine", set(), "rahti"),
+        ("https://api.v1.lumi-k.eu:6443", "mine", {"route.openshift.io"}, "lumi-k"),
+        ("https://api.example.org:6443", "mine", {"route.openshift.io"}, "openshift"),
+        ("https://127.0.0.1:40123", "kind-kind", {"apps"}, "kind"),
+        ("https://api.2.rahti.csc.fi.example.org:6443", "mine", {"apps"}, "kubernetes"),
+        ("https://10.0.0.1:6443", "admin@kind-of", {"apps"}, "kubernetes"),
+        ("", "", set(), "kubernetes"),
+    ],
+)
+def test_a_kind_of_cluster_is_recognised_by_address_context_or_api_group(server, context, groups, name):
+    assert recognised(server, context, groups).name == name
 
 
 @pytest.mark.parametrize(

@@ -300,6 +300,8 @@ def test_the_table_names_every_field_that_manifests_are_drawn_from():
         "spec.exposure.type": "chooses fields",
         "spec.pod.imageMirrors": "part of a value, below",
         "spec.patches": "any data, below",
+        "spec.exposure.allowFrom": "networks, in test_networks.py",
+        "spec.exposure.allowEveryone": "a switch",
         "spec.profile": "only kept",
         "spec.local.port": "a number, on the local target",
         "spec.local.python": "only kept",

@@ -83,7 +83,7 @@ BAD = {
         ),
         *({"a": "\x1b"}, {"a/b/c": "d"}, [], "a"),
     ],
-    "spec.profile": ["", "openshift", "Rahti", "local", 1, []],
+    "spec.profile": ["", "openstack", "Rahti", "local", 1, []],
     "spec.proxy.http": [
         *("", "proxy:3128", "ftp://a", "http://", "http://a b", "http://é", "http://a\n", 1, []),
         *("http://anna:secret@proxy:3128", "http://@a"),

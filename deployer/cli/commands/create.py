@@ -12,12 +12,13 @@ import typer
 from deployer.cli import output
 from deployer.cli.options import DEFAULT_TIMEOUT, Context, Format, Namespace, Output, TakeOver, TargetOption, Timeout
 from deployer.cli.progress import note, step_list
-from deployer.cli.spec_options import password_from, spec_from
+from deployer.cli.spec_options import password_from, read_limited, spec_from
 from deployer.cli.where import find_target
 from deployer.core.assigned import Assigned
 from deployer.core.changes import spec_changes
 from deployer.core.errors import UsageError
 from deployer.core.platform import PROFILES
+from deployer.core.spec import Spec
 from deployer.core.support import require_supported
 from deployer.operations.create import Created, create
 from deployer.targets import Deadline, Target
@@ -46,6 +47,12 @@ def command(
     host: Annotated[str | None, typer.Option("--host", help="Public host name.")] = None,
     ingress_class: Annotated[str | None, typer.Option("--ingress-class", help="Class of the Ingress.")] = None,
     tls_secret: Annotated[str | None, typer.Option("--tls-secret", help="Secret with the host's certificate.")] = None,
+    allow_from: Annotated[
+        list[str] | None, typer.Option("--allow-from", help="Network that may connect; again, or commas, for more.")
+    ] = None,
+    allow_everyone: Annotated[
+        bool, typer.Option("--allow-everyone", help="Consent to an --allow-from that is the whole internet.")
+    ] = False,
     gateway: Annotated[str | None, typer.Option("--gateway", help="NAMESPACE/NAME of the Gateway.")] = None,
     ingress_namespace: Annotated[
         str | None, typer.Option("--ingress-namespace", help="Namespace that traffic from outside comes through.")
@@ -66,30 +73,46 @@ def command(
         "spec.auth.adminUsername": username,
         "spec.auth.defaultPermission": default_permission,
         "spec.profile": profile,
-        "spec.exposure.type": expose or ("gateway" if gateway else "ingress" if ingress_class or tls_secret else None),
+        "spec.exposure.type": _exposure(expose, gateway=gateway, ingress=ingress_class or tls_secret, route=allow_from),
         "spec.exposure.host": host,
         "spec.exposure.ingressClass": ingress_class,
         "spec.exposure.tlsSecret": tls_secret,
         "spec.exposure.gateway": gateway,
+        "spec.exposure.allowFrom": [item for text in allow_from for item in text.split(",")] if allow_from else None,
+        "spec.exposure.allowEveryone": allow_everyone or None,
         "spec.networkPolicy.ingressNamespace": ingress_namespace,
         "spec.volume.size": volume_size,
         "spec.volume.storageClass": storage_class,
     }
     password = password_from(password_file)
-    spec, source = (spec_from(name, file, flags, None)) if file else (None, "")
-    wanted_name = spec.name if spec else "mlflow" if name is None else name
+    content = read_limited(file, "a spec file") if file else None
+    wanted_name = "mlflow" if name is None else name
+    if file:
+        wanted_name = spec_from(name, file, {}, None, content=content)[0].name
     place = find_target(wanted_name, target, namespace, context, take_over=take_over)
     if place.namespace and (port is not None or python is not None):
         raise UsageError("--port and --python are for the local target only", hint="leave them out")
     record = place.store.load()
-    if spec is None:
-        spec, source = spec_from(place.name, None, flags, record.spec if record else None)
-    require_supported(spec, place.platform(spec, record.assigned if record else Assigned()), source)
+    before = record.assigned if record else Assigned()
+    spec, source = spec_from(
+        name if file else place.name,
+        file,
+        flags,
+        record.spec if record else None,
+        content=content,
+        platform=lambda profile: PROFILES[profile] if profile else place.platform(Spec(), before),
+    )
+    require_supported(spec, place.platform(spec, before), source)
     for change in spec_changes(record.spec, spec) if record else ():
         note(f"Change: {change}")
     with step_list() as progress:
         created = create(place, spec, record, password, Deadline.after(timeout), progress)
     _print(place, created, form)
+
+
+def _exposure(wanted: str | None, *, gateway: object, ingress: object, route: object) -> str | None:
+    """Return the kind of exposure that is asked for, or that what is asked for belongs to."""
+    return wanted or ("gateway" if gateway else "ingress" if ingress else "route" if route else None)
 
 
 def _absolute(python: str | None) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from deployer.core import networks
 from deployer.core.assigned import Assigned
 from deployer.core.components import server
 from deployer.core.platform import Platform
@@ -23,7 +24,7 @@ def build(spec: Spec, platform: Platform, assigned: Assigned) -> Stack:
     known = "http" in assigned.ports and (exposure.kind == "none" or exposure.host is not None)
     return Stack(
         name=spec.name,
-        labels=labels_of(spec),
+        labels={**platform.console_labels, **labels_of(spec)},
         workloads=(server.workload(spec, assigned, exposure),) if known else (),
         volumes=(server.volume(spec, platform, assigned),),
         exposure=exposure,
@@ -39,6 +40,7 @@ def labels_of(spec: Spec) -> dict[str, str]:
         **spec.metadata.labels,
         "app.kubernetes.io/name": "mlflow",
         "app.kubernetes.io/instance": spec.name,
+        "app.kubernetes.io/part-of": spec.name,
         "app.kubernetes.io/version": spec.spec.mlflow.version,
         "app.kubernetes.io/managed-by": MANAGED_BY,
     }
@@ -71,7 +73,10 @@ def _exposure(spec: Spec, platform: Platform, assigned: Assigned) -> Exposure:
                 exposure, annotations=wanted.annotations, gateway=(namespace, name), listener=wanted.listener
             )
         case RouteExposure():
-            return replace(exposure, annotations={**platform.exposure_annotations, **wanted.annotations})
+            annotations = {**platform.exposure_annotations, **wanted.annotations}
+            if wanted.allow_from and platform.allow_list_annotation:
+                annotations[platform.allow_list_annotation] = networks.written(wanted.allow_from)
+            return replace(exposure, annotations=annotations)
     return exposure
 
 

@@ -12,8 +12,8 @@ from typing import Final
 from deployer.core.assigned import Assigned
 from deployer.core.components import server
 from deployer.core.errors import Forbidden, NotReady
-from deployer.core.manifest import HTTP_ROUTE, INGRESS, SECRET, Kind, Manifest
-from deployer.core.readiness import http_route_problem, ingress_problem
+from deployer.core.manifest import HTTP_ROUTE, INGRESS, ROUTE, SECRET, Kind, Manifest
+from deployer.core.readiness import http_route_problem, ingress_problem, route_state
 from deployer.kube import objects
 from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
@@ -61,10 +61,10 @@ class KubernetesAccess:
             return
         endpoint = self.endpoint(assigned)
         if deadline:
-            self._await_address(endpoint, deadline)
+            self._await_address(endpoint, assigned.exposure, deadline)
         yield endpoint
 
-    def _await_address(self, endpoint: Endpoint, deadline: Deadline) -> None:
+    def _await_address(self, endpoint: Endpoint, exposure: str | None, deadline: Deadline) -> None:
         limit = Deadline.after(min(_PATIENCE, deadline.left))
         client = Client(endpoint, seconds=5.0)
         told = False
@@ -80,7 +80,7 @@ class KubernetesAccess:
                 except Unreachable as error:
                     state = str(error)
                 if not limit.left:
-                    cause, hint = self._diagnosis(state)
+                    cause, hint = self._diagnosis(exposure, state)
                     raise NotReady(
                         f"the server is ready, but its address is not: {endpoint.url} {state}{cause}", hint=hint
                     )
@@ -91,16 +91,18 @@ class KubernetesAccess:
         finally:
             client.close()
 
-    def _diagnosis(self, state: str) -> tuple[str, str]:
+    def _diagnosis(self, exposure: str | None, state: str) -> tuple[str, str]:
         """Return what the cluster says of the object behind the address, and what a person can do."""
-        if ingress := self._own(INGRESS):
+        problem = None
+        if exposure == "ingress" and (ingress := self._own(INGRESS)):
             # a controller that answers has taken it, be it that it writes no status
             problem = None if _GATEWAY_ERROR.search(state) else ingress_problem(ingress)
             if secret := self._missing_secret(ingress):
                 return f"; Secret {secret} for its TLS is not there", "`kubectl create secret tls` makes it"
-        else:
-            route = self._own(HTTP_ROUTE)
-            problem = http_route_problem(route) if route else None
+        elif exposure == "gateway" and (http_route := self._own(HTTP_ROUTE)):
+            problem = http_route_problem(http_route)
+        elif exposure == "route" and (route := self._own(ROUTE)):
+            problem = route_state(route).problem
         return (f"; {problem.reason}", problem.hint) if problem else ("", _hint(state))
 
     def _own(self, kind: Kind) -> Manifest | None:

@@ -30,8 +30,8 @@ from deployer.core.manifest import (
     ref_of,
 )
 from deployer.core.outcome import Done, Outcome
-from deployer.core.platform import profile_of
-from deployer.core.readiness import Seen, readiness
+from deployer.core.platform import PROFILES, Platform, recognised
+from deployer.core.readiness import RouteState, Seen, readiness, route_state
 from deployer.core.rendering import Renderer
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
@@ -46,6 +46,7 @@ from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
 PORT: Final = 5000
 _SERVING: Final = frozenset({INGRESS.name, HTTP_ROUTE.name, ROUTE.name, SERVICE.name, DEPLOYMENT.name})
 _POLL_SECONDS: Final = 0.2
+_ADMISSION_SECONDS: Final = 30.0  # routers answer within one
 _AT_ONCE: Final = 4
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -65,6 +66,14 @@ class KubernetesRuntime:
         data = catalogue()
         self._renderer = Renderer(data.templates, data.plugins)
 
+    def platform(self, spec: Spec, before: Assigned) -> Platform:
+        """Return the kind of cluster: as the spec says, as was found before, or as its address and API groups show."""
+        known = spec.spec.profile or before.profile
+        if known:
+            return PROFILES[known]
+        context = self._session.context
+        return recognised(context.server, context.name, self._session.api_groups())
+
     def prepared(self, spec: Spec) -> Outcome:  # part of the seam
         """Nothing needs to be made: the cluster pulls what it runs."""
         return Done(f"namespace {self._session.namespace}")
@@ -79,16 +88,66 @@ class KubernetesRuntime:
         assigned = self.would_assign(spec, before)
         if assigned.host:
             self._store.require_host(assigned.host)
-        self.pending(build(spec, profile_of(spec.spec.profile, before.profile), assigned), spec, Live("stopped"))
+        self.pending(build(spec, self.platform(spec, before), assigned), spec, Live("stopped"))
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
-        """Tell whether host and port are those that this spec wants."""
-        return before == self.would_assign(spec, before)
+        """Tell whether host and port are those that this spec wants, and where the cluster decides, still gives."""
+        if before != self.would_assign(spec, before):
+            return False
+        if before.exposure != ROUTE.name.lower():
+            return True
+        live = self._own(Ref(ROUTE.name, self._name))
+        return live is not None and live["spec"].get("host") == before.host
 
     @contextmanager
     def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> Iterator[Assigned]:
-        """Yield host and port: nobody else can be given the same, for they are of this namespace."""
-        yield self.would_assign(spec, before)
+        """Yield host and port: nobody else can be given the same, for they are of this namespace.
+
+        A Route is made first, to learn the host that the cluster gives it.
+
+        Raises:
+            Conflict: no router takes the Route, because of another one or its host.
+        """
+        assigned = self.would_assign(spec, before)
+        if assigned.exposure != ROUTE.name.lower():
+            yield assigned
+            return
+        # without a host there are no workloads yet
+        stack = build(spec, self.platform(spec, before), dataclasses.replace(assigned, host=None))
+        (manifest,) = [manifest for manifest in self.drawn(stack) if manifest["kind"] == ROUTE.name]
+        self._store.save_inventory({*self._store.inventory(), ref_of(manifest)})
+        live = self._own(ref_of(manifest))
+        wanted = manifest["spec"].get("host")
+        if live and wanted and live["spec"].get("host") != wanted:
+            self._delete([ref_of(manifest)], deadline)  # the host of a Route cannot be changed
+        self._require_not_leaving(ref_of(manifest), deadline)
+        self._apply(manifest, deadline)
+        state = self._admitted(deadline)
+        if wanted and state.cname:
+            self._note(f"{state.host} must lead to the cluster: in its DNS, make it a CNAME of {state.cname}")
+        yield dataclasses.replace(assigned, host=state.host)
+
+    def _admitted(self, deadline: Deadline) -> RouteState:
+        """Return how a router serves the Route.
+
+        Raises:
+            Conflict: a router refuses it.
+            NotReady: none has said anything by the deadline.
+        """
+        limit = Deadline.after(min(_ADMISSION_SECONDS, deadline.left))
+        while True:
+            live = self._own(Ref(ROUTE.name, self._name))
+            state = route_state(live) if live else RouteState()
+            if state.host:
+                return state
+            if state.problem:
+                raise Conflict(state.problem.reason, hint=state.problem.hint)
+            if not limit.left:
+                raise NotReady(
+                    f"no router has taken Route {self._name} in {_ADMISSION_SECONDS:.0f} seconds",
+                    hint="does this cluster serve Routes? ask who runs it; --expose chooses another way",
+                )
+            time.sleep(_POLL_SECONDS)
 
     def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
         """Return host and port: they follow from the spec.
@@ -96,11 +155,13 @@ class KubernetesRuntime:
         Raises:
             UsageError: it wants a public address without a host name.
         """
-        platform = profile_of(spec.spec.profile, before.profile)
+        platform = self.platform(spec, before)
         wanted = spec.spec.exposure
         kind = wanted.type if wanted else platform.exposures[0]
         host = getattr(wanted, "host", None)
-        if kind != "none" and not host:
+        if kind == "route" and not host:  # the cluster assigns one, and gives it back
+            host = before.host if before.exposure == kind else None
+        elif kind != "none" and not host:
             raise UsageError(
                 f"a public address needs a host name: {platform.name} assigns none to a server's {kind}",
                 hint="add --host mlflow.example.org, or --expose none for a server reached by a tunnel",
@@ -110,6 +171,7 @@ class KubernetesRuntime:
             host=host if kind != "none" else None,
             namespace=self._session.namespace,
             profile=platform.name,
+            exposure=kind,
             ports={"http": PORT},
         )
 

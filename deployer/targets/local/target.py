@@ -20,6 +20,7 @@ from deployer.core.changes import Change
 from deployer.core.components import server
 from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError
 from deployer.core.outcome import Done, Outcome, Waiting
+from deployer.core.platform import LOCAL, Platform
 from deployer.core.rendering import Renderer, Unrepresentable
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
@@ -84,6 +85,10 @@ class LocalRuntime:
         self._child: int | None = None
         data = catalogue()
         self._renderer = Renderer(data.templates, data.plugins)
+
+    def platform(self, spec: Spec, before: Assigned) -> Platform:
+        """Return what this machine offers."""
+        return LOCAL
 
     def prepared(self, spec: Spec) -> Outcome:
         """Tell whether the environment is there."""

@@ -1,4 +1,4 @@
-"""The facts of CSC Rahti (its user guide on quotas, security and routes) that manifests can violate."""
+"""The facts of CSC's Rahti and of LUMI-K (their user guides on quotas, security, routes) that manifests can violate."""
 
 import re
 
@@ -7,11 +7,12 @@ import yaml
 
 from .cases import CASES, drawn
 
-RAHTI = [case for case in CASES if case.startswith("rahti-")]
+PLACES = [case for case in CASES if case.startswith(("rahti-", "lumi-k-"))]
+ROUTES = ["rahti-route-sqlite-volume", "lumi-k-route-sqlite-volume"]
 UNITS = {"": 1.0, "m": 1e-3, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
 
 
-@pytest.fixture(params=RAHTI)
+@pytest.fixture(params=PLACES)
 def items(request):
     return [yaml.safe_load(text) for text in drawn(request.param).values()]
 
@@ -52,11 +53,15 @@ def test_restricted_v2_is_met(items):
     assert not {"hostPath", "hostPort", "hostNetwork", "hostPID", "hostIPC", "privileged"} & set(keys(items))
 
 
-def test_the_volume_is_of_the_one_class_and_mode_that_there_is(items):
+def test_the_volume_is_of_the_one_mode_that_there_is_and_fits_the_quota(items):
     claim = one(items, "PersistentVolumeClaim")["spec"]
-    assert claim["storageClassName"] == "standard-csi"
     assert claim["accessModes"] == ["ReadWriteOnce"]
     assert 0 < number(claim["resources"]["requests"]["storage"]) <= number("100Gi")
+
+
+def test_rahti_s_volume_is_of_its_one_class():
+    items = [yaml.safe_load(text) for text in drawn("rahti-none-sqlite-volume").values()]
+    assert one(items, "PersistentVolumeClaim")["spec"]["storageClassName"] == "standard-csi"
 
 
 def test_a_volume_for_one_node_goes_with_one_pod_at_a_time(items):
@@ -78,8 +83,9 @@ def test_the_image_does_not_come_from_docker_hub(items):
     assert pod(items)["containers"][0]["image"].split("/")[0] in ("ghcr.io", "quay.io")
 
 
-def test_the_route_speaks_https_only_and_waits_for_large_artifacts():
-    items = [yaml.safe_load(text) for text in drawn("rahti-route-sqlite-volume").values()]
+@pytest.mark.parametrize("case", ROUTES)
+def test_the_route_speaks_https_only_and_waits_for_large_artifacts(case):
+    items = [yaml.safe_load(text) for text in drawn(case).values()]
     route = one(items, "Route")
     assert route["spec"]["tls"] == {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"}
     timeout = route["metadata"]["annotations"]["haproxy.router.openshift.io/timeout"]
@@ -87,11 +93,12 @@ def test_the_route_speaks_https_only_and_waits_for_large_artifacts():
     assert int(timeout[:-1]) > 30
 
 
-def test_the_route_s_host_is_left_to_openshift_and_its_name_fits_a_label():
-    items = [yaml.safe_load(text) for text in drawn("rahti-route-sqlite-volume").values()]
+@pytest.mark.parametrize(("case", "domain"), zip(ROUTES, ("2.rahtiapp.fi", "apps.lumi-k.eu"), strict=True))
+def test_the_route_s_host_is_left_to_openshift_and_its_name_fits_a_label(case, domain):
+    items = [yaml.safe_load(text) for text in drawn(case).values()]
     assert "host" not in one(items, "Route")["spec"]
     environment = {item["name"]: item.get("value") for item in pod(items)["containers"][0]["env"]}
-    assert "https://mlflow-team-a.2.rahtiapp.fi" in environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+    assert f"https://mlflow-team-a.{domain}" in environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
 
 
 def test_nothing_needs_the_rights_of_a_cluster_administrator(items):
@@ -107,8 +114,29 @@ def test_nothing_needs_the_rights_of_a_cluster_administrator(items):
     assert {item["kind"] for item in items} <= allowed
 
 
-def test_the_router_of_openshift_is_let_in():
-    items = [yaml.safe_load(text) for text in drawn("rahti-route-sqlite-volume").values()]
+@pytest.mark.parametrize("case", ROUTES)
+def test_the_router_of_openshift_is_let_in(case):
+    items = [yaml.safe_load(text) for text in drawn(case).values()]
     (rule,) = one(items, "NetworkPolicy")["spec"]["ingress"]
     labels = [peer["namespaceSelector"]["matchLabels"] for peer in rule["from"] if "namespaceSelector" in peer]
     assert labels == [{"network.openshift.io/policy-group": "ingress"}]
+
+
+@pytest.mark.parametrize(
+    ("case", "annotation", "networks"),
+    [
+        ("rahti-route-allowed", "ip_allowlist", "86.50.172.0/27 193.167.209.160/28 2001:db8::/32"),
+        ("lumi-k-route-allowed", "ip_whitelist", "192.0.2.1/32"),
+    ],
+)
+def test_who_may_connect_stands_under_the_annotation_that_is_documented_there(case, annotation, networks):
+    items = [yaml.safe_load(text) for text in drawn(case).values()]
+    annotations = one(items, "Route")["metadata"]["annotations"]
+    lists = {key: value for key, value in annotations.items() if "list" in key}
+    assert lists == {f"haproxy.router.openshift.io/{annotation}": networks}
+
+
+def test_the_console_draws_the_server_as_one_python_application(items):
+    labels = one(items, "Deployment")["metadata"]["labels"]
+    assert labels["app.openshift.io/runtime"] == "python"
+    assert labels["app.kubernetes.io/part-of"] == "mlflow"

@@ -1,0 +1,140 @@
+"""Networks that may connect: what a router could read in another way never gets as far as an annotation."""
+
+import ipaddress
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer.core import networks
+from deployer.core.errors import InvalidSpec
+
+from .strategies import hostile
+from .test_changes import spec
+
+MALFORMED = [
+    "",
+    " ",
+    "everyone",
+    "Roihu",
+    "roihu lumi",
+    "10.0.0.0/8 ",
+    " 10.0.0.0/8",
+    "10.0.0.0/8\n",
+    "10.0.0.0/8\t",
+    "10.0.0.0 /8",
+    "10.0.0.0/ 8",
+    "10.0.0.0/8 11.0.0.0/8",
+    "10.0.0.0/8,11.0.0.0/8",
+    "10.0.0.0/8;",
+    "10.0.0.0/33",
+    "10.0.0.0/-1",
+    "10.0.0.0/+8",
+    "10.0.0.0/8/8",
+    "10.0.0.0/",
+    "/8",
+    "10.0.0.0/255.0.0.0",  # a netmask: taken by ipaddress
+    "10.0.0.0/0.255.255.255",  # a host mask: taken by ipaddress, another network to a router
+    "10.0.0.0/0.0.0.0",  # taken by ipaddress as everybody
+    "10.0.0.0/08",  # taken by ipaddress
+    "10.0.0.0/008",
+    "10.0.0.1/8",  # has host bits
+    "010.0.0.0/8",  # octal to some
+    "10.0.0",
+    "10/8",
+    "10.0.0.0.0",
+    "0x0a.0.0.0",
+    "167772160",
+    "256.0.0.0",
+    "\u0661\u0660.0.0.0",  # digits, but not these
+    "10.0.0.0/\u0668",
+    "fe80::1%eth0",  # a scope: taken by ipaddress
+    "fe80::1%25eth0/128",
+    "::ffff:10.0.0.0/104",  # an IPv4 network in disguise: taken by ipaddress
+    "::ffff:0a00:0/104",
+    "::ffff:a00:1",
+    "64:ff9b::10.0.0.1",
+    "::1.2.3.4",
+    "2001:db8::/129",
+    "2001:db8::1/32",
+    "2001:db8::/032",
+    "2001:db8::/ffff::",
+    "2001:db8:::1",
+    "[2001:db8::1]",
+    "2001:db8::1/64%1",
+    "a.example.org",
+    "*",
+    "0",
+    "!10.0.0.0/8",
+    "-f /etc/passwd",
+    "10.0.0.0/8 -f x",
+]
+
+
+@pytest.mark.parametrize("item", MALFORMED, ids=ascii)
+def test_what_a_router_may_read_otherwise_is_refused(item):
+    with pytest.raises(ValueError, match="'"):
+        networks.network(item)
+    with pytest.raises(InvalidSpec) as refused:
+        spec(spec={"exposure": {"type": "route", "allowFrom": ["10.0.0.0/8", item]}})
+    assert refused.value.problems[0].path == "spec.exposure.allowFrom.1"
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        (["192.0.2.1"], "192.0.2.1/32"),
+        (["192.0.2.0/24", "10.0.0.0/8"], "192.0.2.0/24 10.0.0.0/8"),
+        (["10.0.0.0/8", "10.0.0.0/8"], "10.0.0.0/8"),
+        (["2001:DB8:0:0::/32", "::1"], "2001:db8::/32 ::1/128"),
+        (["roihu", "lumi"], "86.50.172.0/27 193.167.209.160/28"),
+        (["0.0.0.0/0", "::/0"], "0.0.0.0/0 ::/0"),
+    ],
+)
+def test_networks_are_written_in_one_way_only(items, text):
+    assert networks.written(items) == text
+
+
+@pytest.mark.parametrize("whole", ["0.0.0.0/0", "::/0"])
+def test_everybody_must_be_meant(whole):
+    with pytest.raises(InvalidSpec, match="that is everybody"):
+        spec(spec={"exposure": {"type": "route", "allowFrom": ["10.0.0.0/8", whole]}})
+    spec(spec={"exposure": {"type": "route", "allowFrom": [whole], "allowEveryone": True}})
+
+
+@pytest.mark.parametrize("name", ["ip_allowlist", "ip_whitelist"])
+def test_the_annotation_itself_cannot_be_given(name):
+    annotations = {f"haproxy.router.openshift.io/{name}": "10.0.0.0/8 "}
+    with pytest.raises(InvalidSpec, match="say it as allowFrom"):
+        spec(spec={"exposure": {"type": "route", "annotations": annotations}})
+
+
+FORMS = st.one_of(
+    st.ip_addresses().map(str),
+    st.tuples(st.ip_addresses(v=4).map(str), st.integers(0, 40)).map(lambda pair: f"{pair[0]}/{pair[1]}"),
+    st.tuples(st.ip_addresses(v=6).map(str), st.integers(0, 140)).map(lambda pair: f"{pair[0]}/{pair[1]}"),
+    st.tuples(st.ip_addresses(v=4), st.integers(0, 32)).map(
+        lambda pair: str(ipaddress.ip_network(f"{pair[0]}/{pair[1]}", strict=False))
+    ),
+    st.text("0123456789abcdef.:/% +-,\n\u0661", max_size=20),
+    hostile,
+)
+CANONICAL = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}|[0-9a-f:]+/[0-9]{1,3}")
+
+
+@given(st.lists(FORMS, max_size=5))
+def test_whatever_is_written_is_canonical_and_means_what_was_given(items):
+    taken = []
+    for item in items:
+        try:
+            taken.append((item, networks.network(item)))
+        except ValueError:
+            continue
+    text = networks.written(item for item, _ in taken)
+    words = text.split(" ") if text else []
+    assert all(CANONICAL.fullmatch(word) for word in words)
+    assert {ipaddress.ip_network(word, strict=True) for word in words} == {network for _, network in taken}
+    for item, network in taken:
+        if item not in networks.KNOWN:
+            assert ipaddress.ip_network(item, strict=True) == network
