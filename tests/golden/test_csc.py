@@ -93,7 +93,7 @@ def test_the_route_speaks_https_only_and_waits_for_large_artifacts(case):
     assert int(timeout[:-1]) > 30
 
 
-@pytest.mark.parametrize(("case", "domain"), zip(ROUTES, ("2.rahtiapp.fi", "apps.lumi-k.eu"), strict=True))
+@pytest.mark.parametrize(("case", "domain"), [*zip(ROUTES, ("2.rahtiapp.fi", "apps.lumi-k.eu"), strict=True)])
 def test_the_route_s_host_is_left_to_openshift_and_its_name_fits_a_label(case, domain):
     items = [yaml.safe_load(text) for text in drawn(case).values()]
     assert "host" not in one(items, "Route")["spec"]

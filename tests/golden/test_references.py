@@ -152,6 +152,9 @@ def test_a_host_is_guessed_only_where_none_is_given_and_one_is_needed():
     guessed = {case: manifests(spec(case), PROFILES[CASES[case][0]], "team-a")[1] for case in CASES}
     assert {case: host for case, host in guessed.items() if host} == {
         "rahti-route-sqlite-volume": "mlflow-team-a.2.rahtiapp.fi",
+        "rahti-route-allowed": "mlflow-team-a.2.rahtiapp.fi",
+        "lumi-k-route-sqlite-volume": "mlflow-team-a.apps.lumi-k.eu",
+        "lumi-k-route-allowed": "mlflow-team-a.apps.lumi-k.eu",
     }
 
 
