@@ -37,6 +37,9 @@ FLASK_KEY: Final = SecretRef("server", "flask-secret-key")
 KEK_PASSPHRASE: Final = SecretRef("server", "kek-passphrase")
 WEBHOOK_KEY: Final = SecretRef("server", "webhook-key")
 
+S3_ACCESS_KEY: Final = SecretRef("server", "s3-access-key-id")
+S3_SECRET_KEY: Final = SecretRef("server", "s3-secret-access-key")
+
 GENERATED: Final = (
     SecretNeed(ADMIN_PASSWORD),
     SecretNeed(FLASK_KEY),

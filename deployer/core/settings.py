@@ -7,12 +7,14 @@ from typing import Final
 
 from deployer.core import secrets
 from deployer.core.sizing import Pool
-from deployer.core.spec import Proxy
+from deployer.core.spec import Proxy, S3Artifacts
 from deployer.core.stack import FilePath, Text, VolumePath
 
 DATA_VOLUME: Final = "data"
 AUTH_INI: Final = "basic_auth.ini"
 TRUSTED_CA: Final = "trusted-ca.crt"
+DEFAULT_REGION: Final = "us-east-1"  # what S3 clients sign for where a service has no regions
+TRANSFER: Final = "DEPLOYER_ARTIFACT_TRANSFER"  # read by launch.py
 
 # API changes empty MLflow's credential cache at once (mlflow/server/auth/__init__.py
 # `_invalidate_user_auth_cache`), but only in their own process: right with one worker, wrong with more.
@@ -45,6 +47,29 @@ def server_environment(hosts: Sequence[str], origins: Sequence[str], pool: Pool,
         "MLFLOW_PORT": (str(port),),
         "PYTHONUNBUFFERED": ("1",),
     }
+
+
+def s3_environment(artifacts: S3Artifacts) -> dict[str, Text]:
+    """Return what makes a server keep its artifacts in S3 and find nobody else's keys.
+
+    Paths instead of host names, and checksums only where S3 itself demands them: Ceph-like services refuse those that
+    boto3 adds by itself since 1.36, or store them inside the object.
+    """
+    environment: dict[str, Text] = {
+        "MLFLOW_ARTIFACTS_DESTINATION": ("/".join(filter(None, (f"s3://{artifacts.bucket}", artifacts.prefix))),),
+        "MLFLOW_S3_ENDPOINT_URL": (artifacts.endpoint,),
+        "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": ("path",),
+        "AWS_ACCESS_KEY_ID": (secrets.S3_ACCESS_KEY,),
+        "AWS_SECRET_ACCESS_KEY": (secrets.S3_SECRET_KEY,),
+        "AWS_DEFAULT_REGION": (artifacts.region or DEFAULT_REGION,),
+        "AWS_REQUEST_CHECKSUM_CALCULATION": ("when_required",),
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": ("when_required",),
+        "AWS_EC2_METADATA_DISABLED": ("true",),
+        "AWS_CONFIG_FILE": ("/dev/null",),
+        "AWS_SHARED_CREDENTIALS_FILE": ("/dev/null",),
+        TRANSFER: (artifacts.transfer,),
+    }
+    return environment
 
 
 def outbound_environment(proxy: Proxy, *, trusted_ca: bool) -> dict[str, Text]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.alias_generators import to_camel
@@ -94,6 +95,42 @@ def _host_name(value: str) -> str:
     if not _HOST.fullmatch(value):
         raise ValueError("must be a host name such as mlflow.example.org, in lower case, without scheme or port")
     return value
+
+
+def endpoint_problem(endpoint: str) -> str | None:
+    """Return why `endpoint` cannot be the URL of an S3 service, or None; quotes nothing of it."""
+    try:
+        parts = urlsplit(endpoint)
+        sound = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return "is not a URL"
+    if not sound or parts.scheme not in {"http", "https"} or not re.fullmatch("[!-~]+", endpoint):
+        return "must be a URL such as https://a3s.fi"
+    if parts.username is not None or parts.password is not None:
+        return "must not hold keys"
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        return "must be scheme, host and port alone, without bucket or path"
+    return None
+
+
+def _s3_endpoint(value: str) -> str:
+    _checked(endpoint_problem(value))
+    return value.rstrip("/")
+
+
+def _prefix(value: str) -> str:
+    if value != value.strip("/") or "//" in value or {".", ".."} & set(value.split("/")):
+        raise ValueError("must be a path such as team/mlflow, without slashes at its ends")
+    return value
+
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+Prefix = Annotated[
+    str, StringConstraints(max_length=256, pattern=r"^[A-Za-z0-9!_.*'()/-]+$"), AfterValidator(_prefix)
+]
+S3Endpoint = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_s3_endpoint)]
+Region = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_]{0,63}$")]
 
 
 def _network(value: str) -> str:
@@ -203,10 +240,10 @@ class S3Artifacts(_Part):
     """A bucket in Allas, LUMI-O or any S3 service."""
 
     type: Literal["s3"]
-    bucket: Word = Field(description="name of the bucket")
-    prefix: Plain | None = Field(None, description="path inside the bucket")
-    endpoint: Word = Field("https://a3s.fi", description="URL of the S3 service")
-    region: Word | None = Field(None, description="region, where the service wants one")
+    bucket: BucketName = Field(description="name of the bucket")
+    prefix: Prefix | None = Field(None, description="path inside the bucket")
+    endpoint: S3Endpoint = Field("https://a3s.fi", description="URL of the S3 service")
+    region: Region | None = Field(None, description="region, where the service wants one")
     transfer: Literal["proxied", "direct"] = Field("proxied", description="through the server, or from client to S3")
 
 

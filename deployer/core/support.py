@@ -20,8 +20,8 @@ def _unsupported(spec: Spec, platform: Platform) -> Iterator[Problem]:
     wanted = spec.spec
     if wanted.database.type != "sqlite":
         yield Problem("spec.database.type", f"{wanted.database.type} is not available in this release; use sqlite")
-    if wanted.artifacts.type != "volume":
-        yield Problem("spec.artifacts.type", f"{wanted.artifacts.type} is not available in this release; use volume")
+    if wanted.artifacts.type == "objectstore":
+        yield Problem("spec.artifacts.type", "objectstore is not available in this release; use volume or s3")
     if wanted.exposure is None:
         return
     if wanted.exposure.type not in platform.exposures:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 EX_CONFIG = 78
 FIRST_INHERITED_FD = 3
 GRACEFUL_SHUTDOWN_SECONDS = 10
+TRANSFER = "DEPLOYER_ARTIFACT_TRANSFER"  # proxied or direct; unset where artifacts lie on a volume
 REQUIRED = (
     "MLFLOW_BACKEND_STORE_URI",
     "MLFLOW_ARTIFACTS_DESTINATION",
@@ -225,7 +226,31 @@ def create_app() -> FastAPI:
     except MlflowException as error:
         raise Refusal(error.message) from error
     add_stores_health(app)
+    if transfer := os.environ.get(TRANSFER):
+        advertise(transfer)
     return app
+
+
+def advertise(transfer: str) -> None:
+    """Tell clients to move artifacts through the server (`proxied`), or straight to the artifact store (`direct`).
+
+    A server in front of S3 always says that it can do direct transfers, and clients since 3.17 then do them
+    (mlflow/server/handlers.py `build_server_info_payload`, mlflow/store/artifact/mlflow_artifacts_repo.py).
+    """
+    if transfer not in {"proxied", "direct"}:
+        raise Refusal(f"{TRANSFER} must be proxied or direct")
+    from mlflow.server import handlers
+
+    original = handlers.build_server_info_payload
+    flags = (handlers.SERVER_INFO_MULTIPART_UPLOADS_ENABLED, handlers.SERVER_INFO_MULTIPART_DOWNLOADS_ENABLED)
+
+    def payload() -> dict[str, Any]:
+        answer: dict[str, Any] = original()
+        if transfer == "direct" and not all(answer[flag] for flag in flags):
+            raise RuntimeError("this artifact store cannot be reached directly")
+        return {**answer, **dict.fromkeys(flags, transfer == "direct")}
+
+    handlers.build_server_info_payload = payload
 
 
 def add_stores_health(app: FastAPI) -> None:

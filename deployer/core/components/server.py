@@ -7,8 +7,8 @@ from typing import Final
 from deployer.core import settings, sizing
 from deployer.core.assigned import Assigned
 from deployer.core.platform import Platform
-from deployer.core.secrets import ADMIN_USERNAME, GENERATED
-from deployer.core.spec import Spec
+from deployer.core.secrets import ADMIN_USERNAME, GENERATED, S3_ACCESS_KEY, S3_SECRET_KEY
+from deployer.core.spec import S3Artifacts, Spec
 from deployer.core.stack import (
     Exposure,
     FilePath,
@@ -30,9 +30,10 @@ ALIVE_PATH: Final = "/health"
 LOOPBACK: Final = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*")
 
 
-def needs() -> tuple[SecretRef, ...]:
+def needs(spec: Spec) -> tuple[SecretRef, ...]:
     """Return every secret value the server reads."""
-    return (ADMIN_USERNAME, *(need.ref for need in GENERATED))
+    keys = (S3_ACCESS_KEY, S3_SECRET_KEY) if isinstance(spec.spec.artifacts, S3Artifacts) else ()
+    return (ADMIN_USERNAME, *(need.ref for need in GENERATED), *keys)
 
 
 def package(spec: Spec) -> Package:
@@ -71,7 +72,7 @@ def allowed_hosts(name: str, assigned: Assigned, exposure: Exposure) -> list[str
 
 def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
     """Return the server's process."""
-    port = assigned.ports["http"]
+    port, artifacts = assigned.ports["http"], spec.spec.artifacts
     origins = [f"https://{exposure.host}"] if exposure.host else []
     origins += [f"http://localhost:{port}", f"http://127.0.0.1:{port}"]
     return Workload(
@@ -81,6 +82,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         command=(("python",), (FilePath(LAUNCH),)),
         env={
             **settings.server_environment(allowed_hosts(spec.name, assigned, exposure), origins, sizing.pool(), port),
+            **(settings.s3_environment(artifacts) if isinstance(artifacts, S3Artifacts) else {}),
             **settings.outbound_environment(spec.spec.proxy, trusted_ca=spec.spec.pod.trusted_ca is not None),
         },
         files={

@@ -1,0 +1,216 @@
+"""Tries an S3 service with the very settings that a server will use: write, write in parts, read back, delete."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+import boto3
+from botocore.client import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError as NoConnection,
+    HTTPClientError,
+    SSLError,
+)
+
+from deployer.core.errors import DeployerError, NotFound, UsageError, one_line
+from deployer.storage.finding import Keys
+
+FOLDER: Final = ".deployer-trial"
+_SMALL: Final = 1024
+_PART: Final = 5 << 20  # the smallest that S3 takes for any part but the last
+_SECONDS: Final = 20
+
+
+class StorageUnreachable(DeployerError):
+    """The S3 service gives no answer from here."""
+
+
+class StorageRefused(DeployerError):
+    """The S3 service answers, and does not do what a server needs of it."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Where artifacts are kept: `endpoint` is a URL, `prefix` a path in the bucket without outer slashes."""
+
+    endpoint: str
+    name: str
+    prefix: str = ""
+    region: str | None = None
+
+
+def client(bucket: Bucket, keys: Keys) -> Any:
+    """Return an S3 client with a server's settings: paths instead of host names, checksums only where they must be.
+
+    Ceph-like services refuse the checksums that boto3 adds by itself since 1.36, or store them inside the object.
+    """
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=bucket.endpoint,
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=keys.secret_key,
+        region_name=bucket.region or "us-east-1",
+        config=Config(
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            connect_timeout=_SECONDS,
+            read_timeout=_SECONDS,
+            retries={"max_attempts": 2, "mode": "standard"},
+        ),
+    )
+
+
+def make_bucket(bucket: Bucket, keys: Keys) -> bool:
+    """Make the bucket; False where it is there already and is one's own."""
+    with _explained(bucket, keys, "make the bucket"):
+        s3 = client(bucket, keys)
+        try:
+            place = {"CreateBucketConfiguration": {"LocationConstraint": bucket.region}} if bucket.region else {}
+            s3.create_bucket(Bucket=bucket.name, **place)
+        except ClientError as error:
+            if _code(error) != "BucketAlreadyOwnedByYou":
+                raise
+            return False
+    return True
+
+
+def try_out(bucket: Bucket, keys: Keys) -> None:
+    """Write an object whole and one in parts, read both back, delete both.
+
+    Raises:
+        StorageUnreachable: no answer from here; a server elsewhere may still get one.
+        NotFound: there is no such bucket.
+        StorageRefused: something else does not work; says what and why.
+    """
+    s3 = client(bucket, keys)
+    folder = "/".join(filter(None, (bucket.prefix, FOLDER, secrets.token_hex(8))))
+    small, large = secrets.token_bytes(_SMALL), secrets.token_bytes(_PART + _SMALL)
+    try:
+        with _explained(bucket, keys, "write an object"):
+            s3.put_object(Bucket=bucket.name, Key=f"{folder}/small", Body=small)
+        with _explained(bucket, keys, "write an object in parts"):
+            _put_in_parts(s3, bucket.name, f"{folder}/large", large)
+        for name, content in (("small", small), ("large", large)):
+            with _explained(bucket, keys, "read an object"):
+                found = s3.get_object(Bucket=bucket.name, Key=f"{folder}/{name}")["Body"].read()
+            if hashlib.sha256(found).digest() != hashlib.sha256(content).digest():
+                raise StorageRefused(
+                    f"{bucket.endpoint} gives back {len(found)} bytes other than the {len(content)} written",
+                    hint="does something between here and there change them? this service cannot keep artifacts",
+                )
+            with _explained(bucket, keys, "delete an object"):
+                s3.delete_object(Bucket=bucket.name, Key=f"{folder}/{name}")
+    except BaseException:
+        _remove(s3, bucket.name, folder)
+        raise
+
+
+def _put_in_parts(s3: Any, bucket: str, key: str, content: bytes) -> None:
+    upload = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    try:
+        parts = []
+        for number, begin in enumerate(range(0, len(content), _PART), 1):
+            part = content[begin : begin + _PART]
+            answer = s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=part)
+            parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+    except BaseException:
+        _quietly(lambda: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload))
+        raise
+
+
+def _remove(s3: Any, bucket: str, folder: str) -> None:
+    for name in ("small", "large"):
+        _quietly(lambda name=name: s3.delete_object(Bucket=bucket, Key=f"{folder}/{name}"))
+
+
+def _quietly(clean_up: Callable[[], object]) -> None:
+    try:
+        clean_up()
+    except (BotoCoreError, ClientError):
+        pass  # what went wrong before is worth more than this
+
+
+# S3's own codes (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html); Ceph and others use the same
+_MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "InvalidAccessKeyId": ("the service does not know this access key", "are the keys for this service?"),
+        "SignatureDoesNotMatch": (
+            "the secret key does not belong to the access key",
+            "was it copied whole? for Allas `allas-conf -m S3` writes both anew",
+        ),
+        "ExpiredToken": ("the keys have expired", "get new ones; a server needs some that stay valid"),
+        "TokenRefreshRequired": ("the keys have expired", "get new ones; a server needs some that stay valid"),
+        "RequestTimeTooSkewed": (
+            "this machine's clock is wrong by more than the 15 minutes that S3 allows",
+            "set the clock (timedatectl), then type the same command",
+        ),
+        "AuthorizationHeaderMalformed": ("the region is wrong", "name the right one: --s3-region"),
+        "PermanentRedirect": ("the bucket is in another region", "name the right one: --s3-region"),
+        "IllegalLocationConstraintException": ("the region is wrong", "name the right one: --s3-region"),
+        "InvalidLocationConstraint": ("the service has no such region", "name the right one, or none: --s3-region"),
+        "BucketAlreadyExists": (
+            "somebody else has a bucket of that name, and names are global",
+            "choose another name: --bucket",
+        ),
+        "AccessDenied": ("the keys do not allow it", "ask who owns the bucket, or use keys of its owner"),
+        "QuotaExceeded": ("the quota of the storage is used up", "ask for more, or delete something"),
+        "XAmzContentSHA256Mismatch": ("the bytes were changed on the way", "is a proxy in between?"),
+    }
+)
+
+
+@contextmanager
+def _explained(bucket: Bucket, keys: Keys, doing: str) -> Iterator[None]:
+    """Turn what boto3 raises into one message each: what, where, with which keys, why, what next."""
+    where = f"cannot {doing} in bucket {bucket.name!r} at {bucket.endpoint} with the keys from {keys.source}"
+    try:
+        yield
+    except ClientError as error:
+        raise _refusal(error, where, bucket) from None
+    except SSLError as error:
+        raise StorageUnreachable(
+            f"{where}: its certificate is not trusted ({_words(error)})",
+            hint="for a private authority set AWS_CA_BUNDLE to its certificate, and spec.pod.trustedCa for the server",
+        ) from None
+    except (NoConnection, HTTPClientError) as error:
+        raise StorageUnreachable(
+            f"{where}: it cannot be reached from here ({_words(error)})", hint="is the endpoint right? --s3-endpoint"
+        ) from None
+    except (BotoCoreError, ValueError) as error:
+        raise UsageError(f"{where}: {_words(error)}", hint="are bucket, endpoint and region right?") from None
+
+
+def _refusal(error: ClientError, where: str, bucket: Bucket) -> DeployerError:
+    code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    if code == "NoSuchBucket" or (status == 404 and code in {"404", "NotFound"}):
+        return NotFound(f"{where}: there is no such bucket", hint="add --make-bucket to make it, or name another")
+    meaning, hint = _MEANINGS.get(code, ("", "see what the service's documentation says of this answer"))
+    if not meaning and status == 403:
+        meaning, hint = _MEANINGS["AccessDenied"]
+    if code in {"AuthorizationHeaderMalformed", "PermanentRedirect"} and (
+        region := error.response.get("Error", {}).get("Region")
+    ):
+        hint = f"add --s3-region {one_line(str(region))}"
+    said = one_line(f"{code}: {error.response.get('Error', {}).get('Message') or ''}").strip(": ")
+    return StorageRefused(f"{where}: {meaning or 'the service refuses it'} (HTTP {status}, {said})", hint=hint)
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _words(error: BaseException) -> str:
+    inner: BaseException = error
+    while isinstance(inner.__cause__ or inner.__context__, BaseException):
+        inner = inner.__cause__ or inner.__context__ or inner
+    return one_line(getattr(inner, "strerror", None) or str(inner).rpartition(": ")[2] or type(inner).__name__)
