@@ -126,9 +126,7 @@ def _prefix(value: str) -> str:
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-Prefix = Annotated[
-    str, StringConstraints(max_length=256, pattern=r"^[A-Za-z0-9!_.*'()/-]+$"), AfterValidator(_prefix)
-]
+Prefix = Annotated[str, StringConstraints(max_length=256, pattern=r"^[A-Za-z0-9!_.*'()/-]+$"), AfterValidator(_prefix)]
 S3Endpoint = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_s3_endpoint)]
 Region = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_]{0,63}$")]
 

@@ -192,7 +192,7 @@ class _Create:
         target.store.save(replace(before, spec=self._spec, deleted=False))
 
     def _credentials_there(self, observed: Observed) -> Outcome:
-        if observed.secrets and set(server.needs()) <= set(observed.secrets.values):
+        if observed.secrets and set(server.needs(self._spec)) <= set(observed.secrets.values):
             return Done(f"user {observed.secrets.username!r}")
         return Waiting("the credentials are not complete")
 

@@ -239,7 +239,7 @@ def advertise(transfer: str) -> None:
     """
     if transfer not in {"proxied", "direct"}:
         raise Refusal(f"{TRANSFER} must be proxied or direct")
-    from mlflow.server import handlers
+    from mlflow.server import handlers, server_info_api
 
     original = handlers.build_server_info_payload
     flags = (handlers.SERVER_INFO_MULTIPART_UPLOADS_ENABLED, handlers.SERVER_INFO_MULTIPART_DOWNLOADS_ENABLED)
@@ -250,7 +250,8 @@ def advertise(transfer: str) -> None:
             raise RuntimeError("this artifact store cannot be reached directly")
         return {**answer, **dict.fromkeys(flags, transfer == "direct")}
 
-    handlers.build_server_info_payload = payload
+    # the Flask route looks it up in its own module, the FastAPI route has imported the name
+    handlers.build_server_info_payload = server_info_api.build_server_info_payload = payload
 
 
 def add_stores_health(app: FastAPI) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +17,8 @@ API: Final = "api/2.0/mlflow"
 ARTIFACTS: Final = "api/2.0/mlflow-artifacts/artifacts"
 HOST_REFUSED: Final = "Invalid Host header"  # mlflow/server/security_utils.py INVALID_HOST_MSG
 CONNECT_SECONDS: Final = 5.0
+# where requests looks for a private certificate authority by itself
+_CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 READ_SECONDS: Final = 60.0
 
 
@@ -128,6 +132,29 @@ class Client:
             reason, code = response.text, ""
         first_line = next(iter(reason.strip().splitlines()), "")
         raise Refused(response.status_code, first_line[:300], code)
+
+
+def exchange(method: str, url: str, headers: Mapping[str, str], content: bytes | None = None) -> requests.Response:
+    """Send a request to a presigned URL, as a client without any login, and return the good answer.
+
+    Raises:
+        Unreachable: nobody answers there, or nobody that is trusted; names the host alone, the URL is a secret.
+        Refused: the answer is another one.
+    """
+    host = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.proxies.update(requests.utils.get_environ_proxies(url))
+            session.verify = next(filter(None, map(os.environ.get, _CA_VARIABLES)), True)
+            answer = session.request(
+                method, url, headers=dict(headers), data=content, timeout=(CONNECT_SECONDS, READ_SECONDS)
+            )
+    except requests.exceptions.RequestException as error:
+        raise Unreachable(f"{host} cannot be reached from here ({_innermost(error)})") from None
+    if answer.status_code >= 300:
+        raise Refused(answer.status_code, f"{host} refuses the presigned URL")
+    return answer
 
 
 @contextmanager

@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
+
+import requests
 
 from deployer.core.errors import VerificationFailed
 from deployer.tracking.client import (
@@ -25,12 +27,16 @@ from deployer.tracking.client import (
     Refused,
     Unreachable,
     connect,
+    exchange,
 )
 
 EXPERIMENT: Final = "deployer-verify"
 ARTIFACT: Final = "deployer-verify.bin"
 ARTIFACT_BYTES: Final = 4096
 SERVER_INFO: Final = "api/3.0/mlflow/server-info"
+PARTS: Final = "api/2.0/mlflow-artifacts/mpu"
+PRESIGNED: Final = "api/2.0/mlflow-artifacts/presigned"
+DIRECT_UPLOADS: Final = "multipart_uploads_enabled"
 DIRECT_DOWNLOADS: Final = "multipart_downloads_enabled"  # mlflow/utils/server_info.py
 METRIC: Final = "proof"
 METRIC_STEPS: Final = 3
@@ -280,7 +286,31 @@ def _artifact_written(proof: _Proof) -> str:
                 "writable, and is there room?"
             ) from None
         raise
+    if proof.admin.get(SERVER_INFO).get(DIRECT_UPLOADS):
+        _send_in_parts(proof)
+        return f"{ARTIFACT_BYTES} random bytes, through the server and straight to the artifact store"
     return f"{ARTIFACT_BYTES} random bytes"
+
+
+def _send_in_parts(proof: _Proof) -> None:
+    """Write the artifact once more as a client writes large ones: by presigned URLs of the artifact store."""
+    folder = proof.artifact_path.removeprefix(f"{ARTIFACTS}/").rpartition("/")[0]
+    begun = proof.admin.post(f"{PARTS}/create/{folder}", {"path": ARTIFACT, "num_parts": 1})
+    part = begun["credentials"][0]
+    answer = _straight("PUT", str(part["url"]), part.get("headers") or {}, proof.content)
+    done = {"part_number": part["part_number"], "etag": answer.headers.get("ETag", "")}
+    body = {"path": ARTIFACT, "upload_id": begun.get("upload_id"), "parts": [done]}
+    proof.admin.post(f"{PARTS}/complete/{folder}", body)
+
+
+def _straight(method: str, url: str, headers: Mapping[str, str], content: bytes | None = None) -> requests.Response:
+    try:
+        return exchange(method, url, headers, content)
+    except (Unreachable, Refused) as error:
+        raise _Failed(
+            f"the server sends clients straight to the artifact store, which does not work: {error}; "
+            "--transfer proxied sends everything through the server"
+        ) from None
 
 
 def _delete_artifact(proof: _Proof) -> None:
@@ -293,8 +323,11 @@ def _delete_artifact(proof: _Proof) -> None:
 
 def _artifact_read(proof: _Proof) -> str:
     if proof.admin.get(SERVER_INFO).get(DIRECT_DOWNLOADS):
-        raise _Failed("clients are sent to the artifact store directly (presigned URLs), which is not proven here")
-    back = proof.admin.get_bytes(proof.artifact_path)
+        path = proof.artifact_path.removeprefix(f"{ARTIFACTS}/")
+        signed = proof.admin.get(f"{PRESIGNED}/{path}")
+        back = _straight("GET", str(signed["url"]), signed.get("headers") or {}).content
+    else:
+        back = proof.admin.get_bytes(proof.artifact_path)
     if back != proof.content:
         sent, received = (hashlib.sha256(part).hexdigest()[:12] for part in (proof.content, back))
         raise _Failed(

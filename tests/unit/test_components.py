@@ -233,7 +233,7 @@ def test_a_requirement_without_extras_has_no_brackets():
 
 
 def test_the_server_needs_a_name_and_everything_that_is_generated():
-    assert needs() == (ADMIN_USERNAME, *(need.ref for need in GENERATED))
+    assert needs(Spec()) == (ADMIN_USERNAME, *(need.ref for need in GENERATED))
 
 
 def test_profiles_are_found_by_their_own_name_and_no_cluster_s_uid_is_fixed_on_openshift():
