@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployer.core.errors import Forbidden
+from deployer.core.errors import Forbidden, NotReady
 from deployer.kube import objects
 from deployer.kube.refusals import Rejected, Vanished
 from deployer.kube.session import Session, connect
@@ -50,14 +50,16 @@ def session(cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_command_gets_its_input_and_gives_its_output_and_exit_code(session: Session) -> None:
-    code, out, err = run(session, "files", "main", ["sh", "-c", "cat; echo oh >&2; exit 7"], stdin="")
-    assert (code, out, err) == (7, "", "oh\n")
-    assert run(session, "files", "main", ["echo", "a b", "$HOME", "'"])[1] == "a b $HOME '\n"
+    script = ["sh", "-c", "cat; echo oh >&2; exit 7"]
+    assert run(session, "files", "main", script, seconds=30, stdin="hello") == (7, "hello", "oh\n")
+    assert run(session, "files", "main", ["echo", "a b", "$HOME", "'"], seconds=30)[1] == "a b $HOME '\n"
+    with pytest.raises(NotReady, match="has not ended in 1 seconds"):
+        run(session, "files", "main", ["sleep", "60"], seconds=1)
 
 
 def test_a_tunnel_carries_much_in_both_directions_and_many_at_once(session: Session) -> None:
     made = f"head -c {MEBIBYTES << 20} /dev/urandom > /tmp/blob && sha256sum < /tmp/blob"
-    digest = run(session, "files", "main", ["sh", "-c", made])[1].split()[0]
+    digest = run(session, "files", "main", ["sh", "-c", made], seconds=60)[1].split()[0]
     with tunnel(session, "files", 8080) as port:
         for _ in range(3):
             body = requests.get(f"http://127.0.0.1:{port}/blob", timeout=60).content
@@ -80,7 +82,7 @@ def test_what_is_not_there_and_what_is_not_allowed_shows_before_anything_is_tunn
     with pytest.raises(Forbidden, match=r"you may not (create|get) pods/portforward"), tunnel(poor, "files", 8080):
         pass
     with pytest.raises(Forbidden, match=r"you may not (create|get) pods/exec"):
-        run(poor, "files", "main", ["true"])
+        run(poor, "files", "main", ["true"], seconds=30)
     poor.close()
 
 
