@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import select
 import socket
 import ssl
@@ -16,8 +17,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
-from kubernetes.client.exceptions import ApiException
-from kubernetes.stream.ws_client import create_websocket, get_websocket_url, websocket_call
+from kubernetes.stream.ws_client import create_websocket, get_websocket_url
 from websocket import ABNF, WebSocketException
 
 from deployer.core.errors import NotReady, one_line
@@ -26,7 +26,12 @@ from deployer.kube.refusals import Call, ClusterUnreachable, refusal
 from deployer.kube.session import READ_SECONDS, Session, pause
 
 _BUFFER: Final = 1 << 16
+# the channels of a command, and of the protocol's fifth version the word that one of them ends
 _STDIN: Final = 0
+_STDOUT: Final = 1
+_STDERR: Final = 2
+_STATUS: Final = 3
+_CLOSE: Final = 255
 # the channel of a forwarded port's bytes; the other one says why there are no more
 _DATA: Final = 0
 _T = TypeVar("_T")
@@ -45,22 +50,43 @@ def run(
     session.before_write()
     query = [("container", container), *(("command", word) for word in command), ("stdout", "true"), ("stderr", "true")]
     query += [("stdin", "true")] if stdin else []
-    url, headers = _url(session, pod, "exec", query), _headers(session)
-    with _explained(Call("create", "pods/exec", pod, session.namespace)):
-        client = _within(
-            READ_SECONDS,
-            lambda: websocket_call(session.configuration, "GET", url, headers=headers, _preload_content=False),
-        )
+    over = time.monotonic() + seconds
+    far = _connected(session, pod, "exec", query)
+    said: dict[int, bytearray] = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
     try:
         if stdin:
-            client.write_stdin(stdin)
-            client.close_channel(_STDIN)  # a command that reads to the end would wait for it
-        client.run_forever(timeout=seconds)
-        if client.is_open():
-            raise NotReady(f"{command[0]} in pod {pod} has not ended in {seconds:.0f} seconds")
-        return client.returncode, client.read_stdout(0) or "", client.read_stderr(0) or ""
+            _send(far, _STDIN, stdin.encode())
+            _send(far, _CLOSE, bytes((_STDIN,)))  # a command that reads to the end would wait for it
+        while True:
+            left = over - time.monotonic()
+            if not _pending(far.sock) and not select.select([far.sock], [], [], max(0.0, left))[0]:
+                raise NotReady(f"{command[0]} in pod {pod} has not ended in {seconds:.0f} seconds")
+            code, frame = far.recv_data_frame(control_frame=True)
+            if code == ABNF.OPCODE_CLOSE:
+                break
+            if code == ABNF.OPCODE_BINARY and frame.data and frame.data[0] in said:
+                said[frame.data[0]] += frame.data[1:]
+    except (OSError, WebSocketException) as error:
+        raise ClusterUnreachable(
+            f"lost the connection to {command[0]} in pod {pod}: {one_line(str(error))}", hint="it may have run or not"
+        ) from error
     finally:
-        client.sock.shutdown()
+        far.shutdown()
+    out, err = (said[channel].decode("utf-8", "replace") for channel in (_STDOUT, _STDERR))
+    return _exit_code(bytes(said[_STATUS])), out, err
+
+
+def _exit_code(status: bytes) -> int:
+    """Return the exit code in the Status that ends a command (k8s.io/client-go/tools/remotecommand)."""
+    found = json.loads(status)
+    if found.get("status") == "Success":
+        return 0
+    causes = (found.get("details") or {}).get("causes") or ()
+    return next((int(cause["message"]) for cause in causes if cause.get("reason") == "ExitCode"), 1)
+
+
+def _send(far: Any, channel: int, data: bytes) -> None:
+    far.send_binary(bytes((channel,)) + data)
 
 
 @contextlib.contextmanager
@@ -124,7 +150,7 @@ def _carry(near: socket.socket, far: Any) -> None:
             data = near.recv(_BUFFER)
             if not data:
                 return
-            far.send_binary(bytes((_DATA,)) + data)
+            _send(far, _DATA, data)
 
 
 def _pending(sock: Any) -> int:
@@ -134,13 +160,10 @@ def _pending(sock: Any) -> int:
 
 def _open(session: Session, pod: str, port: int) -> Any:
     """Return a websocket to a pod's port, after as many tries as patience allows: nothing has been sent yet."""
-    url = get_websocket_url(_url(session, pod, "portforward", [("ports", str(port))]))
     over = time.monotonic() + session.patience
     for attempt in itertools.count():
         try:
-            with _explained(Call("create", "pods/portforward", pod, session.namespace)):
-                headers = _headers(session)
-                return _within(READ_SECONDS, lambda: create_websocket(session.configuration, url, headers))  # noqa: B023
+            return _connected(session, pod, "portforward", [("ports", str(port))])
         except ClusterUnreachable:
             seconds = pause(attempt, None)
             if time.monotonic() + seconds > over:
@@ -174,14 +197,14 @@ def _within(seconds: float, attempt: Callable[[], _T]) -> _T:
     return done[0]
 
 
-def _url(session: Session, pod: str, subresource: str, query: Sequence[tuple[str, str]]) -> str:
+def _connected(session: Session, pod: str, subresource: str, query: Sequence[tuple[str, str]]) -> Any:
+    """Return a websocket to a subresource of a pod, whose errors are those of this package."""
     path = f"{POD.path(session.namespace, pod)}/{subresource}"
-    return f"{session.configuration.host}{path}?{urllib.parse.urlencode(query)}"
-
-
-def _headers(session: Session) -> dict[str, str]:
+    url = get_websocket_url(f"{session.configuration.host}{path}?{urllib.parse.urlencode(query)}")
     token = session.authorization()
-    return {"authorization": token} if token else {}
+    headers = {"authorization": token} if token else {}
+    with _explained(Call("create", f"pods/{subresource}", pod, session.namespace)):
+        return _within(READ_SECONDS, lambda: create_websocket(session.configuration, url, headers))
 
 
 @contextlib.contextmanager
@@ -189,11 +212,9 @@ def _explained(call: Call) -> Iterator[None]:
     """Turn what a handshake raises into the errors of this package."""
     try:
         yield
-    except (ApiException, OSError, WebSocketException) as error:
-        # websocket_call hides the answer to the handshake in the exception that it was handling
-        answer = error.__context__ if isinstance(error, ApiException) else error
-        status, body = getattr(answer, "status_code", None), getattr(answer, "resp_body", None)
+    except (OSError, WebSocketException) as error:
+        status, body = getattr(error, "status_code", None), getattr(error, "resp_body", None)
         if isinstance(status, int) and status >= 300:
             raise refusal(status, body if isinstance(body, bytes) else b"", call) from error
-        what = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-        raise ClusterUnreachable(f"cannot {call}: {one_line(str(what))}", hint="try again") from error
+        what = getattr(error, "strerror", None) or str(error)
+        raise ClusterUnreachable(f"cannot {call}: {one_line(what)}", hint="try again") from error

@@ -6,6 +6,7 @@ import secrets as token_source
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from deployer.core import secrets
 from deployer.core.assigned import Assigned
@@ -13,10 +14,11 @@ from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotFound
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.record import Record
-from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, broken_seals
+from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, broken_seals
 from deployer.core.spec import Spec
 from deployer.core.stack import SecretRef, Stack
 from deployer.core.support import require_supported
+from deployer.operations.artifacts import require_same_store
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Endpoint, Login
@@ -35,12 +37,18 @@ class Created:
 
 
 def create(
-    target: Target, spec: Spec, before: Record | None, password: str | None, deadline: Deadline, progress: Progress
+    target: Target,
+    spec: Spec,
+    before: Record | None,
+    password: str | None,
+    deadline: Deadline,
+    progress: Progress,
+    keys: Mapping[SecretRef, str] = MappingProxyType({}),
 ) -> Created:
     """Make `spec` run on `target` and prove it. Nothing is written where it runs and was proven already.
 
     `before` is the record that `spec` was made from. `password` becomes the administrator's where the server has none
-    yet.
+    yet; `keys` are those of services that somebody else runs, for a server that was not proven with others.
 
     Raises:
         Conflict: the record is not `before` any more, or the login is another one.
@@ -50,7 +58,8 @@ def create(
     require_supported(spec, target.platform(spec, before.assigned if before else Assigned()), "the spec")
     _require_same_login(target, before, spec, password)
     target.runtime.would_assign(spec, before.assigned if before else Assigned())  # before anything is locked
-    steps = _Create(target, spec, password)
+    require_same_store(before, spec)
+    steps = _Create(target, spec, password, keys)
     observed = target.observe()
     with ThreadPoolExecutor(1) as pool:
         # three reads need nothing of what the steps look at: both at once, for whoever only wants to be sure
@@ -159,10 +168,11 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
 class _Create:
     """The steps of one `create`, with the report of its proof."""
 
-    def __init__(self, target: Target, spec: Spec, password: str | None) -> None:
+    def __init__(self, target: Target, spec: Spec, password: str | None, keys: Mapping[SecretRef, str]) -> None:
         self._target = target
         self._spec = spec
         self._password = password
+        self._keys = keys
         self.report: Report | None = None
 
     def list(self) -> tuple[Step, ...]:
@@ -192,15 +202,21 @@ class _Create:
         target.store.save(replace(before, spec=self._spec, deleted=False))
 
     def _credentials_there(self, observed: Observed) -> Outcome:
-        if observed.secrets and set(server.needs(self._spec)) <= set(observed.secrets.values):
-            return Done(f"user {observed.secrets.username!r}")
+        stored = observed.secrets
+        if stored and set(server.needs(self._spec)) <= set(stored.values) and not self._new_keys(stored):
+            return Done(f"user {stored.username!r}")
         return Waiting("the credentials are not complete")
+
+    def _new_keys(self, stored: Secrets) -> dict[SecretRef, str]:
+        return {ref: value for ref, value in self._keys.items() if stored.values.get(ref) != value}
 
     def _claim(self, target: Target, observed: Observed, _: Deadline) -> None:
         given: Mapping[SecretRef, str] = {ADMIN_USERNAME: self._spec.spec.auth.admin_username}
         if self._password is not None:
             given = {**given, ADMIN_PASSWORD: self._password}
-        target.store.claim(secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given))
+        stored = target.store.claim(secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given))
+        if new := self._new_keys(stored):
+            target.store.amend(new)
 
     def _prepared(self, _: Observed) -> Outcome:
         return self._target.runtime.prepared(self._spec)

@@ -5,20 +5,15 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
 import boto3
+from botocore import exceptions as failures
 from botocore.client import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError as NoConnection,
-    HTTPClientError,
-    SSLError,
-)
 
 from deployer.core.errors import DeployerError, NotFound, UsageError, one_line
 from deployer.storage.finding import Keys
@@ -76,7 +71,7 @@ def make_bucket(bucket: Bucket, keys: Keys) -> bool:
         try:
             place = {"CreateBucketConfiguration": {"LocationConstraint": bucket.region}} if bucket.region else {}
             s3.create_bucket(Bucket=bucket.name, **place)
-        except ClientError as error:
+        except failures.ClientError as error:
             if _code(error) != "BucketAlreadyOwnedByYou":
                 raise
             return False
@@ -130,14 +125,12 @@ def _put_in_parts(s3: Any, bucket: str, key: str, content: bytes) -> None:
 
 def _remove(s3: Any, bucket: str, folder: str) -> None:
     for name in ("small", "large"):
-        _quietly(lambda name=name: s3.delete_object(Bucket=bucket, Key=f"{folder}/{name}"))
+        _quietly(partial(s3.delete_object, Bucket=bucket, Key=f"{folder}/{name}"))
 
 
 def _quietly(clean_up: Callable[[], object]) -> None:
-    try:
+    with suppress(failures.BotoCoreError, failures.ClientError):  # what went wrong before is worth more
         clean_up()
-    except (BotoCoreError, ClientError):
-        pass  # what went wrong before is worth more than this
 
 
 # S3's own codes (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html); Ceph and others use the same
@@ -175,22 +168,22 @@ def _explained(bucket: Bucket, keys: Keys, doing: str) -> Iterator[None]:
     where = f"cannot {doing} in bucket {bucket.name!r} at {bucket.endpoint} with the keys from {keys.source}"
     try:
         yield
-    except ClientError as error:
+    except failures.ClientError as error:
         raise _refusal(error, where, bucket) from None
-    except SSLError as error:
+    except failures.SSLError as error:
         raise StorageUnreachable(
             f"{where}: its certificate is not trusted ({_words(error)})",
             hint="for a private authority set AWS_CA_BUNDLE to its certificate, and spec.pod.trustedCa for the server",
         ) from None
-    except (NoConnection, HTTPClientError) as error:
+    except (failures.ConnectionError, failures.HTTPClientError) as error:
         raise StorageUnreachable(
             f"{where}: it cannot be reached from here ({_words(error)})", hint="is the endpoint right? --s3-endpoint"
         ) from None
-    except (BotoCoreError, ValueError) as error:
+    except (failures.BotoCoreError, ValueError) as error:
         raise UsageError(f"{where}: {_words(error)}", hint="are bucket, endpoint and region right?") from None
 
 
-def _refusal(error: ClientError, where: str, bucket: Bucket) -> DeployerError:
+def _refusal(error: failures.ClientError, where: str, bucket: Bucket) -> DeployerError:
     code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     if code == "NoSuchBucket" or (status == 404 and code in {"404", "NotFound"}):
         return NotFound(f"{where}: there is no such bucket", hint="add --make-bucket to make it, or name another")
@@ -205,7 +198,7 @@ def _refusal(error: ClientError, where: str, bucket: Bucket) -> DeployerError:
     return StorageRefused(f"{where}: {meaning or 'the service refuses it'} (HTTP {status}, {said})", hint=hint)
 
 
-def _code(error: ClientError) -> str:
+def _code(error: failures.ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -16,7 +16,7 @@ from deployer.core.platform import Platform
 from deployer.core.record import Record
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
-from deployer.core.stack import Stack
+from deployer.core.stack import SecretRef, Stack
 from deployer.tracking.client import Endpoint
 
 
@@ -89,6 +89,9 @@ class Store(Protocol):
 
     def claim(self, secrets: Secrets) -> Secrets:
         """Store `secrets` unless there are some already; return those that are stored."""
+
+    def amend(self, values: Mapping[SecretRef, str]) -> None:
+        """Put these values in the place of those that are stored under the same names; all others stay."""
 
     def secret_name(self, secret: str) -> str:
         """Return what people call one of the two secrets here, with what is known of its last change."""

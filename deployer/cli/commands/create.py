@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ from deployer.core.errors import UsageError
 from deployer.core.platform import PROFILES
 from deployer.core.spec import Spec
 from deployer.core.support import require_supported
+from deployer.operations.artifacts import s3_keys
 from deployer.operations.create import Created, create
 from deployer.targets import Deadline, Target
 
@@ -59,6 +61,16 @@ def command(
     ] = None,
     volume_size: Annotated[str | None, typer.Option("--volume-size", help="Size of the volume, such as 10Gi.")] = None,
     storage_class: Annotated[str | None, typer.Option("--storage-class", help="Storage class of the volume.")] = None,
+    bucket: Annotated[str | None, typer.Option("--bucket", help="S3 bucket for the artifacts.")] = None,
+    s3_endpoint: Annotated[
+        str | None, typer.Option("--s3-endpoint", help="URL of the S3 service; Allas if not given.")
+    ] = None,
+    s3_region: Annotated[str | None, typer.Option("--s3-region", help="Its region, where it wants one.")] = None,
+    s3_prefix: Annotated[str | None, typer.Option("--s3-prefix", help="Path inside the bucket.")] = None,
+    transfer: Annotated[
+        str | None, typer.Option("--transfer", help="proxied (through the server) or direct (client to S3).")
+    ] = None,
+    make_bucket: Annotated[bool, typer.Option("--make-bucket", help="Make the bucket if it is not there.")] = False,
     take_over: TakeOver = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
@@ -81,6 +93,12 @@ def command(
         "spec.exposure.allowFrom": [item for text in allow_from for item in text.split(",")] if allow_from else None,
         "spec.exposure.allowEveryone": allow_everyone or None,
         "spec.networkPolicy.ingressNamespace": ingress_namespace,
+        "spec.artifacts.type": "s3" if bucket else None,
+        "spec.artifacts.bucket": bucket,
+        "spec.artifacts.endpoint": s3_endpoint,
+        "spec.artifacts.region": s3_region,
+        "spec.artifacts.prefix": s3_prefix,
+        "spec.artifacts.transfer": transfer,
         "spec.volume.size": volume_size,
         "spec.volume.storageClass": storage_class,
     }
@@ -105,8 +123,9 @@ def command(
     require_supported(spec, place.platform(spec, before), source)
     for change in spec_changes(record.spec, spec) if record else ():
         note(f"Change: {change}")
+    keys = s3_keys(place, record, spec, os.environ, Path.home(), note, make_bucket=make_bucket)
     with step_list() as progress:
-        created = create(place, spec, record, password, Deadline.after(timeout), progress)
+        created = create(place, spec, record, password, Deadline.after(timeout), progress, keys)
     _print(place, created, form)
 
 

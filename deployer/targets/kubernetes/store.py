@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -160,6 +160,15 @@ class KubernetesStore:
         if stored is None:
             raise StateError(f"the Secrets of server {self._name!r} vanished while they were being written")
         return stored
+
+    def amend(self, values: Mapping[SecretRef, str]) -> None:
+        """Put these values in the place of those that are stored under the same names; all others stay."""
+        for part in sorted({ref.secret for ref in values}):
+            live = self._secret(part)
+            if live is None:
+                raise Conflict(f"{self.secret_name(part)} is not there any more", hint="try again")
+            new = {ref.key: value for ref, value in values.items() if ref.secret == part}
+            objects.replace(self._session, {**live, "stringData": new})
 
     def secret_name(self, secret: str) -> str:
         """Return the Secret's name, and who changed it last."""

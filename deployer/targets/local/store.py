@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +170,19 @@ class LocalStore:
         if stored is None:
             raise StateError(f"{self._secrets} vanished while it was being written")
         return stored
+
+    def amend(self, values: Mapping[SecretRef, str]) -> None:
+        """Put these values in the place of those that are stored under the same names; all others stay."""
+        stored = self.secrets()
+        if stored is None:
+            raise StateError(f"{self._secrets} is not there any more", hint="try again")
+        merged = {**stored.values, **values}
+        document = {
+            name: {ref.key: text for ref, text in merged.items() if ref.secret == name} for name in ("admin", "server")
+        }
+        with explained(self.folder):
+            self._draft(document).replace(self._secrets)
+            _sync(self.folder)
 
     def secret_name(self, secret: str) -> str:
         """Return the file, and the part of it."""

@@ -1,0 +1,64 @@
+"""The S3 keys of a server that keeps its artifacts in a bucket: found, tried, and handed on; never shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from deployer.core.errors import Conflict
+from deployer.core.record import Record
+from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
+from deployer.core.spec import S3Artifacts, Spec
+from deployer.core.stack import SecretRef
+from deployer.storage.finding import find, summary
+from deployer.targets import Target
+
+
+def require_same_store(before: Record | None, spec: Spec) -> None:
+    """Raise Conflict where a server that was proven would be sent to look for its artifacts elsewhere."""
+    if before is None or not before.seals:
+        return
+    old, new = before.spec.spec.artifacts, spec.spec.artifacts
+    places = [
+        (part.type, *(getattr(part, key, None) for key in ("endpoint", "bucket", "prefix"))) for part in (old, new)
+    ]
+    if places[0] != places[1]:
+        raise Conflict(
+            "the server's artifacts lie where they were first put, and are not moved from there",
+            hint="leave spec.artifacts as it was, or make another server",
+        )
+
+
+def s3_keys(
+    target: Target,
+    before: Record | None,
+    spec: Spec,
+    environment: Mapping[str, str],
+    home: Path,
+    note: Callable[[str], None],
+    *,
+    make_bucket: bool,
+) -> dict[SecretRef, str]:
+    """Return the keys that the server is to have, tried; nothing where it needs none or was proven with its own.
+
+    Raises:
+        DeployerError: none were found for the service, or it does not do with them what a server needs.
+    """
+    wanted = spec.spec.artifacts
+    if not isinstance(wanted, S3Artifacts) or (before is not None and before.seals):
+        return {}
+    from deployer.storage import trial  # noqa: PLC0415  # loads boto3
+
+    found = find(environment, home)
+    keys = found.for_endpoint(wanted.endpoint)
+    for line in summary(found, keys):
+        note(line)
+    bucket = trial.Bucket(wanted.endpoint, wanted.bucket, wanted.prefix or "", wanted.region or keys.region)
+    try:
+        if make_bucket and trial.make_bucket(bucket, keys):
+            note(f"Made bucket {bucket.name} at {bucket.endpoint}")
+        trial.try_out(bucket, keys)
+    except trial.StorageUnreachable as error:
+        # a service inside the cluster, perhaps: the server's own proof shows whether it works
+        note(f"Not tried from here: {error.message}")
+    return {S3_ACCESS_KEY: keys.access_key, S3_SECRET_KEY: keys.secret_key}
