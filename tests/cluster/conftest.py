@@ -30,6 +30,19 @@ def namespace(cluster: Cluster) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="module")
+def openshift(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster as an OpenShift, for the tests of one module."""
+    with cluster.openshift():
+        yield cluster
+
+
+@pytest.fixture
+def project(openshift: Cluster) -> Iterator[str]:
+    with openshift.project() as name:
+        yield name
+
+
 @pytest.fixture
 def new_user(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., User]]:
     """Makes ordinary users, each with a home, and unless told otherwise admins of a namespace of their own."""

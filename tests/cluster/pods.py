@@ -61,6 +61,14 @@ def pod(
     }
 
 
+def bare(name: str, namespace: str, *command: str, **container: Any) -> dict[str, Any]:
+    """A pod that says nothing of security or resources, labelled with its name."""
+    main = {"name": "main", "image": BASE, "command": list(command or SLEEP), **container}
+    spec = {"containers": [main], "terminationGracePeriodSeconds": 0}
+    metadata = {"name": name, "namespace": namespace, "labels": {"app": name}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
 def claim(namespace: str, size: str, mode: str = "ReadWriteOnce") -> dict[str, Any]:
     """A claim named `data`, of the default class."""
     spec = {"accessModes": [mode], "resources": {"requests": {"storage": size}}}

@@ -56,6 +56,7 @@ def test_down_leaves_nothing(cluster: Cluster, second: Cluster, tmp_path: Path) 
     found = node.find(tmp_path / "second")
     assert found is not None
     namespace = "default"
+    second.provider.openshift().show()
     second.apply(claim(namespace, "64Mi"), pod("writer", namespace, claim="data"))
     ready(second, namespace, "writer")
     ask = ("get", "pvc", "data", f"--namespace={namespace}", "--output=jsonpath={.spec.volumeName}")

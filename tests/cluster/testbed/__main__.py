@@ -1,4 +1,4 @@
-"""The cluster's command line: python -m tests.cluster.testbed up|down|images|status|kubectl|run|enter."""
+"""The cluster's command line: python -m tests.cluster.testbed up|down|images|status|openshift|kubectl|run|enter."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ def main() -> int:
     commands.add_parser("down", help="end the cluster and discard its state")
     commands.add_parser("images", help="build all programs and images, start nothing")
     commands.add_parser("status", help="show what runs")
+    shown = commands.add_parser("openshift", help="make it an OpenShift: Routes, projects, restricted-v2")
+    shown.add_argument("--hide", action="store_true", help="take the APIs of Routes and projects away again")
     for name, meaning in {
         "kubectl": "kubectl as the cluster's admin",
-        "run": "a command of the host that can resolve and reach *.apps.test",
+        "run": "a command of the host that can resolve and reach *.apps.test and *.routes.test",
         "enter": "a command inside the node's namespaces",
     }.items():
         commands.add_parser(name, help=meaning).add_argument("arguments", nargs=argparse.REMAINDER)
@@ -65,6 +67,17 @@ def _status(given: argparse.Namespace) -> int:
     return subprocess.run([*found.kubectl(), "get", "nodes,pods", "--all-namespaces"], check=False).returncode
 
 
+def _openshift(given: argparse.Namespace) -> int:
+    began = time.monotonic()
+    installation = _running(given).openshift()
+    if given.hide:
+        installation.hide()
+        return 0
+    installation.show()
+    print(f"Routes are served at *.{installation.routes_domain} after {time.monotonic() - began:.1f} s")
+    return 0
+
+
 def _running(given: argparse.Namespace) -> Testbed:
     found = testbed.find(given.directory)
     if not (found and found.node.alive()):
@@ -86,6 +99,7 @@ COMMANDS = {
     "down": _down,
     "images": _images,
     "status": _status,
+    "openshift": _openshift,
     "kubectl": lambda given: _replace([*_running(given).kubectl(), *_arguments(given)]),
     "run": lambda given: _replace(_running(given).in_network(_arguments(given))),
     "enter": lambda given: _replace(_running(given).in_node(_arguments(given))),

@@ -18,8 +18,9 @@ import yaml
 from tests.cluster.testbed import testbed
 from tests.cluster.testbed.certificates import YEAR
 from tests.cluster.testbed.command import run, wait_until
-from tests.cluster.testbed.configuration import APPS_DOMAIN
+from tests.cluster.testbed.configuration import APPS_DOMAIN, ROUTES_DOMAIN
 from tests.cluster.testbed.kind import Kind
+from tests.cluster.testbed.openshift import project
 from tests.cluster.testbed.provider import Provider
 
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
@@ -31,6 +32,7 @@ class Cluster:
 
     provider: Provider
     apps_domain: str = APPS_DOMAIN
+    routes_domain: str = ROUTES_DOMAIN
 
     @classmethod
     def up(cls, directory: Path | None = None) -> Cluster:
@@ -61,12 +63,17 @@ class Cluster:
 
     @property
     def ca_file(self) -> Path:
-        """The authority that signed the certificate of `*.apps.test` and the API server's."""
+        """The authority that signed the certificates of `*.apps.test`, of `*.routes.test` and of the API server."""
         return self.provider.ca_file
 
     @property
     def audit_log(self) -> Path:
         return self.provider.audit_log
+
+    @property
+    def client_addresses(self) -> tuple[str, str]:
+        """Where requests of this machine come from, and where they come from with `curl --interface ADDRESS`."""
+        return self.provider.client_addresses
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - subprocess' own name for it
         return run(*self.provider.kubectl(), *arguments, stdin=input)
@@ -77,16 +84,47 @@ class Cluster:
     @contextmanager
     def namespace(self, name: str | None = None, labels: Mapping[str, str] = RESTRICTED) -> Iterator[str]:
         """A namespace for one test, with Pod Security `restricted` unless other labels are given; gone afterwards."""
-        # the namespace controller rests for five seconds first: worth waiting for only if the name may come again
-        wait = "--wait=true" if name else "--wait=false"
-        name = name or f"test-{secrets.token_hex(4)}"
-        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}})
+        made = name or f"test-{secrets.token_hex(4)}"
+        metadata = {"name": made, "labels": dict(labels)}
+        with self._made({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, comes_again=bool(name)):
+            yield made
+
+    @contextmanager
+    def openshift(self) -> Iterator[None]:
+        """Routes, projects and what they need are there, as on OpenShift; afterwards no sign of them is left.
+
+        Only inside may a client take this cluster for an OpenShift. What is behind the signs stays installed, so that
+        the second time takes a second or two.
+        """
+        installation = self.provider.openshift()
+        installation.show()
+        try:
+            yield
+        finally:
+            installation.hide()
+
+    @contextmanager
+    def project(self, name: str | None = None) -> Iterator[str]:
+        """A namespace for one test in the shape of a project on Rahti, made past its API; only inside `openshift()`."""
+        self.kubectl("get", "crd", "routes.route.openshift.io")
+        made = name or f"test-{secrets.token_hex(4)}"
+        uid = project.free_uid(json.loads(self.kubectl("get", "namespaces", "--output=json"))["items"])
+        namespace = project.namespace(made, "nobody", "csc_project: 1000123", "", uid)
+        with self._made(namespace, *project.limits(made), comes_again=bool(name)):
+            yield made
+
+    @contextmanager
+    def _made(self, namespace: Mapping[str, Any], *content: Mapping[str, Any], comes_again: bool) -> Iterator[None]:
+        name = namespace["metadata"]["name"]
+        self.apply(namespace, *content)
         # pods need the account that a controller makes, and the certificate that another copies
         wait_until(lambda: self._has_account(name), f"service account of {name}", 30)
         try:
-            yield name
+            yield
         finally:
             self.kubectl("delete", "pods", "--all", f"--namespace={name}", "--grace-period=1", "--wait=false")
+            # the namespace controller rests for five seconds first: worth waiting for only if the name may come again
+            wait = f"--wait={str(comes_again).lower()}"
             self.kubectl("delete", "namespace", name, wait, "--timeout=90s")
 
     def _has_account(self, namespace: str) -> bool:

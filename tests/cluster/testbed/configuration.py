@@ -13,6 +13,7 @@ from tests.cluster.testbed.place import INSIDE, Place
 from tests.cluster.testbed.services import REGISTRY_PORT
 
 APPS_DOMAIN = "apps.test"
+ROUTES_DOMAIN = "routes.test"
 
 CONTAINERD = f"""\
 version = 2
@@ -77,7 +78,8 @@ def _certificates(place: Place, directory: Path) -> None:
     authority.issue("apiserver", "/CN=kube-apiserver", server)
     authority.issue("front-proxy", "/CN=front-proxy")
     authority.issue("accounts", "/CN=service-accounts")
-    authority.issue("wildcard", f"/CN={APPS_DOMAIN}", (f"DNS:*.{APPS_DOMAIN}", f"DNS:{APPS_DOMAIN}"))
+    for name, domain in {"wildcard": APPS_DOMAIN, "routes": ROUTES_DOMAIN}.items():
+        authority.issue(name, f"/CN={domain}", (f"DNS:*.{domain}", f"DNS:{domain}"))
     kubelet = ("DNS:node", "IP:127.0.0.1", f"IP:{place.node_address}")
     users = {
         "admin": authority.issue("admin", "/O=system:masters/CN=admin"),

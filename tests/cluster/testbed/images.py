@@ -16,6 +16,7 @@ DNS = f"registry.k8s.io/coredns/coredns:v{programs.COREDNS}"
 INGRESS = f"docker.io/library/traefik:v{programs.TRAEFIK}"
 MLFLOW = f"ghcr.io/mlflow/mlflow:v{layers.MLFLOW}-full"
 BASE = "localhost/base:1"
+ROUTER = "localhost/haproxy:1"
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -58,6 +59,7 @@ def build() -> list[Image]:
     ]
     debian = layers.debian()
     images.append(Image(BASE, (debian,)))
+    images.append(Image(ROUTER, (debian, layers.haproxy())))
     images.append(Image(MLFLOW, (debian, layers.mlflow()), path=f"/opt/mlflow/bin:{SYSTEM_PATH}"))
     return images
 

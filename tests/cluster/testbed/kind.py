@@ -70,6 +70,10 @@ class Kind:
     def audit_log(self) -> Path:
         _refuse("the audit log")
 
+    @property
+    def client_addresses(self) -> tuple[str, str]:
+        _refuse("a second client address")
+
     def kubectl(self) -> list[str]:
         return ["kubectl", f"--kubeconfig={self.admin_kubeconfig}"]
 
@@ -109,6 +113,9 @@ class Kind:
 
     def registry_fault(self, fault: dict[str, Any] | None) -> None:
         _refuse("a fault of the registry")
+
+    def openshift(self) -> NoReturn:
+        _refuse("OpenShift")
 
     def pss_mib(self, uid: str) -> float:
         _refuse("memory of a pod")

@@ -60,6 +60,25 @@ def mlflow() -> Layer:
     return _layer("layer-mlflow", [base.digest, MLFLOW_BUILD], build)
 
 
+def haproxy() -> Layer:
+    """What the package and those it needs add to the base; elsewhere than in /usr a folder would replace a link."""
+    base = debian()
+    folders = ("./usr/sbin/", "./usr/lib/")
+
+    def build(target: Path) -> None:
+        whole = target / "whole.tar"
+        run("mmdebstrap", "--quiet", "--variant=extract", "--include=haproxy", SUITE, whole, *_debian_sources(target))
+        with tarfile.open(base.tar) as archive:
+            there = set(archive.getnames())
+        with tarfile.open(whole) as archive, tarfile.open(target / "layer.tar", "w") as layer:
+            for member in archive:
+                if member.name.startswith(folders) and member.name not in there:
+                    layer.addfile(member, archive.extractfile(member) if member.isreg() else None)
+        whole.unlink()
+
+    return _layer("layer-haproxy", [base.digest, SUITE, *folders], build)
+
+
 def program(name: str, binary: Path) -> Layer:
     """One static program at the root, and the /tmp that programs expect."""
 

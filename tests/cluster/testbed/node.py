@@ -102,11 +102,13 @@ def _connect(node: Node) -> None:
     """A pair of links between host and node; the host reaches pods and services through it."""
     there = node.place
     run("ip", "link", "add", there.link, "type", "veth", "peer", "name", "eth0", "netns", str(node.pid))
-    run("ip", "address", "add", f"{there.host_address}/29", "dev", there.link)
+    for address in (there.host_address, there.other_host_address):
+        run("ip", "address", "add", f"{address}/29", "dev", there.link)
     run("ip", "link", "set", there.link, "up")
     inside = (
         "ip link set lo up",
         f"ip address add {there.node_address}/29 dev eth0",
+        f"ip address add {there.router_address}/29 dev eth0",
         "ip link set eth0 up",
         f"ip route add default via {there.host_address}",
         "ip link add cni0 type bridge",

@@ -30,7 +30,7 @@ class Place:
 
     @property
     def network(self) -> str:
-        """Host .1, node .2, and four more addresses for routers that want ports 80 and 443 too."""
+        """Host .1 and .4, node .2 and .3; two are left."""
         return f"10.209.{self.number}.0/29"
 
     @property
@@ -40,6 +40,16 @@ class Place:
     @property
     def node_address(self) -> str:
         return f"10.209.{self.number}.2"
+
+    @property
+    def router_address(self) -> str:
+        """The node's second address, for OpenShift's router: its ports 80 and 443 are its own."""
+        return f"10.209.{self.number}.3"
+
+    @property
+    def other_host_address(self) -> str:
+        """Where the host's requests come from if they ask for it, so that one client can be two."""
+        return f"10.209.{self.number}.4"
 
     @property
     def pods(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.cluster.testbed.openshift.installation import Installation
+
 
 class Unsupported(RuntimeError):
     """The cluster in use cannot do this."""
@@ -25,6 +27,10 @@ class Provider(Protocol):
     def ca_file(self) -> Path: ...
     @property
     def audit_log(self) -> Path: ...
+    @property
+    def client_addresses(self) -> tuple[str, str]:
+        """Where requests of this machine come from, and where else they can."""
+
     def kubectl(self) -> list[str]:
         """The program and its flags, to be followed by arguments."""
 
@@ -36,6 +42,7 @@ class Provider(Protocol):
     def kill(self, service: str, signal: int) -> None: ...
     def start(self, service: str) -> None: ...
     def registry_fault(self, fault: dict[str, Any] | None) -> None: ...
+    def openshift(self) -> Installation: ...
     def pss_mib(self, uid: str) -> float:
         """Of all processes of the pod with this uid."""
 

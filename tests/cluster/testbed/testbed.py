@@ -17,6 +17,7 @@ from tests.cluster.testbed import cache, configuration, images, node, packages, 
 from tests.cluster.testbed.certificates import Authority, kubeconfig
 from tests.cluster.testbed.command import run, wait_until
 from tests.cluster.testbed.node import Node
+from tests.cluster.testbed.openshift.installation import Installation
 
 MANIFESTS = Path(__file__).with_name("manifests")
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -60,12 +61,18 @@ class Testbed:
     def audit_log(self) -> Path:
         return self.directory / "audit.log"
 
+    @property
+    def client_addresses(self) -> tuple[str, str]:
+        return self.node.place.host_address, self.node.place.other_host_address
+
     def kubectl(self) -> list[str]:
         return [str(programs.binary(programs.NODE)), "kubectl", f"--kubeconfig={self.admin_kubeconfig}"]
 
     def user_kubeconfig(self, name: str, namespace: str, seconds: float) -> str:
         authority = Authority(self.directory / "pki")
-        pair = authority.issue(f"{namespace}-{name}", f"/CN={name}", seconds=seconds, folder=self.users)
+        # the group of those who have logged in to OpenShift; it means nothing elsewhere
+        subject = f"/O=system:authenticated:oauth/CN={name}"
+        pair = authority.issue(f"{namespace}-{name}", subject, seconds=seconds, folder=self.users)
         return kubeconfig(self.api_server, authority.certificate, pair, namespace)
 
     def in_network(self, command: list[str]) -> list[str]:
@@ -90,6 +97,10 @@ class Testbed:
             fresh = file.with_suffix(".new")
             fresh.write_text(json.dumps(fault))
             fresh.rename(file)
+
+    def openshift(self) -> Installation:
+        pki, router = self.directory / "pki", self.node.place.router_address
+        return Installation(self.kubectl(), pki, router, configuration.ROUTES_DOMAIN)
 
     def pss_mib(self, uid: str) -> float:
         folders = self.node.place.cgroup_folders()
@@ -206,7 +217,9 @@ def _manifest(testbed: Testbed, name: str) -> str:
     there = testbed.node.place
     return Template((MANIFESTS / name).read_text()).substitute(
         apps_domain=configuration.APPS_DOMAIN,
+        routes_domain=configuration.ROUTES_DOMAIN,
         node_address=there.node_address,
+        router_address=there.router_address,
         dns_service=there.dns_service,
         dns_for_host=there.dns_for_host,
         dns_image=images.DNS,

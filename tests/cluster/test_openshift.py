@@ -1,0 +1,346 @@
+"""The cluster as an OpenShift: Routes and their router do what OpenShift's do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.pods import bare, ready, run_in
+from tests.cluster.testbed.cluster import Cluster
+from tests.cluster.testbed.command import CommandFailed, wait_until
+from tests.cluster.testbed.openshift import haproxy
+
+EDGE = {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"}
+LIST = "haproxy.router.openshift.io/ip_allowlist"
+OLD_LIST = "haproxy.router.openshift.io/ip_whitelist"
+TIMEOUT = "haproxy.router.openshift.io/timeout"
+NOBODY = "192.0.2.1"  # of documentation: nobody's address
+CLOSED = "000 52"  # no answer: the connection is closed
+GROUPS = {"route.openshift.io/v1", "project.openshift.io/v1"}
+# answers /N after N seconds with its own name
+SERVER = """\
+import http.server, os, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        time.sleep(float(self.path.strip("/") or 0))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write((os.uname().nodename + " " + str(self.headers)).encode())
+http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
+"""
+
+
+def route(name: str, namespace: str, tls: dict[str, str] | None = EDGE, **spec: Any) -> dict[str, Any]:
+    content = {"to": {"kind": "Service", "name": "web"}, "port": {"targetPort": "http"}, **spec}
+    metadata = {"name": name, "namespace": namespace}
+    kind = {"apiVersion": "route.openshift.io/v1", "kind": "Route"}
+    return {**kind, "metadata": metadata, "spec": {**content, **({"tls": tls} if tls else {})}}
+
+
+def curl(cluster: Cluster, url: str, *options: str) -> str:
+    """The HTTP status, and curl's own."""
+    command = ["curl", "--silent", "--output", "/dev/null", "--max-time", "20", "--cacert", str(cluster.ca_file)]
+    written = ["--write-out", "%{http_code} %{exitcode} %{redirect_url}"]
+    done = subprocess.run(
+        cluster.in_network([*command, *written, *options, url]), capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+def condition(cluster: Cluster, name: str, namespace: str) -> dict[str, str]:
+    """What the router says of a Route, once it says something."""
+    found: list[dict[str, str]] = []
+
+    def said() -> bool:
+        written = json.loads(cluster.kubectl("get", "route", name, f"--namespace={namespace}", "--output=json"))
+        found.extend(entry["conditions"][0] for entry in written.get("status", {}).get("ingress", []))
+        return bool(found)
+
+    wait_until(said, f"the status of route {name}", 10)
+    return found[-1]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A project with a server, and one of its users."""
+
+    cluster: Cluster
+    namespace: str
+    user: Path
+
+    def host(self, name: str) -> str:
+        return f"{name}-{self.namespace}.{self.cluster.routes_domain}"
+
+    def serve(self, name: str, **spec: Any) -> str:
+        """Make a Route as the user, and wait until it leads to the pod; returns its URL."""
+        scheme = "https" if spec.get("tls", EDGE) else "http"
+        self.create(route(name, self.namespace, **spec))
+        url = f"{scheme}://{spec.get('host') or self.host(name)}/"
+        wait_until(lambda: curl(self.cluster, url) == "200 0", f"200 from {url}", 10)
+        return url
+
+    def create(self, item: dict[str, Any]) -> Any:
+        return json.loads(self.kubectl("create", "--output=json", "--filename=-", input=json.dumps(item)))
+
+    def annotate(self, name: str, annotations: dict[str, str]) -> None:
+        patch = json.dumps({"metadata": {"annotations": annotations}})
+        self.kubectl("patch", "route", name, "--type=merge", "--patch", patch)
+
+    def kubectl(self, *arguments: str, **given: Any) -> str:
+        return self.cluster.kubectl(*arguments, f"--kubeconfig={self.user}", **given)
+
+
+@pytest.fixture(scope="module")
+def new_site(openshift: Cluster) -> Iterator[Callable[[], Site]]:
+    with ExitStack() as stack:
+
+        def make() -> Site:
+            namespace = stack.enter_context(openshift.project())
+            site = Site(openshift, namespace, openshift.user(f"ada-{namespace}", namespace))
+            ports = [{"name": "http", "containerPort": 8080}]
+            probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+            spec = {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}
+            service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": spec}
+            server = bare("web", namespace, "python3", "-c", SERVER, ports=ports, readinessProbe=probe)
+            site.create(server)
+            site.create(service)
+            ready(openshift, namespace, "web")
+            return site
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def site(new_site: Callable[[], Site]) -> Site:
+    return new_site()
+
+
+def test_nothing_tells_of_openshift_afterwards(cluster: Cluster) -> None:
+    def shown() -> set[str]:
+        return GROUPS & set(cluster.kubectl("api-versions").split())
+
+    # comes first in this file, for it takes away what the other tests share
+    with cluster.openshift():
+        assert shown() == GROUPS
+    assert shown() == set()
+
+
+def test_a_route_has_its_host_at_once_and_leads_to_the_pod_by_verified_tls(site: Site) -> None:
+    made = site.create(route("first", site.namespace))
+    host = site.host("first")
+    assert made["spec"]["host"] == host
+    assert made["metadata"]["annotations"] == {"openshift.io/host.generated": "true"}
+    assert condition(site.cluster, "first", site.namespace)["status"] == "True"
+    wait_until(lambda: curl(site.cluster, f"https://{host}/") == "200 0", "200", 5)
+    assert curl(site.cluster, f"http://{host}/a?b") == f"302 0 https://{host}/a?b"
+    columns = site.kubectl("get", "routes").splitlines()
+    assert columns[0].split()[:3] == ["NAME", "HOST", "ADMITTED"]
+    assert ["first", host, "True", "web"] in [line.split() for line in columns]
+    (entry,) = json.loads(site.kubectl("get", "route", "first", "--output=json"))["status"]["ingress"]
+    assert (entry["host"], entry["routerName"], entry["wildcardPolicy"]) == (host, "default", "None")
+    assert entry["routerCanonicalHostname"] == f"router-default.{site.cluster.routes_domain}"
+
+
+@pytest.mark.parametrize(
+    ("name", "tls", "http", "https"),
+    [
+        ("allow", {**EDGE, "insecureEdgeTerminationPolicy": "Allow"}, "200 0", "200 0"),
+        ("none", {**EDGE, "insecureEdgeTerminationPolicy": "None"}, "503 0", "200 0"),
+        ("unsaid", {"termination": "edge"}, "503 0", "200 0"),
+        ("plain", None, "200 0", "503 0"),
+    ],
+)
+def test_what_happens_to_plain_http(site: Site, name: str, tls: dict[str, str] | None, http: str, https: str) -> None:
+    site.serve(name, tls=tls)
+    assert curl(site.cluster, f"http://{site.host(name)}/") == http
+    assert curl(site.cluster, f"https://{site.host(name)}/") == https
+
+
+def test_what_leads_nowhere_is_unavailable(site: Site) -> None:
+    assert curl(site.cluster, f"https://{site.host('unknown')}/") == "503 0"
+    site.create(route("empty", site.namespace, to={"kind": "Service", "name": "nobody"}))
+    assert condition(site.cluster, "empty", site.namespace)["status"] == "True"
+    assert curl(site.cluster, f"https://{site.host('empty')}/") == "503 0"
+
+
+def test_the_server_learns_where_a_request_came_from(site: Site) -> None:
+    url = site.serve("headers")
+    command = ["curl", "--silent", "--cacert", str(site.cluster.ca_file), url]
+    said = subprocess.run(site.cluster.in_network(command), capture_output=True, text=True, check=True).stdout
+    assert f"x-forwarded-for: {site.cluster.client_addresses[0]}" in said
+    assert f"x-forwarded-host: {site.host('headers')}" in said
+    assert "x-forwarded-proto: https" in said
+
+
+@pytest.fixture(scope="module")
+def listed(site: Site) -> str:
+    """The URL of a Route for allow-lists."""
+    return site.serve("listed")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "first", "second"),
+    [
+        (LIST, "{first}", True, False),
+        (OLD_LIST, "{first}", True, False),
+        (LIST, "{second}/32 2001:db8::/32", False, True),
+        (LIST, "{network}", True, True),
+        (LIST, "{second} nonsense", False, True),
+        # OpenShift's traps: these are no lists, so everybody is let in
+        (LIST, "{second} ", True, True),
+        (OLD_LIST, " {second}", True, True),
+        (LIST, "10.0.0", True, True),
+        (LIST, "10.0.0.0/255.0.0.0", True, True),
+    ],
+)
+def test_who_is_let_in(site: Site, listed: str, key: str, value: str, first: bool, second: bool) -> None:
+    mine, other = site.cluster.client_addresses
+
+    def answers() -> list[str]:
+        return [curl(site.cluster, listed, "--interface", address) for address in (mine, other)]
+
+    lists = {LIST: "", OLD_LIST: ""}
+    site.annotate("listed", {**lists, key: NOBODY})
+    wait_until(lambda: answers() == [CLOSED, CLOSED], "nobody let in", 10)
+    site.annotate("listed", {**lists, key: value.format(first=mine, second=other, network=f"{mine}/24")})
+    expected = ["200 0" if let_in else CLOSED for let_in in (first, second)]
+    wait_until(lambda: answers() == expected, f"{value!r} to mean {expected}", 10)
+
+
+def test_a_pod_is_one_more_client(site: Site) -> None:
+    url = site.serve("inside")
+    ask = ("curl", "--silent", "--insecure", url)
+    said = run_in(site.cluster, site.namespace, "web", *ask)
+    address = next(line.split()[-1] for line in said.splitlines() if line.startswith("x-forwarded-for"))
+    assert address not in site.cluster.client_addresses
+    site.annotate("inside", {LIST: site.cluster.client_addresses[0]})
+
+    def refused() -> bool:
+        try:
+            run_in(site.cluster, site.namespace, "web", *ask)
+        except CommandFailed as failed:
+            return "exit code 52" in str(failed)
+        return False
+
+    wait_until(refused, "the pod's request closed", 10)
+    assert curl(site.cluster, url) == "200 0"
+    site.annotate("inside", {LIST: address})
+    wait_until(lambda: not refused(), "the pod's request answered", 10)
+    assert curl(site.cluster, url) == CLOSED
+
+
+def test_no_list_takes_the_router_down(site: Site) -> None:
+    mine = site.cluster.client_addresses[0]
+    many = " ".join(f"192.0.2.{number}" for number in range(1, 200))
+    for number, value in enumerate((f"{mine}\n  bogus", f"{mine} #", mine + " } ' \"", f"{many} {mine}")):
+        name = f"hostile{number}"
+        site.create(route(name, site.namespace))
+        site.annotate(name, {LIST: value, TIMEOUT: "99999999d"})
+        wait_until(lambda name=name: curl(site.cluster, f"https://{site.host(name)}/") == "200 0", repr(value), 10)
+    site.serve("afterwards")
+
+
+def test_the_oldest_route_has_a_host_until_it_goes(site: Site, new_site: Callable[[], Site]) -> None:
+    host = f"shared-{site.namespace}.{site.cluster.routes_domain}"
+    site.serve("shared")
+    other = new_site()
+    for name, path in {"thief": "", "below": "/0"}.items():
+        other.create(route(name, other.namespace, host=host, path=path or "/"))
+        refused = condition(other.cluster, name, other.namespace)
+        assert (refused["status"], refused["reason"]) == ("False", "HostAlreadyClaimed")
+    site.create(route("beside", site.namespace, host=host, path="/0"))
+    site.create(route("again", site.namespace, host=host))
+    assert condition(site.cluster, "beside", site.namespace)["status"] == "True"
+    assert condition(site.cluster, "again", site.namespace)["reason"] == "HostAlreadyClaimed"
+    site.kubectl("delete", "route", "shared", "beside", "again")
+
+    def inherited() -> bool:
+        return condition(other.cluster, "thief", other.namespace)["status"] == "True"
+
+    wait_until(inherited, "the next in age to have the host", 10)
+    wait_until(lambda: curl(site.cluster, f"https://{host}/") == "200 0", "200", 5)
+
+
+def test_a_host_once_given_is_not_changed_by_a_user(site: Site) -> None:
+    site.create(route("own", site.namespace, host=site.host("chosen")))
+    patch = json.dumps({"spec": {"host": site.host("changed")}})
+    change = ("patch", "route", "own", "--type=merge", "--patch", patch, f"--namespace={site.namespace}")
+    with pytest.raises(CommandFailed, match=r'is invalid.*spec\.host: Invalid value: "changed-.*permission'):
+        site.kubectl(*change)
+    with pytest.raises(CommandFailed, match=r"spec\.host: Invalid value"):
+        site.kubectl("patch", "route", "own", "--type=merge", "--patch", '{"spec": {"host": null}}')
+    site.kubectl("label", "route", "own", "a=b")
+    site.cluster.kubectl(*change)
+
+
+def test_a_host_that_is_no_name_is_refused(site: Site) -> None:
+    with pytest.raises(CommandFailed, match=r"spec\.host: Invalid value"):
+        site.create(route("a" * 60, site.namespace))
+
+
+@pytest.mark.parametrize("termination", ["passthrough", "reencrypt"])
+def test_a_termination_that_the_router_does_not_do_is_not_admitted(site: Site, termination: str) -> None:
+    site.create(route(termination, site.namespace, tls={"termination": termination}))
+    said = condition(site.cluster, termination, site.namespace)
+    assert (said["status"], said["reason"]) == ("False", "UnsupportedTermination")
+
+
+def test_a_slow_server_is_waited_for_as_long_as_the_route_says(site: Site) -> None:
+    url = site.serve("slow")
+    site.annotate("slow", {TIMEOUT: "1s"})
+    wait_until(lambda: curl(site.cluster, f"{url}2") == "504 0", "the gateway's time-out", 10)
+    site.annotate("slow", {TIMEOUT: "one second"})
+    wait_until(lambda: curl(site.cluster, f"{url}2") == "200 0", "the default of 30 s", 10)
+
+
+def test_a_network_policy_knows_the_router_by_the_labels_of_its_namespace(openshift: Cluster, new_site: Any) -> None:
+    site = new_site()
+    url = site.serve("policed")
+    direct = ("curl", "-s", "--max-time", "2", "http://web/")
+    site.create(bare("stranger", site.namespace))
+    ready(openshift, site.namespace, "stranger")
+    run_in(openshift, site.namespace, "stranger", *direct)
+    router = {"namespaceSelector": {"matchLabels": {"network.openshift.io/policy-group": "ingress"}}}
+    spec = {"podSelector": {"matchLabels": {"app": "web"}}, "ingress": [{"from": [router]}]}
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "router-only"}}
+    site.create({**kind, "spec": spec})
+
+    def blocked() -> bool:
+        try:
+            run_in(openshift, site.namespace, "stranger", *direct)
+        except CommandFailed:
+            return True
+        return False
+
+    wait_until(blocked, "the stranger kept out", 10)
+    assert curl(openshift, url) == "200 0"
+
+
+@pytest.mark.parametrize(
+    ("value", "entries"),
+    [
+        ("10.0.0.1 10.0.0.0/8", ["10.0.0.1", "10.0.0.0/8"]),
+        ("10.0.0.1  2001:db8::1", ["10.0.0.1", "2001:db8::1"]),
+        ("10.0.0.1\t", []),
+        ("10.0.0.0/33 ::/129 10.0.0.0/ 10.0.0.0/-1 fe80::1%eth0 010.0.0.1", []),
+        ("10.0.0.0/08", ["10.0.0.0/08"]),
+        ("", []),
+    ],
+)
+def test_which_entries_make_a_list(value: str, entries: list[str]) -> None:
+    assert haproxy.allowed(value) == entries
+
+
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [("30s", "30s"), ("5m", "5m"), ("100", "100"), ("25d", "2147483647ms"), ("0s", ""), ("1.5s", ""), ("30s ", "")],
+)
+def test_which_times_are_taken(value: str, taken: str) -> None:
+    assert haproxy.timeout(value) == taken
