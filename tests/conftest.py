@@ -39,13 +39,12 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     return python
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     # one process for all that shares the machine's ports, one for all that shares the cluster
     groups = {"local": "machine", "soak": "machine", "cluster": "cluster"}
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in groups:
-            item.add_marker(pytest.mark.xdist_group(groups[folder]))
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in groups:
+        item.add_marker(pytest.mark.xdist_group(groups[folder]))
 
 
 def pytest_configure() -> None:
