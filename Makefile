@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 20261121
 # the servers of this machine in one process, the cluster in another (tests/conftest.py)
-SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
+SIDE_BY_SIDE := --numprocesses 2
 .DEFAULT_GOAL := help
 
 .PHONY: help demo demo-down test test-local test-cluster soak lint bench bench-cluster clean cluster-up cluster-down cluster-images

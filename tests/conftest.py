@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from deployer.core.versions import DEFAULT_MLFLOW
 from tests.local.machine import DEPLOYER
@@ -39,13 +40,16 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     return python
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # one process for all that shares the machine's ports, one for all that shares the cluster
-    groups = {"local": "machine", "soak": "machine", "cluster": "cluster"}
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in groups:
-            item.add_marker(pytest.mark.xdist_group(groups[folder]))
+class _OneProcessEach(LoadScopeScheduling):
+    """One process for all that shares the machine's ports, one for all that shares the cluster; the rest anywhere."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.split("/")[1]
+        return {"local": "machine", "soak": "machine", "cluster": "cluster"}.get(folder, nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _OneProcessEach(config, log)
 
 
 def pytest_configure() -> None:
