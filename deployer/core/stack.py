@@ -38,11 +38,15 @@ Text = tuple[str | SecretRef | VolumePath | FilePath, ...]
 
 @dataclass(frozen=True)
 class Package:
-    """A Python distribution with extras; an image on a cluster, a virtual environment on local."""
+    """A Python distribution with extras; an image on a cluster, a virtual environment on local.
+
+    `beside` holds requirements of what an image of it has, and its extras do not name.
+    """
 
     name: str
     version: str
     extras: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def requirement(self) -> str:

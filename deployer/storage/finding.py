@@ -254,9 +254,10 @@ def _text(path: Path) -> str:
         raise FileNotFoundError from None
     except (OSError, ValueError) as error:
         raise _NotUsable(f"cannot be read: {getattr(error, 'strerror', None) or 'not a path'}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _NotUsable("is not a file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _NotUsable("is not a file")
         content = file.read(_LARGEST + 1)
     if len(content) > _LARGEST:
         raise _NotUsable("is larger than 1 MiB")

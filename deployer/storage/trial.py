@@ -14,6 +14,7 @@ from typing import Any, Final
 import boto3
 from botocore import exceptions as failures
 from botocore.client import Config
+from botocore.parsers import ResponseParserError
 
 from deployer.core.errors import DeployerError, NotFound, UsageError, one_line
 from deployer.storage.finding import Keys
@@ -178,6 +179,10 @@ def _explained(bucket: Bucket, keys: Keys, doing: str) -> Iterator[None]:
     except (failures.ConnectionError, failures.HTTPClientError) as error:
         raise StorageUnreachable(
             f"{where}: it cannot be reached from here ({_words(error)})", hint="is the endpoint right? --s3-endpoint"
+        ) from None
+    except ResponseParserError:
+        raise StorageRefused(
+            f"{where}: what answers there is no S3 service", hint="is the endpoint right? --s3-endpoint"
         ) from None
     except (failures.BotoCoreError, ValueError) as error:
         raise UsageError(f"{where}: {_words(error)}", hint="are bucket, endpoint and region right?") from None

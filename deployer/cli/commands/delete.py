@@ -11,6 +11,7 @@ from deployer.cli.options import Context, Name, Namespace, TargetOption, Timeout
 from deployer.cli.progress import step_list
 from deployer.cli.where import find_target
 from deployer.core.errors import UsageError
+from deployer.core.spec import S3Artifacts
 from deployer.operations.remove import delete
 from deployer.targets import Deadline
 
@@ -37,10 +38,16 @@ def command(
         answer = typer.prompt(f"All runs, artifacts and credentials of {name!r} will be lost. Type its name", err=True)
         if answer != name:
             raise UsageError("that is not its name; nothing was deleted")
+    record = place.store.load() if delete_data else None
     with step_list() as progress:
         delete(place, data=delete_data, deadline=Deadline.after(timeout), progress=progress)
     if delete_data:
-        print(f"Server {name!r} is deleted, with all its data.")
+        artifacts = record.spec.spec.artifacts if record else None
+        if isinstance(artifacts, S3Artifacts):
+            print(f"Server {name!r} is deleted, with its database and credentials.")
+            print(f"Its artifacts stay in bucket {artifacts.bucket!r} at {artifacts.endpoint}.")
+        else:
+            print(f"Server {name!r} is deleted, with all its data.")
     else:
         print(
             f"Server {name!r} is deleted. Its data and credentials are kept: `deployer create {name}` brings it back."

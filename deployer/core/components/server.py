@@ -38,7 +38,7 @@ def needs(spec: Spec) -> tuple[SecretRef, ...]:
 
 def package(spec: Spec) -> Package:
     """Return the distribution that holds the server."""
-    return Package("mlflow", spec.spec.mlflow.version, ("auth",))
+    return Package("mlflow", spec.spec.mlflow.version, ("auth",), ("boto3>=1.36,<2",))
 
 
 def image(spec: Spec) -> str:

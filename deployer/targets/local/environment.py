@@ -79,7 +79,7 @@ class Environment:
     def __init__(self, state: Path, package: Package, python: str | None) -> None:
         self._package = package
         self._base = interpreter(python or sys.executable)
-        digest = hashlib.sha256(self._base.path.encode()).hexdigest()[:8]
+        digest = hashlib.sha256("\n".join((self._base.path, *package.beside)).encode()).hexdigest()[:8]
         version = ".".join(map(str, self._base.version))
         self.folder = (
             state / "environments" / f"{package.name}-{package.version}-{self._base.implementation}-{version}-{digest}"
@@ -124,12 +124,12 @@ class Environment:
     def _ways(self) -> list[list[Sequence[str]]]:
         """Return the ways to make it, each a list of commands. uv knows nothing of pip's configuration, pip does."""
         folder, python, base = str(self.folder), str(self.python), self._base.path
-        wanted = self._package.requirement
+        wanted = (self._package.requirement, *self._package.beside)
         ways: list[list[Sequence[str]]] = []
         if uv := _uv():
-            install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, wanted]
+            install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *wanted]
             ways.append([[uv, "venv", "--quiet", "--python", base, folder], install])
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wanted]
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
         ways.append([[base, "-m", "venv", folder], pip])
         return ways
 
