@@ -25,8 +25,11 @@ def find_target(
     *,
     quiet: bool = False,
     take_over: bool = False,
+    project: str | None = None,
 ) -> Target:
     """Return the target of server `name`, after saying on standard error where that is and why.
+
+    `project` is the description of an OpenShift project that is to be made for it; None makes none.
 
     Raises:
         UsageError: the name is not usable, or there is no such place.
@@ -35,7 +38,9 @@ def find_target(
         raise UsageError(f"{name!r} cannot be a server's name: it {problem}", hint="try a name such as mlflow")
     cluster, why = _choose(name, wanted, namespace, context)
     if cluster:
-        target = cluster_target(name, namespace, context, take_over=take_over)
+        target = cluster_target(name, namespace, context, take_over=take_over, project=project)
+    elif project is not None:
+        raise UsageError("--create-project is for OpenShift clusters only", hint="leave it out")
     else:
         target = local_target(name, lambda holder: note(f"waiting for {holder}"))
     if not quiet:
@@ -64,9 +69,20 @@ def _choose(name: str, wanted: TargetKind | None, namespace: str | None, context
     return False, "no kubeconfig names a current context"
 
 
-def cluster_target(name: str, namespace: str | None, context: str | None, *, take_over: bool = False) -> Target:
+def cluster_target(
+    name: str,
+    namespace: str | None,
+    context: str | None,
+    *,
+    take_over: bool = False,
+    project: str | None = None,
+) -> Target:
     """Return the target of server `name` on a cluster."""
+    from deployer.kube.projects import request_project
     from deployer.kube.session import connect
     from deployer.targets.kubernetes.target import kubernetes_target
 
-    return kubernetes_target(connect(context, namespace), name, note, take_over=take_over)
+    session = connect(context, namespace)
+    if project is not None:
+        request_project(session, project, note)
+    return kubernetes_target(session, name, note, take_over=take_over)

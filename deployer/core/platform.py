@@ -107,6 +107,7 @@ LUMI_K: Final = replace(
 PROFILES: Final[Mapping[str, Platform]] = MappingProxyType(
     {platform.name: platform for platform in (KUBERNETES, KIND, OPENSHIFT, RAHTI, LUMI_K)}
 )
+ALLOW_LISTS: Final = frozenset(filter(None, (platform.allow_list_annotation for platform in PROFILES.values())))
 DEFAULT_PROFILE: Final = KUBERNETES.name
 
 

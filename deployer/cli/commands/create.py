@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -61,6 +62,12 @@ def command(
     ] = None,
     volume_size: Annotated[str | None, typer.Option("--volume-size", help="Size of the volume, such as 10Gi.")] = None,
     storage_class: Annotated[str | None, typer.Option("--storage-class", help="Storage class of the volume.")] = None,
+    create_project: Annotated[
+        bool, typer.Option("--create-project", help="Make the OpenShift project that -n names.")
+    ] = False,
+    csc_project: Annotated[
+        str | None, typer.Option("--csc-project", help="CSC project that pays for it, such as 2001234.")
+    ] = None,
     bucket: Annotated[str | None, typer.Option("--bucket", help="S3 bucket for the artifacts.")] = None,
     s3_endpoint: Annotated[
         str | None, typer.Option("--s3-endpoint", help="URL of the S3 service; Allas if not given.")
@@ -107,7 +114,8 @@ def command(
     wanted_name = "mlflow" if name is None else name
     if file:
         wanted_name = spec_from(name, file, {}, None, content=content)[0].name
-    place = find_target(wanted_name, target, namespace, context, take_over=take_over)
+    project = _project(namespace, csc_project) if create_project or csc_project else None
+    place = find_target(wanted_name, target, namespace, context, take_over=take_over, project=project)
     if place.namespace and (port is not None or python is not None):
         raise UsageError("--port and --python are for the local target only", hint="leave them out")
     record = place.store.load()
@@ -132,6 +140,20 @@ def command(
 def _exposure(wanted: str | None, *, gateway: object, ingress: object, route: object) -> str | None:
     """Return the kind of exposure that is asked for, or that what is asked for belongs to."""
     return wanted or ("gateway" if gateway else "ingress" if ingress else "route" if route else None)
+
+
+def _project(namespace: str | None, csc_project: str | None) -> str:
+    """Return the description of a project to make: on CSC's clusters, the line that says who pays is mandatory."""
+    if namespace is None:
+        raise UsageError("--create-project needs the project's name", hint="add -n NAME; names are global")
+    if csc_project is None:
+        return ""
+    number = csc_project.removeprefix("project_")
+    if not re.fullmatch(r"[1-9][0-9]{6}", number):
+        raise UsageError(
+            f"--csc-project {csc_project!r} is no number of a CSC project", hint="it has 7 digits: 2001234"
+        )
+    return f"csc_project: {number}"
 
 
 def _absolute(python: str | None) -> str | None:

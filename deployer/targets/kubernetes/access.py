@@ -13,6 +13,7 @@ from deployer.core.assigned import Assigned
 from deployer.core.components import server
 from deployer.core.errors import Forbidden, NotReady
 from deployer.core.manifest import HTTP_ROUTE, INGRESS, ROUTE, SECRET, Kind, Manifest
+from deployer.core.platform import ALLOW_LISTS
 from deployer.core.readiness import http_route_problem, ingress_problem, route_state
 from deployer.kube import objects
 from deployer.kube.refusals import UnknownApi
@@ -25,6 +26,8 @@ from deployer.tracking.client import Client, Endpoint, Unreachable
 _POLL_SECONDS: Final = 0.25
 # Controllers and DNS take seconds; what does not answer after this needs a person.
 _PATIENCE: Final = 60.0
+# a router closes the connection of whom it does not let in: nothing else tells that from a router that is not ready
+_CLOSED_TRIES: Final = 8
 _GATEWAY_ERROR: Final = re.compile(r"answers 50[234]$")
 # where people name a private certificate authority, in the order in which MLflow's own client looks
 _CA_VARIABLES: Final = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
@@ -51,18 +54,44 @@ class KubernetesAccess:
 
     @contextmanager
     def open(self, assigned: Assigned, deadline: Deadline | None = None) -> Iterator[Endpoint]:
-        """Yield the public address, with a deadline once it leads to the server, or a tunnel where there is none."""
-        if not assigned.host:
-            from deployer.kube.websockets import tunnel  # noqa: PLC0415  # loads what most commands never need
+        """Yield the public address, with a deadline once it leads to the server.
 
-            pod = self._runtime.newest_pod()["metadata"]["name"]
-            with tunnel(self._session, pod, assigned.ports["http"]) as port:
-                yield Endpoint(f"http://127.0.0.1:{port}")
-            return
-        endpoint = self.endpoint(assigned)
-        if deadline:
-            self._await_address(endpoint, assigned.exposure, deadline)
-        yield endpoint
+        A tunnel where there is none, or where this machine is not among those that may reach it.
+        """
+        if assigned.host:
+            endpoint = self.endpoint(assigned)
+            allowed = self._allowed(assigned, endpoint)
+            if allowed is None:
+                if deadline:
+                    self._await_address(endpoint, assigned.exposure, deadline)
+                yield endpoint
+                return
+            self._note(f"this machine is none of those that may connect ({allowed}): proving through a tunnel instead")
+        from deployer.kube.websockets import tunnel  # noqa: PLC0415  # loads what most commands never need
+
+        pod = self._runtime.newest_pod()["metadata"]["name"]
+        with tunnel(self._session, pod, assigned.ports["http"]) as port:
+            yield Endpoint(f"http://127.0.0.1:{port}")
+
+    def _allowed(self, assigned: Assigned, endpoint: Endpoint) -> str | None:
+        """Return the networks that a Route lets in where it does not let this machine in, else None."""
+        route = self._own(ROUTE) if assigned.exposure == "route" else None
+        annotations = ((route or {}).get("metadata") or {}).get("annotations") or {}
+        listed = next((text for key, text in annotations.items() if key in ALLOW_LISTS), None)
+        if listed is None:
+            return None
+        client = Client(endpoint, seconds=5.0)
+        try:
+            for _ in range(_CLOSED_TRIES):
+                try:
+                    client.status(server.ALIVE_PATH.lstrip("/"))
+                except Unreachable:
+                    time.sleep(_POLL_SECONDS)  # the router may not have looked at the Route yet
+                else:
+                    return None
+        finally:
+            client.close()
+        return str(listed)
 
     def _await_address(self, endpoint: Endpoint, exposure: str | None, deadline: Deadline) -> None:
         limit = Deadline.after(min(_PATIENCE, deadline.left))

@@ -1,0 +1,75 @@
+"""OpenShift projects: namespaces that ordinary users ask for (project.openshift.io/v1 ProjectRequest)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from deployer.core.errors import Conflict, Forbidden, NotReady
+from deployer.core.manifest import CONFIG_MAP
+from deployer.kube import objects
+from deployer.kube.refusals import Call, UnknownApi, Vanished
+from deployer.kube.session import Session
+
+_GROUP: Final = "/apis/project.openshift.io/v1"
+_SETTLING_SECONDS: Final = 30.0
+_POLL_SECONDS: Final = 0.5
+
+
+def request_project(session: Session, description: str, note: Callable[[str], None]) -> None:
+    """Make the session's namespace as a project of one's own, and return when one may work in it.
+
+    Nothing happens where it is one's own already: a killed command goes on.
+
+    Raises:
+        Conflict: somebody else has it.
+        Forbidden: the cluster lets nobody like us make projects; in its own words.
+    """
+    name = session.namespace
+    wanted = {
+        "apiVersion": "project.openshift.io/v1",
+        "kind": "ProjectRequest",
+        "metadata": {"name": name},
+        "displayName": name,
+        "description": description,
+    }
+    try:
+        session.request("POST", f"{_GROUP}/projectrequests", Call("create", "projectrequests", name, name), body=wanted)
+        note(f"Made project {name!r} ({description})" if description else f"Made project {name!r}")
+    except Conflict:
+        if not _is_ours(session):
+            raise Conflict(
+                f"there is a project {name!r} already, and it is somebody else's: names are global",
+                hint="choose another with -n NAME",
+            ) from None
+        note(f"Project {name!r} is there already, and yours")
+    except UnknownApi:
+        raise Conflict(
+            "this cluster has no projects: it is no OpenShift", hint=f"`kubectl create namespace {name}`, where you may"
+        ) from None
+    _await_rights(session)
+
+
+def _is_ours(session: Session) -> bool:
+    try:
+        session.request("GET", f"{_GROUP}/projects/{session.namespace}", Call("get", "projects", session.namespace, ""))
+    except (Forbidden, Vanished):
+        return False
+    return True
+
+
+def _await_rights(session: Session) -> None:
+    """Return when the role that comes with the project is in force; controllers give it a moment later."""
+    over = time.monotonic() + _SETTLING_SECONDS
+    while True:
+        try:
+            objects.listed(session, CONFIG_MAP)
+        except (Forbidden, Vanished):
+            if time.monotonic() > over:
+                raise NotReady(
+                    f"project {session.namespace!r} is made, but gives you no rights yet", hint="try again in a minute"
+                ) from None
+            time.sleep(_POLL_SECONDS)
+        else:
+            return

@@ -1,0 +1,118 @@
+"""A project on OpenShift, in Rahti's shape: behind its router, under its limits, open to those who may connect."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from tests.cluster.test_lifecycle import TRAINING, persisted
+from tests.cluster.testbed.cluster import Cluster
+from tests.cluster.user import User
+
+NOBODY = "192.0.2.0/24"  # of documentation: nobody's
+
+
+@pytest.fixture
+def member(project: str, new_user: Callable[..., User]) -> User:
+    """An ordinary admin of a project."""
+    return new_user(namespace=project)
+
+
+def reached(user: User, address: str, source: str | None = None) -> bool:
+    """Tell whether a client gets an answer, from a source address of this machine."""
+    command = ["curl", "--silent", "--cacert", str(user.bed.ca_file), "--max-time", "10", f"{address}/health"]
+    command += ["--interface", source] if source else []
+    return subprocess.run(user.bed.in_network(command), capture_output=True, check=False).stdout == b"OK"
+
+
+def test_in_a_project_one_word_is_enough(member: User, client_python: str) -> None:
+    created = member.json("create")
+    assert created["address"] == f"https://mlflow-{member.namespace}.{member.bed.routes_domain}"
+    assert [check["ok"] for check in created["verified"]] == [True] * 9
+    assert member.client(client_python, TRAINING).stdout.strip().endswith("all done")
+    uid = member.kubectl("exec", "deployment/mlflow", "--", "id", "-u").strip()
+    namespace = json.loads(member.bed.kubectl("get", "namespace", member.namespace, "-o", "json"))
+    first, _, size = namespace["metadata"]["annotations"]["openshift.io/sa.scc.uid-range"].partition("/")
+    assert int(first) <= int(uid) < int(first) + int(size)
+    since = datetime.datetime.now(datetime.UTC)
+    assert member.json("create")["changed"] is False
+    assert member.run("diff").returncode == 0
+    assert persisted(member.bed.audit(user=member.name, since=since)) == []
+
+
+def test_rahti_s_limits_and_class_are_met(member: User) -> None:
+    created = member.json("create", "--profile", "rahti")
+    assert all(check["ok"] for check in created["verified"])
+    assert member.get("pvc", "mlflow-data")["spec"]["storageClassName"] == "standard-csi"
+    member.run("delete", "--delete-data", "--yes")
+    assert member.objects("deployment", "route", "pvc", "service") == set()
+
+
+def test_only_the_router_reaches_the_pod(member: User) -> None:
+    address = member.json("create")["address"]
+    assert reached(member, address)
+    labels = '{"spec":{"ingress":[{"from":[{"podSelector":{"matchLabels":{"a":"b"}}}]}]}}'
+    member.kubectl("patch", "networkpolicy", "mlflow", "--type=merge", "-p", labels)
+    assert "cannot be reached" in member.run("verify", code=1).stderr or not reached(member, address)
+    member.run("create", "--take-over")
+    assert reached(member, address)
+
+
+def test_a_list_of_networks_lets_in_those_and_nobody_else(member: User) -> None:
+    mine, other = member.bed.client_addresses
+    created = member.json("create", "mlflow", "--allow-from", f"{mine},{NOBODY}")
+    assert reached(member, created["address"], mine)
+    assert not reached(member, created["address"], other)
+    changed = member.run("create", "mlflow", "--allow-from", NOBODY)
+    assert "proving through a tunnel instead" in changed.stderr
+    assert not reached(member, created["address"], mine)
+    annotations = member.get("route", "mlflow")["metadata"]["annotations"]
+    assert [value for key, value in annotations.items() if "list" in key] == [NOBODY]
+    assert member.json("create")["changed"] is False
+
+
+@pytest.mark.parametrize("wrong", ["10.0.0.0/8 ", "10.0.0.0/0.0.0.255", "010.0.0.0/8", "::ffff:10.0.0.1", "0.0.0.0/0"])
+def test_a_list_that_would_let_everybody_in_is_refused(member: User, wrong: str) -> None:
+    assert "spec.exposure" in member.run("create", "mlflow", "--allow-from", wrong, code=2).stderr
+    assert member.objects() == set()
+
+
+def test_a_host_that_another_route_has_is_explained_and_another_can_be_chosen(
+    member: User, openshift: Cluster, new_user: Callable[..., User]
+) -> None:
+    host = f"taken-{member.namespace}.{openshift.routes_domain}"
+    with openshift.project() as elsewhere:
+        older = new_user(namespace=elsewhere)
+        route = {
+            "apiVersion": "route.openshift.io/v1",
+            "kind": "Route",
+            "metadata": {"name": "older"},
+            "spec": {"host": host, "to": {"kind": "Service", "name": "nobody"}},
+        }
+        older.kubectl("create", "-f", "-", stdin=json.dumps(route))
+        older.kubectl("wait", "route/older", "--for=jsonpath={.status.ingress[0].host}", "--timeout=30s")
+        refused = member.run("create", "--host", host, code=5).stderr
+        assert "HostAlreadyClaimed" in refused
+        assert "choose another with --host" in refused
+        created = member.json("create", "mlflow", "--host", f"free-{member.namespace}.{openshift.routes_domain}")
+    assert all(check["ok"] for check in created["verified"])
+
+
+def test_whoever_has_no_project_gets_one_that_says_who_pays(openshift: Cluster, new_user: Callable[..., User]) -> None:
+    with openshift.namespace() as own:  # where the kubeconfig points, without any rights
+        user = new_user(namespace=own, rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}])
+        name = f"{own}-lab"
+        assert "csc_project" in user.run("create", "-n", name, "--create-project", code=4).stderr
+        try:
+            again = ("create", "-n", name, "--create-project", "--csc-project", "2001234")
+            created = user.json(*again, "--profile", "rahti")
+            assert all(check["ok"] for check in created["verified"])
+            assert "is there already, and yours" in user.run(*again).stderr
+            project = json.loads(openshift.kubectl("get", "namespace", name, "-o", "json"))
+            assert project["metadata"]["annotations"]["openshift.io/description"] == "csc_project: 2001234"
+        finally:
+            openshift.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
