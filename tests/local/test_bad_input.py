@@ -354,7 +354,12 @@ def test_a_kubeconfig_that_cannot_be_read_is_no_reason_for_a_local_server(machin
 
 
 def test_closed_standard_streams_harm_nobody(machine: Machine) -> None:
-    for line in ("create --target local <&- >&-", "status <&- >&- 2>&-", "list >&-", "delete --delete-data --yes <&- 2>&-"):
+    for line in (
+        "create --target local <&- >&-",
+        "status <&- >&- 2>&-",
+        "list >&-",
+        "delete --delete-data --yes <&- 2>&-",
+    ):
         done = subprocess.run(
             ["sh", "-c", f"{DEPLOYER} {line}"],
             env=machine.env,
