@@ -21,7 +21,7 @@ demo: $(VENV)/.demo  ## a real, authenticated, verified MLflow server on this ma
 demo-down: $(VENV)/.demo  ## end the demo server and remove its data
 	@$(BIN)/deployer delete mlflow --target local --delete-data --yes
 
-test: $(VENV)/.test lint  ## every promise, at a small scale (root on Debian, or CLUSTER=kind)
+test: $(VENV)/.test lint  ## every promise, at a small scale (root; Debian; Go)
 	$(BIN)/python -m pytest --seed $(SEED) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
 
 test-local: $(VENV)/.test lint  ## those that need no cluster, on any Linux
