@@ -68,6 +68,8 @@ class _Held:
         self.lease = lease
         self.lost = False
         self._renewed = begun
+        self._renewing: int | None = None  # the thread that is just doing it
+        self._one_at_a_time = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True)
 
@@ -95,9 +97,15 @@ class _Held:
 
     def require(self) -> None:
         """Raise Conflict where somebody may have taken the Lease over."""
-        if threading.current_thread() is self._thread:
+        if threading.get_ident() == self._renewing:
             return
-        if self.lost or _clock() - self._renewed > SECONDS - _MARGIN_SECONDS:
+        if not self.lost and _clock() - self._renewed > SECONDS - _MARGIN_SECONDS:
+            # the API server was away, or this process slept: whoever can still replace the Lease has it still
+            with suppress(Conflict):
+                self.renew()
+                return
+            self.lost = True
+        if self.lost:
             raise Conflict(
                 "lost the lock of this server: it could not be renewed in time",
                 hint="try again: the same command goes on from here",
@@ -105,10 +113,15 @@ class _Held:
 
     def renew(self) -> None:
         """Write that it is still held; Conflict when somebody else has it."""
-        self.lease["spec"]["renewTime"] = _now()
-        begun = _clock()
-        self.lease = self._replaced()
-        self._renewed = begun
+        with self._one_at_a_time:
+            self._renewing = threading.get_ident()
+            try:
+                self.lease["spec"]["renewTime"] = _now()
+                begun = _clock()
+                self.lease = self._replaced()
+                self._renewed = begun
+            finally:
+                self._renewing = None
 
     def _renew(self) -> None:
         while not self._over.wait(_RENEW_SECONDS):
