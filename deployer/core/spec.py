@@ -243,6 +243,9 @@ class S3Artifacts(_Part):
     endpoint: S3Endpoint = Field("https://a3s.fi", description="URL of the S3 service")
     region: Region | None = Field(None, description="region, where the service wants one")
     transfer: Literal["proxied", "direct"] = Field("proxied", description="through the server, or from client to S3")
+    scratch: Quantity = Field(
+        "20Gi", description="room for artifacts on their way through the server: the largest must fit; clusters only"
+    )
 
 
 class ObjectstoreArtifacts(_Part):

@@ -112,6 +112,7 @@ class Workload:
     volumes: tuple[str, ...]
     probe: Probe
     resources: Resources
+    scratch: str | None = None  # how much /tmp may hold, a Kubernetes quantity
 
 
 @dataclass(frozen=True)

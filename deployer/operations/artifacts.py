@@ -10,7 +10,7 @@ from deployer.core.record import Record
 from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
 from deployer.core.spec import S3Artifacts, Spec
 from deployer.core.stack import SecretRef
-from deployer.storage.finding import find, summary
+from deployer.storage.finding import Keys, find, summary
 from deployer.targets import Target
 
 
@@ -49,10 +49,7 @@ def s3_keys(
         return {}
     from deployer.storage import trial  # noqa: PLC0415  # loads boto3
 
-    found = find(environment, home)
-    keys = found.for_endpoint(wanted.endpoint)
-    for line in summary(found, keys):
-        note(line)
+    keys = _found(wanted, environment, home, note)
     bucket = trial.Bucket(wanted.endpoint, wanted.bucket, wanted.prefix or "", wanted.region or keys.region)
     try:
         if make_bucket and trial.make_bucket(bucket, keys):
@@ -61,4 +58,24 @@ def s3_keys(
     except trial.StorageUnreachable as error:
         # a service inside the cluster, perhaps: the server's own proof shows whether it works
         note(f"Not tried from here: {error.message}")
+    return _secrets(keys)
+
+
+def found_keys(
+    spec: Spec, environment: Mapping[str, str], home: Path, note: Callable[[str], None]
+) -> dict[SecretRef, str]:
+    """Return the keys that a server of `spec` needs, found but not tried."""
+    wanted = spec.spec.artifacts
+    return _secrets(_found(wanted, environment, home, note)) if isinstance(wanted, S3Artifacts) else {}
+
+
+def _found(wanted: S3Artifacts, environment: Mapping[str, str], home: Path, note: Callable[[str], None]) -> Keys:
+    found = find(environment, home)
+    keys = found.for_endpoint(wanted.endpoint)
+    for line in summary(found, keys):
+        note(line)
+    return keys
+
+
+def _secrets(keys: Keys) -> dict[SecretRef, str]:
     return {S3_ACCESS_KEY: keys.access_key, S3_SECRET_KEY: keys.secret_key}

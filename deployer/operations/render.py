@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets as token_source
+from collections.abc import Mapping
 
 from deployer.catalogue import catalogue
 from deployer.core import secrets
@@ -13,6 +14,7 @@ from deployer.core.platform import Platform
 from deployer.core.rendering import Renderer, secret_manifests
 from deployer.core.secrets import ADMIN_USERNAME, GENERATED
 from deployer.core.spec import Spec
+from deployer.core.stack import SecretRef
 
 PORT = 5000
 PLACEHOLDER = "{name}.example.org"
@@ -29,9 +31,12 @@ def manifests(spec: Spec, platform: Platform, namespace: str) -> tuple[dict[str,
     return documents, guess if stack.exposure.kind != "none" and not wanted else None
 
 
-def credentials(spec: Spec) -> str:
-    """Return the Secrets that the manifests refer to, freshly made, as a YAML stream (JSON documents)."""
-    given = {ADMIN_USERNAME: spec.spec.auth.admin_username}
+def credentials(spec: Spec, keys: Mapping[SecretRef, str]) -> str:
+    """Return the Secrets that the manifests refer to, freshly made, as a YAML stream (JSON documents).
+
+    `keys` are those of services that somebody else runs.
+    """
+    given = {ADMIN_USERNAME: spec.spec.auth.admin_username, **keys}
     made = secrets.complete(None, GENERATED, token_source.token_bytes, given)
     return "---\n".join(
         json.dumps(manifest, indent=2) + "\n" for manifest in secret_manifests(spec.name, labels_of(spec), made.values)

@@ -7,7 +7,10 @@ from deployer.core.support import require_supported
 from deployer.operations.render import manifests
 
 NAMESPACE = "team-a"
-SHAPES = {"sqlite-volume": {"database": {"type": "sqlite"}, "artifacts": {"type": "volume"}}}
+SHAPES = {
+    "sqlite-volume": {"database": {"type": "sqlite"}, "artifacts": {"type": "volume"}},
+    "sqlite-s3": {"database": {"type": "sqlite"}, "artifacts": {"type": "s3", "bucket": "team-mlflow"}},
+}
 INGRESS = {"type": "ingress", "host": "mlflow.example.org"}
 GATEWAY = {"type": "gateway", "host": "mlflow.example.org", "gateway": "ingress/shared"}
 EXPOSURES = {

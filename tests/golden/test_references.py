@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from deployer.core import document
 from deployer.core.platform import PROFILES
+from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
 from deployer.core.spec import API_VERSION, KIND
 from deployer.operations.render import credentials, manifests
 
 from .cases import CASES, HATCHES, drawn, spec
+
+S3_KEYS = {S3_ACCESS_KEY: "an-access-key", S3_SECRET_KEY: "a-secret-key"}
 
 
 def read(documents):
@@ -48,8 +51,8 @@ def given_by(text):
 @pytest.mark.parametrize("case", CASES)
 def test_the_credentials_are_the_secrets_that_the_manifests_refer_to(case):
     wanted = list(references(read(drawn(case))))
-    assert len(wanted) == 5
-    assert given_by(credentials(spec(case))) == set(wanted)
+    assert len(wanted) == (7 if case.endswith("s3") else 5)
+    assert given_by(credentials(spec(case), S3_KEYS if case.endswith("s3") else {})) == set(wanted)
 
 
 @given(st.from_regex(r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?", fullmatch=True), st.sampled_from(sorted(PROFILES)))
@@ -57,12 +60,12 @@ def test_the_credentials_fit_a_server_of_any_name(name, profile):
     data = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}
     named = document.validate(data, "file")
     documents, _ = manifests(named, PROFILES[profile], "team-a")
-    assert given_by(credentials(named)) == set(references(yaml.safe_load(documents[f"Deployment/{name}"])))
+    assert given_by(credentials(named, {})) == set(references(yaml.safe_load(documents[f"Deployment/{name}"])))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_credentials_are_whole(case):
-    admin, server = yaml.safe_load_all(credentials(spec(case)))
+    admin, server = yaml.safe_load_all(credentials(spec(case), {}))
     assert [item["kind"] for item in (admin, server)] == ["Secret", "Secret"]
     assert admin["stringData"]["username"] == "admin"
     generated = [value for key, value in {**admin["stringData"], **server["stringData"]}.items() if key != "username"]
@@ -91,7 +94,7 @@ def test_every_path_in_the_environment_and_command_is_mounted(case):
     values = [item.get("value", "").removeprefix("sqlite:///") for item in container["env"]] + container["command"]
     paths = [value for value in values if value.startswith("/")]
     assert len(paths) >= 5
-    assert all(path.startswith(mounts) for path in paths)
+    assert all(path.startswith(mounts) or path == "/dev/null" for path in paths)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -154,6 +157,8 @@ def test_a_host_is_guessed_only_where_none_is_given_and_one_is_needed():
         "rahti-route-sqlite-volume": "mlflow-team-a.2.rahtiapp.fi",
         "rahti-route-allowed": "mlflow-team-a.2.rahtiapp.fi",
         "lumi-k-route-sqlite-volume": "mlflow-team-a.apps.lumi-k.eu",
+        "rahti-route-sqlite-s3": "mlflow-team-a.2.rahtiapp.fi",
+        "lumi-k-route-sqlite-s3": "mlflow-team-a.apps.lumi-k.eu",
         "lumi-k-route-allowed": "mlflow-team-a.apps.lumi-k.eu",
     }
 

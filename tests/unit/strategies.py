@@ -95,7 +95,10 @@ _typed = {
     "postgres": _maybe(size=sizes),
     "external": st.fixed_dictionaries({"secretName": names}),
     "volume": st.just({}),
-    "s3": st.fixed_dictionaries({"bucket": names}, optional={"prefix": names, "region": names, "transfer": _transfer}),
+    "s3": st.fixed_dictionaries(
+        {"bucket": names.map(lambda name: f"b-{name}")},
+        optional={"prefix": names, "region": names, "transfer": _transfer, "scratch": sizes},
+    ),
     "objectstore": _maybe(size=sizes, transfer=_transfer),
     "none": st.just({}),
     "ingress": st.one_of(

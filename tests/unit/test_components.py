@@ -37,7 +37,7 @@ assigned = st.builds(
 
 
 @pytest.mark.parametrize("platform", [LOCAL, *PROFILES.values()], ids=lambda platform: platform.name)
-@given(wanted=specs(databases=("sqlite",), artifacts=("volume",)), given_=assigned)
+@given(wanted=specs(databases=("sqlite",), artifacts=("volume", "s3")), given_=assigned)
 def test_any_supported_spec_has_a_stack_whatever_is_assigned_already(platform, wanted, given_):
     stack = build(wanted, platform, given_)
     assert stack.name == wanted.name

@@ -93,6 +93,7 @@ def allowed_host(drawn):
     return drawn.environment()["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")[0]
 
 
+S3 = {"spec": {"artifacts": {"type": "s3", "bucket": "team-mlflow"}}}
 INGRESS = {"spec": {"exposure": {"type": "ingress", "host": "mlflow.example.org"}}}
 ROUTE = {"spec": {"exposure": {"type": "route"}}}
 GATEWAY = {"spec": {"exposure": {"type": "gateway", "host": "mlflow.example.org", "gateway": "edge/shared"}}}
@@ -223,6 +224,36 @@ FIELDS = (
         st.dictionaries(around(LABEL), around(LABEL), min_size=1, max_size=3),
         lambda drawn: [drawn.pod()["nodeSelector"]],
     ),
+    Field(
+        "spec.artifacts.bucket",
+        around(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
+        lambda drawn: [drawn.environment()["MLFLOW_ARTIFACTS_DESTINATION"].removeprefix("s3://")],
+        base=S3,
+    ),
+    Field(
+        "spec.artifacts.prefix",
+        around(r"[A-Za-z0-9!_*'()-]{1,9}(/[a-z.]{3,9}){0,3}"),
+        lambda drawn: [drawn.environment()["MLFLOW_ARTIFACTS_DESTINATION"].removeprefix("s3://team-mlflow/")],
+        base=S3,
+    ),
+    Field(
+        "spec.artifacts.endpoint",
+        around(r"https?://[a-z]{1,9}\.[a-z]{2,9}(:[1-9][0-9]{0,3})?"),
+        lambda drawn: [drawn.environment()["MLFLOW_S3_ENDPOINT_URL"]],
+        base=S3,
+    ),
+    Field(
+        "spec.artifacts.region",
+        around(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
+        lambda drawn: [drawn.environment()["AWS_DEFAULT_REGION"]],
+        base=S3,
+    ),
+    Field(
+        "spec.artifacts.scratch",
+        around(r"[1-9][0-9]{0,5}(Mi|Gi|Ti)"),
+        lambda drawn: [volume["emptyDir"]["sizeLimit"] for volume in drawn.pod()["volumes"] if volume["name"] == "tmp"],
+        base=S3,
+    ),
     Field("spec.pod.trustedCa.configMap", around(NAME), lambda drawn: [certificates(drawn)["name"]], base=TRUSTED),
     Field("spec.pod.trustedCa.key", hostile, lambda drawn: [certificates(drawn)["items"][0]["key"]], base=TRUSTED),
 )
@@ -268,10 +299,6 @@ def test_accepted_labels_are_on_every_object_and_on_the_pod(labels):
     [
         ("spec.local.python", {}),
         ("spec.profile", {}),
-        ("spec.artifacts.bucket", {"spec": {"artifacts": {"type": "s3"}}}),
-        ("spec.artifacts.prefix", {"spec": {"artifacts": {"type": "s3", "bucket": "b"}}}),
-        ("spec.artifacts.endpoint", {"spec": {"artifacts": {"type": "s3", "bucket": "b"}}}),
-        ("spec.artifacts.region", {"spec": {"artifacts": {"type": "s3", "bucket": "b"}}}),
         ("spec.database.secretName", {"spec": {"database": {"type": "external"}}}),
         ("spec.exposure.gateway", {"spec": {"exposure": {"type": "gateway"}}}),
     ],
@@ -297,6 +324,7 @@ def test_the_table_names_every_field_that_manifests_are_drawn_from():
         "metadata.labels": "on every object, below",
         "spec.database.type": "chooses fields",
         "spec.artifacts.type": "chooses fields",
+        "spec.artifacts.transfer": "one of two words",
         "spec.exposure.type": "chooses fields",
         "spec.pod.imageMirrors": "part of a value, below",
         "spec.patches": "any data, below",
@@ -310,7 +338,7 @@ def test_the_table_names_every_field_that_manifests_are_drawn_from():
     exposures = [{"type": "route"}, {**GATEWAY["spec"]["exposure"]}, {**INGRESS["spec"]["exposure"], **full}]
     fields = set()
     for exposure in exposures:
-        wanted = {"exposure": exposure, **TRUSTED["spec"]}
+        wanted = {"exposure": exposure, **TRUSTED["spec"], **S3["spec"]}
         spec, _ = judged({"apiVersion": API_VERSION, "kind": KIND, "spec": wanted})
         fields |= set(leaves(spec))
     tried = {field.path.removesuffix(".note") for field in FIELDS} | set(elsewhere)

@@ -37,7 +37,11 @@ def test_every_exposure_that_a_platform_offers_is_supported(platform, exposure):
         (LOCAL, {"database": {"type": "postgres"}}, "spec.database.type: postgres is not available"),
         (LOCAL, {"database": {"type": "external", "secretName": "a"}}, "spec.database.type: external is not available"),
         (LOCAL, {"artifacts": {"type": "objectstore"}}, "spec.artifacts.type: objectstore is not available"),
-        (LOCAL, {"artifacts": {"type": "s3", "bucket": "b"}}, "spec.artifacts.type: s3 is not available"),
+        (
+            KUBERNETES,
+            {"artifacts": {"type": "objectstore"}, "exposure": {"type": "ingress"}},
+            "spec.artifacts.type: objectstore is not available",
+        ),
         (LOCAL, {"exposure": {"type": "ingress"}}, "spec.exposure.type: local has no ingress; use none"),
         (KUBERNETES, {"exposure": {"type": "route"}}, "kubernetes has no route; use ingress or gateway or none"),
         (KIND, {"exposure": {"type": "route"}}, "kind has no route; use none or ingress or gateway"),
@@ -79,8 +83,9 @@ def test_what_is_let_through_is_only_what_this_release_can_do(one):
     for platform in PLATFORMS:
         supported = (
             one.spec.database.type == "sqlite"
-            and one.spec.artifacts.type == "volume"
+            and one.spec.artifacts.type in ("volume", "s3")
             and (one.spec.exposure is None or one.spec.exposure.type in platform.exposures)
+            and (platform.allow_list_annotation or not getattr(one.spec.exposure, "allow_from", None))
         )
         try:
             require_supported(one, platform, "file")

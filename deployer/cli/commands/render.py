@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from deployer.cli.spec_options import spec_from, write_private
 from deployer.core.errors import UsageError
 from deployer.core.platform import PROFILES
 from deployer.core.support import require_supported
+from deployer.operations.artifacts import found_keys
 from deployer.operations.render import credentials, manifests
 
 
@@ -47,7 +49,7 @@ def command(
     if guessed:
         note(f"No host is given, so {guessed} stands in its place: say --host NAME before you apply this")
     if credentials_file:
-        write_private(Path(credentials_file), credentials(spec))
+        write_private(Path(credentials_file), credentials(spec, found_keys(spec, os.environ, Path.home(), note)))
         note(f"Wrote the Secrets to {credentials_file}")
     else:
         note(f"The Secrets {spec.name}-admin and {spec.name}-server are not printed: --credentials FILE makes them")

@@ -95,4 +95,6 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         volumes=(settings.DATA_VOLUME,),
         probe=Probe(ready=READY_PATH, alive=ALIVE_PATH, host="localhost"),
         resources=sizing.server_resources(),
+        # MLflow puts a whole file there on its way to S3 and back
+        scratch=artifacts.scratch if isinstance(artifacts, S3Artifacts) else None,
     )
