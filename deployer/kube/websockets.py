@@ -20,7 +20,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.stream.ws_client import create_websocket, get_websocket_url, websocket_call
 from websocket import ABNF, WebSocketException
 
-from deployer.core.errors import NotReady, one_line
+from deployer.core.errors import Forbidden, NotReady, one_line
 from deployer.core.manifest import POD
 from deployer.kube.refusals import Call, ClusterUnreachable, refusal
 from deployer.kube.session import READ_SECONDS, Session, pause
@@ -141,7 +141,11 @@ def _open(session: Session, pod: str, port: int) -> Any:
             with _explained(Call("create", "pods/portforward", pod, session.namespace)):
                 headers = _headers(session)
                 return _within(READ_SECONDS, lambda: create_websocket(session.configuration, url, headers))  # noqa: B023
-        except ClusterUnreachable:
+        except (ClusterUnreachable, Forbidden) as error:
+            if isinstance(error, ClusterUnreachable):
+                session.broke()
+            elif not session.settling:
+                raise
             seconds = pause(attempt, None)
             if time.monotonic() + seconds > over:
                 raise
