@@ -148,7 +148,7 @@ class Session:
                 seconds = pause(attempt, None)
                 if left < seconds or _hopeless(error):
                     raise self._silence(error) from error
-                self._broken = time.monotonic()
+                self.broke()
                 time.sleep(seconds)
                 continue
             self._answered = True
@@ -160,10 +160,17 @@ class Session:
             time.sleep(seconds)
         raise AssertionError("the count has no end")
 
+    def broke(self) -> None:
+        """Note that a connection broke just now."""
+        self._broken = time.monotonic()
+
+    @property
+    def settling(self) -> bool:
+        """Whether a 403 may pass: an API server that has just been started says it until it has read the roles."""
+        return time.monotonic() - self._broken < _SETTLING_SECONDS
+
     def _may_pass(self, status: int) -> bool:
-        # an API server that has just been started says 403 until it has read the roles
-        settling = status == 403 and time.monotonic() - self._broken < _SETTLING_SECONDS
-        return status in _AGAIN or settling
+        return status in _AGAIN or (status == 403 and self.settling)
 
     def _send(
         self,

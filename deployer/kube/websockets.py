@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 from kubernetes.stream.ws_client import create_websocket, get_websocket_url
 from websocket import ABNF, WebSocketException
 
-from deployer.core.errors import NotReady, one_line
+from deployer.core.errors import Forbidden, NotReady, one_line
 from deployer.core.manifest import POD
 from deployer.kube.refusals import Call, ClusterUnreachable, refusal
 from deployer.kube.session import READ_SECONDS, Session, pause
@@ -164,7 +164,11 @@ def _open(session: Session, pod: str, port: int) -> Any:
     for attempt in itertools.count():
         try:
             return _connected(session, pod, "portforward", [("ports", str(port))])
-        except ClusterUnreachable:
+        except (ClusterUnreachable, Forbidden) as error:
+            if isinstance(error, ClusterUnreachable):
+                session.broke()
+            elif not session.settling:
+                raise
             seconds = pause(attempt, None)
             if time.monotonic() + seconds > over:
                 raise

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from deployer.kube.lease import SECONDS
 from tests.cluster.relay import relay
 from tests.cluster.testbed.command import CommandFailed
 from tests.cluster.user import User
@@ -276,7 +277,7 @@ def test_an_api_server_that_is_killed_in_mid_command_is_waited_for(user: User) -
     assert process.stderr
     assert any("start ..." in line for line in process.stderr)
     user.bed.kill("apiserver")
-    time.sleep(2)
+    time.sleep(SECONDS)  # longer than the lock is trusted without being renewed
     user.bed.start("apiserver")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err

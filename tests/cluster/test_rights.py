@@ -44,7 +44,7 @@ def rights_used(requests: list[dict[str, Any]], namespace: str) -> set[Right]:
             resource = "/".join(filter(None, (what["resource"], what.get("subresource"))))
             used.add((request["verb"], what.get("apiGroup", ""), resource))
     # an apply to what is not there yet, and a tunnel, are authorised as `create` too; the log has one verb a request
-    both = {right for right in used if right[0] == "patch" or right[2] == "pods/portforward"}
+    both = {right for right in used if (right[0] == "patch" and "/" not in right[2]) or right[2] == "pods/portforward"}
     return used | {("create", group, resource) for _, group, resource in both}
 
 

@@ -13,6 +13,8 @@ def test_a_tunnel_to_a_server_that_says_nothing_is_given_up(monkeypatch):
     monkeypatch.setattr(websockets, "READ_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, contextlib.ExitStack() as stack:
         configuration = Configuration(host=f"http://127.0.0.1:{silent.getsockname()[1]}")
-        session = SimpleNamespace(configuration=configuration, namespace="team", authorization=lambda: None, patience=0)
+        session = SimpleNamespace(
+            configuration=configuration, namespace="team", authorization=lambda: None, patience=0, broke=lambda: None
+        )
         with pytest.raises(ClusterUnreachable, match="no answer within"):
             stack.enter_context(websockets.tunnel(session, "pod", 5000))
