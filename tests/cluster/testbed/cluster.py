@@ -81,8 +81,9 @@ class Cluster:
         wait = "--wait=true" if name else "--wait=false"
         name = name or f"test-{secrets.token_hex(4)}"
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}})
-        # pods need the account that a controller makes, and the certificate that another copies
-        wait_until(lambda: self._has_account(name), f"service account of {name}", 30)
+        # pods need the account that a controller makes, and the certificate that another copies; controllers that have
+        # missed the API server look for it again after half a minute only
+        wait_until(lambda: self._has_account(name), f"service account of {name}", 120)
         try:
             yield name
         finally:
