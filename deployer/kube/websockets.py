@@ -140,7 +140,7 @@ def _open(session: Session, pod: str, port: int) -> Any:
         try:
             with _explained(Call("create", "pods/portforward", pod, session.namespace)):
                 headers = _headers(session)
-                return _within(READ_SECONDS, lambda: create_websocket(session.configuration, url, headers))  # noqa: B023
+                return _within(READ_SECONDS, lambda: create_websocket(session.configuration, url, headers))  # noqa: B023  # called at once
         except (ClusterUnreachable, Forbidden) as error:
             if isinstance(error, ClusterUnreachable):
                 session.broke()
