@@ -80,7 +80,7 @@ def _gateway(value: str) -> str:
 
 def _proxy_url(value: str) -> str:
     if not re.fullmatch(r"https?://[!-~]+", value):
-        raise ValueError("must be the URL of a proxy, such as http://proxy.example.org:3128")
+        raise ValueError("must be the URL of a proxy, such as http://squid.example.org:3128")
     if "@" in value:
         raise ValueError("must not hold a user name or password: this file and the pod's manifest are no secrets")
     return value

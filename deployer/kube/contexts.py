@@ -12,6 +12,7 @@ import yaml
 
 from deployer.core.errors import UsageError
 
+_Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -52,7 +53,7 @@ def read_contexts() -> Contexts:
     current: str | None = None
     for path in kubeconfigs():
         try:
-            data = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}  # noqa: S506
+            data = yaml.load(path.read_bytes(), Loader=_Loader) or {}  # noqa: S506  # a SafeLoader: plain data only
             for item in data.get("contexts") or ():
                 named = item.get("context") or {}
                 contexts.setdefault(

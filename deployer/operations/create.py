@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets as token_source
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from deployer.core import secrets
 from deployer.core.assigned import Assigned
 from deployer.core.components import build, server
-from deployer.core.errors import Conflict, NotFound
+from deployer.core.errors import Conflict, NotFound, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.record import Record
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, broken_seals
@@ -66,7 +67,8 @@ def create(
         wanted = observed.ready and steps.wanted(observed)
         proving = pool.submit(_proven_again, target, observed, None, changed=False) if wanted else None
         if proving and all(isinstance(step.done(observed), Done) for step in steps.list()):
-            return proving.result()
+            with suppress(VerificationFailed):  # an address may be away for a moment: below it is waited for
+                return proving.result()
     with target.store.lock("create", deadline, lambda holder: progress.note(f"waiting for {holder}")):
         # whoever held the lock before may have changed what this was decided from
         _require_unchanged(before, target.store.load(), spec)

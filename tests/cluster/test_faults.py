@@ -40,6 +40,15 @@ def spec_file(user: User, **spec: Any) -> str:
     return str(path)
 
 
+def patched(**pod: Any) -> dict[str, Any]:
+    """Return a spec that lays these fields over the server's pod."""
+    return {"patches": [{"kind": "Deployment", "patch": {"spec": {"template": {"spec": pod}}}}]}
+
+
+def resources(**amounts: str) -> dict[str, Any]:
+    return {"requests": amounts, "limits": amounts}
+
+
 def test_without_a_kubeconfig_the_cluster_is_asked_for_by_name(user: User) -> None:
     user.kubeconfig = user.home / "nowhere"
     assert "no kubeconfig names a cluster" in user.run("create", "--target", "kubernetes", code=2).stderr
@@ -148,83 +157,16 @@ def test_a_cluster_without_a_default_storage_class_is_named_with_what_to_type(us
             ("no node takes pod mlflow-", "didn't match Pod's node affinity/selector"),
         ),
         (
-            {
-                "patches": [
-                    {
-                        "kind": "Deployment",
-                        "patch": {
-                            "spec": {
-                                "template": {
-                                    "spec": {
-                                        "containers": [
-                                            {
-                                                "name": "server",
-                                                "resources": {"requests": {"cpu": "500"}, "limits": {"cpu": "500"}},
-                                            }
-                                        ]
-                                    }
-                                }
-                            }
-                        },
-                    }
-                ]
-            },
+            patched(containers=[{"name": "server", "resources": resources(cpu="500")}]),
             ("no node takes pod mlflow-", "Insufficient cpu"),
         ),
+        (patched(hostNetwork=True), ("the cluster refuses the pods of Deployment mlflow", "PodSecurity")),
         (
-            {
-                "patches": [
-                    {"kind": "Deployment", "patch": {"spec": {"template": {"spec": {"hostNetwork": True}}}}},
-                ]
-            },
-            ("the cluster refuses the pods of Deployment mlflow", "PodSecurity"),
-        ),
-        (
-            {
-                "patches": [
-                    {
-                        "kind": "Deployment",
-                        "patch": {
-                            "spec": {
-                                "template": {
-                                    "spec": {
-                                        "containers": [
-                                            {"name": "server", "command": ["sh", "-c", "echo the last words; exit 1"]}
-                                        ]
-                                    }
-                                }
-                            }
-                        },
-                    }
-                ]
-            },
+            patched(containers=[{"name": "server", "command": ["sh", "-c", "echo the last words; exit 1"]}]),
             ("container server of pod mlflow-", "ended with code 1", "the last words"),
         ),
         (
-            {
-                "patches": [
-                    {
-                        "kind": "Deployment",
-                        "patch": {
-                            "spec": {
-                                "template": {
-                                    "spec": {
-                                        "containers": [
-                                            {
-                                                "name": "server",
-                                                "resources": {
-                                                    "requests": {"memory": "64Mi"},
-                                                    "limits": {"memory": "64Mi"},
-                                                },
-                                            }
-                                        ]
-                                    }
-                                }
-                            }
-                        },
-                    }
-                ]
-            },
+            patched(containers=[{"name": "server", "resources": resources(memory="64Mi")}]),
             ("container server of pod mlflow-", "needs more memory than its limit"),
         ),
     ],

@@ -38,8 +38,8 @@ HATCHES = {
     "volume": {"size": "20Gi", "storageClass": "fast"},
     "networkPolicy": {"ingressNamespace": "edge"},
     "proxy": {
-        "http": "http://proxy.example.org:3128",
-        "https": "http://proxy.example.org:3128",
+        "http": "http://squid.example.org:3128",
+        "https": "http://squid.example.org:3128",
         "noProxy": ".svc,10.0.0.0/8",
     },
     "pod": {

@@ -214,7 +214,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_is_named(path, problem):
             "spec.exposure: has both issuer and clu",
         ),
         ("exposure", {"type": "gateway", "gateway": "a"}, "spec.exposure.gateway: must be NAMESPACE/NAME of a Gateway"),
-        ("proxy", {"http": "proxy:3128"}, "spec.proxy.http: must be the URL of a proxy, such as http://proxy.example"),
+        ("proxy", {"http": "proxy:3128"}, "spec.proxy.http: must be the URL of a proxy, such as http://squid.example"),
         ("local", {"port": "5000"}, "spec.local.port: must be a whole number"),
     ],
 )

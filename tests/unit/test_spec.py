@@ -30,7 +30,7 @@ GOOD = {
     "spec.exposure.clusterIssuer": ["letsencrypt"],
     "spec.exposure.annotations": [{}, {"a": "b"}, {"example.org/a_B.c": "a: b # {{ c }}"}, {"a": "é" * 1024}],
     "spec.profile": ["kubernetes", "kind", "rahti"],
-    "spec.proxy.http": ["http://proxy:3128", "https://proxy.example.org/", "http://[::1]:3128"],
+    "spec.proxy.http": ["http://proxy:3128", "https://squid.example.org/", "http://[::1]:3128"],
     "spec.proxy.https": ["http://10.0.0.1:3128"],
     "spec.proxy.noProxy": ["*", ".svc,10.0.0.0/8", "a b"],
     "spec.pod.imagePullSecrets": [[], ["a"], ["a", "b.c"]],

@@ -117,8 +117,9 @@ class Cluster:
     def _made(self, namespace: Mapping[str, Any], *content: Mapping[str, Any], comes_again: bool) -> Iterator[None]:
         name = namespace["metadata"]["name"]
         self.apply(namespace, *content)
-        # pods need the account that a controller makes, and the certificate that another copies
-        wait_until(lambda: self._has_account(name), f"service account of {name}", 30)
+        # pods need the account that a controller makes, and the certificate that another copies; controllers that have
+        # missed the API server look for it again after half a minute only
+        wait_until(lambda: self._has_account(name), f"service account of {name}", 120)
         try:
             yield
         finally:
