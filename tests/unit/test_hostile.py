@@ -33,7 +33,7 @@ class Drawn:
 
     def __init__(self, spec, platform):
         self._documents, _ = manifests(spec, platform, "team-a")
-        self.secrets = list(yaml.safe_load_all(credentials(spec)))
+        self.secrets = list(yaml.safe_load_all(credentials(spec, {})))
 
     def kinds(self):
         return [key.partition("/")[0] for key in self._documents]
