@@ -89,7 +89,7 @@ def test_manifests_hold_references_and_the_credentials_are_new_each_time(platfor
     documents, _ = manifests(Spec(), platform, "team-a")
     text = "".join(documents.values())
     assert not [key for key in documents if key.startswith("Secret/")]
-    first, second = ([m["stringData"] for m in yaml.safe_load_all(credentials(Spec()))] for _ in range(2))
+    first, second = ([m["stringData"] for m in yaml.safe_load_all(credentials(Spec(), {}))] for _ in range(2))
     made = [value for part in first for key, value in part.items() if key != "username"]
     assert len(made) == len(GENERATED)
     assert not [value for value in made if value in text]

@@ -11,7 +11,7 @@ from deployer.core.settings import (
     server_environment,
 )
 from deployer.core.sizing import Pool
-from deployer.core.spec import Proxy
+from deployer.core.spec import Proxy, Spec
 from deployer.core.stack import FilePath, SecretRef, VolumePath
 
 ENVIRONMENT = server_environment(["a.org", "b:*"], ["https://a.org", "http://localhost:1"], Pool(10, 90), 5123)
@@ -39,7 +39,7 @@ def test_the_environment_says_what_was_decided(name, text):
 def test_every_secret_stands_alone_in_its_variable_and_all_needed_ones_are_there():
     references = [text for text in ENVIRONMENT.values() if any(isinstance(piece, SecretRef) for piece in text)]
     assert all(len(text) == 1 for text in references)
-    assert {text[0] for text in references} == set(needs())
+    assert {text[0] for text in references} == set(needs(Spec()))
 
 
 def test_everything_the_launcher_requires_is_set():
