@@ -25,11 +25,13 @@ def find_target(
     *,
     quiet: bool = False,
     take_over: bool = False,
+    introduce: bool = False,
     project: str | None = None,
 ) -> Target:
     """Return the target of server `name`, after saying on standard error where that is and why.
 
-    `project` is the description of an OpenShift project that is to be made for it; None makes none.
+    `introduce` asks the cluster who one is to it, and says that too. `project` is the description of an OpenShift
+    project that is to be made for it; None makes none.
 
     Raises:
         UsageError: the name is not usable, or there is no such place.
@@ -38,7 +40,7 @@ def find_target(
         raise UsageError(f"{name!r} cannot be a server's name: it {problem}", hint="try a name such as mlflow")
     cluster, why = _choose(name, wanted, namespace, context)
     if cluster:
-        target = cluster_target(name, namespace, context, take_over=take_over, project=project)
+        target = cluster_target(name, namespace, context, take_over=take_over, introduce=introduce, project=project)
     elif project is not None:
         raise UsageError("--create-project is for OpenShift clusters only", hint="leave it out")
     else:
@@ -75,14 +77,17 @@ def cluster_target(
     context: str | None,
     *,
     take_over: bool = False,
+    introduce: bool = False,
     project: str | None = None,
 ) -> Target:
     """Return the target of server `name` on a cluster."""
+    from deployer.kube.identity import user_of
     from deployer.kube.projects import request_project
     from deployer.kube.session import connect
     from deployer.targets.kubernetes.target import kubernetes_target
 
     session = connect(context, namespace)
+    user = user_of(session) if introduce else None
     if project is not None:
         request_project(session, project, note)
-    return kubernetes_target(session, name, note, take_over=take_over)
+    return kubernetes_target(session, name, note, take_over=take_over, user=user)

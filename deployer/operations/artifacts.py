@@ -50,7 +50,7 @@ def s3_keys(
     from deployer.storage import trial  # noqa: PLC0415  # loads boto3
 
     keys = _found(wanted, environment, home, note)
-    bucket = trial.Bucket(wanted.endpoint, wanted.bucket, wanted.prefix or "", wanted.region or keys.region)
+    bucket = trial.Bucket(wanted.endpoint, wanted.bucket, wanted.prefix or "", wanted.region)
     try:
         if make_bucket and trial.make_bucket(bucket, keys):
             note(f"Made bucket {bucket.name} at {bucket.endpoint}")

@@ -66,16 +66,27 @@ def client(bucket: Bucket, keys: Keys) -> Any:
 
 
 def make_bucket(bucket: Bucket, keys: Keys) -> bool:
-    """Make the bucket; False where it is there already and is one's own."""
-    with _explained(bucket, keys, "make the bucket"):
+    """Make the bucket; False where it is there already and may be used.
+
+    Services differ in what they say of a bucket of one's own, so the bucket itself is asked.
+    """
+    with _explained(bucket, keys, "make"):
         s3 = client(bucket, keys)
         try:
             place = {"CreateBucketConfiguration": {"LocationConstraint": bucket.region}} if bucket.region else {}
             s3.create_bucket(Bucket=bucket.name, **place)
         except failures.ClientError as error:
-            if _code(error) != "BucketAlreadyOwnedByYou":
+            if _code(error) not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"} or not _is_there(s3, bucket):
                 raise
             return False
+    return True
+
+
+def _is_there(s3: Any, bucket: Bucket) -> bool:
+    try:
+        s3.head_bucket(Bucket=bucket.name)
+    except failures.ClientError:
+        return False
     return True
 
 
@@ -91,19 +102,19 @@ def try_out(bucket: Bucket, keys: Keys) -> None:
     folder = "/".join(filter(None, (bucket.prefix, FOLDER, secrets.token_hex(8))))
     small, large = secrets.token_bytes(_SMALL), secrets.token_bytes(_PART + _SMALL)
     try:
-        with _explained(bucket, keys, "write an object"):
+        with _explained(bucket, keys, "write an object in"):
             s3.put_object(Bucket=bucket.name, Key=f"{folder}/small", Body=small)
-        with _explained(bucket, keys, "write an object in parts"):
+        with _explained(bucket, keys, "write an object in parts in"):
             _put_in_parts(s3, bucket.name, f"{folder}/large", large)
         for name, content in (("small", small), ("large", large)):
-            with _explained(bucket, keys, "read an object"):
+            with _explained(bucket, keys, "read an object in"):
                 found = s3.get_object(Bucket=bucket.name, Key=f"{folder}/{name}")["Body"].read()
             if hashlib.sha256(found).digest() != hashlib.sha256(content).digest():
                 raise StorageRefused(
                     f"{bucket.endpoint} gives back {len(found)} bytes other than the {len(content)} written",
                     hint="does something between here and there change them? this service cannot keep artifacts",
                 )
-            with _explained(bucket, keys, "delete an object"):
+            with _explained(bucket, keys, "delete an object in"):
                 s3.delete_object(Bucket=bucket.name, Key=f"{folder}/{name}")
     except BaseException:
         _remove(s3, bucket.name, folder)
@@ -166,11 +177,11 @@ _MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 @contextmanager
 def _explained(bucket: Bucket, keys: Keys, doing: str) -> Iterator[None]:
     """Turn what boto3 raises into one message each: what, where, with which keys, why, what next."""
-    where = f"cannot {doing} in bucket {bucket.name!r} at {bucket.endpoint} with the keys from {keys.source}"
+    where = f"cannot {doing} bucket {bucket.name!r} at {bucket.endpoint} with the keys from {keys.source}"
     try:
         yield
     except failures.ClientError as error:
-        raise _refusal(error, where, bucket) from None
+        raise _refusal(error, where, keys) from None
     except failures.SSLError as error:
         raise StorageUnreachable(
             f"{where}: its certificate is not trusted ({_words(error)})",
@@ -188,17 +199,19 @@ def _explained(bucket: Bucket, keys: Keys, doing: str) -> Iterator[None]:
         raise UsageError(f"{where}: {_words(error)}", hint="are bucket, endpoint and region right?") from None
 
 
-def _refusal(error: failures.ClientError, where: str, bucket: Bucket) -> DeployerError:
+def _refusal(error: failures.ClientError, where: str, keys: Keys) -> DeployerError:
     code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     if code == "NoSuchBucket" or (status == 404 and code in {"404", "NotFound"}):
         return NotFound(f"{where}: there is no such bucket", hint="add --make-bucket to make it, or name another")
     meaning, hint = _MEANINGS.get(code, ("", "see what the service's documentation says of this answer"))
     if not meaning and status == 403:
         meaning, hint = _MEANINGS["AccessDenied"]
-    if code in {"AuthorizationHeaderMalformed", "PermanentRedirect"} and (
-        region := error.response.get("Error", {}).get("Region")
-    ):
-        hint = f"add --s3-region {one_line(str(region))}"
+    if "--s3-region" in hint:
+        told = error.response.get("Error", {}).get("Region")
+        if told:
+            hint = f"add --s3-region {one_line(str(told))}"
+        elif keys.region:
+            hint = f"add --s3-region {keys.region}, as {keys.source} has it"
     said = one_line(f"{code}: {error.response.get('Error', {}).get('Message') or ''}").strip(": ")
     return StorageRefused(f"{where}: {meaning or 'the service refuses it'} (HTTP {status}, {said})", hint=hint)
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.cluster import browser
 from tests.cluster.test_lifecycle import TRAINING, persisted
 from tests.cluster.testbed.cluster import Cluster
+from tests.cluster.testbed.command import wait_until
 from tests.cluster.user import User
 
 NOBODY = "192.0.2.0/24"  # of documentation: nobody's
@@ -52,14 +57,73 @@ def test_rahti_s_limits_and_class_are_met(member: User) -> None:
     assert member.objects("deployment", "route", "pvc", "service") == set()
 
 
-def test_only_the_router_reaches_the_pod(member: User) -> None:
+def test_a_policy_that_shuts_the_router_out_is_named_and_taken_back(member: User) -> None:
     address = member.json("create")["address"]
     assert reached(member, address)
     labels = '{"spec":{"ingress":[{"from":[{"podSelector":{"matchLabels":{"a":"b"}}}]}]}}'
     member.kubectl("patch", "networkpolicy", "mlflow", "--type=merge", "-p", labels)
-    assert "cannot be reached" in member.run("verify", code=1).stderr or not reached(member, address)
+    wait_until(lambda: not reached(member, address), "the policy to be in force", 30)
+    refused = member.run("verify", "--timeout", "15", code=3).stderr
+    assert "its address is not" in refused
+    assert "NetworkPolicy" in refused
     member.run("create", "--take-over")
     assert reached(member, address)
+
+
+def test_a_route_that_no_router_admits_is_no_proof(member: User, openshift: Cluster) -> None:
+    host = f"mine-{member.namespace}.{openshift.routes_domain}"
+    member.run("create", "--host", host)
+    member.kubectl("delete", "route", "mlflow")
+    wait_until(lambda: not reached(member, f"https://{host}"), "the router to let go of it", 30)
+    assert "its Route is gone" in member.run("verify", "--timeout", "10", code=3).stderr
+    older = {
+        "apiVersion": "route.openshift.io/v1",
+        "kind": "Route",
+        "metadata": {"name": "older"},
+        "spec": {"host": host, "to": {"kind": "Service", "name": "nobody"}},
+    }
+    member.kubectl("create", "-f", "-", stdin=json.dumps(older))
+    member.kubectl("wait", "route/older", "--for=jsonpath={.status.ingress[0].host}", "--timeout=30s")
+    assert "HostAlreadyClaimed" in member.run("create", code=5).stderr
+    refused = member.run("verify", "--timeout", "10", code=3).stderr
+    assert "HostAlreadyClaimed" in refused
+    assert "choose another with --host" in refused
+    member.kubectl("delete", "route", "older")
+    assert all(check["ok"] for check in member.json("create")["verified"])
+
+
+LOGGING = """
+import mlflow
+mlflow.set_experiment("digits")
+with mlflow.start_run(run_name="seen-by-a-browser") as run:
+    mlflow.log_metric("loss", 0.25)
+print(run.info.experiment_id)
+"""
+
+
+def test_a_browser_logs_in_through_the_router_and_sees_the_run_of_a_plain_client(
+    member: User, client_python: str, tmp_path: Path
+) -> None:
+    address = member.json("create")["address"]
+    experiment = member.client(client_python, LOGGING).stdout.split()[-1]
+    browser.ready(member.home, member.bed.ca_file)
+    login = {
+        "MLFLOW_TRACKING_USERNAME": "admin",
+        "MLFLOW_TRACKING_PASSWORD": member.run("show-password").stdout.strip(),
+    }
+    command = [sys.executable, "-m", "tests.cluster.browser", address, experiment, "seen-by-a-browser", str(tmp_path)]
+    seen = subprocess.run(
+        member.bed.in_network(command),
+        env={"PATH": os.environ["PATH"], "HOME": str(member.home), **login},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert seen.returncode == 0, seen.stderr
+    assert seen.stdout.splitlines() == ["stranger 401", "member 200", "seen seen-by-a-browser"]
+    assert all((tmp_path / picture).stat().st_size > 10_000 for picture in ("home.png", "run.png"))
 
 
 def test_a_list_of_networks_lets_in_those_and_nobody_else(member: User) -> None:

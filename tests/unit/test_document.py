@@ -182,7 +182,11 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_is_named(path, problem):
         ("database", {"size": "1Gi"}, "spec.database: needs `type: ...` to say which kind it is"),
         ("database", "sqlite", "spec.database: must be a mapping (key: value lines below it)"),
         ("artifacts", {"type": "s3"}, "spec.artifacts.bucket: is missing"),
-        ("artifacts", {"type": "s3", "bucket": "abc", "transfer": "x"}, "spec.artifacts.transfer: must be 'proxied' or"),
+        (
+            "artifacts",
+            {"type": "s3", "bucket": "abc", "transfer": "x"},
+            "spec.artifacts.transfer: must be 'proxied' or",
+        ),
         ("exposure", {"type": "ingress", "ingressclass": "a"}, "did you mean 'ingressClass'?"),
         ("exposure", {"type": "none", "host": "a.b"}, "spec.exposure.host: unknown key; known here: type"),
         ("exposure", {"type": "gateway"}, "spec.exposure.gateway: is missing"),

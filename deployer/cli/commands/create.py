@@ -115,7 +115,7 @@ def command(
     if file:
         wanted_name = spec_from(name, file, {}, None, content=content)[0].name
     project = _project(namespace, csc_project) if create_project or csc_project else None
-    place = find_target(wanted_name, target, namespace, context, take_over=take_over, project=project)
+    place = find_target(wanted_name, target, namespace, context, take_over=take_over, introduce=True, project=project)
     if place.namespace and (port is not None or python is not None):
         raise UsageError("--port and --python are for the local target only", hint="leave them out")
     record = place.store.load()

@@ -14,7 +14,7 @@ from deployer.core.components import server
 from deployer.core.errors import Forbidden, NotReady
 from deployer.core.manifest import HTTP_ROUTE, INGRESS, ROUTE, SECRET, Kind, Manifest
 from deployer.core.platform import ALLOW_LISTS
-from deployer.core.readiness import http_route_problem, ingress_problem, route_state
+from deployer.core.readiness import Problem, http_route_problem, ingress_problem, route_state
 from deployer.kube import objects
 from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
@@ -130,8 +130,10 @@ class KubernetesAccess:
                 return f"; Secret {secret} for its TLS is not there", "`kubectl create secret tls` makes it"
         elif exposure == "gateway" and (http_route := self._own(HTTP_ROUTE)):
             problem = http_route_problem(http_route)
-        elif exposure == "route" and (route := self._own(ROUTE)):
-            problem = route_state(route).problem
+        elif exposure == "route":
+            route = self._own(ROUTE)
+            gone = Problem("its Route is gone", f"`deployer create {self._name}` makes it anew")
+            problem = route_state(route).problem if route else gone
         return (f"; {problem.reason}", problem.hint) if problem else ("", _hint(state))
 
     def _own(self, kind: Kind) -> Manifest | None:

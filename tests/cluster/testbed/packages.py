@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster.testbed.command import run
@@ -27,6 +28,7 @@ PACKAGES = {
     "util-linux": "/usr/bin/nsenter",
     "xfsprogs": "/usr/sbin/mkfs.xfs",
 }
+BROWSER = {"chromium": "/usr/bin/chromium", "libnss3-tools": "/usr/bin/certutil"}
 SERVICES_KEPT_DOWN = Path("/usr/sbin/policy-rc.d")
 
 
@@ -35,7 +37,12 @@ def ensure() -> None:
         raise PermissionError("the test cluster needs root: namespaces, mounts and links are its substance")
     if not shutil.which("go"):
         raise FileNotFoundError("Go 1.26 or newer is needed on PATH: https://go.dev/doc/install")
-    missing = [name for name, file in PACKAGES.items() if not Path(file).exists()]
+    install(PACKAGES)
+
+
+def install(packages: Mapping[str, str]) -> None:
+    """Install those whose file is not there."""
+    missing = [name for name, file in packages.items() if not Path(file).exists()]
     if missing:
         _install(missing)
 

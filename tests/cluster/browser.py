@@ -1,0 +1,54 @@
+"""A person at a browser: logs in to a server, looks for a run, and keeps pictures of what there is to see.
+
+Run as a program, inside the network where the name of the server is known, as `browser.py ADDRESS EXPERIMENT_ID RUN
+FOLDER`, with the login in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from tests.cluster.testbed import packages
+
+SECONDS = 60
+
+
+def ready(home: Path, ca_file: Path) -> None:
+    """Let Chromium be there, and let the one whose home it is trust an authority."""
+    packages.install(packages.BROWSER)
+    # where Chromium has looked for it, and where it looks since its release 143
+    for folder in (home / ".pki" / "nssdb", home / ".local" / "share" / "pki" / "nssdb"):
+        folder.mkdir(parents=True)
+        certutil = ["certutil", "-d", f"sql:{folder}"]
+        subprocess.run([*certutil, "-N", "--empty-password"], check=True, timeout=60)
+        subprocess.run([*certutil, "-A", "-t", "C,,", "-n", "test", "-i", str(ca_file)], check=True, timeout=60)
+
+
+def main(address: str, experiment: str, run: str, folder: str) -> None:
+    login = {"username": os.environ["MLFLOW_TRACKING_USERNAME"], "password": os.environ["MLFLOW_TRACKING_PASSWORD"]}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        stranger = browser.new_page()
+        answer = stranger.goto(address, timeout=SECONDS * 1000)
+        print("stranger", answer.status if answer else None)
+        page = browser.new_context(http_credentials=login, viewport={"width": 1280, "height": 800}).new_page()
+        page.set_default_timeout(SECONDS * 1000)
+        answer = page.goto(address)
+        print("member", answer.status if answer else None)
+        page.get_by_text("Experiments").first.wait_for()
+        page.screenshot(path=f"{folder}/home.png")
+        page.goto(f"{address}/#/experiments/{experiment}/runs")
+        page.get_by_text(run, exact=True).first.click()
+        page.get_by_text("loss").first.wait_for()
+        page.screenshot(path=f"{folder}/run.png")
+        print("seen", run)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

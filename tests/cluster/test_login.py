@@ -1,0 +1,86 @@
+"""Who one is to the cluster: by a login as `oc login` leaves it, with and without `oc`.
+
+`oc` itself cannot be had here. In its place stands kubectl, which answers `whoami` in the same way and says the same where
+a login has ended; so what is shown is how deployer and openshift-client go about it, not `oc`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.user import User
+
+
+@pytest.fixture
+def member(project: str, new_user: Callable[..., User]) -> User:
+    """A robot of a project, with a token and a context named as `oc login` names it."""
+    owner = new_user(namespace=project)
+    owner.kubectl("create", "serviceaccount", "robot")
+    owner.kubectl("create", "rolebinding", "robot", "--clusterrole=admin", f"--serviceaccount={project}:robot")
+    return with_token(owner, owner.kubectl("create", "token", "robot").strip())
+
+
+def with_token(user: User, token: str) -> User:
+    config = yaml.safe_load(user.kubeconfig.read_text())
+    name = f"{user.namespace}/api-test:6443/Robot"
+    config["users"][0]["user"] = {"token": token}
+    config["contexts"][0]["name"] = config["current-context"] = name
+    file = user.home / "by-login.kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    return dataclasses.replace(user, kubeconfig=file)
+
+
+@pytest.fixture
+def with_oc(member: User, tmp_path: Path) -> dict[str, str]:
+    """An environment in which a program named `oc` says who one is."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    kubectl = " ".join(f"'{word}'" for word in member.bed.provider.kubectl()[:1])
+    (folder / "oc").write_text(
+        f"""#!/bin/sh
+printf '%s\\n' "$*" >>'{tmp_path}/asked'
+[ "$1" = whoami ] && shift && exec {kubectl} auth whoami --output='jsonpath={{.status.userInfo.username}}' "$@"
+exit 64
+"""
+    )
+    (folder / "oc").chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_it_says_as_whom_it_works(member: User) -> None:
+    created = member.run("create", "mlflow", "--profile", "rahti")
+    assert f"as system:serviceaccount:{member.namespace}:robot" in created.stderr
+
+
+def test_where_oc_is_it_is_asked(member: User, with_oc: dict[str, str], tmp_path: Path) -> None:
+    refused = member.run("create", "mlflow", "--allow-from", "nonsense", env=with_oc, code=2).stderr
+    assert f"as system:serviceaccount:{member.namespace}:robot" in refused
+    assert (tmp_path / "asked").read_text() == f"whoami --context={member.namespace}/api-test:6443/Robot\n"
+
+
+@pytest.mark.parametrize("oc", [True, False])
+def test_a_login_that_has_ended_is_answered_with_what_to_type(
+    member: User, with_oc: dict[str, str], tmp_path: Path, oc: bool
+) -> None:
+    late = with_token(member, "sha256~ended-canary")
+    refused = late.run("create", env=with_oc if oc else {}, code=4)
+    assert "has ended (401)" in refused.stderr
+    assert "`oc login https://" in refused.stderr
+    assert "canary" not in refused.stdout + refused.stderr
+    assert not (tmp_path / "asked").exists()  # it was seen before anybody was asked
+
+
+def test_an_oc_that_does_not_work_stops_nobody(member: User, tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "oc").write_text("#!/bin/sh\necho 'error: unknown' >&2\nexit 1\n")
+    (folder / "oc").chmod(0o755)
+    env = {"PATH": f"{folder}:{os.environ['PATH']}"}
+    refused = member.run("create", "mlflow", "--allow-from", "nonsense", env=env, code=2).stderr
+    assert f"as system:serviceaccount:{member.namespace}:robot" in refused

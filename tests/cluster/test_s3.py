@@ -1,0 +1,169 @@
+"""Artifacts in S3 behind the router, under a project's limits: large ones, both ways, and what a proof must notice."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from deployer.storage.finding import Keys
+from deployer.storage.trial import Bucket, client, make_bucket
+from tests.cluster.testbed.cluster import Cluster
+from tests.cluster.user import User
+from tests.local.object_store import READER, WRITER, ObjectStore, seaweedfs
+
+ROUND_TRIP = (Path(__file__).parents[1] / "local" / "round_trip.py").read_text()
+
+
+@pytest.fixture(scope="module")
+def store(openshift: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """S3 on this machine, where both its programs and the cluster's pods reach it."""
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs"), openshift.client_addresses[0]) as running:
+        yield running
+
+
+@pytest.fixture
+def member(project: str, new_user: Callable[..., User]) -> User:
+    return new_user(namespace=project)
+
+
+@pytest.fixture
+def bucket() -> str:
+    return f"team-{secrets.token_hex(4)}"
+
+
+def options(store: ObjectStore, bucket: str, *more: str) -> tuple[str, ...]:
+    return ("mlflow", "--bucket", bucket, "--s3-endpoint", store.endpoint, *more)
+
+
+def with_keys(member: User, pair: tuple[str, str] = WRITER) -> None:
+    """Write the keys where `allas-conf -m S3` puts them."""
+    folder = member.home / ".aws"
+    folder.mkdir(exist_ok=True)
+    folder.joinpath("credentials").write_text(
+        f"[default]\nAWS_ACCESS_KEY_ID={pair[0]}\nAWS_SECRET_ACCESS_KEY={pair[1]}\n"
+    )
+
+
+def not_killed(member: User) -> tuple[float, float]:
+    """Assert that nothing in the pod was killed; return what it holds of memory and what it may, in MiB."""
+    (pod,) = json.loads(member.kubectl("get", "pods", "-o", "json"))["items"]
+    (status,) = pod["status"]["containerStatuses"]
+    assert status["restartCount"] == 0
+    limit = pod["spec"]["containers"][0]["resources"]["limits"]["memory"]
+    assert limit.endswith("Mi")
+    control = member.kubectl("exec", pod["metadata"]["name"], "--", "cat", "/sys/fs/cgroup/memory/memory.oom_control")
+    assert "oom_kill 0" in control.splitlines()
+    return member.bed.pss_mib(pod["metadata"]["name"], member.namespace), float(limit.removesuffix("Mi"))
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("transfer", ["proxied", "direct"])
+def test_large_artifacts_come_back_byte_for_byte_through_the_router(
+    member: User, store: ObjectStore, bucket: str, client_python: str, transfer: str, soak: bool
+) -> None:
+    with_keys(member)
+    created = member.json(
+        "create", *options(store, bucket, "--make-bucket", "--transfer", transfer, "--profile", "rahti")
+    )
+    assert [check["ok"] for check in created["verified"]] == [True] * 9
+    sizes = [1024, 600 * 1000 * 1000, *([2 * 1000 * 1000 * 1000] if soak else [])]
+    script = f"import sys\nsys.argv[1:] = {[str(size) for size in sizes]}\n{ROUND_TRIP}"
+    out = member.client(client_python, script).stdout
+    assert [line for line in out.splitlines() if line in ("same", "different")] == ["same"] * len(sizes)
+    held, limit = not_killed(member)
+    assert held < limit
+    objects = client(Bucket(store.endpoint, bucket), Keys("test", *WRITER)).list_objects_v2(Bucket=bucket)
+    assert {item["Size"] for item in objects["Contents"]} >= set(sizes)
+
+
+def test_a_bucket_that_is_not_there_stops_it_and_one_that_goes_is_noticed(
+    member: User, store: ObjectStore, bucket: str
+) -> None:
+    with_keys(member)
+    refused = member.run("create", *options(store, bucket), code=1).stderr
+    assert "there is no such bucket" in refused
+    assert "--make-bucket" in refused
+    assert member.objects("deployment", "route", "pvc", "service", "secret", "configmap") == set()
+    member.run("create", *options(store, bucket, "--make-bucket"))
+    s3 = client(Bucket(store.endpoint, bucket), Keys("test", *WRITER))
+    for item in s3.list_objects_v2(Bucket=bucket).get("Contents", ()):
+        s3.delete_object(Bucket=bucket, Key=item["Key"])
+    s3.delete_bucket(Bucket=bucket)
+    assert "the server cannot store an artifact" in member.run("verify", code=1).stderr
+
+
+def test_keys_that_may_only_read_are_noticed(member: User, store: ObjectStore, bucket: str) -> None:
+    with_keys(member)
+    member.run("create", *options(store, bucket, "--make-bucket"))
+    changed = {
+        "data": {
+            key: base64.b64encode(value.encode()).decode()
+            for key, value in zip(("s3-access-key-id", "s3-secret-access-key"), READER, strict=True)
+        }
+    }
+    secret = member.get("secret", "mlflow-server")
+    assert set(changed["data"]) <= set(secret["data"])
+    member.kubectl("patch", "secret", "mlflow-server", "--type=merge", "-p", json.dumps(changed))
+    member.kubectl("rollout", "restart", "deployment/mlflow")
+    member.kubectl("rollout", "status", "deployment/mlflow", "--timeout=120s")
+    assert "the server cannot store an artifact" in member.run("verify", code=1).stderr
+
+
+def test_direct_transfer_to_where_clients_cannot_go_is_refused_and_proxied_goes_on(
+    member: User, store: ObjectStore, bucket: str
+) -> None:
+    """A service with a name inside the cluster alone: what cannot be tried from here, the server itself proves."""
+    make_bucket(Bucket(store.endpoint, bucket), Keys("test", *WRITER))
+    address, _, port = store.endpoint.removeprefix("http://").partition(":")
+    inside = [
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "s3", "namespace": member.namespace},
+            "spec": {"ports": [{"port": int(port)}]},
+        },
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": "s3",
+                "namespace": member.namespace,
+                "labels": {"kubernetes.io/service-name": "s3"},
+            },
+            "addressType": "IPv4",
+            "ports": [{"port": int(port)}],
+            "endpoints": [{"addresses": [address]}],
+        },
+    ]
+    member.bed.apply(*inside)
+    with_keys(member)
+    endpoint = ObjectStore(f"http://s3.{member.namespace}.svc:{port}")
+    refused = member.run("create", *options(endpoint, bucket, "--transfer", "direct"), code=1).stderr
+    assert "Not tried from here" in refused
+    assert "sends clients straight to the artifact store, which does not work" in refused
+    assert "--transfer proxied" in refused
+    created = member.json("create", "mlflow", "--transfer", "proxied")
+    assert all(check["ok"] for check in created["verified"])
+
+
+def test_no_secret_key_is_in_what_it_prints_or_writes(member: User, store: ObjectStore, bucket: str) -> None:
+    with_keys(member)
+    created = member.run("create", *options(store, bucket, "--make-bucket"))
+    said = created.stdout + created.stderr
+    for command in ("status", "logs", "env", "diff", "verify", "list"):
+        done = member.run(command)
+        said += done.stdout + done.stderr
+    said += member.run("render", "mlflow", "--profile", "rahti").stdout
+    kinds = "deployment,replicaset,pod,service,route,configmap,pvc,networkpolicy,events,lease"
+    said += member.kubectl("get", kinds, "-o", "yaml")
+    forms = {
+        form for text in WRITER for form in (text, base64.b64encode(text.encode()).decode(), json.dumps(text)[1:-1])
+    }
+    assert not [form for form in forms if form in said]
+    kept = member.kubectl("get", "secret", "mlflow-server", "-o", "yaml")
+    assert base64.b64encode(WRITER[1].encode()).decode() in kept  # so the search would have found it
