@@ -1,7 +1,7 @@
 """Who one is to the cluster: by a login as `oc login` leaves it, with and without `oc`.
 
-`oc` itself cannot be had here. In its place stands kubectl, which answers `whoami` in the same way and says the same where
-a login has ended; so what is shown is how deployer and openshift-client go about it, not `oc`.
+`oc` itself cannot be had here. In its place stands kubectl, which answers `whoami` in the same way and says the same
+where a login has ended; so what is shown is how deployer and openshift-client go about it, not `oc`.
 """
 
 from __future__ import annotations
