@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from deployer.core import networks
 from tests.cluster.pods import bare, ready, run_in
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.command import CommandFailed, wait_until
@@ -212,6 +214,31 @@ def test_who_is_let_in(site: Site, listed: str, key: str, value: str, first: boo
     site.annotate("listed", {**lists, key: value.format(first=mine, second=other, network=f"{mine}/24")})
     expected = ["200 0" if let_in else CLOSED for let_in in (first, second)]
     wait_until(lambda: answers() == expected, f"{value!r} to mean {expected}", 10)
+
+
+@pytest.mark.parametrize("prefix", [1, 7, 16, 23, 24, 30, 31, 32])
+@pytest.mark.parametrize("mirrored", [False, True], ids=["with", "without"])
+def test_the_router_takes_what_deployer_writes_for_the_very_same_networks(
+    site: Site, listed: str, prefix: int, mirrored: bool
+) -> None:
+    """HAProxy itself is asked: the network around one address, or its twin, in which that address is not."""
+    addresses = [ipaddress.ip_address(address) for address in site.cluster.client_addresses]
+    network = ipaddress.ip_network((int(addresses[0]), prefix), strict=False)
+    if mirrored:
+        flipped = int(network.network_address) ^ (1 << (32 - prefix))
+        network = ipaddress.ip_network((flipped, prefix))
+    inside = [address in network for address in addresses]
+
+    def answers() -> list[bool]:
+        return [curl(site.cluster, listed, "--interface", str(address)) == "200 0" for address in addresses]
+
+    # first the opposite, so that every answer has to change
+    outside = [str(address) for address, let_in in zip(addresses, inside, strict=True) if not let_in]
+    site.annotate("listed", {LIST: " ".join(outside) or NOBODY})
+    wait_until(lambda: answers() == [not let_in for let_in in inside], "the opposite", 10)
+    written = networks.written([str(network), "2001:DB8::0/32", "roihu"])
+    site.annotate("listed", {LIST: written})
+    wait_until(lambda: answers() == inside, f"{written!r} to let in {inside}", 10)
 
 
 def test_a_pod_is_one_more_client(site: Site) -> None:
