@@ -65,8 +65,8 @@ def spec_from(
     spec = document.validate(data, source)
     if name is not None and file is not None and "name" in (data.get("metadata") or {}) and spec.name != name:
         raise UsageError(f"{file} is about server {spec.name!r}, the command line about {name!r}", hint="leave one out")
-    merged = spec.document()
-    _switch(merged["spec"], {path.removeprefix("spec.exposure."): value for path, value in flags.items()})
+    merged, flags = spec.document(), dict(flags)
+    _switch(merged["spec"], flags)
     for path, value in {**flags, "metadata.name": name}.items():
         if value is not None:
             _set(merged, path.split("."), value)
@@ -76,8 +76,14 @@ def spec_from(
 
 def _switch(parts: dict[str, Any], flags: dict[str, Any]) -> None:
     """Drop what the stored kind of exposure has and the wanted kind has not."""
-    stored, wanted = parts.get("exposure") or {}, flags.get("type")
-    if wanted is None and stored.get("type") == "none" and flags.get("host"):
+    stored, wanted = parts.get("exposure") or {}, flags.get("spec.exposure.type")
+    loses_list = wanted not in (None, "route") and stored.get("allowFrom")
+    if loses_list and not flags.pop("spec.exposure.allowEveryone", None):
+        raise UsageError(
+            f"--expose {wanted} has no list of who may connect, and this server has one",
+            hint="add --allow-everyone to give the list up",
+        )
+    if wanted is None and stored.get("type") == "none" and flags.get("spec.exposure.host"):
         parts["exposure"] = None  # whoever names a host wants to be reached there: the profile says how
     elif wanted in EXPOSURES and stored.get("type") not in (None, wanted):
         known = {field.alias for field in EXPOSURES[str(wanted)].model_fields.values()}

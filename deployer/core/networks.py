@@ -17,6 +17,8 @@ KNOWN: Final[Mapping[str, str]] = MappingProxyType({"roihu": "86.50.172.0/27", "
 # zeros, no scope, no dotted quad inside an IPv6 address.
 _V4: Final = re.compile(r"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})(?:/(?:0|[1-9][0-9]?))?")
 _V6: Final = re.compile(r"[0-9A-Fa-f:]{2,39}(?:/(?:0|[1-9][0-9]{0,2}))?")
+# A router looks IPv4 clients up among IPv6 networks too, as ::ffff:a.b.c.d (HAProxy, pattern.c, pat_match_ip).
+_V4_AS_V6: Final = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "::/96")))
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -35,14 +37,19 @@ def network(item: str) -> Network:
         found = ipaddress.ip_network(text, strict=True)
     except ValueError as error:
         raise ValueError(f"{item!r} is no network: {error}") from None
-    if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None:
-        raise ValueError(f"{item!r} is an IPv4 address written as IPv6; write it as IPv4")
+    if isinstance(found, ipaddress.IPv6Network) and found.prefixlen and any(map(found.overlaps, _V4_AS_V6)):
+        raise ValueError(f"{item!r} has IPv4 addresses written as IPv6; write them as IPv4")
     return found
 
 
 def everyone(items: Iterable[str]) -> str | None:
-    """Return the first item that lets everybody in, None where there is none."""
-    return next((item for item in items if network(item).prefixlen == 0), None)
+    """Return the whole internet where the items make it up, alone or together, None where they do not."""
+    found = [network(item) for item in items]
+    whole: list[Network] = [
+        *ipaddress.collapse_addresses([each for each in found if isinstance(each, ipaddress.IPv4Network)]),
+        *ipaddress.collapse_addresses([each for each in found if isinstance(each, ipaddress.IPv6Network)]),
+    ]
+    return next((str(each) for each in whole if each.prefixlen == 0), None)
 
 
 def written(items: Iterable[str]) -> str:

@@ -27,16 +27,20 @@ _IDENTITY: Final = ("apiVersion", "kind", "status")
 _NAMES: Final = ("name", "namespace")
 # a prefix of 253 characters, a slash and a name of 63; YAML has none beyond 1024 with quotes and escapes
 _LONGEST_KEY: Final = 317
+_ALLOW_LISTS: Final = ("/ip_allowlist", "/ip_whitelist")
 _OWN_LABELS: Final = ("app.kubernetes.io/", "mlflow-deployer.github.io/")
 
 
 def problems(patch: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a patch may not do: change which object it is, or say what a manifest or this merge cannot hold."""
     metadata = patch.get("metadata", {})
-    labels = metadata.get("labels", {}) if isinstance(metadata, Mapping) else {}
-    if not isinstance(metadata, Mapping) or not isinstance(labels, Mapping):
-        yield "metadata and its labels must be mappings"
+    labels, annotations = (
+        metadata.get(key, {}) if isinstance(metadata, Mapping) else {} for key in ("labels", "annotations")
+    )
+    if not all(isinstance(part, Mapping) for part in (metadata, labels, annotations)):
+        yield "metadata, its labels and its annotations must be mappings"
         return
+    yield from allow_lists(annotations)
     fixed = [
         *(key for key in _IDENTITY if key in patch),
         *(f"metadata.{key}" for key in _NAMES if key in metadata),
@@ -44,6 +48,13 @@ def problems(patch: Mapping[str, Any]) -> Iterator[str]:
     ]
     yield from (f"{path} is set by deployer itself" for path in fixed)
     yield from dict.fromkeys(_unusual(patch, listed=False))
+
+
+def allow_lists(annotations: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why an annotation that says who may connect is not taken as it is."""
+    for key in annotations:
+        if key.endswith(_ALLOW_LISTS):
+            yield f"{key!r}: say it as allowFrom, a mistake in it lets everybody in"
 
 
 def _unusual(value: Any, *, listed: bool) -> Iterator[str]:

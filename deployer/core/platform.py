@@ -15,9 +15,10 @@ ExposureKind = Literal["none", "ingress", "route", "gateway"]
 class Platform:
     """A kind of place.
 
-    `exposures` lists what it can do, the first being its default. `run_as` is the numeric user that pods run as,
-    None where the platform assigns one and rejects any other. `host_template` predicts a host from `{name}` and
-    `{namespace}`; it serves `render` alone, the real host is read from the object's status.
+    `exposures` lists what it can do, the first being its default; `pods` tells whether servers run in pods there.
+    `run_as` is the numeric user that pods run as, None where the platform assigns one and rejects any other.
+    `host_template` predicts a host from `{name}` and `{namespace}`; it serves `render` alone, the real host is read
+    from the object's status.
     `exposure_annotations` go to an Ingress or Route.
     `router_namespace` holds the labels of the namespace that traffic from outside comes through.
     `allow_list_annotation` is where a Route says who may reach it. `console_labels` make its console draw the server
@@ -29,6 +30,7 @@ class Platform:
     name: str
     description: str
     exposures: tuple[ExposureKind, ...]
+    pods: bool = True
     run_as: int | None = None
     storage_class: str | None = None
     host_template: str | None = None
@@ -46,6 +48,7 @@ LOCAL: Final = Platform(
     name="local",
     description="processes on this machine, reachable at 127.0.0.1",
     exposures=("none",),
+    pods=False,
 )
 KUBERNETES: Final = Platform(
     name="kubernetes",

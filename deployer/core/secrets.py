@@ -40,6 +40,8 @@ WEBHOOK_KEY: Final = SecretRef("server", "webhook-key")
 S3_ACCESS_KEY: Final = SecretRef("server", "s3-access-key-id")
 S3_SECRET_KEY: Final = SecretRef("server", "s3-secret-access-key")
 
+# those of services that somebody else runs: they end, and others take their place
+GIVEN: Final = frozenset({S3_ACCESS_KEY, S3_SECRET_KEY})
 GENERATED: Final = (
     SecretNeed(ADMIN_PASSWORD),
     SecretNeed(FLASK_KEY),
@@ -93,16 +95,25 @@ def complete(
 def seals(secrets: Secrets) -> dict[str, str]:
     """Return, by the name of each secret, what changes with any value in it and tells nothing about them.
 
-    An HMAC under the key-encryption passphrase: whoever cannot read the secrets cannot try passwords against it.
+    An HMAC under the key-encryption passphrase: whoever cannot read the secrets cannot try passwords against it. Keys
+    of services that somebody else runs do not count.
     """
-    key = secrets[KEK_PASSPHRASE].encode()
     named: dict[str, dict[str, str]] = {}
     for ref, value in secrets.values.items():
-        named.setdefault(ref.secret, {})[ref.key] = value
-    return {
-        name: hmac.new(key, json.dumps(values, sort_keys=True).encode(), "sha256").hexdigest()[:32]
-        for name, values in sorted(named.items())
-    }
+        if ref not in GIVEN:
+            named.setdefault(ref.secret, {})[ref.key] = value
+    return {name: _seal(secrets, values) for name, values in sorted(named.items())}
+
+
+def keys_seal(secrets: Secrets) -> str | None:
+    """Return what changes with the keys of services that somebody else runs, None where there are none."""
+    values = {ref.key: value for ref, value in secrets.values.items() if ref in GIVEN}
+    return _seal(secrets, values) if values else None
+
+
+def _seal(secrets: Secrets, values: Mapping[str, str]) -> str:
+    key = secrets[KEK_PASSPHRASE].encode()
+    return hmac.new(key, json.dumps(values, sort_keys=True).encode(), "sha256").hexdigest()[:32]
 
 
 def broken_seals(sealed: Mapping[str, str], secrets: Secrets | None) -> tuple[str, ...]:

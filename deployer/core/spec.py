@@ -68,6 +68,7 @@ def _labels_or_raise(value: dict[str, str]) -> dict[str, str]:
 def _annotations(value: dict[str, str]) -> dict[str, str]:
     wrong = [key for key in value if not _LABEL_KEY.fullmatch(key) or key.startswith("mlflow-deployer.github.io/")]
     _checked("; ".join(f"{key!r} cannot be the key of an annotation" for key in wrong))
+    _checked("; ".join(patches.allow_lists(value)))
     return value
 
 
@@ -298,14 +299,7 @@ class RouteExposure(_Part):
     def _everyone_is_said(self) -> RouteExposure:
         whole = networks.everyone(self.allow_from)
         if whole and not self.allow_everyone:
-            raise ValueError(f"allowFrom has {whole!r}: that is everybody; leave it out, or say allowEveryone: true")
-        return self
-
-    @model_validator(mode="after")
-    def _one_list(self) -> RouteExposure:
-        lists = [key for key in self.annotations if key.endswith(("/ip_allowlist", "/ip_whitelist"))]
-        if lists:
-            raise ValueError(f"annotations has {lists[0]!r}: say it as allowFrom, a mistake in it lets everybody in")
+            raise ValueError(f"allowFrom is {whole}: that is everybody; narrow it, or say allowEveryone: true")
         return self
 
 

@@ -113,6 +113,7 @@ class Workload:
     probe: Probe
     resources: Resources
     scratch: str | None = None  # how much /tmp may hold, a Kubernetes quantity
+    keys: str | None = None  # changes with keys that are read once, at the start
 
 
 @dataclass(frozen=True)

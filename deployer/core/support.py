@@ -22,6 +22,8 @@ def _unsupported(spec: Spec, platform: Platform) -> Iterator[Problem]:
         yield Problem("spec.database.type", f"{wanted.database.type} is not available in this release; use sqlite")
     if wanted.artifacts.type == "objectstore":
         yield Problem("spec.artifacts.type", "objectstore is not available in this release; use volume or s3")
+    if wanted.pod.trusted_ca and not platform.pods:
+        yield Problem("spec.pod.trustedCa", "is for clusters; here the server takes SSL_CERT_FILE and AWS_CA_BUNDLE")
     if wanted.exposure is None:
         return
     if wanted.exposure.type not in platform.exposures:

@@ -51,6 +51,8 @@ def _as_oc_says(session: Session) -> str | None:
         with openshift_client.timeout(_SECONDS):
             # not by `options`: those are turned into lower case, and names of contexts have both
             return one_line(openshift_client.whoami([f"--context={session.context.name}"])) or None
+    except OSError:
+        return None  # of another architecture, perhaps
     except openshift_client.OpenShiftPythonException as error:
         said = error.result.err() if error.result else ""
         if any(words in said for words in _LOGGED_OUT):

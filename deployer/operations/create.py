@@ -205,7 +205,8 @@ class _Create:
 
     def _credentials_there(self, observed: Observed) -> Outcome:
         stored = observed.secrets
-        if stored and set(server.needs(self._spec)) <= set(stored.values) and not self._new_keys(stored):
+        complete = stored and set(server.needs(self._spec)) <= set(stored.values) and not self._new_keys(stored)
+        if stored and complete and observed.record and observed.record.assigned.keys == secrets.keys_seal(stored):
             return Done(f"user {stored.username!r}")
         return Waiting("the credentials are not complete")
 
@@ -219,6 +220,9 @@ class _Create:
         stored = target.store.claim(secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given))
         if new := self._new_keys(stored):
             target.store.amend(new)
+        record, keys = observed.record, secrets.keys_seal(Secrets({**stored.values, **new}))
+        if record and record.assigned.keys != keys:
+            target.store.save(replace(record, assigned=replace(record.assigned, keys=keys)))
 
     def _prepared(self, _: Observed) -> Outcome:
         return self._target.runtime.prepared(self._spec)

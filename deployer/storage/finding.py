@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Template
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,6 +17,10 @@ from deployer.core.errors import NotFound, one_line
 from deployer.core.spec import endpoint_problem
 
 _LARGEST: Final = 1 << 20
+ENVIRONMENT: Final = "the environment"
+_AWS: Final = "https://s3.amazonaws.com"
+# an access key that Amazon gave out; other services' look otherwise
+_OF_AWS: Final = re.compile("A[KS]IA[A-Z2-7]{16}")
 _KEY: Final = re.compile("[!-~]{1,256}")
 # what makes a profile of the AWS files temporary, or asks another program
 _BORROWED: Final = ("aws_session_token", "role_arn", "credential_process", "sso_session", "sso_start_url")
@@ -53,9 +58,10 @@ class Findings:
         Raises:
             NotFound: there are none; says what was found where.
         """
+        said = [keys for keys in self.keys if keys.source == ENVIRONMENT and not keys.endpoint]
         same = [keys for keys in self.keys if keys.endpoint and _same(keys.endpoint, endpoint)]
         unnamed = [keys for keys in self.keys if not keys.endpoint]
-        for keys in (*same, *unnamed):
+        for keys in (*said, *same, *unnamed):
             return keys
         others = "".join(f"\n  {keys.source}: keys for {keys.endpoint}" for keys in self.keys)
         others += "".join(f"\n  {passed.source}: {passed.reason}" for passed in self.passed)
@@ -87,14 +93,23 @@ _Place = tuple[str, Keys | str | None]
 
 def _places(environment: Mapping[str, str], home: Path) -> Iterator[_Place]:
     """Yield each place with its keys, or the reason why they are of no use, or nothing."""
-    yield from _attempt("the environment", lambda: _of_environment(environment))
+    yield from _attempt(ENVIRONMENT, lambda: _of_environment(environment))
     yield from _of_aws(environment, home)
-    path = Path(environment.get("S3CMD_CONFIG") or home / ".s3cfg")
+    path = _named(environment, home, "S3CMD_CONFIG", home / ".s3cfg")
     yield from _in_file(path, home, _of_s3cmd)
     configured = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "rclone" / "rclone.conf"
-    named = environment.get("RCLONE_CONFIG")
-    for path in (Path(named),) if named else (configured, home / ".rclone.conf"):
+    found = (configured, home / ".rclone.conf")
+    named = _named(environment, home, "RCLONE_CONFIG", configured)
+    for path in found if named == configured else (named,):
         yield from _in_file(path, home, _of_rclone)
+
+
+def _named(environment: Mapping[str, str], home: Path, variable: str, default: Path) -> Path:
+    """Return the file that a variable names, with `~` and other variables in it as the AWS tools take them."""
+    text = Template(environment.get(variable) or "").safe_substitute({"HOME": str(home), **environment})
+    if text == "~" or text.startswith("~/"):
+        text = f"{home}{text[1:]}"
+    return Path(text) if text else default
 
 
 def _of_environment(environment: Mapping[str, str]) -> Keys | None:
@@ -106,7 +121,7 @@ def _of_environment(environment: Mapping[str, str]) -> Keys | None:
     endpoints = ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     regions = ("AWS_REGION", "AWS_DEFAULT_REGION")
     return _keys(
-        "the environment",
+        ENVIRONMENT,
         access,
         secret,
         next(filter(None, map(environment.get, endpoints)), None),
@@ -116,8 +131,8 @@ def _of_environment(environment: Mapping[str, str]) -> Keys | None:
 
 def _of_aws(environment: Mapping[str, str], home: Path) -> Iterator[_Place]:
     profile = environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE") or "default"
-    credentials = Path(environment.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws" / "credentials")
-    config = Path(environment.get("AWS_CONFIG_FILE") or home / ".aws" / "config")
+    credentials = _named(environment, home, "AWS_SHARED_CREDENTIALS_FILE", home / ".aws" / "credentials")
+    config = _named(environment, home, "AWS_CONFIG_FILE", home / ".aws" / "config")
     section = profile if profile == "default" else f"profile {profile}"
     settings: Mapping[str, str] = {}
     services: Mapping[str, str] = {}
@@ -141,7 +156,7 @@ def _of_aws(environment: Mapping[str, str], home: Path) -> Iterator[_Place]:
                 raise _NotUsable(f"temporary keys ({borrowed[0]}): a server needs some that stay valid")
             if not access and not secret:
                 return None
-            own = values.get("endpoint_url") or endpoint
+            own = values.get("endpoint_url") or endpoint or (_AWS if _OF_AWS.fullmatch(access or "") else None)
             return _keys(source, access, secret, own, values.get("region") or settings.get("region"))
 
         yield from _attempt(source, read)
@@ -158,7 +173,7 @@ def _of_s3cmd(parsed: configparser.RawConfigParser, source: str) -> Iterator[_Pl
         region = values.get("bucket_location") or ""
         region = "" if region.upper() in {"", "US"} else region  # s3cmd's word for none
         yield from _attempt(
-            source, lambda: _keys(source, access, secret, f"{scheme}://{host}" if host else None, region)
+            source, lambda: _keys(source, access, secret, f"{scheme}://{host}" if host else _AWS, region)
         )
 
 
@@ -172,8 +187,8 @@ def _of_rclone(parsed: configparser.RawConfigParser, source: str) -> Iterator[_P
         if values.get("session_token"):
             yield place, "temporary keys (session_token): a server needs some that stay valid"
             continue
-        endpoint = values.get("endpoint") or None
-        if endpoint and "://" not in endpoint:
+        endpoint = values.get("endpoint") or _AWS
+        if "://" not in endpoint:
             endpoint = f"https://{endpoint}"
 
         def read(

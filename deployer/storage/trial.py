@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import boto3
+import botocore.session
 from botocore import exceptions as failures
 from botocore.client import Config
 from botocore.parsers import ResponseParserError
@@ -23,6 +24,13 @@ FOLDER: Final = ".deployer-trial"
 _SMALL: Final = 1024
 _PART: Final = 5 << 20  # the smallest that S3 takes for any part but the last
 _SECONDS: Final = 20
+_NOTHING_OF_ONE_S_OWN: Final = MappingProxyType(
+    {
+        "profile": (None, None, None, None),
+        "config_file": (None, None, "/dev/null", None),
+        "credentials_file": (None, None, "/dev/null", None),
+    }
+)
 
 
 class StorageUnreachable(DeployerError):
@@ -30,7 +38,7 @@ class StorageUnreachable(DeployerError):
 
 
 class StorageRefused(DeployerError):
-    """The S3 service answers, and does not do what a server needs of it."""
+    """The S3 service answers, or somebody in its name, and it is not what a server needs."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,9 @@ def client(bucket: Bucket, keys: Keys) -> Any:
 
     Ceph-like services refuse the checksums that boto3 adds by itself since 1.36, or store them inside the object.
     """
-    return boto3.session.Session().client(
+    # nothing of ~/.aws: the server will have none of it, and it may be broken
+    alone = botocore.session.Session(session_vars=_NOTHING_OF_ONE_S_OWN)
+    return boto3.session.Session(botocore_session=alone).client(
         "s3",
         endpoint_url=bucket.endpoint,
         aws_access_key_id=keys.access_key,
@@ -56,6 +66,7 @@ def client(bucket: Bucket, keys: Keys) -> Any:
         region_name=bucket.region or "us-east-1",
         config=Config(
             s3={"addressing_style": "path"},
+            signature_version="s3v4",  # as MLflow does
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             connect_timeout=_SECONDS,
@@ -98,7 +109,8 @@ def try_out(bucket: Bucket, keys: Keys) -> None:
         NotFound: there is no such bucket.
         StorageRefused: something else does not work; says what and why.
     """
-    s3 = client(bucket, keys)
+    with _explained(bucket, keys, "speak with"):
+        s3 = client(bucket, keys)
     folder = "/".join(filter(None, (bucket.prefix, FOLDER, secrets.token_hex(8))))
     small, large = secrets.token_bytes(_SMALL), secrets.token_bytes(_PART + _SMALL)
     try:
@@ -183,15 +195,16 @@ def _explained(bucket: Bucket, keys: Keys, doing: str) -> Iterator[None]:
     except failures.ClientError as error:
         raise _refusal(error, where, keys) from None
     except failures.SSLError as error:
-        raise StorageUnreachable(
+        raise StorageRefused(
             f"{where}: its certificate is not trusted ({_words(error)})",
-            hint="for a private authority set AWS_CA_BUNDLE to its certificate, and spec.pod.trustedCa for the server",
+            hint="for a private authority set AWS_CA_BUNDLE to its certificate; a server on a cluster needs "
+            "spec.pod.trustedCa too",
         ) from None
     except (failures.ConnectionError, failures.HTTPClientError) as error:
         raise StorageUnreachable(
             f"{where}: it cannot be reached from here ({_words(error)})", hint="is the endpoint right? --s3-endpoint"
         ) from None
-    except ResponseParserError:
+    except (ResponseParserError, KeyError):
         raise StorageRefused(
             f"{where}: what answers there is no S3 service", hint="is the endpoint right? --s3-endpoint"
         ) from None

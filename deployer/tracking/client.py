@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +41,10 @@ class Login:
 
 class Unreachable(Exception):
     """No HTTP answer came."""
+
+
+class Closed(Unreachable):
+    """Somebody took the connection and closed it again, without an answer."""
 
 
 class Refused(Exception):
@@ -100,16 +105,21 @@ class Client:
         url = f"{self._base}/{path}"
         try:
             return self._session.request(method, url, timeout=self._timeout, allow_redirects=False, **options)
-        except requests.exceptions.SSLError as error:
-            raise Unreachable(f"the certificate of {self._base} is not trusted ({_innermost(error)})") from error
-        except requests.exceptions.ReadTimeout as error:
-            raise Unreachable(f"{self._base} takes connections, but did not answer in time") from error
-        except requests.exceptions.Timeout as error:
-            raise Unreachable(f"{self._base} did not answer in time") from error
         except requests.exceptions.RequestException as error:
-            raise Unreachable(f"{self._base} cannot be reached ({_innermost(error)})") from error
+            raise self._silence(error) from error
         except ValueError as error:  # urllib3 lets its own out where a host name is none
             raise Unreachable(f"{self._base} is not an address ({error})") from error
+
+    def _silence(self, error: requests.exceptions.RequestException) -> Unreachable:
+        if isinstance(_inner(error), ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
+            return Closed(f"{self._base} closes the connection without an answer")
+        if isinstance(error, requests.exceptions.SSLError):
+            return Unreachable(f"the certificate of {self._base} is not trusted ({_innermost(error)})")
+        if isinstance(error, requests.exceptions.ReadTimeout):
+            return Unreachable(f"{self._base} takes connections, but did not answer in time")
+        if isinstance(error, requests.exceptions.Timeout):
+            return Unreachable(f"{self._base} did not answer in time")
+        return Unreachable(f"{self._base} cannot be reached ({_innermost(error)})")
 
     def _json(self, response: requests.Response) -> dict[str, Any]:
         self._accept(response)
@@ -167,13 +177,18 @@ def connect(endpoint: Endpoint, login: Login | None = None) -> Iterator[Client]:
         client.close()
 
 
-def _innermost(error: BaseException) -> str:
-    """Return the operating system's own words from the chain of wrappers around them."""
+def _inner(error: BaseException) -> BaseException:
+    """Return the first cause in the chain of wrappers around it."""
     seen: BaseException = error
     while True:
         inner = seen.__cause__ or seen.__context__ or next((a for a in seen.args if isinstance(a, BaseException)), None)
         inner = inner or getattr(seen, "reason", None)
         if not isinstance(inner, BaseException):
-            break
+            return seen
         seen = inner
-    return getattr(seen, "strerror", None) or type(seen).__name__
+
+
+def _innermost(error: BaseException) -> str:
+    """Return the operating system's own words."""
+    inner = _inner(error)
+    return getattr(inner, "strerror", None) or type(inner).__name__

@@ -97,21 +97,24 @@ def test_a_bucket_that_is_not_there_stops_it_and_one_that_goes_is_noticed(
     assert "the server cannot store an artifact" in member.run("verify", code=1).stderr
 
 
-def test_keys_that_may_only_read_are_noticed(member: User, store: ObjectStore, bucket: str) -> None:
+def test_keys_that_may_only_read_are_noticed_and_better_ones_are_taken(
+    member: User, store: ObjectStore, bucket: str
+) -> None:
     with_keys(member)
     member.run("create", *options(store, bucket, "--make-bucket"))
-    changed = {
-        "data": {
-            key: base64.b64encode(value.encode()).decode()
-            for key, value in zip(("s3-access-key-id", "s3-secret-access-key"), READER, strict=True)
-        }
-    }
-    secret = member.get("secret", "mlflow-server")
-    assert set(changed["data"]) <= set(secret["data"])
-    member.kubectl("patch", "secret", "mlflow-server", "--type=merge", "-p", json.dumps(changed))
-    member.kubectl("rollout", "restart", "deployment/mlflow")
-    member.kubectl("rollout", "status", "deployment/mlflow", "--timeout=120s")
+
+    def exchange(pair: tuple[str, str]) -> None:
+        names = ("s3-access-key-id", "s3-secret-access-key")
+        data = {key: base64.b64encode(text.encode()).decode() for key, text in zip(names, pair, strict=True)}
+        assert set(data) <= set(member.get("secret", "mlflow-server")["data"])
+        member.kubectl("patch", "secret", "mlflow-server", "--type=merge", "-p", json.dumps({"data": data}))
+
+    exchange(READER)
+    assert "the server cannot store an artifact" in member.run("create", code=1).stderr
     assert "the server cannot store an artifact" in member.run("verify", code=1).stderr
+    exchange(WRITER)
+    assert all(check["ok"] for check in member.json("create")["verified"])
+    assert member.json("create")["changed"] is False
 
 
 def test_direct_transfer_to_where_clients_cannot_go_is_refused_and_proxied_goes_on(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.core import document
-from deployer.core.changes import Change, foreign_changes, object_changes, spec_changes
+from deployer.core.changes import Change, foreign_changes, is_fixed, object_changes, spec_changes
 from deployer.core.manifest import ref_of
 
 from .strategies import HEADER, hostile, patch_values, specs
@@ -247,3 +247,37 @@ def test_what_others_have_added_is_named_by_who_owns_it(entry, paths):
 
 def test_an_object_without_managed_fields_has_nothing_of_others():
     assert foreign_changes("Service/mlflow", {"metadata": {"name": "mlflow"}}) == ()
+
+
+def route(host, *, applied=True, **tls):
+    fields = {"f:spec": {"f:host": {}, "f:to": {}} if applied else {"f:to": {}}}
+    return {
+        "kind": "Route",
+        "metadata": {
+            "name": "a",
+            "managedFields": [
+                {"manager": "mlflow-deployer", "operation": "Apply", "fieldsV1": fields},
+                # what an admission fills in at an apply is an update by the same manager
+                {"manager": "mlflow-deployer", "operation": "Update", "fieldsV1": {"f:spec": {"f:host": {}}}},
+            ],
+        },
+        "spec": {**({"host": host} if host else {}), "to": {"name": "a"}, "tls": {"termination": "edge", **tls}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "anew"),
+    [
+        (route("a.org"), route("a.org"), False),
+        (route("a.org"), route("b.org"), True),
+        (route("a.org"), route(None), True),
+        (route("given.org", applied=False), route(None), False),
+        (route("given.org", applied=False), route("own.org"), True),
+        (route("a.org"), route("a.org", externalCertificate={"name": "b"}), True),
+        (route("a.org", certificate="b"), route("a.org"), True),
+        (route("a.org", insecureEdgeTerminationPolicy="Allow"), route("a.org"), False),
+        ({**route("a.org"), "kind": "Ingress"}, route("b.org"), False),
+    ],
+)
+def test_a_route_is_made_anew_where_users_cannot_change_it(live, wanted, anew):
+    assert is_fixed(live, wanted) is anew

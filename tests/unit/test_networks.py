@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployer.cli.spec_options import spec_from
 from deployer.core import networks
-from deployer.core.errors import InvalidSpec
+from deployer.core.errors import InvalidSpec, UsageError
 
 from .strategies import hostile
 from .test_changes import spec
@@ -55,6 +56,10 @@ MALFORMED = [
     "::ffff:0a00:0/104",
     "::ffff:a00:1",
     "64:ff9b::10.0.0.1",
+    "::/1",  # has all IPv4 clients in it, as a router looks them up
+    "::/64",
+    "::fffe:0:0/95",
+    "::102:304",  # an IPv4-compatible address
     "::1.2.3.4",
     "2001:db8::/129",
     "2001:db8::1/32",
@@ -87,7 +92,7 @@ def test_what_a_router_may_read_otherwise_is_refused(item):
         (["192.0.2.1"], "192.0.2.1/32"),
         (["192.0.2.0/24", "10.0.0.0/8"], "192.0.2.0/24 10.0.0.0/8"),
         (["10.0.0.0/8", "10.0.0.0/8"], "10.0.0.0/8"),
-        (["2001:DB8:0:0::/32", "::1"], "2001:db8::/32 ::1/128"),
+        (["2001:DB8:0:0::/32", "2001:DB9::1"], "2001:db8::/32 2001:db9::1/128"),
         (["roihu", "lumi"], "86.50.172.0/27 193.167.209.160/28"),
         (["0.0.0.0/0", "::/0"], "0.0.0.0/0 ::/0"),
     ],
@@ -96,18 +101,42 @@ def test_networks_are_written_in_one_way_only(items, text):
     assert networks.written(items) == text
 
 
-@pytest.mark.parametrize("whole", ["0.0.0.0/0", "::/0"])
+@pytest.mark.parametrize(
+    "whole", [["0.0.0.0/0"], ["::/0"], ["0.0.0.0/1", "128.0.0.0/1"], ["128.0.0.0/2", "0.0.0.0/1", "192.0.0.0/2"]]
+)
 def test_everybody_must_be_meant(whole):
     with pytest.raises(InvalidSpec, match="that is everybody"):
-        spec(spec={"exposure": {"type": "route", "allowFrom": ["10.0.0.0/8", whole]}})
-    spec(spec={"exposure": {"type": "route", "allowFrom": [whole], "allowEveryone": True}})
+        spec(spec={"exposure": {"type": "route", "allowFrom": ["10.0.0.0/8", *whole]}})
+    spec(spec={"exposure": {"type": "route", "allowFrom": whole, "allowEveryone": True}})
+    assert networks.everyone(["0.0.0.0/1", "128.0.0.0/2", "8000::/1"]) is None
 
 
 @pytest.mark.parametrize("name", ["ip_allowlist", "ip_whitelist"])
 def test_the_annotation_itself_cannot_be_given(name):
     annotations = {f"haproxy.router.openshift.io/{name}": "10.0.0.0/8 "}
-    with pytest.raises(InvalidSpec, match="say it as allowFrom"):
-        spec(spec={"exposure": {"type": "route", "annotations": annotations}})
+    patch = {"kind": "Route", "patch": {"metadata": {"annotations": annotations}}}
+    for exposure in ({"type": "route"}, {"type": "ingress"}, {"type": "gateway", "gateway": "a/b"}):
+        with pytest.raises(InvalidSpec, match="say it as allowFrom"):
+            spec(spec={"exposure": {**exposure, "annotations": annotations}})
+        with pytest.raises(InvalidSpec, match="say it as allowFrom"):
+            spec(spec={"exposure": exposure, "patches": [patch]})
+
+
+def test_a_patch_cannot_take_the_list_away():
+    patch = {"kind": "Route", "patch": {"metadata": {"annotations": None}}}
+    with pytest.raises(InvalidSpec, match="must be mappings"):
+        spec(spec={"exposure": {"type": "route"}, "patches": [patch]})
+
+
+@pytest.mark.parametrize("wanted", ["none", "ingress"])
+def test_a_list_is_not_lost_by_the_way(wanted):
+    stored = spec(spec={"exposure": {"type": "route", "allowFrom": ["roihu"]}})
+    with pytest.raises(UsageError, match="no list of who may connect"):
+        spec_from(None, None, {"spec.exposure.type": wanted}, stored)
+    given_up, _ = spec_from(None, None, {"spec.exposure.type": wanted, "spec.exposure.allowEveryone": True}, stored)
+    assert given_up.document()["spec"]["exposure"]["type"] == wanted
+    kept, _ = spec_from(None, None, {"spec.exposure.host": "a.example.org"}, stored)
+    assert kept.spec.exposure.allow_from == ["roihu"]
 
 
 FORMS = st.one_of(

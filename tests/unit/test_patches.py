@@ -179,9 +179,9 @@ def test_what_holds_data_alone_is_taken(patch):
         ({"kind": "Service"}, "kind is set by deployer itself"),
         ({"kind": None}, "kind is set by deployer itself"),
         ({"status": {}}, "status is set by deployer itself"),
-        ({"metadata": None}, "metadata and its labels must be mappings"),
-        ({"metadata": []}, "metadata and its labels must be mappings"),
-        ({"metadata": {"labels": None}}, "metadata and its labels must be mappings"),
+        ({"metadata": None}, "metadata, its labels and its annotations must be mappings"),
+        ({"metadata": []}, "metadata, its labels and its annotations must be mappings"),
+        ({"metadata": {"labels": None}}, "metadata, its labels and its annotations must be mappings"),
         ({"metadata": {"name": "other"}}, "metadata.name is set by deployer itself"),
         ({"metadata": {"namespace": "other"}}, "metadata.namespace is set by deployer itself"),
         (

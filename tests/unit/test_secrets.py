@@ -12,10 +12,13 @@ from deployer.core.secrets import (
     FLASK_KEY,
     GENERATED,
     KEK_PASSPHRASE,
+    S3_ACCESS_KEY,
+    S3_SECRET_KEY,
     WEBHOOK_KEY,
     Secrets,
     broken_seals,
     complete,
+    keys_seal,
     password_problem,
     seals,
     username_problem,
@@ -191,3 +194,21 @@ def test_a_seal_shows_nothing_of_the_values_and_cannot_be_made_without_the_key(s
 def test_secrets_of_equal_values_have_seals_of_their_own():
     same = Secrets({SecretRef("admin", "a"): "x", SecretRef("server", "a"): "x", KEK_PASSPHRASE: "k" * 32})
     assert len(set(seals(same).values())) == 2
+
+
+S3 = {S3_ACCESS_KEY: "access", S3_SECRET_KEY: "secret"}
+
+
+def test_keys_of_somebody_else_s_service_are_not_sealed_for_they_end():
+    made = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
+    assert seals(Secrets({**made.values, **S3})) == seals(made)
+
+
+def test_such_keys_have_a_seal_of_their_own_that_restarts_what_reads_them():
+    made = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
+    assert keys_seal(made) is None
+    first = keys_seal(Secrets({**made.values, **S3}))
+    assert first
+    assert first == keys_seal(Secrets({**made.values, **S3, ADMIN_PASSWORD: "another"}))
+    assert first != keys_seal(Secrets({**made.values, **S3, S3_SECRET_KEY: "other"}))
+    assert first != keys_seal(Secrets({**made.values, **S3, KEK_PASSPHRASE: "other"}))

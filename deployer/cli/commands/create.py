@@ -131,7 +131,7 @@ def command(
     require_supported(spec, place.platform(spec, before), source)
     for change in spec_changes(record.spec, spec) if record else ():
         note(f"Change: {change}")
-    keys = s3_keys(place, record, spec, os.environ, Path.home(), note, make_bucket=make_bucket)
+    keys = s3_keys(place, record, spec, os.environ, Path(os.path.expanduser("~")), note, make_bucket=make_bucket)
     with step_list() as progress:
         created = create(place, spec, record, password, Deadline.after(timeout), progress, keys)
     _print(place, created, form)

@@ -12,9 +12,9 @@ import typer
 from deployer.cli.options import Format, Output
 from deployer.cli.output import print_json
 from deployer.cli.progress import note
-from deployer.cli.spec_options import spec_from, write_private
+from deployer.cli.spec_options import read_limited, spec_from, write_private
 from deployer.core.errors import UsageError
-from deployer.core.platform import PROFILES
+from deployer.core.platform import PROFILES, profile_of
 from deployer.core.support import require_supported
 from deployer.operations.artifacts import found_keys
 from deployer.operations.render import credentials, manifests
@@ -24,7 +24,9 @@ def command(
     name: Annotated[
         str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
     ] = None,
-    profile: Annotated[str, typer.Option("--profile", help=f"Kind of cluster: {', '.join(PROFILES)}.")] = "kubernetes",
+    profile: Annotated[
+        str | None, typer.Option("--profile", help=f"Kind of cluster, if not as in the spec: {', '.join(PROFILES)}.")
+    ] = None,
     file: Annotated[str | None, typer.Option("--file", "-f", help="Spec file, - for standard input.")] = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace the manifests are for.")] = "default",
     host: Annotated[str | None, typer.Option("--host", help="Public host name.")] = None,
@@ -34,22 +36,24 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Print the Kubernetes manifests of a server."""
-    if profile not in PROFILES:
+    if profile is not None and profile not in PROFILES:
         raise UsageError(f"there is no profile {profile!r}", hint=f"--profile {' or '.join(PROFILES)}")
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
         raise UsageError(f"{namespace!r} cannot be a namespace: lower-case letters, digits and '-', at most 63")
-    platform = PROFILES[profile]
-    spec, source = spec_from(name, file, {}, None)
+    content = read_limited(file, "a spec file") if file else None
+    spec, source = spec_from(name, file, {}, None, content=content)
+    platform = profile_of(profile, spec.spec.profile)
     if host is not None:
         kind = spec.spec.exposure.type if spec.spec.exposure else platform.exposures[0]
         exposure = {"spec.exposure.type": kind, "spec.exposure.host": host}
-        spec, source = spec_from(name, file, exposure, None)
+        spec, source = spec_from(name, file, exposure, None, content=content)
     require_supported(spec, platform, source)
     documents, guessed = manifests(spec, platform, namespace)
     if guessed:
         note(f"No host is given, so {guessed} stands in its place: say --host NAME before you apply this")
     if credentials_file:
-        write_private(Path(credentials_file), credentials(spec, found_keys(spec, os.environ, Path.home(), note)))
+        keys = found_keys(spec, os.environ, Path(os.path.expanduser("~")), note)
+        write_private(Path(credentials_file), credentials(spec, keys))
         note(f"Wrote the Secrets to {credentials_file}")
     else:
         note(f"The Secrets {spec.name}-admin and {spec.name}-server are not printed: --credentials FILE makes them")

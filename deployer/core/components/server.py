@@ -97,4 +97,5 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         resources=sizing.server_resources(),
         # MLflow puts a whole file there on its way to S3 and back
         scratch=artifacts.scratch if isinstance(artifacts, S3Artifacts) else None,
+        keys=assigned.keys if isinstance(artifacts, S3Artifacts) else None,
     )

@@ -14,14 +14,14 @@ from deployer.core.components import server
 from deployer.core.errors import Forbidden, NotReady
 from deployer.core.manifest import HTTP_ROUTE, INGRESS, ROUTE, SECRET, Kind, Manifest
 from deployer.core.platform import ALLOW_LISTS
-from deployer.core.readiness import Problem, http_route_problem, ingress_problem, route_state
+from deployer.core.readiness import http_route_problem, ingress_problem, route_state
 from deployer.kube import objects
 from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
 from deployer.targets import Deadline
 from deployer.targets.kubernetes.runtime import KubernetesRuntime
 from deployer.targets.kubernetes.store import is_own
-from deployer.tracking.client import Client, Endpoint, Unreachable
+from deployer.tracking.client import Client, Closed, Endpoint, Unreachable
 
 _POLL_SECONDS: Final = 0.25
 # Controllers and DNS take seconds; what does not answer after this needs a person.
@@ -66,7 +66,10 @@ class KubernetesAccess:
                     self._await_address(endpoint, assigned.exposure, deadline)
                 yield endpoint
                 return
-            self._note(f"this machine is none of those that may connect ({allowed}): proving through a tunnel instead")
+            self._note(
+                f"this machine is none of those that may connect ({allowed}): "
+                "the address itself is not proven, the server is, through a tunnel"
+            )
         from deployer.kube.websockets import tunnel  # noqa: PLC0415  # loads what most commands never need
 
         pod = self._runtime.newest_pod()["metadata"]["name"]
@@ -74,19 +77,21 @@ class KubernetesAccess:
             yield Endpoint(f"http://127.0.0.1:{port}")
 
     def _allowed(self, assigned: Assigned, endpoint: Endpoint) -> str | None:
-        """Return the networks that a Route lets in where it does not let this machine in, else None."""
+        """Return the networks that an admitted Route lets in where it does not let this machine in, else None."""
         route = self._own(ROUTE) if assigned.exposure == "route" else None
         annotations = ((route or {}).get("metadata") or {}).get("annotations") or {}
         listed = next((text for key, text in annotations.items() if key in ALLOW_LISTS), None)
-        if listed is None:
+        if route is None or listed is None or not route_state(route).host:
             return None
         client = Client(endpoint, seconds=5.0)
         try:
             for _ in range(_CLOSED_TRIES):
                 try:
                     client.status(server.ALIVE_PATH.lstrip("/"))
-                except Unreachable:
+                except Closed:
                     time.sleep(_POLL_SECONDS)  # the router may not have looked at the Route yet
+                except Unreachable:
+                    return None
                 else:
                     return None
         finally:
@@ -131,10 +136,26 @@ class KubernetesAccess:
         elif exposure == "gateway" and (http_route := self._own(HTTP_ROUTE)):
             problem = http_route_problem(http_route)
         elif exposure == "route":
-            route = self._own(ROUTE)
-            gone = Problem("its Route is gone", f"`deployer create {self._name}` makes it anew")
-            problem = route_state(route).problem if route else gone
+            return self._route_diagnosis(state)
         return (f"; {problem.reason}", problem.hint) if problem else ("", _hint(state))
+
+    def _route_diagnosis(self, said: str) -> tuple[str, str]:
+        route = self._own(ROUTE)
+        if route is None:
+            return "; its Route is gone", f"`deployer create {self._name}` makes it anew"
+        state = route_state(route)
+        if state.problem:
+            return f"; {state.problem.reason}", state.problem.hint
+        if not state.host:
+            return "; no router has taken its Route", "ask who runs the cluster, or choose another way with --expose"
+        if "certificate" in said:
+            return "", (
+                "the router has none for a host of your own: docs/openshift.md says how to give the Route one; "
+                "for a private authority set SSL_CERT_FILE to its certificate"
+            )
+        if "cannot be reached" in said and state.cname:
+            return "", f"in its DNS, {state.host} must be a CNAME of {state.cname}; then type the same command"
+        return "", _hint(said)
 
     def _own(self, kind: Kind) -> Manifest | None:
         try:

@@ -13,7 +13,7 @@ import yaml
 
 from deployer.catalogue import catalogue
 from deployer.core.assigned import Assigned
-from deployer.core.changes import Change, foreign_changes, object_changes
+from deployer.core.changes import Change, foreign_changes, is_fixed, object_changes
 from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotReady, UsageError
 from deployer.core.manifest import (
@@ -116,14 +116,10 @@ class KubernetesRuntime:
         stack = build(spec, self.platform(spec, before), dataclasses.replace(assigned, host=None))
         (manifest,) = [manifest for manifest in self.drawn(stack) if manifest["kind"] == ROUTE.name]
         self._store.save_inventory({*self._store.inventory(), ref_of(manifest)})
-        live = self._own(ref_of(manifest))
-        wanted = manifest["spec"].get("host")
-        if live and wanted and live["spec"].get("host") != wanted:
-            self._delete([ref_of(manifest)], deadline)  # the host of a Route cannot be changed
         self._require_not_leaving(ref_of(manifest), deadline)
         self._apply(manifest, deadline)
         state = self._admitted(deadline)
-        if wanted and state.cname:
+        if assigned.own_host and state.cname:
             self._note(f"{state.host} must lead to the cluster: in its DNS, make it a CNAME of {state.cname}")
         yield dataclasses.replace(assigned, host=state.host)
 
@@ -157,10 +153,12 @@ class KubernetesRuntime:
         """
         platform = self.platform(spec, before)
         wanted = spec.spec.exposure
+        wanted_class = spec.spec.volume.storage_class or platform.storage_class
         kind = wanted.type if wanted else platform.exposures[0]
         host = getattr(wanted, "host", None)
+        own_host = bool(host) and kind != "none"
         if kind == "route" and not host:  # the cluster assigns one, and gives it back
-            host = before.host if before.exposure == kind else None
+            host = before.host if before.exposure == kind and not before.own_host else None
         elif kind != "none" and not host:
             raise UsageError(
                 f"a public address needs a host name: {platform.name} assigns none to a server's {kind}",
@@ -169,9 +167,13 @@ class KubernetesRuntime:
         return dataclasses.replace(
             before,
             host=host if kind != "none" else None,
+            own_host=own_host,
             namespace=self._session.namespace,
-            profile=platform.name,
+            # what was found, not what was said: a spec that says it no more is looked at again
+            profile=before.profile if spec.spec.profile else platform.name,
             exposure=kind,
+            # of a volume that is there it cannot change
+            storage_class=before.storage_class if before.ports else wanted_class,
             ports={"http": PORT},
         )
 
@@ -223,6 +225,8 @@ class KubernetesRuntime:
                 )
             if live and live["metadata"].get("deletionTimestamp"):
                 return (Change(str(ref), "being deleted", "there"),)
+            if live and is_fixed(live, manifest):
+                return (Change(str(ref), "with another host or certificate", "made anew"),)
             try:
                 wanted = objects.apply(self._session, manifest, dry_run=True, force=force)
             except Rejected:
@@ -259,6 +263,9 @@ class KubernetesRuntime:
             self._store.save_inventory([*drawn, *claims])
 
     def _apply(self, manifest: Manifest, deadline: Deadline) -> None:
+        ref = ref_of(manifest)
+        if ref.kind == ROUTE.name and (live := self._own(ref)) and is_fixed(live, manifest):
+            self._delete([ref], deadline)
         try:
             objects.apply(self._session, manifest, force=self._take_over)
         except Rejected:

@@ -40,7 +40,8 @@ _ROOM_BYTES: Final = 1 << 20
 _INHERITED: Final = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ",
     "LD_LIBRARY_PATH",  # a Python from an environment module may need it
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_CA_BUNDLE",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 )  # fmt: skip
 
 
@@ -154,6 +155,7 @@ class LocalRuntime:
             [[shown(piece) for piece in text] for text in workload.command],
             {name: [shown(piece) for piece in text] for name, text in workload.env.items()},
             self._files(workload),
+            workload.keys,
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
