@@ -17,6 +17,8 @@ Exit codes: 0 stopped by a signal, 78 (EX_CONFIG) refused to start, with the rea
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import socket
 import sys
@@ -228,6 +230,7 @@ def create_app() -> FastAPI:
     add_stores_health(app)
     if transfer := os.environ.get(TRANSFER):
         advertise(transfer)
+        delete_as_before()
     return app
 
 
@@ -252,6 +255,24 @@ def advertise(transfer: str) -> None:
 
     # the Flask route looks it up in its own module, the FastAPI route has imported the name
     handlers.build_server_info_payload = server_info_api.build_server_info_payload = payload
+
+
+def delete_as_before() -> None:
+    """Let deletions from S3 carry the checksum that every service knows.
+
+    Where many objects are deleted at once S3 demands one, and boto3 takes since 1.36 one that Ceph-like services
+    refuse, whatever AWS_REQUEST_CHECKSUM_CALCULATION says (github.com/s3fs-fuse/s3fs-fuse/issues/2639).
+    """
+    import boto3
+
+    def with_md5(request: Any, **_: Any) -> None:
+        for name in [name for name in request.headers if name.lower().startswith(("x-amz-checksum-", "x-amz-sdk-"))]:
+            del request.headers[name]
+        digest = hashlib.md5(request.body, usedforsecurity=False).digest()
+        request.headers["Content-MD5"] = base64.b64encode(digest).decode("ascii")
+
+    boto3.setup_default_session()  # the one that MLflow's clients are made of
+    boto3.DEFAULT_SESSION.events.register("before-sign.s3.DeleteObjects", with_md5)
 
 
 def add_stores_health(app: FastAPI) -> None:

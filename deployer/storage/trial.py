@@ -214,8 +214,12 @@ def _explained(bucket: Bucket, keys: Keys, doing: str) -> Iterator[None]:
 
 def _refusal(error: failures.ClientError, where: str, keys: Keys) -> DeployerError:
     code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    said = one_line(f"{code}: {error.response.get('Error', {}).get('Message') or ''}").strip(": ")
     if code == "NoSuchBucket" or (status == 404 and code in {"404", "NotFound"}):
-        return NotFound(f"{where}: there is no such bucket", hint="add --make-bucket to make it, or name another")
+        return NotFound(
+            f"{where}: there is no such bucket (HTTP {status}, {said})",
+            hint="add --make-bucket to make it, or name another",
+        )
     meaning, hint = _MEANINGS.get(code, ("", "see what the service's documentation says of this answer"))
     if not meaning and status == 403:
         meaning, hint = _MEANINGS["AccessDenied"]
@@ -225,7 +229,6 @@ def _refusal(error: failures.ClientError, where: str, keys: Keys) -> DeployerErr
             hint = f"add --s3-region {one_line(str(told))}"
         elif keys.region:
             hint = f"add --s3-region {keys.region}, as {keys.source} has it"
-    said = one_line(f"{code}: {error.response.get('Error', {}).get('Message') or ''}").strip(": ")
     return StorageRefused(f"{where}: {meaning or 'the service refuses it'} (HTTP {status}, {said})", hint=hint)
 
 
