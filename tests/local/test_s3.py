@@ -194,3 +194,17 @@ def test_artifacts_are_not_looked_for_elsewhere_once_there_are_some(
     assert "are not moved from there" in refused
     record = json.loads(Path(machine.state / "servers/mlflow/record.json").read_text())
     assert record["spec"]["spec"]["artifacts"]["bucket"] == bucket
+
+
+def test_keys_that_were_exchanged_by_hand_restart_the_server_with_them(
+    machine: Machine, store: ObjectStore, bucket: str
+) -> None:
+    with_keys(machine, store)
+    machine.run("create", *options(store, bucket))
+    kept = machine.state / "servers/mlflow/secrets.json"
+    good = kept.read_text()
+    kept.write_text(good.replace(WRITER[0], READER[0]).replace(WRITER[1], READER[1]))
+    assert "the server cannot store an artifact" in machine.run("create", code=1).stderr
+    kept.write_text(good)
+    assert all(check["ok"] for check in machine.json("create")["verified"])
+    assert machine.json("create")["changed"] is False
