@@ -9,7 +9,7 @@ from typing import Final
 from deployer.core.errors import Conflict, Forbidden, NotReady
 from deployer.core.manifest import CONFIG_MAP
 from deployer.kube import objects
-from deployer.kube.refusals import Call, UnknownApi, Vanished
+from deployer.kube.refusals import Call, Rejected, UnknownApi, Vanished
 from deployer.kube.session import Session
 
 _GROUP: Final = "/apis/project.openshift.io/v1"
@@ -48,6 +48,10 @@ def request_project(session: Session, description: str, note: Callable[[str], No
         raise Conflict(
             "this cluster has no projects: it is no OpenShift", hint=f"`kubectl create namespace {name}`, where you may"
         ) from None
+    except Rejected as error:
+        if description:
+            raise
+        raise Rejected(error.message, hint="a CSC cluster wants to know who pays: add --csc-project NUMBER") from None
     _await_rights(session)
 
 

@@ -24,6 +24,7 @@ FOLDER: Final = ".deployer-trial"
 _SMALL: Final = 1024
 _PART: Final = 5 << 20  # the smallest that S3 takes for any part but the last
 _SECONDS: Final = 20
+_ABSENT: Final = frozenset({"NoSuchBucket", "404", "NotFound"})
 _NOTHING_OF_ONE_S_OWN: Final = MappingProxyType(
     {
         "profile": (None, None, None, None),
@@ -101,6 +102,15 @@ def _is_there(s3: Any, bucket: Bucket) -> bool:
     return True
 
 
+def _require_there(s3: Any, bucket: Bucket) -> None:
+    """Let a bucket that is not there be an error: some services make one unasked, whatever its name is."""
+    try:
+        s3.head_bucket(Bucket=bucket.name)
+    except failures.ClientError as error:
+        if _code(error) in _ABSENT:
+            raise  # other refusals mean little: keys may write, and not be allowed to ask
+
+
 def try_out(bucket: Bucket, keys: Keys) -> None:
     """Write an object whole and one in parts, read both back, delete both.
 
@@ -109,8 +119,9 @@ def try_out(bucket: Bucket, keys: Keys) -> None:
         NotFound: there is no such bucket.
         StorageRefused: something else does not work; says what and why.
     """
-    with _explained(bucket, keys, "speak with"):
+    with _explained(bucket, keys, "find"):
         s3 = client(bucket, keys)
+        _require_there(s3, bucket)
     folder = "/".join(filter(None, (bucket.prefix, FOLDER, secrets.token_hex(8))))
     small, large = secrets.token_bytes(_SMALL), secrets.token_bytes(_PART + _SMALL)
     try:
@@ -215,7 +226,7 @@ def _explained(bucket: Bucket, keys: Keys, doing: str) -> Iterator[None]:
 def _refusal(error: failures.ClientError, where: str, keys: Keys) -> DeployerError:
     code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     said = one_line(f"{code}: {error.response.get('Error', {}).get('Message') or ''}").strip(": ")
-    if code == "NoSuchBucket" or (status == 404 and code in {"404", "NotFound"}):
+    if code in _ABSENT:
         return NotFound(
             f"{where}: there is no such bucket (HTTP {status}, {said})",
             hint="add --make-bucket to make it, or name another",

@@ -7,11 +7,12 @@ FOLDER`, with the login in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 from tests.cluster.testbed import packages
 
@@ -33,9 +34,10 @@ def main(address: str, experiment: str, run: str, folder: str) -> None:
     login = {"username": os.environ["MLFLOW_TRACKING_USERNAME"], "password": os.environ["MLFLOW_TRACKING_PASSWORD"]}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        stranger = browser.new_page()
-        answer = stranger.goto(address, timeout=SECONDS * 1000)
-        print("stranger", answer.status if answer else None)
+        try:
+            browser.new_page().goto(address, timeout=SECONDS * 1000)
+        except Error as error:  # how a browser without a window says that it would ask for a login
+            print("stranger", re.search("ERR_[A-Z_]+", error.message)[0])
         page = browser.new_context(http_credentials=login, viewport={"width": 1280, "height": 800}).new_page()
         page.set_default_timeout(SECONDS * 1000)
         answer = page.goto(address)

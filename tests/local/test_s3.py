@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from deployer.storage.finding import Keys
+from deployer.storage.trial import Bucket, client
 from tests.local.machine import Machine
 from tests.local.object_store import READER, WRITER, ObjectStore, error, objecting, rclone, seaweedfs
 from tests.local.test_lifecycle import ROUND_TRIP, in_clean_shell
@@ -70,6 +72,17 @@ def test_another_s3_service_does_as_well(
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     out = in_clean_shell(machine, client_python, str(ROUND_TRIP), "1024", str(60 * 1000 * 1000))
     assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
+
+
+def test_a_bucket_that_goes_is_noticed(machine: Machine, other_store: ObjectStore, bucket: str) -> None:
+    with_keys(machine, other_store)
+    machine.run("create", *options(other_store, bucket))
+    s3 = client(Bucket(other_store.endpoint, bucket), Keys("test", *WRITER))
+    for item in s3.list_objects_v2(Bucket=bucket).get("Contents", ()):
+        s3.delete_object(Bucket=bucket, Key=item["Key"])
+    s3.delete_bucket(Bucket=bucket)
+    refused = machine.run("verify", code=1)
+    assert "artifact written: the server cannot store an artifact" in refused.stderr
 
 
 def test_the_keys_are_named_by_where_they_were_found_and_never_shown(
