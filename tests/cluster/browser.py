@@ -43,6 +43,7 @@ def main(address: str, experiment: str, run: str, folder: str) -> None:
         answer = page.goto(address)
         print("member", answer.status if answer else None)
         page.get_by_text("Experiments").first.wait_for()
+        page.wait_for_load_state("networkidle")
         page.screenshot(path=f"{folder}/home.png")
         page.goto(f"{address}/#/experiments/{experiment}/runs")
         page.get_by_text(run, exact=True).first.click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import time
@@ -12,6 +13,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import quote
 
 import requests
 
@@ -19,8 +21,25 @@ from tests.local.machine import DEPLOYER
 from tests.local.servers import free_port
 
 SEAWEEDFS, RCLONE = "4.48", "1.75.2"
-WRITER = ("TEAMACCESSKEY0123456", "team-secret-key-canary-0123456789")
-READER = ("READACCESSKEY0123456", "read-secret-key-canary-0123456789")
+# with characters that JSON, URLs and shells write in other ways
+WRITER = ("TEAMACCESSKEY0123456", 'team/secret+key="canary"%2F\\0123456789')
+READER = ("READACCESSKEY0123456", 'read/secret+key="canary"%2F\\0123456789')
+
+
+def forms(*secrets: str) -> set[str]:
+    """Return every way in which something may write these."""
+    return {
+        form
+        for secret in secrets
+        for form in (
+            secret,
+            json.dumps(secret)[1:-1],
+            quote(secret, safe=""),
+            quote(secret),
+            base64.b64encode(secret.encode()).decode(),
+            base64.urlsafe_b64encode(secret.encode()).decode(),
+        )
+    }
 
 
 @dataclass(frozen=True)

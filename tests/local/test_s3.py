@@ -13,7 +13,7 @@ import requests
 from deployer.storage.finding import Keys
 from deployer.storage.trial import Bucket, client
 from tests.local.machine import Machine
-from tests.local.object_store import READER, WRITER, ObjectStore, error, objecting, rclone, seaweedfs
+from tests.local.object_store import READER, WRITER, ObjectStore, error, forms, objecting, rclone, seaweedfs
 from tests.local.test_lifecycle import ROUND_TRIP, in_clean_shell
 
 INFO = "api/3.0/mlflow/server-info"
@@ -98,8 +98,10 @@ def test_the_keys_are_named_by_where_they_were_found_and_never_shown(
         done = machine.run(*command)
         printed += done.stdout + done.stderr
     kept = (machine.state / "servers/mlflow/record.json").read_text()
-    assert not [key for key in (*WRITER, *READER) if key in printed + kept]
-    assert WRITER[1] in (machine.state / "servers/mlflow/secrets.json").read_text()
+    hidden = forms(*WRITER, *READER)
+    assert not [form for form in hidden if form in printed + kept]
+    # so that search finds what is there to be found
+    assert [form for form in hidden if form in (machine.state / "servers/mlflow/secrets.json").read_text()]
     deleted = machine.run("delete", "--delete-data", "--yes").stdout
     assert f"Its artifacts stay in bucket '{bucket}'" in deleted
 
@@ -216,7 +218,7 @@ def test_keys_that_were_exchanged_by_hand_restart_the_server_with_them(
     machine.run("create", *options(store, bucket))
     kept = machine.state / "servers/mlflow/secrets.json"
     good = kept.read_text()
-    kept.write_text(good.replace(WRITER[0], READER[0]).replace(WRITER[1], READER[1]))
+    kept.write_text(good.replace("TEAM", "READ").replace("team/", "read/"))
     assert "the server cannot store an artifact" in machine.run("create", code=1).stderr
     kept.write_text(good)
     assert all(check["ok"] for check in machine.json("create")["verified"])
