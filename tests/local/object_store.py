@@ -61,11 +61,13 @@ def seaweedfs(folder: Path, address: str = "127.0.0.1") -> Iterator[ObjectStore]
         )
     ]
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    # a bucket has volumes of its own, and takes seven at once unless told otherwise
+    (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
     (folder / "data").mkdir()
     port = free_port()
     ports = {f"-{name}.port": str(free_port()) for name in ("master", "volume", "filer")}
     options = {**ports, "-s3.port": str(port), "-s3.config": str(folder / "s3.json"), "-dir": str(folder / "data")}
-    options |= {"-ip": address, "-ip.bind": address, "-master.volumeSizeLimitMB": "512", "-volume.max": "32"}
+    options |= {"-ip": address, "-ip.bind": address, "-master.volumeSizeLimitMB": "512", "-volume.max": "200"}
     command = [str(weed), "server", "-s3", *(f"{key}={value}" for key, value in options.items())]
     with _serving(command, folder, f"http://{address}:{port}") as store:
         yield store

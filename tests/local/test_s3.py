@@ -143,7 +143,8 @@ REFUSALS = {
 @pytest.mark.parametrize("code", REFUSALS)
 def test_each_refusal_has_a_message_of_its_own(machine: Machine, store: ObjectStore, bucket: str, code: str) -> None:
     status, words = REFUSALS[code]
-    with objecting(store, lambda method, _: (status, {}, error(code)) if method == "PUT" else None) as endpoint:
+    answers = {"HEAD": (200, {}, b""), "PUT": (status, {}, error(code))}
+    with objecting(store, lambda method, _: answers.get(method)) as endpoint:
         refusing = ObjectStore(endpoint)
         with_keys(machine, refusing)
         refused = machine.run("create", *options(refusing, bucket)[:-1], code=1).stderr
