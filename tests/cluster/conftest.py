@@ -14,6 +14,16 @@ from tests.cluster.pods import pod, ready
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.user import User
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a test's time begin with itself: the first one waits for a cluster that may take half an hour to build."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            limit = item.get_closest_marker("timeout")
+            item.add_marker(pytest.mark.timeout(*(limit.args if limit else ()), func_only=True), append=False)
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
