@@ -54,7 +54,7 @@ def command(
         list[str] | None, typer.Option("--allow-from", help="Network that may connect; again, or commas, for more.")
     ] = None,
     allow_everyone: Annotated[
-        bool, typer.Option("--allow-everyone", help="Consent to an --allow-from that is the whole internet.")
+        bool, typer.Option("--allow-everyone", help="Consent to everybody: as --allow-from, or instead of it.")
     ] = False,
     gateway: Annotated[str | None, typer.Option("--gateway", help="NAMESPACE/NAME of the Gateway.")] = None,
     ingress_namespace: Annotated[
