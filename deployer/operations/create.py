@@ -62,11 +62,13 @@ def create(
     require_same_store(before, spec)
     steps = _Create(target, spec, password, keys)
     observed = target.observe()
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(2) as pool:
         # three reads need nothing of what the steps look at: both at once, for whoever only wants to be sure
         wanted = observed.ready and steps.wanted(observed)
         proving = pool.submit(_proven_again, target, observed, None, changed=False) if wanted else None
-        if proving and all(isinstance(step.done(observed), Done) for step in steps.list()):
+        in_use = pool.submit(target.store.in_use) if wanted else None
+        done = wanted and all(isinstance(step.done(observed), Done) for step in steps.list())
+        if proving and in_use and done and not in_use.result():
             with suppress(VerificationFailed):  # an address may be away for a moment: below it is waited for
                 return proving.result()
     with target.store.lock("create", deadline, lambda holder: progress.note(f"waiting for {holder}")):

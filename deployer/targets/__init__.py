@@ -99,6 +99,9 @@ class Store(Protocol):
     def lock(self, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
         """Hold the server for one deployer. `waiting` is told who holds it meanwhile."""
 
+    def in_use(self) -> bool:
+        """Tell whether another deployer is at work on the server, or was killed at it and has left traces."""
+
     def forget(self, *, data: bool, deadline: Deadline) -> None:
         """Drop everything but data, credentials and ports; with `data`, those too."""
 

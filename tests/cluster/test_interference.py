@@ -87,3 +87,16 @@ def test_a_class_that_no_controller_serves_is_named(user: User) -> None:
 def test_a_gateway_that_is_not_there_is_named(user: User) -> None:
     refused = user.run("create", "--host", user.host(), "--gateway", "ingress/nobody", "--timeout", "30", code=3).stderr
     assert "no controller has taken the HTTPRoute to Gateway ingress/nobody" in refused
+
+
+def test_a_lease_that_a_killed_deployer_has_left_goes_with_a_create_that_has_nothing_else_to_do(user: User) -> None:
+    user.json("create", "--expose", "none")
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "mlflow-lock", "labels": user.get("deployment", "mlflow")["metadata"]["labels"]},
+        "spec": {"holderIdentity": "login7 killed there", "leaseDurationSeconds": 1},
+    }
+    user.kubectl("create", "-f", "-", stdin=json.dumps(lease))
+    assert user.json("create", "--expose", "none")["changed"] is False
+    assert user.objects("lease") == set()

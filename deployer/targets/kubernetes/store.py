@@ -128,6 +128,13 @@ class KubernetesStore:
         there = self._stored() or self._secret("admin") or self._secret("server")
         return there is not None or held_by_another(self._session, f"{self._name}-lock")
 
+    def in_use(self) -> bool:
+        """Tell whether there is a Lease that another deployer holds, or has left."""
+        try:
+            return held_by_another(self._session, f"{self._name}-lock")
+        except Forbidden:
+            return False  # whoever may not look has nothing to do with it
+
     def secrets(self) -> Secrets | None:
         """Return the stored secrets, None when there are none; what is missing in them is missing."""
         values: dict[SecretRef, str] = {}

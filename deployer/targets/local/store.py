@@ -199,6 +199,10 @@ class LocalStore:
                 self._remove_trash()
             yield
 
+    def in_use(self) -> bool:
+        """Tell whether something half-written is there; the lock itself goes with its holder."""
+        return any(self.folder.glob(".draft-*"))
+
     def forget(self, *, data: bool, deadline: Deadline) -> None:  # part of the seam
         """Drop everything but data, credentials and ports; with `data`, those too."""
         with explained(self.folder):
