@@ -153,7 +153,6 @@ class KubernetesRuntime:
         """
         platform = self.platform(spec, before)
         wanted = spec.spec.exposure
-        wanted_class = spec.spec.volume.storage_class or platform.storage_class
         kind = wanted.type if wanted else platform.exposures[0]
         host = getattr(wanted, "host", None)
         own_host = bool(host) and kind != "none"
@@ -172,8 +171,6 @@ class KubernetesRuntime:
             # what was found, not what was said: a spec that says it no more is looked at again
             profile=before.profile if spec.spec.profile else platform.name,
             exposure=kind,
-            # of a volume that is there it cannot change
-            storage_class=before.storage_class if before.ports else wanted_class,
             ports={"http": PORT},
         )
 
