@@ -14,6 +14,7 @@ import pytest
 
 from tests.cluster import browser
 from tests.cluster.test_lifecycle import TRAINING, persisted
+from tests.cluster.test_rights import judged, rights_used, rules
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.command import wait_until
 from tests.cluster.user import User
@@ -180,3 +181,27 @@ def test_whoever_has_no_project_gets_one_that_says_who_pays(openshift: Cluster, 
             assert project["metadata"]["annotations"]["openshift.io/description"] == "csc_project: 2001234"
         finally:
             openshift.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+
+
+def test_every_right_that_a_route_takes_is_named_where_it_is_missing(
+    openshift: Cluster, member: User, new_user: Callable[..., User]
+) -> None:
+    """As test_rights.py does for all others, on a cluster that has no Routes."""
+    tried = set()
+    for before, command in ((None, ("create",)), (("create",), ("delete",))):
+        since = datetime.datetime.now(datetime.UTC)
+        member.run(*command)
+        used = rights_used(member.bed.audit(user=member.name, since=since), member.namespace)
+        for right in sorted(right for right in used - tried if right[1] == "route.openshift.io"):
+            if before:
+                member.run(*before)
+                poor = new_user(rules=rules(used - {right}), namespace=member.namespace)
+                done = poor.run(*command, code=None)
+            else:
+                with openshift.project() as elsewhere:
+                    poor = new_user(rules=rules(used - {right}), namespace=elsewhere)
+                    done = poor.run(*command, code=None)
+            assert judged(right, done.returncode, done.stderr) == []
+        tried |= used
+    verbs = {verb for verb, group, resource in tried if (group, resource) == ("route.openshift.io", "routes")}
+    assert verbs == {"get", "create", "patch", "delete"}
