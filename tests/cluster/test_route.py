@@ -7,8 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,16 @@ def member(project: str, new_user: Callable[..., User]) -> User:
     return new_user(namespace=project)
 
 
+@pytest.fixture(scope="module")
+def served(openshift: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[User, Any]]:
+    """A project's admin who has typed one word, and what the command said."""
+    with openshift.project() as name:
+        file = openshift.user("served", name)
+        home = tmp_path_factory.mktemp("served")
+        user = User(home, cluster=openshift, kubeconfig=file, namespace=name, name="served")
+        yield user, user.json("create")
+
+
 def reached(user: User, address: str, source: str | None = None) -> bool:
     """Tell whether a client gets an answer, from a source address of this machine."""
     command = ["curl", "--silent", "--cacert", str(user.bed.ca_file), "--max-time", "10", f"{address}/health"]
@@ -35,8 +46,8 @@ def reached(user: User, address: str, source: str | None = None) -> bool:
     return subprocess.run(user.bed.in_network(command), capture_output=True, check=False).stdout == b"OK"
 
 
-def test_in_a_project_one_word_is_enough(member: User, client_python: str) -> None:
-    created = member.json("create")
+def test_in_a_project_one_word_is_enough(served: tuple[User, Any], client_python: str) -> None:
+    member, created = served
     assert created["address"] == f"https://mlflow-{member.namespace}.{member.bed.routes_domain}"
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     assert member.client(client_python, TRAINING).stdout.strip().endswith("all done")
@@ -58,8 +69,9 @@ def test_rahti_s_limits_and_class_are_met(member: User) -> None:
     assert member.objects("deployment", "route", "pvc", "service") == set()
 
 
-def test_a_policy_that_shuts_the_router_out_is_named_and_taken_back(member: User) -> None:
-    address = member.json("create")["address"]
+def test_a_policy_that_shuts_the_router_out_is_named_and_taken_back(served: tuple[User, Any]) -> None:
+    member, created = served
+    address = created["address"]
     assert reached(member, address)
     labels = '{"spec":{"ingress":[{"from":[{"podSelector":{"matchLabels":{"a":"b"}}}]}]}}'
     member.kubectl("patch", "networkpolicy", "mlflow", "--type=merge", "-p", labels)
@@ -103,16 +115,24 @@ print(run.info.experiment_id)
 
 
 def test_a_browser_logs_in_through_the_router_and_sees_the_run_of_a_plain_client(
-    member: User, client_python: str, tmp_path: Path
+    served: tuple[User, Any], client_python: str, tmp_path: Path
 ) -> None:
-    address = member.json("create")["address"]
+    member, created = served
     experiment = member.client(client_python, LOGGING).stdout.split()[-1]
     browser.ready(member.home, member.bed.ca_file)
     login = {
         "MLFLOW_TRACKING_USERNAME": "admin",
         "MLFLOW_TRACKING_PASSWORD": member.run("show-password").stdout.strip(),
     }
-    command = [sys.executable, "-m", "tests.cluster.browser", address, experiment, "seen-by-a-browser", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.cluster.browser",
+        created["address"],
+        experiment,
+        "seen-by-a-browser",
+        str(tmp_path),
+    ]
     seen = subprocess.run(
         member.bed.in_network(command),
         env={"PATH": os.environ["PATH"], "HOME": str(member.home), **login},
