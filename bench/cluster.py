@@ -29,6 +29,7 @@ from tests.cluster.testbed.cluster import Cluster
 
 BASELINE = Path(__file__).parent / "baseline" / "mlflow.yaml.j2"
 DEPLOYER = Path(sys.executable).with_name("deployer")
+ANSWER_SECONDS = 300  # as long as the rollout before it may take
 COMPARISONS = (
     Comparison("create to verified : usual manifests, first answer", "ours", "usual", "s", goal=0.5),
     Comparison("create to verified : one worker, no jobs, probed each second", "ours", "lean", "s", goal=1.0),
@@ -107,7 +108,9 @@ class Contest:
             ask = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", str(self._cluster.ca_file)]
             command = self._cluster.in_network([*ask, "-u", f"admin:{password}", url])
             while subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stdout != "200":
-                time.sleep(0.1)
+                if time.monotonic() - begun > ANSWER_SECONDS:
+                    raise TimeoutError(f"{url} has not answered in {ANSWER_SECONDS} seconds")
+                time.sleep(0.1)  # between two questions, as short as the figure is to be exact
             return time.monotonic() - begun
 
 

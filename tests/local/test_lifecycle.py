@@ -221,3 +221,13 @@ def test_each_run_has_its_log_and_the_one_before_is_kept(machine: Machine) -> No
     machine.run("start")
     for log in ("server.log", "server.log.1"):
         assert (machine.state / "servers/mlflow" / log).read_text().count("Application startup complete") == 1
+
+
+def test_what_a_killed_deployer_left_half_written_goes_with_a_create_that_has_nothing_else_to_do(
+    machine: Machine,
+) -> None:
+    machine.create()
+    draft = machine.state / "servers" / "mlflow" / ".draft-killed"
+    draft.write_text("half")
+    assert machine.create()["changed"] is False
+    assert not draft.exists()
