@@ -16,6 +16,7 @@ from playwright.sync_api import Error, sync_playwright
 
 from tests.cluster.testbed import packages
 
+EXPERIMENT = "digits"
 SECONDS = 60
 
 
@@ -42,8 +43,7 @@ def main(address: str, experiment: str, run: str, folder: str) -> None:
         page.set_default_timeout(SECONDS * 1000)
         answer = page.goto(address)
         print("member", answer.status if answer else None)
-        page.get_by_text("Experiments").first.wait_for()
-        page.wait_for_load_state("networkidle")
+        page.get_by_role("link", name=EXPERIMENT, exact=True).first.wait_for()
         page.screenshot(path=f"{folder}/home.png")
         page.goto(f"{address}/#/experiments/{experiment}/runs")
         page.get_by_text(run, exact=True).first.click()

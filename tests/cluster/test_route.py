@@ -105,9 +105,9 @@ def test_a_route_that_no_router_admits_is_no_proof(member: User, openshift: Clus
     assert all(check["ok"] for check in member.json("create")["verified"])
 
 
-LOGGING = """
+LOGGING = f"""
 import mlflow
-mlflow.set_experiment("digits")
+mlflow.set_experiment("{browser.EXPERIMENT}")
 with mlflow.start_run(run_name="seen-by-a-browser") as run:
     mlflow.log_metric("loss", 0.25)
 print(run.info.experiment_id)
