@@ -38,3 +38,7 @@ def test_what_names_an_object_survives_being_written_down(kind, name):
     ref = ref_of({"kind": kind, "metadata": {"name": name}})
     assert ref == Ref(kind, name)
     assert ref_from(str(ref)) == ref
+
+
+def test_an_inventory_s_line_names_its_object():
+    assert ref_from("Deployment/mlflow") == Ref("Deployment", "mlflow")

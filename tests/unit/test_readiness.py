@@ -13,6 +13,7 @@ from deployer.core.readiness import (
     ingress_problem,
     pod_readiness,
     readiness,
+    route_state,
 )
 
 from .strategies import hostile
@@ -340,3 +341,34 @@ def test_a_route_that_a_gateway_does_not_take_says_why_in_its_words():
 def test_a_paused_deployment_is_stuck_and_says_how_to_go_on():
     state = readiness(Seen({"metadata": {"name": "mlflow"}, "spec": {"replicas": 1, "paused": True}}))
     assert (state.stuck, "rollout resume" in state.hint) == (True, True)
+
+
+HOST = "mlflow-team-a.apps.example.org"
+
+
+def said(status, host=HOST, reason=None, **more):
+    """What a router writes of a Route (route.openshift.io/v1, RouteIngress)."""
+    condition = {"type": "Admitted", "status": status, "reason": reason, "message": "because\nof it"}
+    return {"host": host, "conditions": [{"type": "Other", "status": "True"}, condition], **more}
+
+
+@pytest.mark.parametrize(
+    ("ingress", "host", "problem", "hint"),
+    [
+        ([], None, None, None),
+        ([{"host": HOST}], None, None, None),
+        ([said("True", routerCanonicalHostname="router.example.org")], HOST, None, None),
+        ([said("True", host="older.example.org")], None, None, None),
+        ([said("False", reason="NoGood")], None, "(NoGood: because\\nof it)", "--expose"),
+        ([said("False", reason="HostAlreadyClaimed")], None, "HostAlreadyClaimed", "--host"),
+        ([said("False", reason="NoGood"), said("True")], HOST, None, None),
+    ],
+)
+def test_a_route_is_what_its_routers_say(ingress, host, problem, hint):
+    state = route_state({"spec": {"host": HOST}, "status": {"ingress": ingress}})
+    assert state.host == host
+    assert (state.problem is None) == (problem is None)
+    if state.problem:
+        assert problem in state.problem.reason
+        assert hint in state.problem.hint
+    assert state.cname == (ingress[-1].get("routerCanonicalHostname") if host else None)

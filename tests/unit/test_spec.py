@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from deployer.core import document
 from deployer.core.errors import InvalidSpec
-from deployer.core.spec import MAX_NAME, Spec, json_schema, name_problem
+from deployer.core.spec import MAX_NAME, S3Artifacts, Spec, endpoint_problem, json_schema, name_problem
 
 from .strategies import HEADER, documents, spec_file, specs
 
@@ -215,3 +215,29 @@ def test_a_spec_has_no_field_that_its_schema_lacks(spec):
 
 def test_every_spec_file_begins_with_the_same_header():
     assert {key: Spec().document()[key] for key in HEADER} == HEADER
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "problem"),
+    [
+        ("https://a3s.fi", None),
+        ("http://127.0.0.1:8333/", None),
+        ("https://[", "is not a URL"),
+        ("https://a:0", "must be a URL"),
+        ("ftp://a3s.fi", "must be a URL"),
+        ("https://a3s.fi/\u00e4", "must be a URL"),
+        ("https://key:secret@a3s.fi", "must not hold keys"),
+        ("https://a3s.fi/bucket", "without bucket or path"),
+        ("https://a3s.fi?a=b", "without bucket or path"),
+    ],
+)
+def test_an_endpoint_is_where_a_service_is_and_nothing_else(endpoint, problem):
+    found = endpoint_problem(endpoint)
+    assert found is None if problem is None else problem in found
+    assert not found or "secret" not in found
+
+
+@pytest.mark.parametrize("prefix", ["/team", "team/", "a//b", "a/../b", "."])
+def test_a_prefix_is_a_path_inside_the_bucket(prefix):
+    with pytest.raises(ValidationError, match="must be a path"):
+        S3Artifacts(type="s3", bucket="bucket", prefix=prefix)

@@ -38,6 +38,11 @@ def test_every_exposure_that_a_platform_offers_is_supported(platform, exposure):
         (LOCAL, {"database": {"type": "external", "secretName": "a"}}, "spec.database.type: external is not available"),
         (LOCAL, {"artifacts": {"type": "objectstore"}}, "spec.artifacts.type: objectstore is not available"),
         (
+            LOCAL,
+            {"pod": {"trustedCa": {"configMap": "a"}}},
+            "spec.pod.trustedCa: is for clusters",
+        ),
+        (
             KUBERNETES,
             {"artifacts": {"type": "objectstore"}, "exposure": {"type": "ingress"}},
             "spec.artifacts.type: objectstore is not available",
