@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -60,11 +59,7 @@ def words(command: tuple[str, ...], user: User) -> list[str]:
 
 
 @pytest.mark.timeout(1800)
-def test_every_right_that_is_missing_is_named_or_noted(
-    user: User, new_user: Callable[..., User], seed: int, soak: bool
-) -> None:
-    """In `make test` a third of the rights, as the seed chooses; which there are is counted from all commands."""
-    chance = random.Random(f"{seed} rights")
+def test_every_right_that_is_missing_is_named_or_noted(user: User, new_user: Callable[..., User]) -> None:
     tried: set[Right] = set()
     wrong = []
     for before, command in CYCLE:
@@ -73,8 +68,7 @@ def test_every_right_that_is_missing_is_named_or_noted(
         since = datetime.datetime.now(datetime.UTC)
         user.run(*words(command, user))
         used = rights_used(user.bed.audit(user=user.name, since=since), user.namespace)
-        new = sorted(used - tried)
-        for right in new if soak else {*chance.sample(new, -(-len(new) // 3)), *(DIAGNOSIS & set(new))}:
+        for right in sorted(used - tried):
             if before:
                 user.run(*words(before, user))
             # a namespace of its own where the command starts from nothing
