@@ -22,6 +22,7 @@ def require_one_proven_server(machine: Machine) -> None:
     assert machine.json("status")["proven"] is True
     assert len(machine.processes()) == 1
     assert machine.remains() == []
+    machine.run("verify")
 
 
 def require_nothing(machine: Machine, port: int | None) -> None:
