@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
-import shlex
-import shutil
 import sys
-import urllib.parse
-import urllib.request
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from deployer.cli.progress import writes_unicode
-from deployer.targets import Target
-from deployer.targets.local.store import state_home
-from deployer.tracking.client import Endpoint
 from deployer.tracking.verify import Report
 
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "dim")}
@@ -65,53 +55,3 @@ def print_report(report: Report) -> None:
 def report_document(report: Report) -> list[dict[str, Any]]:
     """Return the proof as JSON-compatible data."""
     return [{"check": c.name, "ok": c.ok, "detail": c.detail, "seconds": round(c.seconds, 3)} for c in report.checks]
-
-
-def own_command() -> str:
-    """Return how this shell calls this very program."""
-    return _own_command(anywhere=False)
-
-
-def _own_command(*, anywhere: bool) -> str:
-    name = "deployer"
-    here = Path(sys.argv[0]).absolute()
-    if here.name != name:  # python -m deployer
-        return f"{shlex.quote(sys.executable)} -m deployer"
-    on_path = None if anywhere else shutil.which(name)
-    return name if on_path and os.path.realpath(on_path) == os.path.realpath(here) else shlex.quote(str(here))
-
-
-def export_lines(target: Target, endpoint: Endpoint, username: str) -> list[str]:
-    """Return shell lines for MLflow clients; the password stands in none of them, only the command that prints it.
-
-    They hold in a shell that knows nothing of this one: other PATH, other XDG_STATE_HOME, other KUBECONFIG.
-    """
-    command = [_own_command(anywhere=True), "show-password", target.name]
-    if target.kind == "local":
-        password = f"{_state_setting()}{' '.join(command)}"
-    else:
-        files = os.environ.get("KUBECONFIG")
-        whole = os.pathsep.join(os.path.abspath(file) for file in (files or "").split(os.pathsep) if file)
-        setting = f"KUBECONFIG={shlex.quote(whole)} " if whole else ""
-        password = f"{setting}{' '.join(command)} {shlex.join(target.options)}"
-    lines = [
-        f"export MLFLOW_TRACKING_URI={shlex.quote(endpoint.url)}",
-        f"export MLFLOW_TRACKING_USERNAME={shlex.quote(username)}",
-        f'export MLFLOW_TRACKING_PASSWORD="$({password})"',
-    ]
-    if endpoint.ca_file:
-        lines.append(f"export MLFLOW_TRACKING_SERVER_CERT_PATH={shlex.quote(os.path.abspath(endpoint.ca_file))}")
-    host = urllib.parse.urlsplit(endpoint.url).hostname or ""
-    if urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
-        lines.append(f'export NO_PROXY="{host}${{NO_PROXY:+,$NO_PROXY}}" no_proxy="{host}${{no_proxy:+,$no_proxy}}"')
-    return lines
-
-
-def _state_setting() -> str:
-    """Return an assignment of XDG_STATE_HOME where another shell of this user would look elsewhere."""
-    try:
-        usual = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state"
-    except KeyError:  # a user id without an account, as in containers
-        usual = None
-    actual = state_home()
-    return "" if actual == usual else f"XDG_STATE_HOME={shlex.quote(str(actual))} "

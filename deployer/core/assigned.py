@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 class Assigned:
     """Host name, ports and the like as the place assigned them; stored with the server.
 
-    `host` is a host name without scheme or port, `exposure` the kind of exposure that it was given for, and `own_host`
-    tells that the spec asked for it. `ports` maps a workload's port name to a TCP port. `keys` changes with the keys of
-    services that somebody else runs: a server that was started with others is restarted. `namespace` is the Kubernetes
-    namespace and `profile` the name of the platform, both None on the local target.
+    `host` is a host name without scheme or port, on the local target None for a server at the loopback; `exposure` is
+    the kind of exposure that it was given for, and `own_host` tells that the spec asked for it. `ports` maps a
+    workload's port name to a TCP port. `keys` changes with the keys of services that somebody else runs: a server that
+    was started with others is restarted. `namespace` is the Kubernetes namespace and `profile` the name of the
+    platform, both None on the local target.
     """
 
     host: str | None = None

@@ -75,6 +75,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def last_line(text: str) -> str:
+    """Return the last line of a program's words that says something."""
+    return one_line(next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing"))
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake in a spec: where (a path such as `spec.database.size`) and what."""

@@ -33,6 +33,8 @@ class SecretNeed:
 
 ADMIN_USERNAME: Final = SecretRef("admin", "username")
 ADMIN_PASSWORD: Final = SecretRef("admin", "current")
+ADMIN_PENDING: Final = SecretRef("admin", "pending")  # only while it takes the current one's place
+MEMBER: Final = "member."  # begins the keys of members' passwords
 FLASK_KEY: Final = SecretRef("server", "flask-secret-key")
 KEK_PASSPHRASE: Final = SecretRef("server", "kek-passphrase")
 WEBHOOK_KEY: Final = SecretRef("server", "webhook-key")
@@ -92,15 +94,38 @@ def complete(
     return Secrets(values)
 
 
+def member_refs(user: str) -> tuple[SecretRef, SecretRef]:
+    """Return where a member's current and pending passwords are kept, beside the administrator's.
+
+    A Secret's keys may hold letters, digits, `-`, `_` and `.` only, and 253 of them.
+    """
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "-.") else f"_{ord(c):02x}" for c in user)
+    return SecretRef("admin", f"{MEMBER}{name}.current"), SecretRef("admin", f"{MEMBER}{name}.pending")
+
+
+def member_problem(user: str) -> str | None:
+    """Return why a password of `user` could not be kept, or None."""
+    too_long = "has too many characters that are no letters or digits"
+    return username_problem(user) or (too_long if len(member_refs(user)[0].key) > 253 else None)
+
+
+def promoted(secrets: Secrets) -> Secrets:
+    """Return `secrets` with the administrator's pending password, where there is one, as the current one."""
+    values = dict(secrets.values)
+    if ADMIN_PENDING in values:
+        values[ADMIN_PASSWORD] = values.pop(ADMIN_PENDING)
+    return Secrets(values)
+
+
 def seals(secrets: Secrets) -> dict[str, str]:
     """Return, by the name of each secret, what changes with any value in it and tells nothing about them.
 
-    An HMAC under the key-encryption passphrase: whoever cannot read the secrets cannot try passwords against it. Keys
-    of services that somebody else runs do not count.
+    An HMAC under the key-encryption passphrase: whoever cannot read the secrets cannot try passwords against it. What
+    changes every day does not count: keys of services that somebody else runs, pending passwords, those of members.
     """
     named: dict[str, dict[str, str]] = {}
     for ref, value in secrets.values.items():
-        if ref not in GIVEN:
+        if ref not in GIVEN and ref != ADMIN_PENDING and not ref.key.startswith(MEMBER):
             named.setdefault(ref.secret, {})[ref.key] = value
     return {name: _seal(secrets, values) for name, values in sorted(named.items())}
 
@@ -124,8 +149,9 @@ def broken_seals(sealed: Mapping[str, str], secrets: Secrets | None) -> tuple[st
         return tuple(sealed)
     if KEK_PASSPHRASE not in secrets.values:
         return (KEK_PASSPHRASE.secret,)
-    now = seals(secrets)
-    broken = tuple(name for name, seal in sealed.items() if now.get(name) != seal)
+    # between the two last steps of a rotation the seal is of what the secret will be
+    now = [seals(secrets), seals(promoted(secrets))]
+    broken = tuple(name for name, seal in sealed.items() if seal not in [found.get(name) for found in now])
     # all seals hang on one key: where its own secret is broken, the others cannot be judged
     return (KEK_PASSPHRASE.secret,) if KEK_PASSPHRASE.secret in broken else broken
 

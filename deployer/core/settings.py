@@ -14,11 +14,14 @@ DATA_VOLUME: Final = "data"
 AUTH_INI: Final = "basic_auth.ini"
 TRUSTED_CA: Final = "trusted-ca.crt"
 DEFAULT_REGION: Final = "us-east-1"  # what S3 clients sign for where a service has no regions
-TRANSFER: Final = "DEPLOYER_ARTIFACT_TRANSFER"  # read by launch.py
+# read by launch.py
+TRANSFER: Final = "DEPLOYER_ARTIFACT_TRANSFER"
+FORWARDED: Final = "DEPLOYER_FORWARDED"
+ACCESS_LOG: Final = "DEPLOYER_ACCESS_LOG"
 
-# API changes empty MLflow's credential cache at once (mlflow/server/auth/__init__.py
-# `_invalidate_user_auth_cache`), but only in their own process: right with one worker, wrong with more.
-AUTH_CACHE_SECONDS: Final = 300
+# MLflow's own cache may go on to accept a password that was changed while a login with it was being checked, and with
+# several workers it does so for sure; fastauth.py does without it.
+AUTH_CACHE_SECONDS: Final = 0
 
 
 def server_environment(hosts: Sequence[str], origins: Sequence[str], pool: Pool, port: int) -> dict[str, Text]:

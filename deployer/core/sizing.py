@@ -10,6 +10,7 @@ from deployer.core.stack import Resources
 # Measured on MLflow 3.17 with basic auth: 254 MiB PSS at rest in one process, 640 MiB at eight cold logins
 # (each scrypt check takes 32 MiB).
 SERVER_AT_REST_MIB: Final = 256
+FURTHER_WORKER_MIB: Final = 160
 COLD_LOGIN_MIB: Final = 32
 CONCURRENT_COLD_LOGINS: Final = 8
 
@@ -39,12 +40,13 @@ def pool() -> Pool:
     return Pool(size=size, overflow=THREADS_PER_PROCESS * SESSIONS_PER_REQUEST + SPARE_CONNECTIONS - size)
 
 
-def server_resources() -> Resources:
-    """Return what one server process reserves and may use."""
-    working = SERVER_AT_REST_MIB + CONCURRENT_COLD_LOGINS * COLD_LOGIN_MIB
+def server_resources(workers: int = 1) -> Resources:
+    """Return what a server of so many processes reserves and may use."""
+    # with several there is one more, which only watches them and shares all it has
+    working = SERVER_AT_REST_MIB + (workers - 1) * FURTHER_WORKER_MIB + CONCURRENT_COLD_LOGINS * COLD_LOGIN_MIB
     return Resources(
-        cpu_request=CPU_REQUEST_MILLICORES,
-        cpu_limit=CPU_LIMIT_MILLICORES,
+        cpu_request=CPU_REQUEST_MILLICORES * workers,
+        cpu_limit=CPU_LIMIT_MILLICORES * workers,
         memory_request=working,
         memory_limit=2 * working,
     )

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-from deployer.core import networks, patches
+from deployer.core import address, networks, patches
 from deployer.core.secrets import username_problem
 from deployer.core.versions import DEFAULT_MLFLOW, unsupported_reason
 
@@ -137,6 +137,7 @@ def _network(value: str) -> str:
     return value
 
 
+ListenAddress = Annotated[str, StringConstraints(max_length=253), AfterValidator(address.canonical)]
 Networks = Annotated[str, StringConstraints(max_length=64), AfterValidator(_network)]
 HostName = Annotated[str, AfterValidator(_host_name)]
 Annotations = Annotated[dict[str, Plain], AfterValidator(_annotations)]
@@ -376,6 +377,9 @@ class Local(_Part):
     """What only the local target looks at."""
 
     port: int | None = Field(None, ge=1024, le=65535, description="TCP port; without one a free port is chosen once")
+    host: ListenAddress | None = Field(
+        None, description="name or address to listen at and be announced under, 0.0.0.0 for all; 127.0.0.1 without one"
+    )
     python: Plain | None = Field(None, description="interpreter for the server; without one deployer's own")
 
 
@@ -386,6 +390,10 @@ class ServerSpec(_Part):
         None, description="kind of cluster; clusters only"
     )
     mlflow: Mlflow = Field(default_factory=Mlflow, description="the MLflow release")
+    workers: int = Field(
+        1, ge=1, le=16, description="processes that serve; each takes its own share of memory and connections"
+    )
+    access_log: bool = Field(False, description="log every request with the name of who made it")
     auth: Auth = Field(default_factory=Auth, description="who may log in")
     database: Database = Field(default_factory=SqliteDatabase, description="where runs and models are recorded")
     artifacts: Artifacts = Field(default_factory=VolumeArtifacts, description="where files are kept")

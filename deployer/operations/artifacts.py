@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deployer.core.errors import Conflict
 from deployer.core.record import Record
-from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
+from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY, Secrets
 from deployer.core.spec import S3Artifacts, Spec
 from deployer.core.stack import SecretRef
 from deployer.storage.finding import Keys, find, summary
@@ -61,6 +61,37 @@ def s3_keys(
             raise
         note(f"Not tried from here: {error.message}")
     return _secrets(keys)
+
+
+def other_keys(
+    target: Target,
+    wanted: S3Artifacts,
+    stored: Secrets,
+    environment: Mapping[str, str],
+    home: Path,
+    note: Callable[[str], None],
+) -> dict[SecretRef, str]:
+    """Return the keys that are found for a server which has some already, tried; nothing where those are the same.
+
+    Raises:
+        DeployerError: none were found for the service, or it does not do with them what a server needs.
+    """
+    from deployer.storage import trial  # noqa: PLC0415  # loads boto3
+
+    keys = _found(wanted, environment, home, note)
+    found = _secrets(keys)
+    if all(stored.values.get(ref) == value for ref, value in found.items()):
+        return {}
+    bucket = trial.Bucket(wanted.endpoint, wanted.bucket, wanted.prefix or "", wanted.region)
+    try:
+        trial.try_out(bucket, keys)
+        trial.require_old_objects(bucket, keys)
+    except trial.StorageUnreachable as error:
+        # a service inside the cluster, perhaps: the server's own proof shows whether it works
+        if target.namespace is None:
+            raise
+        note(f"Not tried from here: {error.message}")
+    return found
 
 
 def found_keys(

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from deployer.core import secrets
 from deployer.core.assigned import Assigned
 from deployer.core.components import build, server
-from deployer.core.errors import Conflict, NotFound, VerificationFailed
+from deployer.core.errors import Conflict, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.record import Record
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, broken_seals
@@ -20,9 +20,11 @@ from deployer.core.spec import Spec
 from deployer.core.stack import SecretRef, Stack
 from deployer.core.support import require_supported
 from deployer.operations.artifacts import require_same_store
+from deployer.operations.logins import recovery, settled
+from deployer.operations.records import require_record
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Observed, Target
-from deployer.tracking.client import Endpoint, Login
+from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
 from deployer.tracking.verify import Report, verify, verify_quickly
 
 
@@ -80,16 +82,24 @@ def create(
         observed = target.observe()
         if steps.report is None:
             return _proven_again(target, observed, deadline, changed=acted)
-        record, login = _known(observed)
-        return Created(record, target.access.endpoint(record.assigned), login.username, steps.report, changed=True)
+        record, stored = _known(observed)
+        return Created(record, target.access.endpoint(record.assigned), stored.username, steps.report, changed=True)
 
 
 def _proven_again(target: Target, observed: Observed, deadline: Deadline | None, *, changed: bool) -> Created:
-    record, login = _known(observed)
+    record, stored = _known(observed)
     with target.access.open(record.assigned, deadline) as endpoint:
-        report = verify_quickly(endpoint, login)
-    report.require()
-    return Created(record, target.access.endpoint(record.assigned), login.username, report, changed=changed)
+        report = verify_quickly(endpoint, _login(endpoint, stored))
+    report.require(lambda: recovery(target))
+    return Created(record, target.access.endpoint(record.assigned), stored.username, report, changed=changed)
+
+
+def _login(endpoint: Endpoint, stored: Secrets) -> Login:
+    """Return the login to prove with; what does not answer is for the proof to say."""
+    try:
+        return settled(endpoint, stored)
+    except (Unreachable, Refused):
+        return Login(stored.username, stored.password)
 
 
 def _require_unchanged(before: Record | None, now: Record | None, spec: Spec) -> None:
@@ -105,46 +115,10 @@ def start(target: Target, deadline: Deadline, progress: Progress) -> Created:
     return create(target, record.spec, record, None, deadline, progress)
 
 
-def require_record(target: Target) -> Record:
-    """Return the record of a server that exists.
-
-    Raises:
-        NotFound: there is none, or only its data is left.
-    """
-    record = target.store.load()
-    if record is None:
-        raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")
-    if record.deleted:
-        raise NotFound(
-            f"server {target.name!r} was deleted; its data and credentials are kept",
-            hint=f"`deployer create {target.name}` brings it back",
-        )
-    return record
-
-
-def endpoint_of(target: Target) -> Endpoint:
-    """Return the address of a server that exists."""
-    record = require_record(target)
-    if not record.assigned.ports:
-        raise NotFound(f"server {target.name!r} has no address yet", hint=f"`deployer create {target.name}` goes on")
-    return target.access.endpoint(record.assigned)
-
-
-def login_of(target: Target) -> Login:
-    """Return the administrator's login of a server that exists."""
-    stored = target.store.secrets()
-    if stored is None:
-        require_record(target)
-        raise NotFound(
-            f"server {target.name!r} has no credentials yet", hint=f"`deployer create {target.name}` goes on"
-        )
-    return Login(stored.username, stored.password)
-
-
-def _known(observed: Observed) -> tuple[Record, Login]:
+def _known(observed: Observed) -> tuple[Record, Secrets]:
     if observed.record is None or observed.secrets is None:
         raise Conflict("the server was deleted while it was being created", hint="try again")
-    return observed.record, Login(observed.secrets.username, observed.secrets.password)
+    return observed.record, observed.secrets
 
 
 def _require_same_login(target: Target, before: Record | None, spec: Spec, password: str | None) -> None:
@@ -255,9 +229,7 @@ class _Create:
         return Done(live.detail)
 
     def _apply(self, target: Target, observed: Observed, deadline: Deadline) -> None:
-        record, _ = _known(observed)
-        stored = observed.secrets
-        assert stored is not None  # _known has seen them
+        record, stored = _known(observed)
         target.runtime.apply(self._stack(record), self._spec, stored, deadline)
 
     def _ready(self, observed: Observed) -> Outcome:
@@ -274,11 +246,11 @@ class _Create:
         return Waiting("the server is not proven")
 
     def _verify(self, target: Target, observed: Observed, deadline: Deadline) -> None:
-        record, login = _known(observed)
-        assert observed.secrets is not None  # _known has seen them
+        record, stored = _known(observed)
         with target.access.open(record.assigned, deadline) as endpoint:
+            login = _login(endpoint, stored)
             self.report = verify(endpoint, login)
             if not self.report.answered:  # a tunnel breaks where the API server is restarted
                 self.report = verify(endpoint, login)
-        self.report.require()
-        target.store.save(replace(record, proof=observed.live.identity, seals=secrets.seals(observed.secrets)))
+        self.report.require(lambda: recovery(target))
+        target.store.save(replace(record, proof=observed.live.identity, seals=secrets.seals(stored)))

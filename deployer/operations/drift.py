@@ -8,7 +8,7 @@ from deployer.core.errors import NotFound
 from deployer.core.secrets import broken_seals
 from deployer.core.spec import Spec
 from deployer.core.support import require_supported
-from deployer.operations.create import require_record
+from deployer.operations.records import require_record
 from deployer.targets import Target
 
 

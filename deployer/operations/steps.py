@@ -34,14 +34,23 @@ class Progress(Protocol):
         """Something a person should know has happened."""
 
 
-def run(steps: Sequence[Step], target: Target, deadline: Deadline, progress: Progress) -> bool:
+def run(
+    steps: Sequence[Step],
+    target: Target,
+    deadline: Deadline,
+    progress: Progress,
+    observe: Callable[[], Observed] | None = None,
+) -> bool:
     """Take every step in order, until all are done; tell whether there was anything to do.
+
+    `observe` looks at what the steps decide from, where that is less than everything.
 
     Raises:
         NotReady: a step acted and still is not done, or the time is over.
     """
     acted = False
-    observed = target.observe()
+    observe = observe or target.observe
+    observed = observe()
     for number, step in enumerate(steps, 1):
         outcome = step.done(observed)
         if isinstance(outcome, Done):
@@ -52,7 +61,7 @@ def run(steps: Sequence[Step], target: Target, deadline: Deadline, progress: Pro
         deadline.require(step.name)
         acted = True
         step.act(target, observed, deadline)
-        observed = target.observe()
+        observed = observe()
         outcome = step.done(observed)
         if isinstance(outcome, Waiting):
             raise NotReady(f"{step.name}: {outcome.reason}")

@@ -1,13 +1,14 @@
-"""Starts one MLflow tracking server in one process; runs inside the server's Python and knows nothing of deployer.
+"""Starts one MLflow tracking server; runs inside the server's Python and knows nothing of deployer.
 
-It does what `mlflow server --app-name basic-auth --workers 1` does (mlflow/cli/__init__.py `server`,
-mlflow/server/__init__.py `_run_server`) without the second process, and three things more: it never changes the
-schema of a database that holds data, it answers `/health/stores`, and it can take over a listening socket.
+It does what `mlflow server --app-name basic-auth --workers N` does (mlflow/cli/__init__.py `server`,
+mlflow/server/__init__.py `_run_server`) with one process for N = 1 and a small one beside the N else, and more: it
+never changes the schema of a database that holds data, it answers `/health/stores`, it can take over a listening
+socket, it checks passwords as fastauth.py does.
 
 Everything is configured by MLflow's own environment variables:
 
     MLFLOW_BACKEND_STORE_URI, MLFLOW_REGISTRY_STORE_URI (default: the same), MLFLOW_ARTIFACTS_DESTINATION,
-    MLFLOW_HOST (default 127.0.0.1), MLFLOW_PORT (default 5000), MLFLOW_AUTH_CONFIG_PATH,
+    MLFLOW_HOST (default 127.0.0.1), MLFLOW_PORT (default 5000), MLFLOW_WORKERS (default 1), MLFLOW_AUTH_CONFIG_PATH,
     MLFLOW_AUTH_ADMIN_USERNAME, MLFLOW_AUTH_ADMIN_PASSWORD, MLFLOW_FLASK_SERVER_SECRET_KEY, ...
 
 or, instead of host and port, by a socket handed over as systemd does (LISTEN_PID, LISTEN_FDS; sd_listen_fds(3)).
@@ -20,6 +21,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import platform
 import socket
 import sys
 import uuid
@@ -34,7 +36,12 @@ if TYPE_CHECKING:
 EX_CONFIG = 78
 FIRST_INHERITED_FD = 3
 GRACEFUL_SHUTDOWN_SECONDS = 10
+# longer than a proxy keeps an idle connection (Traefik 90, nginx 60): else a request that it sends on one which is just
+# being closed ends with 502
+KEEP_ALIVE_SECONDS = 120
 TRANSFER = "DEPLOYER_ARTIFACT_TRANSFER"  # proxied or direct; unset where artifacts lie on a volume
+FORWARDED = "DEPLOYER_FORWARDED"  # true: the last address in X-Forwarded-For is the client's
+ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 REQUIRED = (
     "MLFLOW_BACKEND_STORE_URI",
     "MLFLOW_ARTIFACTS_DESTINATION",
@@ -55,6 +62,8 @@ def main() -> None:
         missing = [name for name in REQUIRED if not os.environ.get(name)]
         if missing:
             raise Refusal(f"not set: {', '.join(missing)}")
+        count = worker_count()
+        ask_the_processor()
         listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
         configure_mlflow()
         prepare_databases()
@@ -62,7 +71,29 @@ def main() -> None:
     except Refusal as refusal:
         sys.stderr.write(f"deployer: refused to start: {refusal}\n")
         raise SystemExit(EX_CONFIG) from None
-    serve(app, listener)
+    serve(app, listener, count)
+
+
+def worker_count() -> int:
+    """Return how many processes are to serve."""
+    wanted = os.environ.get("MLFLOW_WORKERS") or "1"
+    if not wanted.isascii() or not wanted.isdigit() or not int(wanted):
+        raise Refusal(f"MLFLOW_WORKERS must be a number from 1 on, not {wanted!r}")
+    return int(wanted)
+
+
+def ask_the_processor() -> None:
+    """Let Python ask for the processor's name now, in an empty environment; it remembers the answer.
+
+    It asks the program `uname` (platform.py `_Processor`), first when MLflow is imported: that would find every secret
+    of the server in its environment, and so would whatever else is called `uname` on the user's PATH.
+    """
+    ours = dict(os.environ)
+    os.environ.clear()
+    try:
+        platform.processor()
+    finally:
+        os.environ.update(ours)
 
 
 def listening_socket() -> socket.socket:
@@ -214,23 +245,47 @@ def _create_sqlite(path: Path, create: Callable[[Engine], None]) -> None:
         raise Refusal(f"the database {path} cannot be created: {reason}") from error
 
 
+def beside(name: str) -> Any:
+    """Import a module that lies beside this file, without leaving a compiled copy there."""
+    import importlib
+
+    usual, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.dont_write_bytecode = usual
+
+
 def create_app() -> FastAPI:
     """Return MLflow's application with basic auth on and the admin user made, plus `/health/stores`."""
+    checks, fastauth, gate = beside("fastauth_checks"), beside("fastauth"), beside("fastauth_gate")
     from mlflow.exceptions import MlflowException
     from mlflow.server import handlers
+    from werkzeug.security import check_password_hash
 
     backend, registry = os.environ["_MLFLOW_SERVER_FILE_STORE"], os.environ["_MLFLOW_SERVER_REGISTRY_STORE"]
     try:
         handlers.initialize_backend_stores(backend, registry, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
         from mlflow.server import auth
 
+        logins = fastauth.install(checks.Verified(check_password_hash))
         app: FastAPI = auth.create_app()
     except MlflowException as error:
         raise Refusal(error.message) from error
+    except fastauth.UnknownSeam as error:
+        raise Refusal(f"this MLflow checks passwords in another way than the supported ones: {error}") from error
     add_stores_health(app)
     if transfer := os.environ.get(TRANSFER):
         advertise(transfer)
         delete_as_before()
+    app.add_middleware(
+        gate.Gate,
+        logins=logins,
+        throttle=checks.Throttle(),
+        is_open=auth.is_unprotected_route,
+        forwarded=os.environ.get(FORWARDED) == "true",
+        access_log=os.environ.get(ACCESS_LOG) == "true",
+    )
     return app
 
 
@@ -275,6 +330,16 @@ def delete_as_before() -> None:
     boto3.DEFAULT_SESSION.events.register("before-sign.s3.DeleteObjects", with_md5)
 
 
+def release_connections() -> None:
+    """Close every connection to a database: a forked process must not talk on its parent's."""
+    import gc
+
+    import sqlalchemy
+
+    for engine in [found for found in gc.get_objects() if isinstance(found, sqlalchemy.engine.Engine)]:
+        engine.dispose()
+
+
 def add_stores_health(app: FastAPI) -> None:
     """Add an open `/health/stores`: 200 when a row of each store can be read, else 503 naming the store.
 
@@ -315,12 +380,22 @@ def add_stores_health(app: FastAPI) -> None:
     app.router.routes.insert(0, Route("/health/stores", stores_health, methods=["GET"]))
 
 
-def serve(app: FastAPI, listener: socket.socket) -> None:
-    """Serve `app` on `listener` in this process until SIGTERM or SIGINT."""
+def serve(app: FastAPI, listener: socket.socket, count: int = 1) -> None:
+    """Serve `app` on `listener` until SIGTERM or SIGINT, in this process or in `count` forked ones."""
     import uvicorn
 
+    if count > 1:
+        release_connections()
+        beside("workers").run(count, lambda: serve(app, listener))
+        return
     config = uvicorn.Config(
-        app, workers=1, access_log=False, timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS, log_level="info"
+        app,
+        workers=1,
+        access_log=False,
+        proxy_headers=False,  # fastauth_gate.py reads the address: uvicorn believes whatever a local client says
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        log_level="info",
     )
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -2,7 +2,7 @@
 
     python register.py RECORD FINGERPRINT -- COMMAND...
 
-RECORD is opened, locked and filled with what identifies this process; the lock goes over to the command and lives as
+RECORD is made, locked and filled with what identifies this process; the lock goes over to the command and lives as
 long as it. A second process that wants the same place exits with 75 (EX_TEMPFAIL). The session is left only after
 that: whoever kills the starter's process group before then kills this too, afterwards it is on record.
 
@@ -12,6 +12,7 @@ Runs with the server's Python and imports nothing of deployer.
 import fcntl
 import json
 import os
+import select
 import socket
 import sys
 import time
@@ -24,7 +25,12 @@ ATTEMPTS = 50
 def main() -> None:
     """Register, detach, exec."""
     record, fingerprint, command = sys.argv[1], sys.argv[2], sys.argv[4:]
-    descriptor = os.open(record, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        # whoever starts a server has removed the record of the last: one that is there is of another machine's, in
+        # the same moment, and not every file system carries the lock from machine to machine
+        descriptor = os.open(record, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise SystemExit(EX_TEMPFAIL) from None
     for attempt in range(ATTEMPTS):  # somebody who only looks has it for a moment
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,9 +52,19 @@ def main() -> None:
     os.set_inheritable(descriptor, True)
     os.chdir(os.path.dirname(record))  # the caller's folder may go away
     os.setsid()
+    if starter_gone():  # it has looked for this process, and found none on record to end
+        os.unlink(record)
+        raise SystemExit(EX_TEMPFAIL)
     os.set_inheritable(REGISTERED_FD, False)  # closed by execv: whoever waits at its other end sees that we are ready
     os.environ["LISTEN_PID"] = str(os.getpid())
     os.execv(command[0], command)  # noqa: S606  # becoming the server is the point
+
+
+def starter_gone() -> bool:
+    """Tell whether nobody waits any more for this process to be ready."""
+    pipe = select.poll()
+    pipe.register(REGISTERED_FD, 0)  # errors alone: nobody reads
+    return bool(pipe.poll(0))
 
 
 if __name__ == "__main__":

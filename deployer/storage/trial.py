@@ -24,6 +24,7 @@ FOLDER: Final = ".deployer-trial"
 _SMALL: Final = 1024
 _PART: Final = 5 << 20  # the smallest that S3 takes for any part but the last
 _SECONDS: Final = 20
+_LISTED: Final = 100
 _ABSENT: Final = frozenset({"NoSuchBucket", "404", "NotFound"})
 _NOTHING_OF_ONE_S_OWN: Final = MappingProxyType(
     {
@@ -142,6 +143,22 @@ def try_out(bucket: Bucket, keys: Keys) -> None:
     except BaseException:
         _remove(s3, bucket.name, folder)
         raise
+
+
+def require_old_objects(bucket: Bucket, keys: Keys) -> None:
+    """Read the first byte of an object that is there already, if there is one: keys of others may write beside it only.
+
+    Raises:
+        StorageRefused: it may not be listed or read.
+    """
+    with _explained(bucket, keys, "list the objects in"):
+        s3 = client(bucket, keys)
+        prefix = f"{bucket.prefix}/" if bucket.prefix else ""
+        found = s3.list_objects_v2(Bucket=bucket.name, Prefix=prefix, MaxKeys=_LISTED).get("Contents", ())
+    names = [str(item["Key"]) for item in found if item["Size"] and f"{FOLDER}/" not in item["Key"]]
+    for name in names[:1]:
+        with _explained(bucket, keys, "read an object that is already in"):
+            s3.get_object(Bucket=bucket.name, Key=name, Range="bytes=0-0")["Body"].read()
 
 
 def _put_in_parts(s3: Any, bucket: str, key: str, content: bytes) -> None:

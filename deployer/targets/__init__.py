@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from deployer.core.assigned import Assigned
@@ -52,7 +52,7 @@ TargetKind = Literal["local", "kubernetes"]
 class Live:
     """What runs. `identity` is that very incarnation; `fingerprint` is what it was started from.
 
-    `ready` is None where only asking the server itself can tell.
+    `ready` is None where only asking the server itself can tell; `host` is the machine it is on, where that is another.
     """
 
     state: LiveState
@@ -60,6 +60,15 @@ class Live:
     identity: str | None = None
     fingerprint: str | None = None
     ready: bool | None = None
+    host: str | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """Python source, and what it reads from standard input, which may be secret."""
+
+    source: str
+    stdin: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -90,8 +99,11 @@ class Store(Protocol):
     def claim(self, secrets: Secrets) -> Secrets:
         """Store `secrets` unless there are some already; return those that are stored."""
 
-    def amend(self, values: Mapping[SecretRef, str]) -> None:
-        """Put these values in the place of those that are stored under the same names; all others stay."""
+    def amend(self, values: Mapping[SecretRef, str | None]) -> None:
+        """Store these values under their names, remove those that are None; all others stay."""
+
+    def kept(self) -> frozenset[str]:
+        """Return which of the two secrets are there, be it not whole."""
 
     def secret_name(self, secret: str) -> str:
         """Return what people call one of the two secrets here, with what is known of its last change."""
@@ -157,6 +169,13 @@ class Runtime(Protocol):
     def wait(self, assigned: Assigned, deadline: Deadline) -> None:
         """Return when the server is ready; NotReady with its last words when it is not by then, or has died."""
 
+    def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
+        """Run a program with the server's own Python, settings and databases, beside the running server.
+
+        Raises:
+            ServerRefused: it failed; says its last words.
+        """
+
     def logs(self, tail: int, *, follow: bool) -> Iterator[str]:
         """Yield lines of the server's log, the last `tail` first."""
 
@@ -178,6 +197,19 @@ class Access(Protocol):
 
     def ready(self, assigned: Assigned) -> bool:
         """Tell whether the server answers and reads its databases, within a second."""
+
+
+class Foreground(Protocol):
+    """Stays with a server that runs as a process of this machine."""
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Be the only one that does; Conflict where somebody is already."""
+
+    def stay(self, wake: int, line: Callable[[str], None], *, whole: bool) -> bool:
+        """Hand on what the server writes, until it ends (False) or the descriptor `wake` becomes readable (True).
+
+        `whole` begins with the first line of its log, and not with what is written from now on.
+        """
 
 
 @dataclass(frozen=True)

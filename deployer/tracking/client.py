@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import ssl
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,15 +21,37 @@ HOST_REFUSED: Final = "Invalid Host header"  # mlflow/server/security_utils.py I
 CONNECT_SECONDS: Final = 5.0
 # where requests looks for a private certificate authority by itself
 _CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+# where people name a private certificate authority, in the order in which MLflow's own client looks
+_CA_NAMED: Final = ("MLFLOW_TRACKING_SERVER_CERT_PATH", *_CA_VARIABLES, "SSL_CERT_FILE")
 READ_SECONDS: Final = 60.0
+# somebody else may just have guessed at the same user's password, from the same address
+_PATIENCE: Final = 3
+_LONGEST_WAIT_SECONDS: Final = 10
+
+
+def _asked_to_wait(response: requests.Response) -> int | None:
+    """Return the seconds that a throttled caller is asked to wait, None if it is not, or for too long."""
+    told = response.headers.get("Retry-After", "")
+    if response.status_code != 429 or not told.isascii() or not told.isdigit():
+        return None
+    return int(told) if int(told) <= _LONGEST_WAIT_SECONDS else None
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server answers: a base URL without a trailing slash, and the CA file for a private certificate."""
+    """Where a server answers: a base URL without a trailing slash, and the CA file for a private certificate.
+
+    `direct` means that no proxy is asked for it, whatever the environment says.
+    """
 
     url: str
     ca_file: str | None = None
+    direct: bool = False
+
+
+def private_authority() -> str | None:
+    """Return the file in which this user's environment names a private certificate authority, None without any."""
+    return next(filter(None, map(os.environ.get, _CA_NAMED)), None)
 
 
 @dataclass(frozen=True)
@@ -65,7 +88,7 @@ class Client:
         self._base = endpoint.url.rstrip("/")
         self._session = requests.Session()
         self._session.trust_env = False  # ~/.netrc would log the anonymous caller in
-        if not self._base.startswith(("http://127.0.0.1", "http://localhost")):
+        if not endpoint.direct and not self._base.startswith(("http://127.0.0.1", "http://localhost")):
             self._session.proxies.update(requests.utils.get_environ_proxies(self._base))
         if endpoint.ca_file:
             self._session.verify = endpoint.ca_file
@@ -89,6 +112,10 @@ class Client:
         """POST a JSON object and return the answer's."""
         return self._json(self._send("POST", path, json=body))
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> None:
+        """PATCH a resource with a JSON object."""
+        self._accept(self._send("PATCH", path, json=body))
+
     def put_bytes(self, path: str, content: bytes) -> None:
         """PUT raw bytes."""
         self._accept(self._send("PUT", path, data=content))
@@ -103,6 +130,15 @@ class Client:
 
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
         url = f"{self._base}/{path}"
+        for _ in range(_PATIENCE):
+            response = self._ask(method, url, options)
+            seconds = _asked_to_wait(response)
+            if seconds is None:
+                return response
+            time.sleep(seconds)  # as the server asks
+        return self._ask(method, url, options)
+
+    def _ask(self, method: str, url: str, options: Mapping[str, Any]) -> requests.Response:
         try:
             return self._session.request(method, url, timeout=self._timeout, allow_redirects=False, **options)
         except requests.exceptions.RequestException as error:

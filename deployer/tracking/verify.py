@@ -20,7 +20,6 @@ from deployer.core.errors import VerificationFailed
 from deployer.tracking.client import (
     API,
     ARTIFACTS,
-    HOST_REFUSED,
     Client,
     Endpoint,
     Login,
@@ -29,6 +28,7 @@ from deployer.tracking.client import (
     connect,
     exchange,
 )
+from deployer.tracking.refusals import meaning
 
 EXPERIMENT: Final = "deployer-verify"
 ARTIFACT: Final = "deployer-verify.bin"
@@ -38,6 +38,7 @@ PARTS: Final = "api/2.0/mlflow-artifacts/mpu"
 PRESIGNED: Final = "api/2.0/mlflow-artifacts/presigned"
 DIRECT_UPLOADS: Final = "multipart_uploads_enabled"
 DIRECT_DOWNLOADS: Final = "multipart_downloads_enabled"  # mlflow/utils/server_info.py
+LOGIN: Final = "password accepted"
 METRIC: Final = "proof"
 METRIC_STEPS: Final = 3
 
@@ -72,11 +73,12 @@ class Report:
         """False when a check failed because the server could not be reached."""
         return all(check.answered for check in self.checks)
 
-    def require(self) -> None:
-        """Raise VerificationFailed with the first failed check's own message."""
+    def require(self, refused: Callable[[], str] | None = None) -> None:
+        """Raise VerificationFailed with the first failed check's own words; `refused` says what to do of a login."""
         for check in self.checks:
             if check.ok is False:
-                raise VerificationFailed(f"{check.name}: {check.detail}")
+                hint = refused() if refused and check.name == LOGIN else None
+                raise VerificationFailed(f"{check.name}: {check.detail}", hint=hint)
 
 
 class _Failed(Exception):
@@ -157,10 +159,10 @@ def _clean_up(proof: _Proof) -> str:
 
 
 def _explain(error: Refused) -> str:
-    if error.status == 403 and HOST_REFUSED in error.reason:
-        return "the server refuses this host name: it is missing in MLFLOW_SERVER_ALLOWED_HOSTS"
     if error.status == 401:
         return "the server stopped accepting the password half-way (401)"
+    if error.status in (403, 407):
+        return str(meaning(error))
     if error.status == 413:
         return "something between here and the server refuses a body of this size (413)"
     return str(error)
@@ -172,8 +174,8 @@ def _refused_without(client: Client, who: str) -> str:
         status, body = client.status(f"{API}/experiments/get?experiment_id=0")
     if status == 401:
         return f"{who} refused with 401"
-    if status == 403 and HOST_REFUSED in body:
-        raise _Failed("the server refuses this host name: it is missing in MLFLOW_SERVER_ALLOWED_HOSTS")
+    if status in (403, 407):
+        raise _Failed(str(meaning(Refused(status, body))))
     if status == 200:
         raise _Failed(f"the server answers {who} with 200: authentication is off")
     raise _Failed(f"{who} must be refused with 401, the answer was {status}")
@@ -206,7 +208,7 @@ def _login_accepted(proof: _Proof) -> str:
         answer = proof.admin.get(f"{API}/users/current")
     except Refused as error:
         if error.status == 401:
-            raise _Failed(f"the server refuses the stored password of {proof.login.username!r} (401)") from None
+            raise _Failed(f"{meaning(error)} (the user name was {proof.login.username!r})") from None
         raise
     user = answer.get("user") or {}
     if user.get("username") != proof.login.username:
@@ -357,7 +359,7 @@ FULL: Final[tuple[tuple[str, _Probe], ...]] = (
     ("reachable", _reachable),
     ("anonymous refused", _anonymous_refused),
     ("wrong password refused", _wrong_password_refused),
-    ("password accepted", _login_accepted),
+    (LOGIN, _login_accepted),
     ("run written", _run_written),
     ("run read back", _run_read),
     ("artifact written", _artifact_written),
@@ -367,5 +369,5 @@ FULL: Final[tuple[tuple[str, _Probe], ...]] = (
 QUICK: Final[tuple[tuple[str, _Probe], ...]] = (
     ("stores answer", _stores),
     ("anonymous refused", _anonymous_refused),
-    ("password accepted", _login_accepted),
+    (LOGIN, _login_accepted),
 )

@@ -1,11 +1,19 @@
-"""deployer env: shell lines for MLflow clients, without the password in them."""
+"""deployer env: what points MLflow clients at a server, in the language of the place where they run."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from deployer.cli import output
-from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption
+from deployer.cli.client import client_of, lines_for
+from deployer.cli.options import Context, Form, Format, Name, Namespace, Output, TargetOption
+from deployer.cli.progress import note
 from deployer.cli.where import find_target
-from deployer.operations.create import endpoint_of, login_of
+from deployer.operations.away import require_reach
+from deployer.operations.logins import login_of
+from deployer.operations.records import endpoint_of
 
 
 def command(
@@ -13,13 +21,18 @@ def command(
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
+    language: Annotated[Form, typer.Option("--format", help="What the lines are for.")] = Form.shell,
     form: Output = Format.text,
 ) -> None:
-    """Print shell lines for MLflow clients: eval "$(deployer env NAME)"."""
+    """Print what points MLflow clients at a server, without the password: eval "$(deployer env NAME)"."""
     place = find_target(name, target, namespace, context, quiet=True)
     endpoint, login = endpoint_of(place), login_of(place)
-    lines = output.export_lines(place, endpoint, login.username)
+    require_reach(place)
+    client = client_of(place, endpoint, login.username)
+    lines = lines_for(language.value, client)
     if form is Format.json:
         output.print_json({"address": endpoint.url, "username": login.username, "lines": lines})
-    else:
-        print("\n".join(lines))
+        return
+    print("\n".join(lines))
+    if client.at_loopback and language in (Form.slurm, Form.github):
+        note(f"{client.url} is reached from this machine alone: a job elsewhere needs a server with a public address")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from deployer.cli import output
 from deployer.cli.options import Context, Format, Namespace, Output, TargetKind, TargetOption
+from deployer.cli.progress import note
 from deployer.core.errors import DeployerError, NotFound, StateError
 from deployer.kube.contexts import in_a_pod, read_contexts
 from deployer.operations.look import View, look
@@ -39,6 +40,9 @@ def _print(views: Sequence[View], form: Format) -> None:
         print("No servers yet. `deployer create` makes one.")
     else:
         rows = [(v.name, v.target, v.namespace or "-", v.state, v.address or "-", v.version) for v in views]
+        for view in views:
+            if view.state == "elsewhere":
+                note(f"Server {view.name!r} is on another machine: {view.detail}")
         output.print_table(("name", "target", "namespace", "state", "address", "mlflow"), rows)
 
 

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from deployer.cli.options import Context, Name, Namespace, TargetOption
+from deployer.cli.progress import note
 from deployer.cli.where import find_target
-from deployer.operations.create import require_record
+from deployer.operations.away import away
+from deployer.operations.records import require_record
 
 
 def command(
@@ -23,6 +25,8 @@ def command(
     """Print the server's log."""
     place = find_target(name, target, namespace, context, quiet=True)
     require_record(place)
+    if live := away(place):
+        note(f"Server {name!r} is on another machine: {live.detail}")
     for line in place.runtime.logs(tail, follow=follow):
         print(line)
         if follow:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from deployer.cli.options import Context, Name, Namespace, TargetOption
+from deployer.cli.progress import note
 from deployer.cli.where import find_target
-from deployer.operations.create import login_of
+from deployer.operations.away import out_of_reach
+from deployer.operations.logins import interrupted, login_of
+from deployer.operations.records import typed
 
 
 def command(
-    name: Name = "mlflow", target: TargetOption = None, namespace: Namespace = None, context: Context = None
+    name: Name = "mlflow",
+    user: Annotated[
+        str | None, typer.Option("--user", help="A member instead of the administrator.", show_default=False)
+    ] = None,
+    target: TargetOption = None,
+    namespace: Namespace = None,
+    context: Context = None,
 ) -> None:
-    """Print the administrator's password and nothing else."""
-    print(login_of(find_target(name, target, namespace, context, quiet=True)).password)
+    """Print the administrator's password, or a member's that deployer made, and nothing else."""
+    place = find_target(name, target, namespace, context, quiet=True)
+    password = login_of(place, user).password
+    if interrupted(place, user):
+        ends = typed(place, "rotate-password", *(["--user", user] if user else []))
+        note(f"A change of this password was interrupted: `{ends}` ends it.")
+    print(password)
+    if live := out_of_reach(place):
+        note(f"Server {name!r} is on another machine: {live.detail}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployer.cli.options import Context, Name, Namespace, TakeOver, TargetOption, Timeout
 from deployer.cli.progress import step_list
 from deployer.cli.where import find_target
-from deployer.operations.create import require_record
+from deployer.operations.records import require_record
 from deployer.operations.remove import stop
 from deployer.targets import Deadline
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from deployer.cli import output
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption, Timeout
+from deployer.cli.progress import note
 from deployer.cli.where import find_target
 from deployer.core.errors import NotReady, UsageError
-from deployer.operations.create import endpoint_of, login_of, require_record
+from deployer.operations.away import require_reach
+from deployer.operations.logins import login_of, recovery
+from deployer.operations.records import endpoint_of, require_record
 from deployer.targets import Deadline
-from deployer.tracking.client import Endpoint, Login
+from deployer.tracking.client import Endpoint, Login, private_authority
 from deployer.tracking.verify import verify
 
 
@@ -33,13 +37,17 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Prove that a server works and is closed to strangers; exit code 1 when it does not."""
+    place = None
     if tracking_uri is not None:
-        endpoint, login = Endpoint(tracking_uri.rstrip("/")), _login_from_environment(tracking_uri)
+        endpoint, login = Endpoint(tracking_uri.rstrip("/"), private_authority()), _login_from_environment(tracking_uri)
         report = verify(endpoint, login)
     else:
         place = find_target(name, target, namespace, context)
         live = place.runtime.observe()
-        if live.state != "running":
+        if live.state == "elsewhere":
+            require_reach(place)  # one that listens on the network is proven over it
+            note(f"Server {name!r} is on another machine: {live.detail}")
+        elif live.state != "running":
             endpoint_of(place)
             raise NotReady(f"server {name!r} does not run: {live.detail}", hint=f"`deployer start {name}` starts it")
         endpoint, login = endpoint_of(place), login_of(place)
@@ -50,7 +58,7 @@ def command(
         output.print_json({"address": endpoint.url, "ok": report.ok, "verified": output.report_document(report)})
     else:
         output.print_report(report)
-    report.require()
+    report.require(partial(recovery, place) if place else None)
 
 
 def _login_from_environment(uri: str) -> Login:

@@ -50,7 +50,9 @@ def _exposure(spec: Spec, platform: Platform, assigned: Assigned) -> Exposure:
     wanted = spec.spec.exposure
     kind = wanted.type if wanted else platform.exposures[0]
     if isinstance(wanted, NoExposure) or kind == "none":
-        return Exposure(kind="none", host=None, requested_host=None, annotations={})
+        # where there are no pods the server itself is announced under the name that it was given
+        host = None if platform.pods else assigned.host
+        return Exposure(kind="none", host=host, requested_host=None, annotations={})
     requested = wanted.host if wanted else None
     exposure = Exposure(
         kind=kind,

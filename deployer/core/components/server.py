@@ -1,10 +1,11 @@
-"""The MLflow server itself: one process that serves pages, API and artifacts."""
+"""The MLflow server itself: it serves pages, API and artifacts."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from deployer.core import settings, sizing
+from deployer.core.address import url, written
 from deployer.core.assigned import Assigned
 from deployer.core.platform import Platform
 from deployer.core.secrets import ADMIN_USERNAME, GENERATED, S3_ACCESS_KEY, S3_SECRET_KEY
@@ -23,6 +24,12 @@ from deployer.core.stack import (
 
 SERVER: Final = "server"
 LAUNCH: Final = "launch.py"
+COMPANIONS: Final = (
+    "fastauth.py",
+    "fastauth_checks.py",
+    "fastauth_gate.py",
+    "workers.py",
+)  # which it imports from beside itself
 IMAGE: Final = "ghcr.io/mlflow/mlflow:v{version}-full"  # only the -full image has the auth extra
 READY_PATH: Final = "/health/stores"
 ALIVE_PATH: Final = "/health"
@@ -62,7 +69,11 @@ def volume(spec: Spec, platform: Platform, assigned: Assigned) -> Volume:
 
 def allowed_hosts(name: str, assigned: Assigned, exposure: Exposure) -> list[str]:
     """Return the Host header values the server answers to: public, inside the cluster, loopback."""
-    hosts = [exposure.host, f"{exposure.host}:*"] if exposure.host else []
+    hosts = []
+    if exposure.host:
+        public = written(exposure.host)
+        # MLflow compares a pattern by fnmatch, to which a bracket means something (mlflow/server/security_utils.py)
+        hosts = [public, f"{public.replace('[', '[[]')}:*"]
     if assigned.namespace:
         inside = (name, f"{name}.{assigned.namespace}", f"{name}.{assigned.namespace}.svc")
         for host in (*inside, f"{inside[-1]}.cluster.local"):
@@ -73,7 +84,8 @@ def allowed_hosts(name: str, assigned: Assigned, exposure: Exposure) -> list[str
 def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
     """Return the server's process."""
     port, artifacts = assigned.ports["http"], spec.spec.artifacts
-    origins = [f"https://{exposure.host}"] if exposure.host else []
+    direct = exposure.host if exposure.kind == "none" else None  # nothing in front of the server ends TLS
+    origins = [url(direct, port) if direct else f"https://{exposure.host}"] if exposure.host else []
     origins += [f"http://localhost:{port}", f"http://127.0.0.1:{port}"]
     return Workload(
         name=SERVER,
@@ -82,11 +94,15 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         command=(("python",), (FilePath(LAUNCH),)),
         env={
             **settings.server_environment(allowed_hosts(spec.name, assigned, exposure), origins, sizing.pool(), port),
+            "MLFLOW_WORKERS": (str(spec.spec.workers),),
+            **({settings.FORWARDED: ("true",)} if exposure.kind != "none" else {}),
+            **({settings.ACCESS_LOG: ("true",)} if spec.spec.access_log else {}),
+            **({"MLFLOW_HOST": (spec.spec.local.host or direct,)} if direct else {}),
             **(settings.s3_environment(artifacts) if isinstance(artifacts, S3Artifacts) else {}),
             **settings.outbound_environment(spec.spec.proxy, trusted_ca=spec.spec.pod.trusted_ca is not None),
         },
         files={
-            LAUNCH: PluginFile(LAUNCH),
+            **{name: PluginFile(name) for name in (LAUNCH, *COMPANIONS)},
             settings.AUTH_INI: TemplateFile(
                 "basic_auth.ini.j2", settings.auth_settings(spec.spec.auth.default_permission)
             ),
@@ -94,7 +110,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         port=port,
         volumes=(settings.DATA_VOLUME,),
         probe=Probe(ready=READY_PATH, alive=ALIVE_PATH, host="localhost"),
-        resources=sizing.server_resources(),
+        resources=sizing.server_resources(spec.spec.workers),
         # MLflow puts a whole file there on its way to S3 and back
         scratch=artifacts.scratch if isinstance(artifacts, S3Artifacts) else None,
         keys=assigned.keys if isinstance(artifacts, S3Artifacts) else None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from deployer.kube.session import Session
 from deployer.targets import Deadline
 from deployer.targets.kubernetes.runtime import KubernetesRuntime
 from deployer.targets.kubernetes.store import is_own
-from deployer.tracking.client import Client, Closed, Endpoint, Unreachable
+from deployer.tracking.client import Client, Closed, Endpoint, Unreachable, private_authority
 
 _POLL_SECONDS: Final = 0.25
 # Controllers and DNS take seconds; what does not answer after this needs a person.
@@ -29,8 +28,6 @@ _PATIENCE: Final = 60.0
 # a router closes the connection of whom it does not let in: nothing else tells that from a router that is not ready
 _CLOSED_TRIES: Final = 8
 _GATEWAY_ERROR: Final = re.compile(r"answers 50[234]$")
-# where people name a private certificate authority, in the order in which MLflow's own client looks
-_CA_VARIABLES: Final = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 class KubernetesAccess:
@@ -45,7 +42,7 @@ class KubernetesAccess:
     def endpoint(self, assigned: Assigned) -> Endpoint:
         """Return the public address, or the one inside the cluster where there is none."""
         if assigned.host:
-            return Endpoint(f"https://{assigned.host}", next(filter(None, map(os.environ.get, _CA_VARIABLES)), None))
+            return Endpoint(f"https://{assigned.host}", private_authority())
         return Endpoint(f"http://{self._name}.{assigned.namespace}.svc:{assigned.ports['http']}")
 
     def ready(self, assigned: Assigned) -> bool:  # part of the seam

@@ -15,7 +15,7 @@ from deployer.catalogue import catalogue
 from deployer.core.assigned import Assigned
 from deployer.core.changes import Change, foreign_changes, is_fixed, object_changes
 from deployer.core.components import build, server
-from deployer.core.errors import Conflict, NotReady, UsageError
+from deployer.core.errors import Conflict, NotReady, ServerRefused, UsageError, last_line
 from deployer.core.manifest import (
     CLAIM,
     DEPLOYMENT,
@@ -40,7 +40,7 @@ from deployer.kube import objects, rollout
 from deployer.kube.refusals import Rejected, UnknownApi
 from deployer.kube.session import Session
 from deployer.kube.streams import lines_of_log
-from deployer.targets import Deadline, Live
+from deployer.targets import Deadline, Live, Program
 from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
 
 PORT: Final = 5000
@@ -377,6 +377,16 @@ class KubernetesRuntime:
     def wait(self, assigned: Assigned, deadline: Deadline) -> None:
         """Return when the Deployment is ready."""
         rollout.wait(self._session, self._name, self._pods, lambda: deadline.left, self._note)
+
+    def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
+        """Run a program in the server's own container."""
+        from deployer.kube.websockets import run  # noqa: PLC0415  # loads what most commands never need
+
+        pod = self.newest_pod()["metadata"]["name"]
+        command = ("python", "-c", work.source)
+        code, _, said = run(self._session, pod, server.SERVER, command, seconds=deadline.left, stdin=work.stdin)
+        if code:
+            raise ServerRefused(f"the server's own Python in pod {pod} failed: {last_line(said)}")
 
     def logs(self, tail: int, *, follow: bool) -> Iterator[str]:
         """Yield lines of the newest pod's log, the last `tail` first."""

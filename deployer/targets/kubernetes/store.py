@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ from deployer.targets import Deadline
 
 RECORD_LABEL: Final = "mlflow-deployer.github.io/record"
 _POLL_SECONDS: Final = 0.2
+_TRIES: Final = 5
 _NOT_IN_INVENTORY: Final = (POD, EVENT, REPLICA_SET, LEASE, SECRET)
 _BUILT_IN: Final = ("apps", "networking.k8s.io")
 
@@ -150,6 +152,8 @@ class KubernetesStore:
     def claim(self, secrets: Secrets) -> Secrets:
         """Store `secrets` unless there are some already; return those that are stored."""
         for wanted in secret_manifests(self._name, self._labels(), secrets.values):
+            if not wanted["stringData"]:
+                continue
             while objects.create(self._session, wanted) is None:
                 live = objects.get(self._session, SECRET, wanted["metadata"]["name"])
                 if live is None:
@@ -168,14 +172,26 @@ class KubernetesStore:
             raise StateError(f"the Secrets of server {self._name!r} vanished while they were being written")
         return stored
 
-    def amend(self, values: Mapping[SecretRef, str]) -> None:
-        """Put these values in the place of those that are stored under the same names; all others stay."""
+    def amend(self, values: Mapping[SecretRef, str | None]) -> None:
+        """Store these values under their names, remove those that are None; all others stay."""
         for part in sorted({ref.secret for ref in values}):
-            live = self._secret(part)
-            if live is None:
-                raise Conflict(f"{self.secret_name(part)} is not there any more", hint="try again")
-            new = {ref.key: value for ref, value in values.items() if ref.secret == part}
-            objects.replace(self._session, {**live, "stringData": new})
+            changed = {ref.key: text for ref, text in values.items() if ref.secret == part}
+            for tries in itertools.count(1):
+                live = self._secret(part)
+                if live is None:
+                    raise Conflict(f"{self.secret_name(part)} is not there any more", hint="try again")
+                data = {key: text for key, text in (live.get("data") or {}).items() if key not in changed}
+                new = {key: text for key, text in changed.items() if text is not None}
+                try:
+                    objects.replace(self._session, {**live, "data": data, "stringData": new})
+                    break
+                except Conflict:  # somebody has changed another value of it since it was read
+                    if tries == _TRIES:
+                        raise
+
+    def kept(self) -> frozenset[str]:
+        """Return which of the two Secrets are there."""
+        return frozenset(part for part in ("admin", "server") if self._secret(part) is not None)
 
     def secret_name(self, secret: str) -> str:
         """Return the Secret's name, and who changed it last."""

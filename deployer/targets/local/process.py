@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -51,13 +52,14 @@ def observe(record: Path) -> Live:
     try:
         alive = not try_lock(descriptor, shared=True)  # those who look must not take each other for the server
         identity = _read(descriptor)
+        since = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")
     finally:
         os.close(descriptor)
     if alive:
         if identity is None:
             return Live("running", "starting")
         if identity.boot != _boot_id():  # a network file system carries locks from machine to machine
-            return Live("elsewhere", f"it was started on {identity.host}")
+            return Live("elsewhere", f"it runs on {identity.host} since {since}", str(identity), host=identity.host)
         return Live("running", f"process {identity.pid}", str(identity), identity.fingerprint)
     if identity is None:
         return Live("crashed", "it ended while it was being started")
@@ -65,7 +67,9 @@ def observe(record: Path) -> Live:
         return Live("crashed", f"process {identity.pid} has ended")
     if identity.host == socket.gethostname():
         return Live("rebooted", "the machine was restarted since")
-    return Live("elsewhere", f"it was started on {identity.host}")
+    # no lock, but not every file system carries one from machine to machine: what is on record counts
+    started = f"it was started on {identity.host} on {since} and not stopped since"
+    return Live("elsewhere", started, host=identity.host)
 
 
 def start(
@@ -116,9 +120,32 @@ def stop(record: Path, deadline: Deadline) -> None:
                 _end(identity, deadline)
             deadline.require("the server's process does not end")
             time.sleep(_POLL_SECONDS)
+        identity = _read(descriptor)
+        if identity and identity.boot != _boot_id() and identity.host != socket.gethostname():
+            # put there since somebody looked, over a file system that carries no locks
+            raise Conflict(f"the server is being started on {identity.host}", hint="try again")
         record.unlink()
     finally:
         os.close(descriptor)
+
+
+def forget(record: Path) -> None:
+    """Remove the record of a process that ended with its machine."""
+    record.unlink(missing_ok=True)
+
+
+def watch(record: Path) -> int | None:
+    """Return a pidfd that becomes readable when the recorded process ends; None when it has, or is not here."""
+    try:
+        identity = _read_at(record)
+        process = os.pidfd_open(identity.pid) if identity else None
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if identity and process is not None:
+        if _start_of(identity.pid) == identity.start and _boot_id() == identity.boot:
+            return process
+        os.close(process)
+    return None
 
 
 def _end(identity: _Identity, deadline: Deadline) -> None:
@@ -147,24 +174,12 @@ def _ended(process: int, seconds: float) -> bool:
     return bool(poll.poll(seconds * 1000))
 
 
-def listen(port: int) -> socket.socket:
-    """Return a socket that listens on the loopback; whoever holds it holds the port.
-
-    Raises:
-        Conflict: the port is taken.
-    """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def _read_at(record: Path) -> _Identity | None:
+    descriptor = os.open(record, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise Conflict(
-            f"port {port} of 127.0.0.1 cannot be had: {error.strerror}",
-            hint="`deployer create NAME --port NUMBER` chooses another",
-        ) from error
-    return listener
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(descriptor: int) -> _Identity | None:

@@ -171,18 +171,22 @@ class LocalStore:
             raise StateError(f"{self._secrets} vanished while it was being written")
         return stored
 
-    def amend(self, values: Mapping[SecretRef, str]) -> None:
-        """Put these values in the place of those that are stored under the same names; all others stay."""
+    def amend(self, values: Mapping[SecretRef, str | None]) -> None:
+        """Store these values under their names, remove those that are None; all others stay."""
         stored = self.secrets()
         if stored is None:
             raise StateError(f"{self._secrets} is not there any more", hint="try again")
-        merged = {**stored.values, **values}
+        merged = {ref: text for ref, text in {**stored.values, **values}.items() if text is not None}
         document = {
             name: {ref.key: text for ref, text in merged.items() if ref.secret == name} for name in ("admin", "server")
         }
         with explained(self.folder):
             self._draft(document).replace(self._secrets)
             _sync(self.folder)
+
+    def kept(self) -> frozenset[str]:
+        """Return both or none: they are one file."""
+        return frozenset(("admin", "server") if self._secrets.exists() else ())
 
     def secret_name(self, secret: str) -> str:
         """Return the file, and the part of it."""

@@ -7,33 +7,36 @@ import dataclasses
 import hashlib
 import json
 import os
+import socket
+import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from deployer.catalogue import catalogue
+from deployer.core.address import LOOPBACK, announced, at_loopback, forwarding, url
 from deployer.core.assigned import Assigned
 from deployer.core.changes import Change
 from deployer.core.components import server
-from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError
+from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError, last_line
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.platform import LOCAL, Platform
 from deployer.core.rendering import Renderer, Unrepresentable
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import FilePath, SecretRef, Stack, Text, VolumePath, Workload
-from deployer.targets import Deadline, Live, Target
+from deployer.targets import Deadline, Live, Program, Target
 from deployer.targets.local import process
+from deployer.targets.local.access import LocalAccess, user_name
 from deployer.targets.local.environment import Environment
 from deployer.targets.local.locks import hold
-from deployer.targets.local.store import LocalStore, explained, no_room, server_names, state_directory
-from deployer.tracking.client import Client, Endpoint, Unreachable
+from deployer.targets.local.ports import Ports, listen, require_name
+from deployer.targets.local.store import LocalStore, explained, no_room, state_directory
+from deployer.tracking.client import Client, Unreachable
 
-FIRST_PORT: Final = 5000
-_PORTS_TRIED: Final = 1000
 _LAST_LINES: Final = 8
 REFUSAL: Final = "deployer: refused to start: "  # as launch.py begins its reason
 _ROOM_BYTES: Final = 1 << 20
@@ -45,44 +48,29 @@ _INHERITED: Final = (
 )  # fmt: skip
 
 
-def local_target(name: str, waiting: Callable[[str], None]) -> Target:
-    """Return the local target for server `name`; `waiting` is told when another deployer holds something."""
+def local_target(name: str, waiting: Callable[[str], None], *, take_over: bool = False) -> Target:
+    """Return the local target for server `name`; `waiting` is told when another deployer holds something.
+
+    `take_over` takes the word of whoever says so that the other machine, on which the server is on record, is gone.
+    """
     state = state_directory()
     store = LocalStore(state, name)
-    runtime = LocalRuntime(state, store, waiting)
+    runtime = LocalRuntime(state, store, waiting, take_over=take_over)
     return Target(name, "local", "this machine", ("--target", "local"), None, store, runtime, LocalAccess())
-
-
-class LocalAccess:
-    """Reaches a server at the loopback."""
-
-    def endpoint(self, assigned: Assigned) -> Endpoint:
-        """Return its address."""
-        return Endpoint(f"http://127.0.0.1:{assigned.ports['http']}")
-
-    @contextmanager
-    def open(self, assigned: Assigned, deadline: Deadline | None = None) -> Iterator[Endpoint]:  # part of the seam
-        """Yield its address: clients are on this machine too."""
-        yield self.endpoint(assigned)
-
-    def ready(self, assigned: Assigned) -> bool:
-        """Tell whether it reads its databases, within a second."""
-        client = Client(self.endpoint(assigned), seconds=1.0)
-        try:
-            return client.status(server.READY_PATH.lstrip("/"))[0] == 200
-        except Unreachable:
-            return False
-        finally:
-            client.close()
 
 
 class LocalRuntime:
     """Runs one server's process."""
 
-    def __init__(self, state: Path, store: LocalStore, waiting: Callable[[str], None]) -> None:
+    def __init__(
+        self, state: Path, store: LocalStore, waiting: Callable[[str], None], *, take_over: bool = False
+    ) -> None:
         self._state = state
         self._store = store
         self._waiting = waiting
+        self._take_over = take_over
+        self._access = LocalAccess()
+        self._ports = Ports(state, store.folder.name)
         self._child: int | None = None
         data = catalogue()
         self._renderer = Renderer(data.templates, data.plugins)
@@ -103,23 +91,34 @@ class LocalRuntime:
 
     def check(self, spec: Spec, before: Assigned) -> None:
         """Raise what `prepare` and `assign` would raise of this spec, before anything is stored."""
+        live = self.observe()
+        if live.state == "elsewhere":
+            self._require_gone(live)
         self._environment(spec)
+        host, port = spec.spec.local.host, spec.spec.local.port
+        if host:
+            require_name(self._announced(spec))
         if not self.assigned(spec, before):
-            self._require_port(spec.spec.local.port, self._ports_of_others())
+            self._ports.require_free(port if port != before.ports.get("http") else None, host)
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
-        """Tell whether it has a port, and the one asked for where one was."""
+        """Tell whether it has a port, and the one asked for where one was, and is announced as it should be."""
         kept = before.ports.get("http")
-        return kept is not None and spec.spec.local.port in (None, kept)
+        return kept is not None and spec.spec.local.port in (None, kept) and before.host == self._announced(spec)
 
     def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
-        """Return the port it has, or the one asked for instead."""
+        """Return the port it has, or the one asked for instead, and its name."""
         port = spec.spec.local.port
-        return dataclasses.replace(before, ports={"http": port}) if port else before
+        named = dataclasses.replace(before, host=self._announced(spec))
+        return dataclasses.replace(named, ports={"http": port}) if port else named
+
+    @staticmethod
+    def _announced(spec: Spec) -> str | None:
+        return announced(spec.spec.local.host, socket.gethostname())
 
     @contextmanager
     def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> Iterator[Assigned]:
-        """Yield a port: the one asked for, else the first free one from 5000 that no other server has.
+        """Yield a port: the one asked for, else the one it has, else the first free one that no other server has.
 
         Nobody else is given one while the context lasts: store it before leaving.
         """
@@ -127,10 +126,10 @@ class LocalRuntime:
         with ExitStack() as stack:
             with explained(lock):
                 stack.enter_context(hold(lock, "choosing a port", deadline, self._waiting))
-            taken = self._ports_of_others()
-            wanted = spec.spec.local.port
-            self._require_port(wanted, taken)
-            yield dataclasses.replace(before, ports={"http": wanted or self._free_port(taken)})
+            host, wanted, kept = spec.spec.local.host, spec.spec.local.port, before.ports.get("http")
+            self._ports.require_free(wanted if wanted != kept else None, host)
+            port = wanted or kept or self._ports.choose(host)
+            yield dataclasses.replace(before, host=self._announced(spec), ports={"http": port})
 
     def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
         """Return what would change: what a process was started from is known as a whole only."""
@@ -140,7 +139,9 @@ class LocalRuntime:
         return () if live.fingerprint == wanted else (Change("process settings", live.fingerprint, wanted),)
 
     def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
-        """Return the same: nobody else changes a process."""
+        """Return the same: nobody else changes a process. Raises Conflict where it is on another machine."""
+        if live.state == "elsewhere":
+            self._require_gone(live)
         return self.pending(stack, spec, live)
 
     def _fingerprint(self, stack: Stack, spec: Spec) -> str:
@@ -162,13 +163,8 @@ class LocalRuntime:
     def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
         """Stop what runs and start `stack`; returns as soon as the process exists."""
         workload, store = stack.workloads[0], self._store
-
-        def join(text: Text) -> str:
-            return "".join(secrets[piece] if isinstance(piece, SecretRef) else self._place(piece) for piece in text)
-
-        env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        env |= {name: join(text) for name, text in workload.env.items()}
-        python, *arguments = (join(text) for text in workload.command)
+        env = self._variables(workload, secrets)
+        python, *arguments = (self._joined(text, secrets) for text in workload.command)
         command = [str(self._environment(spec).folder / "bin" / python), *arguments]
         self.stop(deadline)
         with explained(store.folder):
@@ -178,7 +174,7 @@ class LocalRuntime:
                 (store.files / name).write_text(text, "utf-8")
             if store.log.exists():  # one run, one log: its last words must not be those of an earlier run
                 store.log.replace(store.log.with_suffix(".log.1"))
-            with process.listen(workload.port) as listener:
+            with listen(workload.port, spec.spec.local.host or LOOPBACK) as listener:
                 self._child = process.start(
                     store.process,
                     fingerprint=self._fingerprint(stack, spec),
@@ -188,10 +184,41 @@ class LocalRuntime:
                     listener=listener,
                 )
 
+    def _joined(self, text: Text, secrets: Secrets) -> str:
+        return "".join(secrets[piece] if isinstance(piece, SecretRef) else self._place(piece) for piece in text)
+
+    def _variables(self, workload: Workload, secrets: Secrets) -> dict[str, str]:
+        """Return the server's environment, secrets and all."""
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        return inherited | {name: self._joined(text, secrets) for name, text in workload.env.items()}
+
+    def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
+        """Run a program in the server's environment."""
+        try:
+            done = subprocess.run(
+                [str(self._environment(spec).python), "-c", work.source],
+                env=self._variables(stack.workloads[0], secrets),
+                input=work.stdin, capture_output=True, text=True, errors="replace", check=False,
+                timeout=max(deadline.left, 0.1), cwd=self._store.folder,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise NotReady("the server's own Python has not ended in time", hint="give more with --timeout") from None
+        if done.returncode:
+            raise ServerRefused(f"the server's own Python failed: {last_line(done.stderr)}")
+
     def observe(self) -> Live:
-        """Return what runs now."""
+        """Return what runs now; of a server on another machine also how it is reached from here."""
         with explained(self._store.process):
-            return process.observe(self._store.process)
+            live = process.observe(self._store.process)
+        record = self._store.load() if live.state == "elsewhere" else None
+        if live.host is None or record is None or not record.assigned.ports:
+            return live
+        host, port = record.assigned.host, record.assigned.ports["http"]
+        if at_loopback(host):
+            way = f"from here: {forwarding(host, port, live.host, user_name())}"
+        else:
+            way = f"its address is {url(host, port)}"
+        return dataclasses.replace(live, detail=f"{live.detail}; {way}")
 
     def explain(self, live: Live) -> str:
         """Return what the process record says."""
@@ -205,12 +232,26 @@ class LocalRuntime:
         """
         live = self.observe()
         if live.state == "elsewhere":
-            raise Conflict(
-                f"the server is not on this machine: {live.detail}",
-                hint=f"stop it there; if that machine is gone for good, remove {self._store.process}",
-            )
+            self._require_gone(live)
         with explained(self._store.process):
-            process.stop(self._store.process, deadline)
+            if live.state == "elsewhere":
+                process.forget(self._store.process)
+            else:
+                process.stop(self._store.process, deadline)
+
+    def _require_gone(self, live: Live) -> None:
+        """Raise Conflict unless whoever types the command says that the other machine is gone, and it looks so."""
+        name, record = self._store.folder.name, self._store.load()
+        message, there = f"the server is on another machine: {live.detail}", f"`deployer stop {name}` on {live.host}"
+        if live.identity is not None:  # its lock is held
+            raise Conflict(message, hint=f"{there} stops it")
+        if not self._take_over:
+            raise Conflict(
+                message, hint=f"{there} stops it; if that machine is gone for good: `deployer stop {name} --take-over`"
+            )
+        public = record is not None and record.assigned.ports and not at_loopback(record.assigned.host)
+        if record and public and self._access.ready(record.assigned):
+            raise Conflict(f"{message}, and answers there", hint=f"{there} stops it")
 
     def remains(self) -> tuple[str, ...]:
         """Return the process, if there is one, or the record of one that has ended."""
@@ -226,7 +267,7 @@ class LocalRuntime:
 
         The port listens since before the process began, so one request simply waits for the first answer.
         """
-        client = Client(Endpoint(f"http://127.0.0.1:{assigned.ports['http']}"), seconds=2.0)
+        client = Client(self._access.endpoint(assigned), seconds=2.0)
         try:
             while True:
                 try:
@@ -238,6 +279,8 @@ class LocalRuntime:
                     state = "it does not answer yet"
                 if not self._alive():
                     self._require_room()
+                    if (live := self.observe()).state == "elsewhere":  # both were started in the same moment
+                        self._require_gone(live)
                     refusal = [line for line in self.logs(200, follow=False) if line.startswith(REFUSAL)]
                     if refusal:
                         raise ServerRefused(
@@ -302,30 +345,3 @@ class LocalRuntime:
                 return piece
             case SecretRef(secret, key):
                 raise Unrepresentable(f"secret {secret}/{key} in a file")
-
-    def _require_port(self, wanted: int | None, taken: Mapping[int | None, str]) -> None:
-        if wanted in taken:
-            hint = "`deployer create NAME --port NUMBER` chooses another"
-            raise Conflict(f"port {wanted} belongs to your server {taken[wanted]}", hint=hint)
-        if wanted:
-            process.listen(wanted).close()  # fails where it is taken
-
-    def _ports_of_others(self) -> dict[int | None, str]:
-        taken: dict[int | None, str] = {}
-        for name in server_names(self._state):
-            with contextlib.suppress(StateError):  # a damaged record of another server is not this one's trouble
-                record = LocalStore(self._state, name).load() if name != self._store.folder.name else None
-                taken |= dict.fromkeys(record.assigned.ports.values() if record else (), name)
-        return taken
-
-    def _free_port(self, taken: Container[int | None]) -> int:
-        for port in range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED):
-            if port not in taken:
-                try:
-                    process.listen(port).close()
-                    return port
-                except Conflict:
-                    continue
-        raise Conflict(
-            f"no free port from {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1}", hint="choose one with --port"
-        )

@@ -1,0 +1,100 @@
+"""What this machine knows that a client has to know: how deployer is called here, and what stands between."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import shutil
+import sys
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from deployer.core.errors import UsageError
+from deployer.core.job_scripts import FORMS
+from deployer.core.quoting import Unquotable
+from deployer.core.snippets import Client
+from deployer.targets import Target
+from deployer.targets.local.store import state_home
+from deployer.tracking.client import Endpoint
+
+_PROGRAM: Final = "deployer"
+
+
+def client_of(target: Target, endpoint: Endpoint, username: str) -> Client:
+    """Return what clients of a server of deployer's have to know.
+
+    It holds in a shell that knows nothing of this one: other PATH, other XDG_STATE_HOME, other KUBECONFIG.
+    """
+    if target.kind == "local":
+        return _client(target.name, endpoint, username, (), _state_setting())
+    files = os.environ.get("KUBECONFIG") or ""
+    whole = os.pathsep.join(os.path.abspath(file) for file in files.split(os.pathsep) if file)
+    settings = (("KUBECONFIG", whole),) if whole else ()
+    return _client(target.name, endpoint, username, target.options, settings)
+
+
+def client_at(endpoint: Endpoint, username: str) -> Client:
+    """Return what clients of any other server have to know; its address stands for its name."""
+    return _client(endpoint.url, endpoint, username, (), ())
+
+
+def _client(
+    name: str, endpoint: Endpoint, username: str, options: tuple[str, ...], settings: tuple[tuple[str, str], ...]
+) -> Client:
+    distribution = os.environ.get("WSL_DISTRO_NAME")
+    client = Client(
+        name,
+        endpoint.url,
+        username,
+        _own_words(anywhere=True),
+        options,
+        settings,
+        os.path.abspath(endpoint.ca_file) if endpoint.ca_file else None,
+        windows=("wsl.exe", "-d", distribution, "-e") if distribution else (),
+    )
+    # any other server is asked through the proxy, here as by its clients
+    near = endpoint.direct or client.at_loopback or client.in_cluster
+    if near and urllib.request.getproxies() and not urllib.request.proxy_bypass(client.host):
+        around = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+        client = replace(client, around=around)
+    return client
+
+
+def lines_for(form: str, client: Client) -> list[str]:
+    """Return the lines of one form.
+
+    Raises:
+        UsageError: a value cannot be written in it.
+    """
+    try:
+        return FORMS[form](client)
+    except Unquotable as problem:
+        raise UsageError(
+            f"--format {form} cannot hold what this server needs: {problem}", hint="take another form"
+        ) from None
+
+
+def own_command() -> str:
+    """Return how this shell calls this very program."""
+    return shlex.join(_own_words(anywhere=False))
+
+
+def _own_words(*, anywhere: bool) -> tuple[str, ...]:
+    here = Path(sys.argv[0]).absolute()
+    if here.name != _PROGRAM:  # python -m deployer
+        return (sys.executable, "-m", "deployer")
+    on_path = None if anywhere else shutil.which(_PROGRAM)
+    return (_PROGRAM if on_path and os.path.realpath(on_path) == os.path.realpath(here) else str(here),)
+
+
+def _state_setting() -> tuple[tuple[str, str], ...]:
+    """Return XDG_STATE_HOME where another shell of this user would look elsewhere."""
+    try:
+        usual = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state"
+    except KeyError:  # a user id without an account, as in containers
+        usual = None
+    actual = state_home()
+    return () if actual == usual else (("XDG_STATE_HOME", str(actual)),)

@@ -1,0 +1,53 @@
+"""deployer rotate-keys: see deployer/operations/rotate_keys.py."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployer.cli import output
+from deployer.cli.options import (
+    DEFAULT_TIMEOUT,
+    Context,
+    Format,
+    Name,
+    Namespace,
+    Output,
+    TakeOver,
+    TargetOption,
+    Timeout,
+)
+from deployer.cli.progress import note, step_list
+from deployer.cli.where import find_target
+from deployer.operations.rotate_keys import require_rotatable, rotate_s3_keys
+from deployer.targets import Deadline
+
+
+def command(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="s3; the others (flask, kek, webhook) stay.")],
+    name: Name = "mlflow",
+    target: TargetOption = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    take_over: TakeOver = False,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    form: Output = Format.text,
+) -> None:
+    """Exchange the keys of the bucket that holds a server's artifacts; they are found where `create` finds them."""
+    require_rotatable(kind)
+    place = find_target(name, target, namespace, context, take_over=take_over, introduce=True)
+    home = Path(os.path.expanduser("~"))
+    with step_list() as progress:
+        rotated = rotate_s3_keys(place, os.environ, home, note, Deadline.after(timeout), progress)
+    if form is Format.json:
+        report = output.report_document(rotated.report)
+        output.print_json({"name": name, "changed": rotated.changed, "verified": report})
+        return
+    output.print_report(rotated.report)
+    if rotated.changed:
+        print(f"\nServer {name!r} is proven with the new S3 keys. The old ones may be withdrawn now.")
+    else:
+        print(f"\nNothing to change: server {name!r} has these S3 keys already, and was proven again.")

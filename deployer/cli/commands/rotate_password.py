@@ -1,0 +1,65 @@
+"""deployer rotate-password: see deployer/operations/rotate.py."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from deployer.cli import output
+from deployer.cli.client import own_command
+from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption, Timeout
+from deployer.cli.progress import step_list
+from deployer.cli.spec_options import password_from
+from deployer.cli.where import find_target
+from deployer.core.errors import UsageError
+from deployer.operations.rotate import rotate
+from deployer.targets import Deadline
+
+
+def command(
+    name: Name = "mlflow",
+    user: Annotated[
+        str | None, typer.Option("--user", help="A member instead of the administrator.", show_default=False)
+    ] = None,
+    password_file: Annotated[
+        str | None, typer.Option("--password-file", help="File with the new password; made if not given.")
+    ] = None,
+    recover: Annotated[
+        bool,
+        typer.Option("--recover", help="The administrator's is lost: set a new one in the server's own database."),
+    ] = False,
+    target: TargetOption = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    timeout: Timeout = 120.0,
+    form: Output = Format.text,
+) -> None:
+    """Give the administrator, or a member, a new password, and prove that the old one is refused."""
+    if recover and user is not None:
+        raise UsageError(
+            "--recover is for the administrator, who can change every member's password without it",
+            hint="leave out one of --recover and --user",
+        )
+    password = password_from(password_file)
+    place = find_target(name, target, namespace, context)
+    with step_list() as progress:
+        done = rotate(place, user, password, Deadline.after(timeout), progress, recover=recover)
+    if form is Format.json:
+        output.print_json(
+            {
+                "name": name,
+                "namespace": place.namespace,
+                "address": done.endpoint.url,
+                "username": done.username,
+                "verified": output.report_document(done.report),
+            }
+        )
+        return
+    output.print_report(done.report)
+    options = f" {shlex.join(place.options)}" if place.namespace else ""
+    who = f" --user {shlex.quote(user)}" if user else ""
+    print(f"\n{done.username!r} has a new password, and the server was not restarted.\n")
+    output.print_fields([("Password", f"{own_command()} show-password {name}{who}{options}")])
+    print("\nWhoever has logged in with the old one (~/.mlflow/credentials, environment, notebook) does so again.")

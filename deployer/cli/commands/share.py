@@ -1,0 +1,95 @@
+"""deployer share: what to send to a colleague, on standard output; what the sender has to know, on standard error."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from typing import Annotated, Any
+
+import typer
+
+from deployer.cli import output
+from deployer.cli.client import client_of, own_command
+from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption, Timeout
+from deployer.cli.progress import note
+from deployer.cli.where import find_target
+from deployer.core.errors import Conflict, NotFound, NotReady
+from deployer.core.invitation import Way, invitation
+from deployer.core.snippets import Client
+from deployer.operations.away import away
+from deployer.operations.login import reachable
+from deployer.operations.logins import login_of, recovery
+from deployer.operations.records import endpoint_of, require_record, typed
+from deployer.targets import Deadline, Target
+from deployer.tracking.client import Unreachable
+from deployer.tracking.login import Unauthenticated, exists
+
+
+def command(
+    name: Name = "mlflow",
+    user: Annotated[
+        str | None, typer.Option("--user", help="The colleague's user name; it must exist.", show_default=False)
+    ] = None,
+    target: TargetOption = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    timeout: Timeout = 60.0,
+    form: Output = Format.text,
+) -> None:
+    """Print what a colleague needs to start with a server; the password is not in it."""
+    place = find_target(name, target, namespace, context, quiet=True)
+    endpoint, admin = endpoint_of(place), login_of(place)
+    if user is not None:
+        try:
+            with reachable(place, Deadline.after(timeout)) as near:
+                known = exists(near, admin, user)
+        except Unreachable as error:
+            raise NotReady(str(error), hint=f"`{typed(place, 'status')}` tells whether it runs") from None
+        except Unauthenticated:
+            raise Conflict(
+                f"the server does not accept the stored password of {admin.username!r}", hint=recovery(place)
+            ) from None
+        if not known:
+            raise NotFound(
+                f"server {name!r} knows no user {user!r}",
+                hint=f"as {admin.username!r}, make it on the page {endpoint.url}/signup, or in Python: "
+                "mlflow.server.get_app_client('basic-auth', ADDRESS).create_user(USER, PASSWORD)",
+            )
+    client = client_of(place, endpoint, user or admin.username)
+    lines = invitation(client, _way(place))
+    for text in _to_the_sender(place, client, user):
+        note(text)
+    if form is Format.json:
+        output.print_json({"address": endpoint.url, "username": client.username, "text": "\n".join(lines)})
+    else:
+        print("\n".join(lines))
+
+
+def _way(place: Target) -> Way:
+    record = require_record(place)
+    exposure: Any = record.spec.spec.exposure
+    networks = getattr(exposure, "allow_from", None) or ()
+    live = away(place)
+    closed = place.namespace is not None and not record.assigned.host
+    return Way(
+        tuple(map(str, networks)),
+        machine=(live and live.host) or socket.gethostname(),
+        namespace=(place.namespace or "") if closed else "",
+        port=record.assigned.ports.get("http", 0),
+    )
+
+
+def _to_the_sender(place: Target, client: Client, user: str | None) -> list[str]:
+    options = shlex.join([*place.options, *(["--user", user] if user else [])])
+    notes = [
+        "The text below holds no password. Hand that over another way (in person, a messenger, a password manager):",
+        f"  {own_command()} show-password {place.name} {options}",
+    ]
+    if client.ca_file:
+        notes.append(f"Send this file along, it is not secret: {client.ca_file}")
+    if user is None:
+        notes.append(
+            f"Warning: this is the administrator's account {client.username!r}, which may see, change and delete "
+            "everything. Give each person one of their own, and add --user NAME."
+        )
+    return [*notes, ""]

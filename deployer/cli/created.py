@@ -1,0 +1,43 @@
+"""What people are told of a server that was just proven: where it is, how to log in, how to reach it from a laptop."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+
+from deployer.cli.client import own_command
+from deployer.cli.progress import note
+from deployer.core.address import at_loopback, forwarding
+from deployer.operations.create import Created
+from deployer.targets import Target
+from deployer.targets.local.access import user_name
+
+
+def fields_of(place: Target, created: Created) -> list[tuple[str, str]]:
+    """Return address, user, the command that prints the password, and the release."""
+    spec = created.record.spec
+    options = f" {shlex.join(place.options)}" if place.namespace else ""
+    return [
+        ("Address", created.endpoint.url),
+        ("User", created.username),
+        ("Password", f"{own_command()} show-password {spec.name}{options}"),
+        ("MLflow", spec.spec.mlflow.version),
+    ]
+
+
+def laptop_line(created: Created) -> str:
+    """Return the ssh command that brings a server of this machine to somebody's laptop."""
+    assigned = created.record.assigned
+    return forwarding(assigned.host, assigned.ports["http"], socket.gethostname(), user_name())
+
+
+def warn_of_plain_http(place: Target, created: Created) -> None:
+    """Say what it means that a server of this machine listens on a network."""
+    assigned = created.record.assigned
+    if place.namespace or at_loopback(assigned.host):
+        return
+    tunnel = forwarding(None, assigned.ports["http"], socket.gethostname(), user_name())
+    note(
+        f"Warning: {created.endpoint.url} is plain HTTP: whoever can read that network can read the password and the "
+        f"data. Where ssh to this machine works, leave --host out and use: {tunnel}"
+    )

@@ -1,0 +1,119 @@
+"""From the flags and the file of `create` and `run` to what is handed to the operation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deployer.cli.progress import note
+from deployer.cli.spec_options import password_from, read_limited, spec_from
+from deployer.core.assigned import Assigned
+from deployer.core.changes import spec_changes
+from deployer.core.errors import UsageError
+from deployer.core.platform import PROFILES
+from deployer.core.record import Record
+from deployer.core.spec import Spec
+from deployer.core.stack import SecretRef
+from deployer.core.support import require_supported
+from deployer.operations.artifacts import s3_keys
+from deployer.targets import Target
+
+
+@dataclass(frozen=True)
+class WantedServer:
+    """What is wanted and where, and the record that it was made from."""
+
+    target: Target
+    spec: Spec
+    record: Record | None
+    password: str | None = field(repr=False)
+
+    def keys(self, *, make_bucket: bool) -> dict[SecretRef, str]:
+        """Return the S3 keys that it is to have, found and tried."""
+        home = Path(os.path.expanduser("~"))
+        return s3_keys(self.target, self.record, self.spec, os.environ, home, note, make_bucket=make_bucket)
+
+
+def own_flags(
+    *,
+    port: int | None,
+    python: str | None,
+    mlflow_version: str | None,
+    workers: int | None,
+    username: str | None,
+    default_permission: str | None,
+    bucket: str | None,
+    s3_endpoint: str | None,
+    s3_region: str | None,
+    s3_prefix: str | None,
+    transfer: str | None,
+) -> dict[str, Any]:
+    """Return the flags that mean something everywhere, or on this machine, by their paths in a spec."""
+    return {
+        "spec.local.port": port,
+        "spec.local.python": _absolute(python),
+        "spec.mlflow.version": mlflow_version,
+        "spec.workers": workers,
+        "spec.auth.adminUsername": username,
+        "spec.auth.defaultPermission": default_permission,
+        "spec.artifacts.type": "s3" if bucket else None,
+        "spec.artifacts.bucket": bucket,
+        "spec.artifacts.endpoint": s3_endpoint,
+        "spec.artifacts.region": s3_region,
+        "spec.artifacts.prefix": s3_prefix,
+        "spec.artifacts.transfer": transfer,
+    }
+
+
+def wanted_server(
+    name: str | None,
+    file: str | None,
+    flags: Mapping[str, Any],
+    *,
+    host: str | None,
+    password_file: str | None,
+    place: Callable[[str], Target],
+) -> WantedServer:
+    """Return what file, flags and the stored spec make together; says on standard error what that changes.
+
+    `place` finds the target of a server by its name. `host` is a public host name on a cluster, and what to listen at
+    on this machine.
+    """
+    if file == "-" and password_file == "-":  # standard input
+        raise UsageError("the spec and the password cannot both come from standard input", hint="put one into a file")
+    password = password_from(password_file)
+    content = read_limited(file, "a spec file") if file else None
+    wanted_name = "mlflow" if name is None else name
+    if file:
+        wanted_name = spec_from(name, file, {}, None, content=content)[0].name
+    target = place(wanted_name)
+    if target.namespace and (flags.get("spec.local.port") is not None or flags.get("spec.local.python") is not None):
+        raise UsageError("--port and --python are for the local target only", hint="leave them out")
+    flags = {**flags, "spec.exposure.host" if target.namespace else "spec.local.host": host}
+    record = target.store.load()
+    before = record.assigned if record else Assigned()
+    spec, source = spec_from(
+        name if file else target.name,
+        file,
+        flags,
+        record.spec if record else None,
+        content=content,
+        platform=lambda profile: PROFILES[profile] if profile else target.platform(Spec(), before),
+    )
+    require_supported(spec, target.platform(spec, before), source)
+    for change in spec_changes(record.spec, spec) if record else ():
+        note(f"Change: {change}")
+    return WantedServer(target, spec, record, password)
+
+
+def _absolute(python: str | None) -> str | None:
+    """Return an interpreter's path that means the same from any folder and with any PATH."""
+    if python is None:
+        return None
+    if os.sep in python:
+        return os.path.abspath(os.path.expanduser(python))
+    return shutil.which(python) or python

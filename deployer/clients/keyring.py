@@ -1,0 +1,73 @@
+"""The system's keyring, by the optional package `keyring`: one password for each server and user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Final
+
+from deployer.core.errors import DeployerError, StateError
+
+_FILE_INSTEAD: Final = "leave --keyring out: the password then goes into ~/.mlflow/credentials, which only you can read"
+
+
+class NoKeyring(DeployerError):
+    """There is no keyring that could keep a password."""
+
+
+def keep(service: str, username: str, password: str) -> str:
+    """Keep a password, see that it comes back, and return the keyring's name.
+
+    Raises:
+        NoKeyring: there is none, or it is locked.
+        StateError: it does not give back what it was given.
+    """
+    with _opened() as ring:
+        ring.set_password(service, username, password)
+        if ring.get_password(service, username) != password:
+            raise StateError(f"the keyring ({_name(ring)}) does not keep what it is given", hint=_FILE_INSTEAD)
+        return _name(ring)
+
+
+def known_user(service: str) -> str | None:
+    """Return the user whose password is kept, where the keyring can tell."""
+    with _opened() as ring:
+        found = ring.get_credential(service, None)
+        return found.username if found else None
+
+
+def forget(service: str, username: str) -> bool:
+    """Remove a password; tell whether there was one."""
+    with _opened() as ring:
+        if ring.get_password(service, username) is None:
+            return False
+        ring.delete_password(service, username)
+        return True
+
+
+@contextmanager
+def _opened() -> Iterator[ModuleType]:
+    try:
+        import keyring  # noqa: PLC0415  # optional
+        import keyring.errors  # noqa: PLC0415
+    except ImportError:
+        raise NoKeyring(
+            "the Python package keyring is not installed here", hint="pip install keyring; or " + _FILE_INSTEAD
+        ) from None
+    try:
+        yield keyring
+    except keyring.errors.NoKeyringError:
+        raise NoKeyring(
+            "this machine has no keyring that keyring can use: no desktop session with Secret Service or KWallet, "
+            "as on most login nodes",
+            hint=_FILE_INSTEAD,
+        ) from None
+    except keyring.errors.KeyringLocked:
+        raise NoKeyring("the keyring is locked", hint="unlock it, then again; or " + _FILE_INSTEAD) from None
+    except keyring.errors.KeyringError as error:
+        raise NoKeyring(f"the keyring refuses ({type(error).__name__})", hint=_FILE_INSTEAD) from None
+
+
+def _name(ring: ModuleType) -> str:
+    return str(getattr(ring.get_keyring(), "name", "unnamed"))

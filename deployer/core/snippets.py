@@ -1,0 +1,208 @@
+"""What points MLflow clients at a server, in the language of each place; the password stands in none of it.
+
+Each form is ready to use as it is. The password is read when the lines run, by the command that prints it.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from deployer.core import quoting
+from deployer.core.address import at_loopback
+
+URI: Final = "MLFLOW_TRACKING_URI"
+USERNAME: Final = "MLFLOW_TRACKING_USERNAME"
+PASSWORD: Final = "MLFLOW_TRACKING_PASSWORD"
+CA: Final = "MLFLOW_TRACKING_SERVER_CERT_PATH"
+NO_PROXY: Final = ("NO_PROXY", "no_proxy")  # programs differ in which they read
+IN_CONTAINER: Final = "/etc/mlflow-ca.pem"
+
+
+@dataclass(frozen=True)
+class Client:
+    """What a client has to know. `program` runs deployer, with `settings` where another shell would look elsewhere.
+
+    `around` is what NO_PROXY holds here already, None where no proxy stands between.
+    """
+
+    name: str
+    url: str
+    username: str
+    program: tuple[str, ...] = ("deployer",)
+    options: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    ca_file: str | None = None
+    around: str | None = None
+    windows: tuple[str, ...] = ()  # what runs a Linux program from Windows, where this is Linux inside of Windows
+
+    @property
+    def host(self) -> str:
+        """The server's host name."""
+        return urllib.parse.urlsplit(self.url).hostname or ""
+
+    @property
+    def at_loopback(self) -> bool:
+        """True where only this machine reaches it."""
+        return at_loopback(self.host)
+
+    @property
+    def in_cluster(self) -> bool:
+        """True where only pods reach it."""
+        return self.host.endswith(".svc")
+
+    def words(self, command: str) -> tuple[str, ...]:
+        """Return a command of deployer about this server."""
+        return (*self.program, command, self.name, *self.options)
+
+    def line(self, command: str) -> str:
+        """Return it for sh, to be run anywhere."""
+        settings = [f"{name}={quoting.shell(value)}" for name, value in self.settings]
+        return " ".join([*settings, *map(quoting.shell, self.words(command))])
+
+    def foreign_words(self, command: str) -> tuple[str, ...]:
+        """Return it for shells that cannot set a variable for one command."""
+        settings = ("env", *(f"{name}={value}" for name, value in self.settings)) if self.settings else ()
+        return (*self.windows, *settings, *self.words(command))
+
+
+def shell(client: Client) -> list[str]:
+    """For sh, bash, dash and zsh."""
+    lines = [
+        f"export {URI}={quoting.shell(client.url)}",
+        f"export {USERNAME}={quoting.shell(client.username)}",
+        f'export {PASSWORD}="$({client.line("show-password")})"',
+    ]
+    return lines + shell_way(client)
+
+
+def shell_way(client: Client) -> list[str]:
+    """Return the lines about certificate and proxy, for sh."""
+    lines = []
+    if client.ca_file:
+        lines.append(f"export {CA}={quoting.shell(client.ca_file)}")
+    if client.around is not None:
+        host = quoting.shell_inside(client.host)
+        lines.append("export " + " ".join(f'{name}="{host}${{{name}:+,${name}}}"' for name in NO_PROXY))
+    return lines
+
+
+def fish(client: Client) -> list[str]:
+    """For fish."""
+    command = " ".join(map(quoting.fish, client.foreign_words("show-password")))
+    lines = [
+        f"set -gx {URI} {quoting.fish(client.url)}",
+        f"set -gx {USERNAME} {quoting.fish(client.username)}",
+        f"set -gx {PASSWORD} ({command} | string collect)",
+    ]
+    if client.ca_file:
+        lines.append(f"set -gx {CA} {quoting.fish(client.ca_file)}")
+    if client.around is not None:
+        lines += [f"set -gx {name} (string join , {quoting.fish(client.host)} ${name})" for name in NO_PROXY]
+    return lines
+
+
+def powershell(client: Client) -> list[str]:
+    """For PowerShell 5 and later."""
+    command = " ".join(map(quoting.powershell, client.foreign_words("show-password")))
+    lines = [
+        f"$env:{URI} = {quoting.powershell(client.url)}",
+        f"$env:{USERNAME} = {quoting.powershell(client.username)}",
+        f"$env:{PASSWORD} = & {command}",
+    ]
+    if client.ca_file:
+        lines.append(f"$env:{CA} = {quoting.powershell(client.ca_file)}")
+    if client.around is not None:
+        host = quoting.powershell(client.host)
+        lines.append(f"$env:NO_PROXY = (@({host}, $env:NO_PROXY) | Where-Object {{ $_ }}) -join ','")
+    return lines
+
+
+def cmd(client: Client) -> list[str]:
+    """For cmd.exe, as a batch file."""
+    command = quoting.cmd_command(client.foreign_words("show-password"))
+    lines = [
+        "@rem Save as mlflow.cmd, then type: call mlflow.cmd",
+        "@" + quoting.cmd_set(URI, client.url),
+        "@" + quoting.cmd_set(USERNAME, client.username),
+        # no delimiter, and a line is a comment that begins with a space, as no password does: all of it is taken
+        f"""@for /f "eol= delims=" %%p in ('{command}') do @set "{PASSWORD}=%%p\"""",
+    ]
+    if client.ca_file:
+        lines.append("@" + quoting.cmd_set(CA, client.ca_file))
+    if client.around is not None:
+        first = quoting.cmd_set("NO_PROXY", client.host)
+        lines += [f'@if defined NO_PROXY {first[:-1]},%NO_PROXY%"', f"@if not defined NO_PROXY {first}"]
+    return lines
+
+
+def jupyter(client: Client) -> list[str]:
+    """For a cell of a notebook, or any Python program."""
+    words = ", ".join(map(quoting.python, client.words("show-password")))
+    settings = "".join(f", {quoting.python(k)}: {quoting.python(v)}" for k, v in client.settings)
+    environment = f", env={{**os.environ{settings}}}" if settings else ""
+    lines = [
+        "import os",
+        "import subprocess",
+        "",
+        f'os.environ["{URI}"] = {quoting.python(client.url)}',
+        f'os.environ["{USERNAME}"] = {quoting.python(client.username)}',
+        f'os.environ["{PASSWORD}"] = subprocess.run(',
+        f"    [{words}]{environment}, stdout=subprocess.PIPE, text=True, check=True",
+        ').stdout.removesuffix("\\n")',
+    ]
+    if client.ca_file:
+        lines.append(f'os.environ["{CA}"] = {quoting.python(client.ca_file)}')
+    if client.around is not None:
+        lines += [
+            f"for name in {NO_PROXY}:",
+            f'    os.environ[name] = ",".join(filter(None, [{quoting.python(client.host)}, os.environ.get(name)]))',
+        ]
+    return lines
+
+
+def dotenv(client: Client) -> list[str]:
+    """For a .env file: data alone, so without a login; MLflow finds that by itself."""
+    lines = [
+        f"# The login is not here: `{quoting.comment(client.line('login'))}` keeps it in ~/.mlflow/credentials,",
+        "# where MLflow looks by itself. In a container, pass it on by name: --env MLFLOW_TRACKING_PASSWORD",
+        f"{URI}={quoting.dotenv(client.url)}",
+    ]
+    if client.ca_file:
+        lines.append(f"{CA}={quoting.dotenv(client.ca_file)}")
+    if client.around is not None:
+        value = quoting.dotenv(",".join(filter(None, (client.host, client.around))))
+        lines += [f"{name}={value}" for name in NO_PROXY]
+    return lines
+
+
+def docker(client: Client) -> list[str]:
+    """For sh: what a container is told by name alone stands in no argument list."""
+    options = [f"--env {name}" for name in (URI, USERNAME, PASSWORD)]
+    if client.ca_file:
+        source = quoting.csv_field(f"source={client.ca_file}")
+        options.append(f"--mount {quoting.shell(f'type=bind,{source},target={IN_CONTAINER},readonly')}")
+        options.append(f"--env {CA}={IN_CONTAINER}")
+    if client.around is not None:
+        options.append(" ".join(f"--env {name}" for name in NO_PROXY))
+    if client.at_loopback:
+        options.append("--network host")  # 127.0.0.1 of a container is the container itself
+    lines = shell(client)
+    lines.append("# the password is passed on by name, so it stands in no argument list; say which image: IMAGE=...")
+    lines.append("docker run --rm \\")
+    lines += [f"  {option} \\" for option in options]
+    lines.append('  "${IMAGE:?set it to the image of your training}" python train.py')
+    return lines
+
+
+INTERACTIVE: Final[Mapping[str, Callable[[Client], list[str]]]] = {
+    "shell": shell,
+    "fish": fish,
+    "powershell": powershell,
+    "cmd": cmd,
+    "dotenv": dotenv,
+    "jupyter": jupyter,
+    "docker": docker,
+}

@@ -1,0 +1,109 @@
+"""Log in and out: a login is checked first, then kept where this user's MLflow clients find it, and given up again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployer.clients import credentials_file, keyring
+from deployer.core.credentials import Damaged, Entry, Owner, foreign, owner_of, with_login, without_login
+from deployer.core.errors import NotReady, StateError
+from deployer.operations.away import require_reach
+from deployer.operations.records import endpoint_of, require_record
+from deployer.targets import Deadline, Target
+from deployer.tracking.client import Endpoint, Login
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a login is kept now; `before` tells whose place it took: deployer's own, or a foreign one."""
+
+    file: Path | None
+    keyring: str | None
+    changed: bool
+    before: str | None = None
+    foreign: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def reachable(target: Target, deadline: Deadline) -> Iterator[Endpoint]:
+    """Yield an address of a server of deployer's that answers from here.
+
+    Raises:
+        NotFound: there is no such server.
+        NotReady: it does not run.
+        Conflict: it is reached on another machine alone.
+    """
+    endpoint_of(target)
+    live = target.runtime.observe()
+    require_reach(target)
+    if live.state not in {"running", "elsewhere"}:
+        raise NotReady(
+            f"server {target.name!r} does not run: {live.detail}", hint=f"`deployer start {target.name}` starts it"
+        )
+    with target.access.open(require_record(target).assigned, deadline) as endpoint:
+        yield endpoint
+
+
+def keep(owner: Owner, login: Login) -> Kept:
+    """Keep a login in the credentials file, in the place of deployer's earlier one; a foreign one stays beside it.
+
+    Raises:
+        StateError, Forbidden, Conflict: the file cannot be changed; it is as it was.
+    """
+    entry, seen = Entry(owner, login.username, login.password), ""
+
+    def edit(text: str) -> str:
+        nonlocal seen
+        seen = text
+        return with_login(text, entry)
+
+    change = credentials_file.change(edit, private=True)
+    earlier = owner_of(seen)
+    before = earlier.url if earlier and earlier.url != owner.url else None
+    return Kept(change.path, None, change.changed, before, foreign(seen), change.notes)
+
+
+def keep_in_keyring(owner: Owner, login: Login) -> Kept:
+    """Keep a password in the keyring, and no longer in the file.
+
+    Raises:
+        NoKeyring: there is none that can be used.
+    """
+    name = keyring.keep(owner.url, login.username, login.password)
+    gone = drop(owner)
+    return Kept(gone.path if gone.changed else None, name, changed=True, notes=gone.notes)
+
+
+def drop(owner: Owner | None) -> credentials_file.Change:
+    """Take deployer's login out of the file, where it is that server's (None: whosever), and give back the one before.
+
+    An owner without an address is known by name alone: a server that is gone has none any more.
+    """
+
+    def edit(text: str) -> str:
+        found = owner_of(text)
+        if found is None or not (owner is None or _same(found, owner)):
+            return text
+        return without_login(text)
+
+    return credentials_file.change(edit)
+
+
+def kept_owner() -> Owner | None:
+    """Return whose login of deployer's stands in the file.
+
+    Raises:
+        StateError: the file is damaged.
+    """
+    try:
+        return owner_of(credentials_file.read() or "")
+    except Damaged as damage:
+        raise StateError(f"{credentials_file.path()} is damaged: {damage}", hint="mend it, then again") from None
+
+
+def _same(found: Owner, wanted: Owner) -> bool:
+    return found.url == wanted.url if wanted.url else found.name == wanted.name

@@ -1,0 +1,325 @@
+"""Rotate: a new password for the administrator or a member, without a restart, proven before it is called done.
+
+The new password is stored as pending before the server hears of it, so that at no instant of a kill it is lost; which
+of the two holds is asked of the server itself, never assumed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets as token_source
+import time
+from dataclasses import dataclass, replace
+from typing import Final
+
+from deployer.catalogue import catalogue
+from deployer.core import secrets
+from deployer.core.components import build
+from deployer.core.errors import Conflict, NotFound, NotReady, StateError, UsageError, VerificationFailed
+from deployer.core.outcome import Done, Outcome, Waiting
+from deployer.core.rotation import Move, next_move
+from deployer.core.secrets import (
+    ADMIN_PASSWORD,
+    ADMIN_PENDING,
+    ADMIN_USERNAME,
+    KEK_PASSPHRASE,
+    PASSWORD_BYTES,
+    Secrets,
+)
+from deployer.operations.away import require_reach
+from deployer.operations.logins import password_refs, recovery, settled
+from deployer.operations.records import require_record, typed
+from deployer.operations.steps import Progress, Step, run
+from deployer.targets import Deadline, Live, Observed, Program, Target
+from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
+from deployer.tracking.login import Unauthenticated, exists
+from deployer.tracking.refusals import meaning
+from deployer.tracking.users import accepts, change_password
+from deployer.tracking.verify import Check, Report, verify_quickly
+
+RECOVER: Final = "recover.py"
+_AGAIN_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 20.0  # an ingress or a tunnel may be away for a moment
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """What a rotation ended with."""
+
+    endpoint: Endpoint
+    username: str
+    report: Report
+
+
+def rotate(
+    target: Target,
+    user: str | None,
+    password: str | None,
+    deadline: Deadline,
+    progress: Progress,
+    *,
+    recover: bool = False,
+) -> Rotated:
+    """Give `user`, by default the administrator, the password given or a new one, and prove it.
+
+    Goes on where a killed rotation stopped. `recover` sets the administrator's in the server's own database where the
+    server accepts none that is known.
+
+    Raises:
+        NotFound: there is no such server or user.
+        NotReady: it does not run.
+        Conflict: the server accepts neither the stored password nor a pending one.
+        VerificationFailed: the old one is still accepted, the new one not, or anonymous callers are.
+    """
+    require_record(target)
+    if user is not None and (problem := secrets.member_problem(user)):
+        raise UsageError(f"{user!r} cannot be a user: the name {problem}", hint="`--user NAME`")
+    with target.store.lock("rotate-password", deadline, lambda holder: progress.note(f"waiting for {holder}")):
+        record = require_record(target)  # as it is now: whoever had the lock may have given it another address
+        stored = _stored(target, recover=recover)
+        live = _living(target, recover=recover)
+        try:
+            with target.access.open(record.assigned, deadline) as endpoint:
+                who = user or stored.username
+                # one that was begun is ended first, whatever its password is
+                begun = _possible(stored.values.get(password_refs(stored, who)[1]))
+                for given in [password] if begun in (None, password) or password is None else [None, password]:
+                    work = _Rotation(target, endpoint, who, given, deadline, recover=recover)
+                    work.require_user(stored)
+                    # a busy server is asked what is needed and no more
+                    run(
+                        work.steps(),
+                        target,
+                        deadline,
+                        progress,
+                        lambda: Observed(record, target.store.secrets(), live, ready=True),
+                    )
+        except Unreachable as error:
+            raise NotReady(str(error), hint="type the same command again: it goes on from here") from error
+        except Refused as error:
+            raise VerificationFailed(f"the server does not change the password: {meaning(error).message}") from error
+    report = work.report
+    assert report is not None  # the last step has made it
+    report.require()
+    return Rotated(target.access.endpoint(record.assigned), who, report)
+
+
+def _living(target: Target, *, recover: bool) -> Live:
+    """Return what is known of a server that answers from here; with `recover`, of one whose processes are here."""
+    live = target.runtime.observe()
+    require_reach(target)
+    if live.state not in {"running", "elsewhere"}:
+        raise NotReady(
+            f"server {target.name!r} does not run ({live.detail}), and a password is changed through it",
+            hint=f"`{typed(target, 'start')}`, then again",
+        )
+    if live.state == "elsewhere" and recover:
+        raise Conflict(
+            f"the server's own Python is needed for --recover, and that is on another machine: {live.detail}",
+            hint=f"type the same command on {live.host}",
+        )
+    return live
+
+
+def _possible(pending: str | None) -> str | None:
+    """Return a pending password that MLflow could take; one that was edited into something else is no password."""
+    return None if pending is None or secrets.password_problem(pending) else pending
+
+
+def _stored(target: Target, *, recover: bool) -> Secrets:
+    """Return the stored secrets; with `recover`, those of the administrator are begun anew where they are gone."""
+    stored = target.store.secrets()
+    if stored is not None:
+        return stored
+    if not recover:
+        raise NotFound(
+            f"the password of server {target.name!r} is gone: {target.store.secret_name('admin')}",
+            hint=f"`{typed(target, 'rotate-password', '--recover')}` makes a new one in the server's own database",
+        )
+    if "server" not in target.store.kept():
+        raise StateError(
+            f"the keys of server {target.name!r} are gone too ({target.store.secret_name('server')}): "
+            "what is encrypted in its database cannot be read without them",
+            hint="put that Secret back from a backup first",
+        )
+    made = _token()
+    username = require_record(target).spec.spec.auth.admin_username
+    return target.store.claim(Secrets({ADMIN_USERNAME: username, ADMIN_PASSWORD: made, ADMIN_PENDING: made}))
+
+
+def _token() -> str:
+    return base64.urlsafe_b64encode(token_source.token_bytes(PASSWORD_BYTES)).decode("ascii")
+
+
+class _Rotation:
+    """The steps of one rotation; remembers both passwords, so that an edit of the stored ones meanwhile loses none."""
+
+    def __init__(
+        self, target: Target, endpoint: Endpoint, user: str, given: str | None, deadline: Deadline, *, recover: bool
+    ) -> None:
+        self._target = target
+        self._endpoint = endpoint
+        self._user = user
+        self._given = given
+        self._deadline = deadline
+        self._recover = recover
+        self._old: str | None = None
+        self._new: str | None = None
+        self._old_accepted = False
+        self._server_has_it = False
+        self.report: Report | None = None
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps in order."""
+        return (
+            Step("stage", self._staged, self._stage),
+            Step("change", self._changed, self._change),
+            Step("record", self._recorded, self._record),
+            Step("verify", self._proven, self._prove),
+        )
+
+    def require_user(self, stored: Secrets) -> None:
+        """Raise NotFound where the server knows no such member."""
+        if self._user == stored.username:
+            return
+        try:
+            if exists(self._endpoint, settled(self._endpoint, stored), self._user):
+                return
+        except Unauthenticated:
+            raise Conflict(
+                f"the server does not accept the stored password of {stored.username!r}, who would change this one",
+                hint=recovery(self._target),
+            ) from None
+        address = self._target.access.endpoint(require_record(self._target).assigned).url
+        raise NotFound(
+            f"the server has no user {self._user!r}",
+            hint=f"make the account first, at {address}/signup as {stored.username!r}",
+        )
+
+    def _staged(self, observed: Observed) -> Outcome:
+        if self._new is not None:
+            return Done("a new password is kept as pending")
+        stored = _present(observed)
+        current, pending = (stored.values.get(ref) for ref in password_refs(stored, self._user))
+        self._old_accepted = current is not None and current != pending and self._accepted(current)
+        pending_accepted = None if pending is None else self._accepted(pending)
+        if not pending_accepted and not _possible(pending):
+            pending = pending_accepted = None  # a new one takes its place
+        if pending is None and self._old_accepted and current == self._given:
+            self._new, self._server_has_it = current, True
+            return Done("this password is the stored one already")
+        move = next_move(
+            current=self._old_accepted,
+            pending=pending_accepted,
+            authority=self._recover or self._user != stored.username,
+        )
+        if move in (Move.STOP_BOTH, Move.STOP_NEITHER):
+            raise self._stop(move, stored)
+        self._old = None if current == pending else current
+        if move is Move.STAGE:
+            return Waiting("no new password is made yet")
+        self._new, self._server_has_it = pending, move is Move.PROMOTE
+        return Done("a new password is kept as pending")
+
+    def _stop(self, move: Move, stored: Secrets) -> Conflict:
+        if move is Move.STOP_BOTH:
+            return Conflict(
+                f"the server accepts two passwords of {self._user!r}; nothing was changed",
+                hint="is authentication off? `deployer verify` says",
+            )
+        return Conflict(
+            f"the server does not accept the stored password of {self._user!r}: one of the two was changed by hand",
+            hint=recovery(self._target),
+        )
+
+    def _stage(self, target: Target, observed: Observed, _: Deadline) -> None:
+        pending = password_refs(_present(observed), self._user)[1]
+        made = self._given or _token()
+        target.store.amend({pending: made})
+        self._new = made
+
+    def _changed(self, _: Observed) -> Outcome:
+        if self._server_has_it:
+            return Done(f"the server accepts it for {self._user!r}")
+        return Waiting("the server does not accept it yet")
+
+    def _change(self, target: Target, observed: Observed, deadline: Deadline) -> None:
+        """Change it; what came of it, also where the answer is lost, the server is asked."""
+        while True:
+            try:
+                self._tell(target, observed, deadline)
+            except Unreachable as error:
+                deadline.require(f"the server does not answer: {error}")
+            except Refused as error:
+                if error.status != 401:  # else the second try after a lost answer
+                    raise
+            self._server_has_it = self._accepted(self._known())
+            if self._server_has_it:
+                return
+            deadline.require("the server does not accept the new password")
+            time.sleep(_AGAIN_SECONDS)
+
+    def _tell(self, target: Target, observed: Observed, deadline: Deadline) -> None:
+        stored = _present(observed)
+        if self._user != stored.username:
+            change_password(self._endpoint, settled(self._endpoint, stored), self._user, self._known())
+        elif self._old is not None and self._old_accepted:
+            change_password(self._endpoint, Login(self._user, self._old), self._user, self._known())
+        else:
+            record = require_record(target)
+            stack = build(record.spec, target.platform(record.spec, record.assigned), record.assigned)
+            told = json.dumps({"username": self._user, "password": self._known()}) + "\n"
+            work = Program(catalogue().plugins[RECOVER], told)
+            target.runtime.execute(stack, record.spec, stored, work, deadline)
+
+    def _recorded(self, observed: Observed) -> Outcome:
+        stored = observed.secrets
+        if stored is None:
+            return Waiting("the stored passwords are gone")
+        current, pending = password_refs(stored, self._user)
+        if pending not in stored.values and stored.values.get(current) == self._new:
+            return Done("the new password is the stored one")
+        return Waiting("the new password is not the stored one yet")
+
+    def _record(self, target: Target, observed: Observed, _: Deadline) -> None:
+        stored = _present(observed)
+        current, pending = password_refs(stored, self._user)
+        record = require_record(target)
+        if current == ADMIN_PASSWORD and record.seals and KEK_PASSPHRASE in stored.values:
+            seal = secrets.seals(Secrets({**stored.values, current: self._known()}))[current.secret]
+            # first: from here on either of the two is the one that deployer made
+            target.store.save(replace(record, seals={**record.seals, current.secret: seal}))
+        target.store.amend({current: self._known(), pending: None})
+
+    def _proven(self, _: Observed) -> Outcome:
+        return Done("proven") if self.report else Waiting("the new password is not proven")
+
+    def _prove(self, *_: object) -> None:
+        report = verify_quickly(self._endpoint, Login(self._user, self._known()))
+        checks = list(report.checks)
+        if self._old is not None:
+            refused = not self._accepted(self._old)
+            checks.append(Check("old password refused", refused, "refused" if refused else "it is still accepted"))
+        self.report = Report(tuple(checks))
+
+    def _known(self) -> str:
+        assert self._new is not None  # the first step has seen it
+        return self._new
+
+    def _accepted(self, password: str) -> bool:
+        """Ask the server, again where it does not answer for a moment."""
+        patience = Deadline.after(min(_PATIENCE_SECONDS, self._deadline.left))
+        while True:
+            try:
+                return accepts(self._endpoint, Login(self._user, password))
+            except Unreachable:
+                if not patience.left:
+                    raise
+                time.sleep(_AGAIN_SECONDS)
+
+
+def _present(observed: Observed) -> Secrets:
+    if observed.secrets is None:
+        raise Conflict("somebody has deleted the stored passwords meanwhile", hint="add --recover to make a new one")
+    return observed.secrets

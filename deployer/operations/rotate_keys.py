@@ -1,0 +1,82 @@
+"""Exchange the keys of a server's bucket: found, tried, stored, and the server proven with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from deployer.core.errors import Conflict, NotReady, UsageError, VerificationFailed
+from deployer.core.spec import S3Artifacts
+from deployer.operations.artifacts import other_keys
+from deployer.operations.create import Created, create
+from deployer.operations.records import require_record
+from deployer.operations.steps import Progress
+from deployer.targets import Deadline, Target
+
+S3: Final = "s3"
+# what the server's other keys do in MLflow, and so why they stay
+FIXED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        # mlflow/utils/crypto.py; mlflow/cli/crypto.py has what an exchange takes
+        "kek": "the passphrase kek decrypts secrets that are stored in the server's database, such as those of the "
+        "gateway; under another one they could not be read any more. They would have to be wrapped anew while the "
+        "server is down, which this release does not do",
+        # mlflow/store/model_registry/dbmodels/models.py: Fernet
+        "webhook": "the key webhook decrypts the secrets of webhooks that are stored in the server's database; under "
+        "another one they could not be read any more",
+        # mlflow/server/auth/__init__.py create_app: app.secret_key and CSRFProtect, used by the sign-up page alone
+        "flask": "the key flask encrypts nothing that is stored: it signs the cookie and the form of the page on which "
+        "users are made. It could be exchanged without a loss, but this release does not do it",
+    }
+)
+
+
+def require_rotatable(kind: str) -> None:
+    """Raise UsageError for keys that cannot be exchanged; says why."""
+    if kind in FIXED:
+        raise UsageError(f"{kind} keys stay as they are: {FIXED[kind]}", hint="`rotate-keys s3` exchanges S3 keys")
+    if kind != S3:
+        known = ", ".join((S3, *FIXED))
+        raise UsageError(f"there are no keys {kind!r}; known are {known}", hint="`rotate-keys s3` exchanges S3 keys")
+
+
+def rotate_s3_keys(
+    target: Target,
+    environment: Mapping[str, str],
+    home: Path,
+    note: Callable[[str], None],
+    deadline: Deadline,
+    progress: Progress,
+) -> Created:
+    """Give the server the S3 keys that are found now and prove it with them. Killed anywhere, it goes on from there.
+
+    What is found is tried before anything is changed. Where it is what the server has already, only what an earlier
+    attempt has left is done, and the server is proven.
+
+    Raises:
+        UsageError: the server keeps no artifacts in S3.
+        VerificationFailed, NotReady: it was given the keys, and is not proven with them.
+        DeployerError: no keys were found, or they do not do; nothing was changed.
+    """
+    record = require_record(target)
+    wanted = record.spec.spec.artifacts
+    if not isinstance(wanted, S3Artifacts):
+        raise UsageError(f"server {target.name!r} keeps its artifacts on its volume, and has no S3 keys")
+    stored = target.store.secrets()
+    if stored is None:
+        raise Conflict(
+            f"server {target.name!r} has no credentials yet", hint=f"`deployer create {target.name}` goes on"
+        )
+    keys = other_keys(target, wanted, stored, environment, home, note)
+    try:
+        return create(target, record.spec, record, None, deadline, progress, keys)
+    except (VerificationFailed, NotReady) as error:
+        if not keys:
+            raise
+        raise type(error)(
+            f"the server has the new S3 keys now, and is not proven with them: {error.message}",
+            hint="if the keys are the reason, put others where these were found (the old ones, while they hold), and "
+            "type the same command again; else type it again as it is",
+        ) from None

@@ -1,0 +1,259 @@
+"""Fast password checks inside the MLflow server, with every change in force at once; knows nothing of deployer.
+
+MLflow checks a password with scrypt, 90 ms and 32 MiB each time, three to five times a request. Its own cache spares
+that for a time during which a changed password goes on to be accepted: by the other workers, and by this one where the
+login was just being checked when it was changed. Here a pair of *stored hash* and password is remembered instead, and
+the stored hash is read once for each request: a changed or deleted user is a miss in every worker and replica at once.
+
+Seams, in mlflow/server/auth:
+- `SqlAlchemyStore.authenticate_user`, which MLflow's Flask and FastAPI routes both end in;
+- `SqlAlchemyStore.get_user` and `.list_grants`, asked up to five times for a request: once is enough, until one of the
+  store's own methods changes something;
+- `_fetch_or_none`, by which a run is read, seven statements, to learn which experiment's permissions hold for it.
+
+fastauth_gate.py asks before MLflow does; what it found out is kept for the request. Without it all is checked here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+SIGNATURES = {  # without annotations, which each Python writes in its own way
+    "authenticate_user": "(self, username, password, *, use_primary=False)",
+    "get_user": "(self, username)",
+    "list_grants": "(self, user_id, workspace, resource_types)",
+}
+FETCH_SIGNATURE = "(fetch, resource_id)"
+# what MLflow's own methods that change something begin with
+CHANGES = (
+    "create_", "update_", "delete_", "grant_", "revoke_", "rename_", "set_", "add_", "remove_", "assign_", "unassign_"
+)  # fmt: skip
+EXPERIMENTS_REMEMBERED = 50_000  # of runs, which never move; about 10 MiB
+
+
+class UnknownSeam(Exception):
+    """MLflow's code is not what this was written for."""
+
+
+class Checks(Protocol):
+    """`fastauth_checks.Verified`."""
+
+    def digest(self, *texts: str) -> bytes:
+        """Return what stands for these texts."""
+
+    def known(self, user: str, stored: str, password: str) -> bool | None:
+        """Tell what is known without a check."""
+
+    def was_right(self, user: str, password: str) -> bool:
+        """Tell whether this was the user's password once."""
+
+    def matches(self, user: str, stored: str, password: str) -> bool:
+        """Tell whether the password is right."""
+
+
+class Memory:
+    """What one request has found out. The login that it began with holds for all of it.
+
+    A password that changes meanwhile would else end the request with an error after its work was done.
+    """
+
+    def __init__(self, username: str, login: bytes, accepted: bool, user: Any | None) -> None:
+        self.username = username
+        self.login = login
+        self.accepted = accepted
+        self.user = user
+        self.grants: dict[tuple[object, ...], list[Any]] = {}
+
+    def forget(self) -> None:
+        """Have the user and their permissions read anew."""
+        self.user = None
+        self.grants.clear()
+
+
+_memory: ContextVar[Memory | None] = ContextVar("deployer_request", default=None)
+
+
+class Logins:
+    """The users as the auth database has them just now, and whose password a request has brought."""
+
+    def __init__(self, store: Any, checks: Checks, example: str) -> None:
+        self._store = store
+        self._checks = checks
+        # for users that do not exist: as slow to check as any, and no password belongs to it
+        self._nobody = example
+
+    def look_up(self, username: str) -> Any | None:
+        """Return MLflow's entity of a user, or None; one statement."""
+        if "\0" in username:  # which PostgreSQL's drivers do not even ask for
+            return None
+        import sqlalchemy
+        from mlflow.server.auth.db.models import SqlUser
+
+        columns = (SqlUser.id, SqlUser.username, SqlUser.password_hash, SqlUser.is_admin)
+        query = sqlalchemy.select(*columns).where(SqlUser.username == username)
+        # a single statement needs no transaction, which would be two more
+        with self._store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else SqlUser(**row._mapping).to_mlflow_entity()
+
+    def pair(self, user: Any | None, username: str, password: str) -> bytes:
+        """Return what stands for a user's stored hash and a password."""
+        return self._checks.digest(username, self._hash(user), password)
+
+    def known(self, user: Any | None, username: str, password: str) -> bool | None:
+        """Tell whether this user's password is known to be right or wrong, or None; takes no time."""
+        return self._checks.known(username, self._hash(user), password)
+
+    def was_right(self, username: str, password: str) -> bool:
+        """Tell whether this was the user's password once."""
+        return self._checks.was_right(username, password)
+
+    def check(self, user: Any | None, username: str, password: str) -> bool:
+        """Tell whether it is this user's password; 90 ms and 32 MiB for one that is not known."""
+        return self._checks.matches(username, self._hash(user), password) and user is not None
+
+    def _hash(self, user: Any | None) -> str:
+        return self._nobody if user is None else str(user.password_hash)
+
+    def begin_anew(self) -> None:
+        """Forget the request before: one that was sent along with it is served with what that one knew."""
+        _memory.set(None)
+
+    def begin(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
+        """Keep what was found out for the rest of this request."""
+        login = self._checks.digest(username, password)
+        _memory.set(Memory(username, login, accepted, user if accepted else None))
+
+    def authenticate(self, username: str | None, password: str | None) -> bool:
+        """Tell whether the user has this password now; the primary database alone is asked.
+
+        MLflow also asks where there is neither: for a token, say.
+        """
+        if username is None or password is None:
+            return False
+        memory = _memory.get()
+        if memory is not None and memory.login == self._checks.digest(username, password):
+            return memory.accepted
+        if _on_the_event_loop():
+            return False  # who has not come by way of the gate waits for no check where everybody would
+        return self.check(self.look_up(username), username, password)
+
+
+def _on_the_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def install(checks: Checks) -> Logins:
+    """Put the fast check and the memory in the place of MLflow's own ways.
+
+    Raises:
+        UnknownSeam: this MLflow's are called in another way; nothing was changed.
+    """
+    from mlflow.server import auth
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+    from werkzeug.security import generate_password_hash
+
+    for name, signature in SIGNATURES.items():
+        _demand(getattr(SqlAlchemyStore, name), signature)
+    _demand(auth._fetch_or_none, FETCH_SIGNATURE)
+    logins = Logins(auth.store, checks, generate_password_hash(secrets.token_urlsafe()))
+
+    def authenticate_user(_self: Any, username: str, password: str, *, use_primary: bool = False) -> bool:
+        return logins.authenticate(username, password)
+
+    SqlAlchemyStore.authenticate_user = authenticate_user
+    SqlAlchemyStore.get_user = _user_of_the_request(SqlAlchemyStore.get_user)
+    SqlAlchemyStore.list_grants = _grants_of_the_request(SqlAlchemyStore.list_grants)
+    for name, method in list(vars(SqlAlchemyStore).items()):
+        if name.startswith(CHANGES):
+            setattr(SqlAlchemyStore, name, _forgets(method))
+    auth._fetch_or_none = _fetch_or_none(auth._fetch_or_none)
+    return logins
+
+
+def _demand(function: Callable[..., Any], wanted: str) -> None:
+    signature = inspect.signature(function)
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    found = str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+    if found != wanted:
+        raise UnknownSeam(f"{function.__name__}{found} instead of {function.__name__}{wanted}")
+
+
+def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def get_user(self: Any, username: str) -> Any:
+        memory = _memory.get()
+        if memory is None or username != memory.username or not memory.accepted:
+            return original(self, username)
+        if memory.user is None:
+            memory.user = original(self, username)
+        return memory.user
+
+    return get_user
+
+
+def _grants_of_the_request(original: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    @wraps(original)
+    def list_grants(self: Any, user_id: int, workspace: str, resource_types: Any) -> list[Any]:
+        memory = _memory.get()
+        if memory is None:
+            return original(self, user_id, workspace, resource_types)
+        asked = (user_id, workspace, frozenset(resource_types))
+        if asked not in memory.grants:
+            memory.grants[asked] = original(self, user_id, workspace, asked[2])
+        return list(memory.grants[asked])
+
+    return list_grants
+
+
+def _forgets(original: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(original)
+    def changing(*arguments: Any, **options: Any) -> Any:
+        try:
+            return original(*arguments, **options)
+        finally:
+            if memory := _memory.get():
+                memory.forget()
+
+    return changing
+
+
+def _fetch_or_none(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Read of a run only what is asked of it here: its experiment."""
+    import sqlalchemy
+    from mlflow.store.tracking.dbmodels.models import SqlRun
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+
+    remembered: OrderedDict[tuple[int, str], Any] = OrderedDict()
+
+    @wraps(original)
+    def fetch_or_none(fetch: Callable[[str], Any], resource_id: str) -> Any | None:
+        store: Any = getattr(fetch, "__self__", None)
+        if fetch.__name__ != "get_run" or type(store) is not TrackingStore:
+            return original(fetch, resource_id)
+        if (run := remembered.get((id(store), resource_id))) is not None:
+            return run
+        query = sqlalchemy.select(SqlRun.experiment_id).where(SqlRun.run_uuid == resource_id)
+        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            experiment = connection.execute(query).scalar_one_or_none()
+        if experiment is None:
+            return original(fetch, resource_id)  # says what is wrong with it
+        run = SimpleNamespace(info=SimpleNamespace(experiment_id=str(experiment)))
+        remembered[(id(store), resource_id)] = run
+        while len(remembered) > EXPERIMENTS_REMEMBERED:
+            remembered.popitem(last=False)
+        return run
+
+    return fetch_or_none

@@ -1,0 +1,133 @@
+"""Which passwords were checked already, how many are checked at once, and how fast one may guess; knows no MLflow.
+
+No password is kept, only an HMAC of it under a key of this process.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+
+REMEMBERED = 10_000  # pairs of each kind, about 2 MiB
+AT_ONCE = 2  # scrypt checks, 32 MiB each
+GUESSES = 20  # wrong passwords in a row that nobody slows
+SECONDS_PER_GUESS = 5.0  # and one each so many seconds after them
+
+
+class Verified:
+    """Remembers which passwords belong to which stored hashes and which do not; `check` is the slow comparison itself.
+
+    A hash that changes makes its passwords unknown again: nothing here has to be told of it.
+    """
+
+    def __init__(self, check: Callable[[str, str], bool], size: int = REMEMBERED, at_once: int = AT_ONCE) -> None:
+        self._check = check
+        self._size = size
+        self._key = secrets.token_bytes(32)
+        self._right: OrderedDict[bytes, None] = OrderedDict()
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()  # apart: guesses must not push out what is right
+        self._once: OrderedDict[bytes, None] = OrderedDict()  # user and password alone, whatever the hash is by now
+        self._flights: dict[bytes, Future[bool]] = {}
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(at_once)
+
+    def digest(self, *texts: str) -> bytes:
+        """Return what stands for these texts; useless without this process's key."""
+        told = b"".join(b"%d:%b" % (len(part), part) for part in (text.encode("utf-8", "replace") for text in texts))
+        return hmac.new(self._key, told, "sha256").digest()
+
+    def known(self, user: str, stored: str, password: str) -> bool | None:
+        """Tell what was found out about this password of this user's hash `stored`, or None."""
+        pair = self.digest(user, stored, password)
+        with self._lock:
+            return self._known(pair)
+
+    def was_right(self, user: str, password: str) -> bool:
+        """Tell whether this was the user's password once: who has not heard of a new one yet does not guess."""
+        with self._lock:
+            return self.digest(user, password) in self._once
+
+    def _known(self, pair: bytes) -> bool | None:
+        for memory, answer in ((self._right, True), (self._wrong, False)):
+            if pair in memory:
+                memory.move_to_end(pair)
+                return answer
+        return None
+
+    def matches(self, user: str, stored: str, password: str) -> bool:
+        """Tell whether `password` belongs to the hash `stored`; simultaneous askers of one pair share one check."""
+        pair = self.digest(user, stored, password)
+        with self._lock:
+            known = self._known(pair)
+            if known is not None:
+                return known
+            flight = self._flights.get(pair)
+            first = flight is None
+            if flight is None:
+                flight = self._flights[pair] = Future()
+        return self._fly(pair, flight, user, stored, password) if first else flight.result()
+
+    def _fly(self, pair: bytes, flight: Future[bool], user: str, stored: str, password: str) -> bool:
+        try:
+            with self._slots:
+                right = self._check(stored, password)
+            self._remember(self._right if right else self._wrong, pair)
+            if right:
+                self._remember(self._once, self.digest(user, password))
+            flight.set_result(right)
+        except BaseException as error:
+            flight.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._flights[pair]
+        return right
+
+    def _remember(self, memory: OrderedDict[bytes, None], digest: bytes) -> None:
+        with self._lock:
+            memory[digest] = None
+            while len(memory) > self._size:
+                memory.popitem(last=False)
+
+
+class Throttle:
+    """Lets `burst` go at once for each key, and one each `seconds` after them (generic cell rate algorithm)."""
+
+    def __init__(
+        self,
+        burst: int = GUESSES,
+        seconds: float = SECONDS_PER_GUESS,
+        size: int = REMEMBERED,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._burst = burst
+        self._seconds = seconds
+        self._size = size
+        self._clock = clock
+        self._due: OrderedDict[Hashable, float] = OrderedDict()  # when all that was taken is given back
+        self._lock = threading.Lock()
+
+    def take(self, key: Hashable) -> float:
+        """Take one; return 0, or without taking it the seconds to wait for it."""
+        now = self._clock()
+        with self._lock:
+            due = max(self._due.get(key, now), now) + self._seconds
+            wait = due - self._burst * self._seconds - now
+            if wait > 0:
+                return wait
+            self._due[key] = due
+            self._due.move_to_end(key)
+            while len(self._due) > self._size:
+                self._due.popitem(last=False)
+            return 0.0
+
+    def give_back(self, key: Hashable) -> None:
+        """Undo one `take`: it was no guess."""
+        with self._lock:
+            if key in self._due:
+                self._due[key] -= self._seconds

@@ -1,0 +1,233 @@
+"""Looks at every request's password before MLflow does, without a thread that serves; knows nothing of deployer.
+
+MLflow checks passwords in the threads that serve requests, and for artifacts on the event loop itself: a few people
+with new logins, or one who guesses, would make everybody wait. Here they wait by themselves. What is found out stays
+with the request (`fastauth.Memory`); who is let in is still decided by MLflow, which asks for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+from urllib.parse import quote
+
+AT_ONCE = 2  # as many as are checked at once (fastauth_checks.py)
+LOOK_UPS_AT_ONCE = 8  # connections to the auth database
+MOST_WAITING = 1000  # logins to be checked; a minute's worth
+NICENESS = 10  # of the threads that check: those who are logged in come first
+GATEWAY_HEADER = b"x-mlflow-authorization"  # mlflow/gateway/constants.py; there the usual one may be a provider's
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_log = logging.getLogger("deployer")
+
+
+class Logins(Protocol):
+    """`fastauth.Logins`."""
+
+    def look_up(self, username: str) -> Any | None:
+        """Return a user or None."""
+
+    def pair(self, user: Any | None, username: str, password: str) -> bytes:
+        """Return what stands for a stored hash and a password."""
+
+    def known(self, user: Any | None, username: str, password: str) -> bool | None:
+        """Tell what is known without a check."""
+
+    def was_right(self, username: str, password: str) -> bool:
+        """Tell whether this was the user's password once."""
+
+    def check(self, user: Any | None, username: str, password: str) -> bool:
+        """Tell whether the password is right, slowly."""
+
+    def begin_anew(self) -> None:
+        """Forget the request before."""
+
+    def begin(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
+        """Keep it for the rest of the request."""
+
+
+class Throttle(Protocol):
+    """`fastauth_checks.Throttle`."""
+
+    def take(self, key: tuple[str, str]) -> float:
+        """Return 0, or the seconds to wait."""
+
+    def give_back(self, key: tuple[str, str]) -> None:
+        """Undo a `take`."""
+
+
+class Refusal(Exception):
+    """A request that is answered here: status, seconds until it may come again, what to tell."""
+
+    def __init__(self, status: int, seconds: float, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.seconds = max(1, math.ceil(seconds))
+
+
+class Gate:
+    """ASGI middleware around all others.
+
+    `is_open` tells of a path whether nobody is asked for a password there.
+    `forwarded`: requests come through one proxy that appends its client's address to X-Forwarded-For; all before that
+    is the client's own saying. `access_log`: say who asked for what, in the Common Log Format with milliseconds added.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        logins: Logins,
+        throttle: Throttle,
+        is_open: Callable[[str], bool],
+        *,
+        forwarded: bool = False,
+        access_log: bool = False,
+    ) -> None:
+        self._app = app
+        self._logins = logins
+        self._throttle = throttle
+        self._is_open = is_open
+        self._forwarded = forwarded
+        self._access_log = access_log
+        # their threads come when needed, so after a fork
+        self._look_ups = ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "logins")
+        self._checkers = ThreadPoolExecutor(AT_ONCE, "passwords", initializer=_be_nice)
+        self._flights: dict[bytes, asyncio.Future[bool]] = {}  # by pair
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        self._logins.begin_anew()
+        address = self._address(scope)
+        begun, status, known = time.monotonic(), 500, None
+
+        async def heard(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            try:
+                if not self._is_open(scope["path"]) and (login := credentials(scope)):
+                    known = login[0] if await self._accepts(*login, address) else None
+            except Refusal as refusal:
+                await _answer(refusal, heard)
+                return
+            await self._app(scope, receive, heard)
+        finally:
+            if self._access_log:
+                _write_line(scope, address, known or "-", status, time.monotonic() - begun)
+
+    async def _accepts(self, username: str, password: str, address: str) -> bool:
+        try:
+            loop = asyncio.get_running_loop()
+            user = await loop.run_in_executor(self._look_ups, self._logins.look_up, username)
+            accepted = self._logins.known(user, username, password)
+            if accepted is None:
+                accepted = await self._check(user, username, password, address)
+        except Refusal:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, nobody is let in by it
+            # only its kind: a driver's text may hold the database's password
+            _log.error("no password can be checked: %s", type(error).__name__)
+            raise Refusal(503, 5, "Passwords cannot be checked just now.") from None
+        self._logins.begin(user, username, password, accepted)
+        return accepted
+
+    async def _check(self, user: Any | None, username: str, password: str, address: str) -> bool:
+        """Have a password checked, or wait for who has it checked already: many come at once after a change."""
+        pair = self._logins.pair(user, username, password)
+        flight = self._flights.get(pair)
+        if flight is None:
+            if len(self._flights) >= MOST_WAITING:
+                raise Refusal(503, 10, "Too many new logins at once.")
+            guesser = None if self._logins.was_right(username, password) else (username, address)
+            if guesser and (wait := self._throttle.take(guesser)):
+                raise Refusal(429, wait, "Too many wrong passwords for this user from your address.")
+            loop = asyncio.get_running_loop()
+            flight = loop.run_in_executor(self._checkers, self._logins.check, user, username, password)
+            self._flights[pair] = flight
+            flight.add_done_callback(lambda done: self._landed(pair, done, guesser))
+        return await asyncio.shield(flight)
+
+    def _landed(self, pair: bytes, flight: asyncio.Future[bool], guesser: tuple[str, str] | None) -> None:
+        del self._flights[pair]
+        if guesser and (flight.cancelled() or flight.exception() or flight.result()):
+            self._throttle.give_back(guesser)  # it was no wrong guess
+
+    def _address(self, scope: Scope) -> str:
+        peer = str((scope.get("client") or ("-",))[0])
+        if not self._forwarded:
+            return peer
+        last = [value for name, value in scope["headers"] if name == b"x-forwarded-for"][-1:]
+        return b"".join(last).rpartition(b",")[2].strip().decode("latin-1")[:64] or peer
+
+
+def _be_nice() -> None:
+    if sys.platform == "linux":  # where a thread may have a niceness of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+def credentials(scope: Scope) -> tuple[str, str] | None:
+    """Return the user name and password that a request brings, and leave them in it in one spelling.
+
+    What could be read in two ways, MLflow would check by itself, uncounted and in the threads that are to be kept free:
+    a login that is there twice, or cannot be decoded, is taken out.
+    """
+    logins = {name: _in_one_spelling(scope, name) for name in (b"authorization", GATEWAY_HEADER)}
+    # an empty one counts as none (mlflow/server/auth/__init__.py `_authenticate_fastapi_request`)
+    own = scope["path"].startswith("/gateway/") and any(name == GATEWAY_HEADER for name, _ in scope["headers"])
+    return logins[GATEWAY_HEADER if own else b"authorization"]
+
+
+def _in_one_spelling(scope: Scope, name: bytes) -> tuple[str, str] | None:
+    given = [value for header, value in scope["headers"] if header == name]
+    words = [value.decode("latin-1").split() for value in given]  # as MLflow does, which knows more blanks than ASCII
+    basic = any(found[:1] and found[0].lower() == "basic" for found in words)
+    if not basic and all(words):
+        return None
+    scope["headers"] = [(header, value) for header, value in scope["headers"] if header != name]
+    if len(given) != 1 or not basic:
+        return None
+    try:
+        text = base64.b64decode("".join(words[0][1:])).decode()
+    except ValueError:  # no base64, or no UTF-8
+        return None
+    scope["headers"].append((name, b"Basic " + base64.b64encode(text.encode())))
+    username, _, password = text.partition(":")
+    return username, password
+
+
+async def _answer(refusal: Refusal, send: Send) -> None:
+    body = f"{refusal} Try again in {refusal.seconds} s.\n".encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"retry-after", b"%d" % refusal.seconds),
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _write_line(scope: Scope, address: str, username: str, status: int, seconds: float) -> None:
+    """Without the query: what people search for is nobody's business. A name that is not plain is percent-encoded."""
+    who, path = quote(username, safe="@.+-_"), quote(scope["path"], safe="/@:+=,;~!*'()")
+    now = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
+    line = f'{quote(address, safe=":")} - {who} [{now}] "{scope["method"]} {path}" {status} - {seconds * 1000:.0f}\n'
+    sys.stdout.write(line)

@@ -1,0 +1,52 @@
+"""Gives an administrator a new password in the server's own database; run by hand where nobody knows the old one.
+
+Runs with the server's Python and settings and imports nothing of deployer. Reads {"username", "password"} as a line of
+JSON from standard input, whose end not every way into a pod passes on. An account that is gone is made anew, one that
+is no administrator any more becomes one again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+KEPT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "MLFLOW_AUTH_CONFIG_PATH")
+
+
+def main() -> None:
+    """Read who and what, and store it as MLflow itself stores it."""
+    wanted = json.loads(sys.stdin.readline())
+    for name in [name for name in os.environ if name not in KEPT]:
+        del os.environ[name]  # importing MLflow starts a program, `uname`, which the server's secrets are not for
+    try:
+        store_login(wanted["username"], wanted["password"])
+    except Exception as error:  # noqa: BLE001  # whatever it is: one line, and none of the statement's parameters
+        raise SystemExit(reason(error)) from None
+
+
+def store_login(username: str, password: str) -> None:
+    """Store the administrator's login."""
+    from mlflow.server.auth.config import read_auth_config
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore()
+    store.init_db(read_auth_config().database_uri)
+    if store.has_user(username, use_primary=True):
+        store.update_user(username, password=password, is_admin=True)
+    else:
+        store.create_user(username, password, is_admin=True)
+
+
+def reason(error: BaseException) -> str:
+    """Return what the driver of the database says, or what kind of error it is."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if (said := getattr(seen, "orig", None)) is not None:
+            return " ".join(f"{type(said).__name__}: {said}".split())
+        seen = seen.__cause__ or seen.__context__
+    return type(error).__name__
+
+
+if __name__ == "__main__":
+    main()

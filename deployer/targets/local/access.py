@@ -1,0 +1,45 @@
+"""Reaches the servers of this machine, and says who would have to log in to it from elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from deployer.core.address import url
+from deployer.core.assigned import Assigned
+from deployer.core.components import server
+from deployer.targets import Deadline
+from deployer.tracking.client import Client, Endpoint, Unreachable
+
+
+def user_name() -> str:
+    """Return the name of the user whose account this is."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user id without an account, as in containers
+        return os.environ.get("USER") or "USER"
+
+
+class LocalAccess:
+    """Reaches a server at the loopback, or at the name that it is announced under."""
+
+    def endpoint(self, assigned: Assigned) -> Endpoint:
+        """Return its address."""
+        return Endpoint(url(assigned.host, assigned.ports["http"]), direct=True)
+
+    @contextmanager
+    def open(self, assigned: Assigned, deadline: Deadline | None = None) -> Iterator[Endpoint]:  # part of the seam
+        """Yield its address: clients are on this machine too."""
+        yield self.endpoint(assigned)
+
+    def ready(self, assigned: Assigned) -> bool:
+        """Tell whether it reads its databases, within a second."""
+        client = Client(self.endpoint(assigned), seconds=1.0)
+        try:
+            return client.status(server.READY_PATH.lstrip("/"))[0] == 200
+        except Unreachable:
+            return False
+        finally:
+            client.close()

@@ -1,0 +1,79 @@
+"""Stays with a server of this machine: hands its log on, and sees the moment in which it ends."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from io import SEEK_END
+from typing import Final, TextIO
+
+from deployer.core.errors import Conflict
+from deployer.targets import Deadline
+from deployer.targets.local import process
+from deployer.targets.local.locks import hold
+from deployer.targets.local.store import LocalStore, explained, state_directory
+
+_LOG_MILLISECONDS: Final = 250
+# Slurm and systemd signal every process at once: the server may be gone a moment before this process is told
+_SIGNAL_MILLISECONDS: Final = 1000
+
+
+class LocalForeground:
+    """Stays with one server."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._state = state_directory()
+        self._store = LocalStore(self._state, name)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Be the only one that does.
+
+        Raises:
+            Conflict: another process has the server in the foreground.
+        """
+        path = self._state / "servers" / f".{self._name}.run.lock"
+        with ExitStack() as stack:
+            try:
+                with explained(path):
+                    stack.enter_context(hold(path, "run", Deadline.after(0), lambda _: None))
+            except Conflict as conflict:
+                raise Conflict(
+                    f"server {self._name!r} is in the foreground already: {conflict.message}",
+                    hint=f"`deployer stop {self._name}` ends both",
+                ) from None
+            yield
+
+    def stay(self, wake: int, line: Callable[[str], None], *, whole: bool) -> bool:
+        """Hand on what the server writes, until it ends (False) or `wake` becomes readable (True)."""
+        watched = process.watch(self._store.process)
+        if watched is None:
+            return _readable(wake, _SIGNAL_MILLISECONDS)
+        try:
+            with self._store.log.open(encoding="utf-8", errors="replace") as log:
+                if not whole:
+                    log.seek(0, SEEK_END)
+                poll = select.poll()
+                for descriptor in (wake, watched):
+                    poll.register(descriptor, select.POLLIN)
+                ready: list[tuple[int, int]] = []
+                while not ready:
+                    ready = poll.poll(_LOG_MILLISECONDS)
+                    _hand_on(log, line)
+        finally:
+            os.close(watched)
+        return _readable(wake, _SIGNAL_MILLISECONDS)
+
+
+def _hand_on(log: TextIO, line: Callable[[str], None]) -> None:
+    while text := log.readline():
+        line(text.rstrip("\n"))
+
+
+def _readable(descriptor: int, milliseconds: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(milliseconds))

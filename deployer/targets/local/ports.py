@@ -1,0 +1,106 @@
+"""TCP ports of this machine: which of them a server may have, and the socket that holds one for it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from pathlib import Path
+from typing import Final
+
+from deployer.core.address import LOOPBACK, at_loopback, everywhere
+from deployer.core.errors import Conflict, StateError, UsageError
+from deployer.targets.local.store import LocalStore, server_names
+
+FIRST_PORT: Final = 5000
+_PORTS_TRIED: Final = 1000
+
+
+class Ports:
+    """The ports that one server may have."""
+
+    def __init__(self, state: Path, name: str) -> None:
+        self._state = state
+        self._name = name
+
+    def require_free(self, wanted: int | None, host: str | None) -> None:
+        """Raise what keeps the server from `wanted` at `host`; None: from any port there."""
+        taken = self._of_others()
+        if wanted in taken:
+            hint = "`deployer create NAME --port NUMBER` chooses another"
+            raise Conflict(f"port {wanted} belongs to your server {taken[wanted]}", hint=hint)
+        if wanted or host:
+            listen(wanted or 0, host or LOOPBACK).close()  # fails where it is taken
+
+    def choose(self, host: str | None) -> int:
+        """Return the first free port from 5000 that no other server of this user has."""
+        taken = self._of_others()
+        for port in range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED):
+            if port not in taken:
+                try:
+                    listen(port, host or LOOPBACK).close()
+                    return port
+                except Conflict:
+                    continue
+        raise Conflict(
+            f"no free port from {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1}", hint="choose one with --port"
+        )
+
+    def _of_others(self) -> dict[int | None, str]:
+        taken: dict[int | None, str] = {}
+        for name in server_names(self._state):
+            with contextlib.suppress(StateError):  # a damaged record of another server is not this one's trouble
+                record = LocalStore(self._state, name).load() if name != self._name else None
+                taken |= dict.fromkeys(record.assigned.ports.values() if record else (), name)
+        return taken
+
+
+def require_name(host: str | None) -> None:
+    """Raise UsageError where clients are to be told a name that has no address."""
+    if host is not None:
+        _resolved(host, 0)
+
+
+def listen(port: int, host: str) -> socket.socket:
+    """Return a socket that listens at `host`, a name or an address; whoever holds it holds the port.
+
+    Raises:
+        Conflict: the port is taken.
+        UsageError: `host` is not this machine.
+    """
+    family, address = _resolved(host, port)
+    if address[0] != host and host != "localhost" and at_loopback(address[0]):
+        raise _not_here(host, f"the name means {address[0]} on this machine, where nobody else can connect")
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # `::` means every address of either kind
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not everywhere(host))
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise _not_here(host, f"{address[0]} is no address of this machine") from error
+        raise Conflict(
+            f"port {port} of {host} cannot be had: {error.strerror}",
+            hint="`deployer create NAME --port NUMBER` chooses another",
+        ) from error
+    return listener
+
+
+def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Return the address to bind: the first of IPv4, which every client has, else the first of all."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise _not_here(host, f"it has no address ({getattr(error, 'strerror', None) or error})") from error
+    family, _, _, _, address = sorted(found, key=lambda item: item[0] != socket.AF_INET)[0]
+    return family, (str(address[0]), port)
+
+
+def _not_here(host: str, why: str) -> UsageError:
+    return UsageError(
+        f"a server cannot listen at {host}: {why}",
+        hint="--host names this machine: its name (`hostname -f`), an address (`hostname -I`), or 0.0.0.0 for all",
+    )
