@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 from typing import Any
@@ -11,6 +13,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 from deployer.core.versions import DEFAULT_MLFLOW
 from tests.local.machine import DEPLOYER
+from tests.reports import (  # noqa: F401  # hooks and a fixture: pytest finds them here
+    no_secret_is_shown,
+    pytest_runtest_makereport,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,12 +49,18 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     return python
 
 
+# of the cluster's tests those that whoever is done first takes over, on a cluster of its own
+SECOND_CLUSTER = {f"test_{name}.py" for name in ("rights", "route", "s3", "storage", "streams", "traced_life")}
+
+
 class _OneProcessEach(LoadScopeScheduling):
-    """One process for all that shares the machine's ports, one for all that shares the cluster; the rest anywhere."""
+    """One process for all that shares the machine's ports, one for all that shares a cluster; the rest anywhere."""
 
     def _split_scope(self, nodeid: str) -> str:
-        folder = nodeid.split("/")[1]
-        return {"local": "machine", "soak": "machine", "cluster": "cluster"}.get(folder, nodeid)
+        _, folder, file, *_ = re.split("/|::", nodeid)
+        if folder == "cluster":
+            return "second cluster" if file in SECOND_CLUSTER and os.environ.get("CLUSTER") != "kind" else "cluster"
+        return "machine" if folder in {"local", "soak"} else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
@@ -55,3 +70,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 def pytest_configure() -> None:
     # a shell starts what it runs in the background with SIGINT ignored, and every child would inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it likewise

@@ -1,9 +1,12 @@
-"""SIGKILL at seeded random instants, to a command and all it has started."""
+"""SIGKILL at seeded random instants, to a command and all it has started; and a stop at a chosen one."""
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import signal
+import subprocess
 import threading
 import time
 
@@ -58,3 +61,21 @@ def kill_in_step(machine: Machine, command: tuple[str, ...], step: str, chance: 
 def instants(seed: int, what: str, count: int, duration: float) -> list[float]:
     chance = random.Random(f"{seed} {what}")
     return [chance.uniform(0, duration) for _ in range(count)]
+
+
+def stopped_after(machine: Machine, line: str, *command: str) -> subprocess.Popen[str]:
+    """Start a command and stop it as soon as it has said a line."""
+    process = machine.popen(*command)
+    assert process.stderr is not None
+    for said in process.stderr:
+        if said.startswith(line):
+            os.killpg(process.pid, signal.SIGSTOP)
+            return process
+    raise AssertionError(f"never said {line!r}")
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    """Let a stopped command go on to its good end."""
+    os.killpg(process.pid, signal.SIGCONT)
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, f"{out}\n{err}"

@@ -1,18 +1,25 @@
-"""One cluster for all tests of this folder; it ends with them unless it ran before or is to be kept."""
+"""One cluster for all tests of a process; it ends with them unless it ran before or is to be kept."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.pods import pod, ready
+from tests.cluster.shown import logs_of_the_node
+from tests.cluster.testbed import testbed
 from tests.cluster.testbed.cluster import Cluster
+from tests.cluster.testbed.testbed import lock_file
 from tests.cluster.user import User
+from tests.local.machine import watched
+from tests.witness import SESSION, fail_if_any
 
 HERE = Path(__file__).parent
 
@@ -25,13 +32,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(*(limit.args if limit else ()), func_only=True), append=False)
 
 
+@contextmanager
+def own_directory() -> Iterator[Path]:
+    """The first run directory that no other process of tests has: they would meet each other's faults."""
+    for number in count():
+        directory = Path(f"{testbed.DIRECTORY}-{number}") if number else testbed.DIRECTORY
+        with lock_file(directory, "tests").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield directory
+            return
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    ran_before = Cluster.running()
-    found = Cluster.up()
-    yield found
-    if not ran_before and os.environ.get("DEPLOYER_KEEP_CLUSTER") != "1":
-        found.down()
+    with own_directory() as directory:
+        ran_before = Cluster.running(directory)
+        found = Cluster.up(directory)
+        yield found
+        for where, content in logs_of_the_node(found):
+            SESSION.examine(content, where)
+        if not ran_before and os.environ.get("DEPLOYER_KEEP_CLUSTER") != "1":
+            found.down()
+        fail_if_any(SESSION.findings())
 
 
 @pytest.fixture
@@ -57,19 +82,22 @@ def project(openshift: Cluster) -> Iterator[str]:
 def new_user(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., User]]:
     """Makes ordinary users, each with a home, and unless told otherwise admins of a namespace of their own."""
     made: list[User] = []
+    numbers = count()  # two tests' worth of users may be made side by side
     with ExitStack() as stack:
 
         def make(*, rules: list[dict[str, Any]] | None = None, namespace: str | None = None) -> User:
             namespace = namespace or stack.enter_context(cluster.namespace())
-            name = f"user-{namespace}-{len(made)}"
-            home = tmp_path / f"home{len(made)}"
+            number = next(numbers)
+            name = f"user-{namespace}-{number}"
+            home = tmp_path / f"home{number}"
             home.mkdir()
             kubeconfig = cluster.user(name, namespace, rules=rules) if rules else cluster.user(name, namespace)
             user = User(home, cluster=cluster, kubeconfig=kubeconfig, namespace=namespace, name=name)
             made.append(user)
             return user
 
-        yield make
+        with watched(made):
+            yield make
 
 
 @pytest.fixture

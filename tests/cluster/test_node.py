@@ -21,7 +21,7 @@ def test_the_node_is_ready_and_says_its_version(cluster: Cluster) -> None:
 
 
 def test_up_on_a_running_cluster_is_the_same_cluster(cluster: Cluster) -> None:
-    assert Cluster.up() == cluster
+    assert Cluster.up(cluster.audit_log.parent) == cluster
 
 
 def test_restricted_refuses_a_pod_that_runs_as_root(cluster: Cluster, namespace: str) -> None:

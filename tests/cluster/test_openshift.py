@@ -130,7 +130,8 @@ def test_nothing_tells_of_openshift_afterwards(cluster: Cluster) -> None:
 
     # comes first in this file, for it takes away what the other tests share
     with cluster.openshift():
-        assert shown() == GROUPS
+        # the API server gathers in the background what aggregated servers offer
+        wait_until(lambda: shown() == GROUPS, "OpenShift's API groups", 30)
     assert shown() == set()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.test_kill import side_by_side
 from tests.cluster.user import User
 
 # what only serves diagnosis: without it the command goes on, and says what it could not look at
@@ -59,24 +60,35 @@ def words(command: tuple[str, ...], user: User) -> list[str]:
 
 
 @pytest.mark.timeout(1800)
-def test_every_right_that_is_missing_is_named_or_noted(user: User, new_user: Callable[..., User]) -> None:
+def test_every_right_that_is_missing_is_named_or_noted(new_user: Callable[..., User]) -> None:
+    owners = [new_user(), new_user()]
     tried: set[Right] = set()
-    wrong = []
+    wrong: list[str] = []
     for before, command in CYCLE:
-        if before:
-            user.run(*words(before, user))
-        since = datetime.datetime.now(datetime.UTC)
-        user.run(*words(command, user))
-        used = rights_used(user.bed.audit(user=user.name, since=since), user.namespace)
-        for right in sorted(used - tried):
+        for owner in owners:
             if before:
-                user.run(*words(before, user))
+                owner.run(*words(before, owner))
+            since = datetime.datetime.now(datetime.UTC)
+            owner.run(*words(command, owner))
+            used = rights_used(owner.bed.audit(user=owner.name, since=since), owner.namespace)
+
+        def without(
+            owner: User,
+            right: Right,
+            before: tuple[str, ...] | None = before,
+            command: tuple[str, ...] = command,
+            used: set[Right] = used,
+        ) -> None:
+            if before:
+                owner.run(*words(before, owner))
             # a namespace of its own where the command starts from nothing
-            poor = new_user(rules=rules(used - {right}), namespace=user.namespace if before else None)
-            done = poor.run(*words(command, poor if not before else user), code=None)
-            wrong += judged(right, done.returncode, done.stderr)
+            poor = new_user(rules=rules(used - {right}), namespace=owner.namespace if before else None)
+            done = poor.run(*words(command, owner if before else poor), code=None)
+            wrong.extend(judged(right, done.returncode, done.stderr))
             if not before:  # the node has room for a few servers only
-                user.bed.kubectl("-n", poor.namespace, "delete", "deployment", "mlflow", "--ignore-not-found")
+                owner.bed.kubectl("-n", poor.namespace, "delete", "deployment", "mlflow", "--ignore-not-found")
+
+        side_by_side(owners, sorted(used - tried), without)
         tried |= used
     assert not wrong, "\n".join(wrong)
     assert len(tried) > 25

@@ -19,6 +19,7 @@ from tests.cluster.test_rights import judged, rights_used, rules
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.command import wait_until
 from tests.cluster.user import User
+from tests.local.machine import watched
 
 NOBODY = "192.0.2.0/24"  # of documentation: nobody's
 
@@ -36,7 +37,8 @@ def served(openshift: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
         file = openshift.user("served", name)
         home = tmp_path_factory.mktemp("served")
         user = User(home, cluster=openshift, kubeconfig=file, namespace=name, name="served")
-        yield user, user.json("create")
+        with watched([user]):
+            yield user, user.json("create")
 
 
 def reached(user: User, address: str, source: str | None = None) -> bool:

@@ -14,7 +14,8 @@ from deployer.storage.finding import Keys
 from deployer.storage.trial import Bucket, client, make_bucket
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.user import User
-from tests.local.object_store import READER, WRITER, ObjectStore, forms, seaweedfs
+from tests.local.object_store import READER, SECOND, WRITER, ObjectStore, forms, rclone, seaweedfs
+from tests.local.servers import free_port
 
 UNITS = {"Mi": 1, "Gi": 1024}
 ROUND_TRIP = (Path(__file__).parents[1] / "local" / "round_trip.py").read_text()
@@ -109,6 +110,23 @@ def test_keys_that_may_only_read_are_noticed_and_better_ones_are_taken(
     exchange(WRITER)
     assert all(check["ok"] for check in member.json("create")["verified"])
     assert member.json("create")["changed"] is False
+
+
+def test_keys_are_exchanged_and_the_old_ones_may_be_withdrawn(
+    member: User, openshift: Cluster, bucket: str, tmp_path: Path
+) -> None:
+    address, port = openshift.client_addresses[0], free_port()
+    with rclone(tmp_path, (WRITER, SECOND), port, address) as both:
+        with_keys(member)
+        member.run("create", *options(both, bucket, "--make-bucket"))
+        with_keys(member, SECOND)
+        assert "is proven with the new S3 keys" in member.run("rotate-keys", "s3").stdout
+    with rclone(tmp_path, (SECOND,), port, address):
+        assert all(check["ok"] for check in member.json("verify")["verified"])
+        assert member.json("create")["changed"] is False
+        with_keys(member, WRITER)
+        assert "does not know this access key" in member.run("rotate-keys", "s3", code=1).stderr
+        member.run("verify")
 
 
 def test_direct_transfer_to_where_clients_cannot_go_is_refused_and_proxied_goes_on(

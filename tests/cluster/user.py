@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.cluster import shown
 from tests.cluster.testbed.cluster import Cluster
 from tests.local.machine import Machine
+
+# commands that cannot have made a secret
+READING = frozenset(
+    {"init", "diff", "render", "status", "list", "logs", "verify", "show-password", "env", "stop", "start", "delete"}
+)
 
 
 @dataclass
@@ -21,6 +29,10 @@ class User(Machine):
     kubeconfig: Path = Path()
     namespace: str = ""
     name: str = ""
+    namespaces: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.namespaces.add(self.namespace)
 
     @property
     def bed(self) -> Cluster:
@@ -31,8 +43,38 @@ class User(Machine):
     def env(self) -> dict[str, str]:
         return {**super().env, "KUBECONFIG": str(self.kubeconfig), "SSL_CERT_FILE": str(self.bed.ca_file)}
 
-    def command(self, *arguments: str) -> list[str]:
-        return self.bed.in_network(super().command(*arguments))
+    def inside(self, command: list[str]) -> list[str]:
+        return self.bed.in_network(command)
+
+    def before(self, arguments: Sequence[str], env: dict[str, str]) -> None:
+        """Look at what a command may take away, on the cluster too."""
+        if "-n" in arguments:
+            self.namespaces.add(arguments[arguments.index("-n") + 1])
+        with suppress(shown.Away):  # then the command takes nothing away
+            super().before(arguments, env)
+            if arguments[0] not in READING or arguments[0] == "stop":
+                self.look()  # pods end, and their logs with them
+
+    def after(self, arguments: Sequence[str]) -> None:
+        """Take note of what a command may have made; where the cluster is away, later."""
+        if arguments[0] not in READING:
+            with suppress(shown.Away):
+                self.learn()
+
+    def learn(self) -> None:
+        """Take note of all secrets that are stored, also of those that somebody else has."""
+        super().learn()
+        for namespace in self.namespaces:
+            for name, values in shown.secrets(self.bed, namespace):
+                self.witness.learn_all(f"{namespace}/{name}", values)
+
+    def look(self) -> None:
+        """Look at everything that others may see, in the namespace too."""
+        super().look()
+        if self.witness.secrets:
+            for namespace in self.namespaces:
+                for where, content in shown.shown(self.bed, namespace):
+                    self.witness.examine(content, where)
 
     def host(self, name: str = "mlflow") -> str:
         """Return a public host name for a server, of its own in the whole cluster."""
@@ -69,7 +111,7 @@ class User(Machine):
         lines = self.run("env", arguments[0] if arguments else "mlflow").stdout
         clean = {"PATH": "/usr/bin:/bin", "HOME": str(self.home), **env}
         shell = shutil.which("sh") or "sh"
-        return subprocess.run(
+        done = subprocess.run(
             self.bed.in_network([shell, "-ec", f'{lines}\nexec "{python}" -c "$0"', script]),
             env=clean,
             capture_output=True,
@@ -78,3 +120,5 @@ class User(Machine):
             cwd=self.home,
             check=True,
         )
+        self.hear("a client", done.stdout, done.stderr)
+        return done

@@ -7,18 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.machine import Machine
+from tests.local.machine import Machine, watched
 
 
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The server's environment, made once by the real command."""
     machine = Machine(tmp_path_factory.mktemp("environments"))
-    try:
+    with watched([machine]):
         machine.create("builder")
         machine.run("delete", "builder", "--delete-data", "--yes")
-    finally:
-        machine.end()
     return machine.state / "environments"
 
 
@@ -35,9 +33,8 @@ def new_machine(tmp_path: Path, environments: Path) -> Iterator[Callable[[], Mac
         made.append(machine)
         return machine
 
-    yield make
-    for machine in made:
-        machine.end()
+    with watched(made):
+        yield make
 
 
 @pytest.fixture
@@ -52,5 +49,21 @@ def bare_machine(tmp_path: Path) -> Iterator[Machine]:
     home = tmp_path / "bare"
     home.mkdir()
     machine = Machine(home)
-    yield machine
-    machine.end()
+    with watched([machine]):
+        yield machine
+
+
+HOSTILE_USER = "a b%c@d"
+HOSTILE_PASSWORD = "p%w$(x) \"q'`\\; #:=&{{x}}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[Machine]:
+    """One running server for a module: its administrator's name, password and folder are as awkward as they may be."""
+    machine = Machine(tmp_path_factory.mktemp("server") / "a $(b) & c")
+    machine.home.mkdir()
+    machine.share(environments)
+    (machine.home / "password").write_text(HOSTILE_PASSWORD)
+    machine.create("mlflow", "--username", HOSTILE_USER, "--password-file", "password")
+    with watched([machine]):
+        yield machine

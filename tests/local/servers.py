@@ -59,7 +59,7 @@ def running(
     try:
         address = f"http://127.0.0.1:{port}"
         for _ in range(600):
-            with suppress(requests.ConnectionError):
+            with suppress(requests.ConnectionError, requests.Timeout):  # it listens before it is ready
                 if requests.get(f"{address}/{path}", timeout=10).ok:
                     break
             assert process.poll() is None, log.read_text()

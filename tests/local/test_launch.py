@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 import sqlite3
 import subprocess
+import time
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -132,6 +135,18 @@ def test_stores_health_fails_when_a_database_cannot_be_read(machine: Machine, tm
         assert answer.status_code == 503
         assert answer.json() == {"tracking": "ok", "auth": "unavailable"}
         assert requests.get(f"{address}/health", timeout=30).status_code == 200
+
+
+def test_a_connection_stays_open_for_as_long_as_a_proxy_pauses(machine: Machine, tmp_path: Path) -> None:
+    port = free_port()
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    with running(command(machine), settings(tmp_path, port), port), closing(connection):
+        connection.auto_open = 0
+        connection.connect()
+        for pause in (0, 7):  # the usual five seconds are less than any proxy's
+            time.sleep(pause)
+            connection.request("GET", "/health")
+            assert connection.getresponse().read() == b"OK"
 
 
 def test_hosts_and_origins_are_checked(machine: Machine) -> None:

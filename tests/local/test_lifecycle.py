@@ -27,6 +27,7 @@ def in_clean_shell(machine: Machine, python: str, *arguments: str) -> str:
     done = subprocess.run(
         ["sh", "-c", script], env=clean, capture_output=True, text=True, timeout=600, cwd=machine.home, check=False
     )
+    machine.hear("a client", done.stdout, done.stderr)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -160,7 +161,7 @@ def test_verify_takes_any_server_by_its_address(machine: Machine) -> None:
     machine.run("verify", "--tracking-uri", created["address"], env=login)
     login["MLFLOW_TRACKING_PASSWORD"] = "something-else-entirely"
     refused = machine.run("verify", "--tracking-uri", created["address"], env=login, code=1)
-    assert "password accepted: the server refuses the stored password" in refused.stderr
+    assert "password accepted: the server does not accept this user name or password" in refused.stderr
 
 
 def test_the_state_is_private_and_no_output_holds_a_secret(machine: Machine) -> None:

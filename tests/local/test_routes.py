@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
-from tests.local.machine import Machine
+from tests.local.machine import Machine, watched
 from tests.local.servers import free_port, running
 
 SCRIPT = Path(__file__).with_name("serve_and_list_routes.py")
@@ -63,12 +63,13 @@ def walked(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     env = dict(word.split("=", 1) for word in words if word and not word.startswith("LISTEN_"))
     admin = ("admin", machine.password())
     machine.run("stop")
-    with running(
+    serving = running(
         [machine.server_python(), str(SCRIPT), str(found)],
         {**env, "PYTHONPATH": str(PLUGINS), "MLFLOW_PORT": str(port)},
         port,
         path="health/stores",
-    ) as address:
+    )
+    with watched([machine]), serving as address:
         listed = json.loads(found.read_text())
         routes = {(route["method"], route["path"]) for route in listed["routes"] if route["path"]}
         # a second list, made by FastAPI in another way, has nothing that the first lacks

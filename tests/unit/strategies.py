@@ -122,6 +122,9 @@ def one_of_types(*types):
     return st.one_of(*(_typed[kind].map(lambda fields, kind=kind: {"type": kind, **fields}) for kind in types))
 
 
+listening = st.one_of(st.sampled_from(["0.0.0.0", "::", "127.0.0.1", "localhost"]), st.ip_addresses().map(str), hosts)
+
+
 def documents(
     databases=("sqlite", "postgres", "external"),
     artifacts=("volume", "s3", "objectstore"),
@@ -153,7 +156,7 @@ def documents(
             ),
             max_size=2,
         ),
-        local=_maybe(port=st.integers(1024, 65535), python=names.map(lambda name: f"/usr/bin/{name}")),
+        local=_maybe(port=st.integers(1024, 65535), host=listening, python=names.map(lambda name: f"/usr/bin/{name}")),
     )
     return st.fixed_dictionaries(
         {"apiVersion": st.just(API_VERSION), "kind": st.just(KIND)},

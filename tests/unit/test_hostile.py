@@ -332,7 +332,10 @@ def test_the_table_names_every_field_that_manifests_are_drawn_from():
         "spec.exposure.allowEveryone": "a switch",
         "spec.profile": "only kept",
         "spec.local.port": "a number, on the local target",
+        "spec.workers": "a number",
+        "spec.accessLog": "a switch",
         "spec.local.python": "only kept",
+        "spec.local.host": "a name, on the local target, in test_address.py",
     }
     full = {"issuer": "a", "annotations": {}}
     exposures = [{"type": "route"}, {**GATEWAY["spec"]["exposure"]}, {**INGRESS["spec"]["exposure"], **full}]

@@ -1,5 +1,6 @@
 import base64
 import os
+import string
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from deployer.core import secrets
 from deployer.core.secrets import (
     ADMIN_PASSWORD,
+    ADMIN_PENDING,
     ADMIN_USERNAME,
     FLASK_KEY,
     GENERATED,
@@ -19,7 +21,10 @@ from deployer.core.secrets import (
     broken_seals,
     complete,
     keys_seal,
+    member_problem,
+    member_refs,
     password_problem,
+    promoted,
     seals,
     username_problem,
 )
@@ -212,3 +217,45 @@ def test_such_keys_have_a_seal_of_their_own_that_restarts_what_reads_them():
     assert first == keys_seal(Secrets({**made.values, **S3, ADMIN_PASSWORD: "another"}))
     assert first != keys_seal(Secrets({**made.values, **S3, S3_SECRET_KEY: "other"}))
     assert first != keys_seal(Secrets({**made.values, **S3, KEK_PASSPHRASE: "other"}))
+
+
+users = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=128)
+
+
+@given(users, users)
+def test_each_member_s_password_has_a_place_of_its_own_that_a_kubernetes_secret_can_have(one, other):
+    for ref in member_refs(one):
+        assert set(ref.key) <= set(string.ascii_letters + string.digits + "-_.")
+        assert len(ref.key) <= 253 or member_problem(one)
+    assert len({*member_refs(one), *member_refs(other)}) == (2 if one == other else 4)
+    assert not {*member_refs(one)} & {ADMIN_PASSWORD, ADMIN_PENDING, ADMIN_USERNAME}
+
+
+def test_a_name_too_long_to_be_kept_is_refused_with_the_reason():
+    assert member_problem("anna@uni.example") is None
+    assert "':'" in member_problem("a:b")
+    assert "no letters or digits" in member_problem("@" * 128)
+
+
+STAGED = edited(ADMIN_PENDING, "n" * 32)
+
+
+def test_a_rotation_breaks_no_seal_at_any_of_its_instants():
+    before, after = seals(WHOLE), seals(promoted(STAGED))
+    assert after["admin"] != before["admin"]
+    moments = [(before, WHOLE), (before, STAGED), (after, STAGED), (after, promoted(STAGED))]
+    assert [broken_seals(sealed, there) for sealed, there in moments] == [()] * 4
+    assert broken_seals(before, promoted(STAGED)) == ("admin",)
+    assert broken_seals(after, WHOLE) == ("admin",)
+
+
+def test_promoting_takes_the_pending_one_and_leaves_everything_else():
+    assert promoted(WHOLE) == WHOLE
+    done = promoted(STAGED)
+    assert done.password == "n" * 32
+    assert set(done.values) == set(WHOLE.values)
+
+
+def test_passwords_of_members_are_not_sealed_for_they_change_every_day():
+    kept = Secrets({**WHOLE.values, **dict.fromkeys(member_refs("anna"), "a password")})
+    assert seals(kept) == seals(WHOLE)

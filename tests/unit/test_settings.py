@@ -59,8 +59,8 @@ def test_the_auth_file_holds_the_permission_and_a_database_of_its_own_but_no_sec
     assert not any(isinstance(piece, SecretRef) for text in values.values() for piece in text)
 
 
-def test_credentials_are_cached_because_there_is_one_worker():
-    assert auth_settings("READ")["auth_cache_ttl_seconds"] == ("300",)
+def test_mlflow_itself_caches_no_credentials():
+    assert auth_settings("READ")["auth_cache_ttl_seconds"] == ("0",)
 
 
 def test_the_key_that_decrypts_webhooks_is_not_the_one_that_signs_sessions():

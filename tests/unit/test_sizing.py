@@ -1,3 +1,5 @@
+import pytest
+
 from deployer.core import sizing
 
 
@@ -15,7 +17,14 @@ def test_memory_holds_the_server_and_every_concurrent_cold_login():
     assert resources.memory_limit > measured_at_eight_cold_logins
 
 
-def test_limits_stay_below_five_times_the_requests():
-    resources = sizing.server_resources()
+@pytest.mark.parametrize("workers", [1, 2, 16])
+def test_limits_stay_below_five_times_the_requests(workers):
+    resources = sizing.server_resources(workers)
     assert resources.cpu_request <= resources.cpu_limit < 5 * resources.cpu_request
     assert resources.memory_request <= resources.memory_limit < 5 * resources.memory_request
+
+
+def test_each_further_worker_has_its_memory_and_its_core():
+    one, two, three = (sizing.server_resources(workers) for workers in (1, 2, 3))
+    assert two.memory_request - one.memory_request == three.memory_request - two.memory_request >= 150
+    assert (two.cpu_limit, three.cpu_limit) == (2 * one.cpu_limit, 3 * one.cpu_limit)

@@ -29,6 +29,7 @@ PACKAGES = {
     "xfsprogs": "/usr/sbin/mkfs.xfs",
 }
 BROWSER = {"chromium": "/usr/bin/chromium", "libnss3-tools": "/usr/bin/certutil"}
+SHELLS = {"fish": "/usr/bin/fish"}
 SERVICES_KEPT_DOWN = Path("/usr/sbin/policy-rc.d")
 
 

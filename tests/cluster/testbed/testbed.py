@@ -114,13 +114,13 @@ class Testbed:
         return sum(_pss_kib(pid) for pid in pids) / MIB
 
     def down(self) -> None:
-        with cache.locked(_lock(self.directory)):
+        with cache.locked(lock_file(self.directory, "up")):
             node.destroy(self.node)
 
 
 def up(directory: Path = DIRECTORY) -> Testbed:
     """The cluster whose run directory this is, started if it does not run; state of an earlier one is discarded."""
-    with cache.locked(_lock(directory)):
+    with cache.locked(lock_file(directory, "up")):
         found = node.find(directory)
         if found and found.alive() and (directory / "ready").exists():
             return Testbed(found)
@@ -240,6 +240,8 @@ def _pss_kib(pid: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _lock(directory: Path) -> Path:
-    """Beside the cache, for `down` removes the run directory."""
-    return cache.root() / "locks" / f"up{str(directory.resolve()).replace('/', '-')}"
+def lock_file(directory: Path, purpose: str) -> Path:
+    """A file to lock for a run directory: beside the cache, for `down` removes the directory."""
+    file = cache.root() / "locks" / f"{purpose}{str(directory.resolve()).replace('/', '-')}"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file

@@ -1,0 +1,111 @@
+"""All that a namespace shows to those who may not read its Secrets: every other object whole, and the pods' logs."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes.client import Configuration
+from kubernetes.config import load_kube_config
+
+from tests.cluster.testbed.cluster import Cluster
+from tests.cluster.testbed.provider import Unsupported
+
+OURS = "app.kubernetes.io%2Fmanaged-by%3Dmlflow-deployer"
+KINDS = {
+    "api/v1": (
+        "configmaps", "events", "pods", "persistentvolumeclaims", "services", "endpoints", "serviceaccounts",
+        "replicationcontrollers", "limitranges", "resourcequotas",
+    ),
+    "apis/apps/v1": ("deployments", "replicasets", "statefulsets", "daemonsets", "controllerrevisions"),
+    "apis/batch/v1": ("jobs", "cronjobs"),
+    "apis/coordination.k8s.io/v1": ("leases",),
+    "apis/discovery.k8s.io/v1": ("endpointslices",),
+    "apis/gateway.networking.k8s.io/v1": ("httproutes",),
+    "apis/networking.k8s.io/v1": ("ingresses", "networkpolicies"),
+    "apis/policy/v1": ("poddisruptionbudgets",),
+    "apis/rbac.authorization.k8s.io/v1": ("roles", "rolebindings"),
+    "apis/route.openshift.io/v1": ("routes",),
+}  # fmt: skip
+
+
+class Away(RuntimeError):
+    """The API server does not answer."""
+
+
+class Api:
+    """Reads as the cluster's administrator, by one connection: cheaper than a kubectl for each list."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        found = Configuration()
+        load_kube_config(str(kubeconfig), client_configuration=found)
+        self._server = found.host
+        self._pool = urllib3.PoolManager(
+            cert_file=found.cert_file,
+            key_file=found.key_file,
+            ca_certs=found.ssl_ca_cert,
+            timeout=30,
+            retries=urllib3.Retry(6, backoff_factor=0.1, status_forcelist=(429, 500, 503)),  # six seconds in all
+        )
+
+    def get(self, path: str) -> bytes | None:
+        """Return what is there, None for nothing (an API that is not installed, a namespace that is gone)."""
+        try:
+            answer = self._pool.request("GET", f"{self._server}/{path}")
+        except urllib3.exceptions.HTTPError as error:
+            raise Away(path) from error
+        if answer.status == 404:
+            return None
+        assert answer.status == 200, (path, answer.status, answer.data)
+        return bytes(answer.data)
+
+
+api_at = functools.cache(Api)
+
+
+def secrets(cluster: Cluster, namespace: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield each Secret of deployer's by name, with its values as they were before base64."""
+    found = api_at(cluster.admin_kubeconfig).get(f"api/v1/namespaces/{namespace}/secrets?labelSelector={OURS}")
+    for item in json.loads(found or b'{"items": []}')["items"]:
+        data = item.get("data") or {}
+        yield item["metadata"]["name"], {key: base64.b64decode(text).decode() for key, text in data.items()}
+
+
+def shown(cluster: Cluster, namespace: str) -> Iterator[tuple[str, bytes]]:
+    """Yield what to look at, each with a name: the lists of all kinds, and the logs of all containers."""
+    api = api_at(cluster.admin_kubeconfig)
+    pods: list[dict[str, Any]] = []
+    for group, kinds in KINDS.items():
+        for kind in kinds:
+            if content := api.get(f"{group}/namespaces/{namespace}/{kind}"):
+                yield f"{kind} of namespace {namespace}", content
+                if kind == "pods":
+                    pods = json.loads(content)["items"]
+    for pod in pods:
+        for container in pod["status"].get("containerStatuses") or ():
+            yield from _logs(api, f"namespaces/{namespace}/pods/{pod['metadata']['name']}/log", container)
+
+
+def _logs(api: Api, path: str, container: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    state = container["state"]
+    asked = {"false": "running" in state or "terminated" in state, "true": container["restartCount"] > 0}
+    for previous in (answer for answer, there in asked.items() if there):
+        log = f"{path}?container={container['name']}&previous={previous}"
+        answer = api.get(f"api/v1/{log}")
+        yield f"the log {log}", answer or b""
+
+
+def logs_of_the_node(cluster: Cluster) -> Iterator[tuple[str, bytes]]:
+    """Yield the API server's audit log, and what its own services wrote, where the cluster's machine is this one."""
+    try:
+        audit = cluster.audit_log
+    except Unsupported:
+        return
+    for path in (audit, *sorted((audit.parent / "log").glob("*"))):
+        if path.is_file():
+            yield f"the node's {path.name}", path.read_bytes()

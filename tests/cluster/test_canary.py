@@ -1,0 +1,119 @@
+"""The net is whole on a cluster too: whatever a namespace shows, a planted canary in it is found."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.pods import pod
+from tests.cluster.shown import logs_of_the_node
+from tests.cluster.testbed.command import wait_until
+from tests.cluster.user import User
+from tests.witness import Witness
+
+CANARY = secrets.token_hex(20)
+LOGIN = f"Basic {base64.b64encode(f'admin:{CANARY}'.encode()).decode()}"
+
+
+@pytest.fixture
+def planted(user: User) -> Iterator[User]:
+    """A user with one secret, whose witness tells nobody else."""
+    user.witness = Witness()
+    labels = {"app.kubernetes.io/managed-by": "mlflow-deployer"}
+    put(user, "v1", "Secret", "mlflow-admin", labels=labels, stringData={"username": "administrator", "a": CANARY})
+    yield user
+    user.witness = Witness()  # what was planted is no leak
+    user.namespaces.clear()
+
+
+def put(user: User, version: str, kind: str, name: str, *, of: dict[str, Any] | None = None, **content: Any) -> None:
+    metadata: dict[str, Any] = {"name": name, "namespace": user.namespace, **(of or {})}
+    metadata["labels"] = content.pop("labels", {})
+    user.bed.apply({"apiVersion": version, "kind": kind, "metadata": metadata, **content})
+
+
+def annotation(user: User) -> None:
+    put(user, "v1", "ConfigMap", "notes", of={"annotations": {"example.org/header": LOGIN}})
+
+
+def config_map(user: User) -> None:
+    put(user, "v1", "ConfigMap", "mlflow-spec", data={"spec": json.dumps({"uri": f"http://a:{CANARY}@host"})})
+
+
+def event(user: User) -> None:
+    about = {"kind": "Pod", "name": "mlflow", "namespace": user.namespace}
+    put(user, "v1", "Event", "failed", involvedObject=about, reason="Failed", message=f"cannot use {CANARY}")
+
+
+def lease(user: User) -> None:
+    put(
+        user, "coordination.k8s.io/v1", "Lease", "mlflow-lock", spec={"holderIdentity": f"deployer --password {CANARY}"}
+    )
+
+
+def ingress(user: User) -> None:
+    rule = {"http": {"paths": []}}
+    backend = {"service": {"name": "mlflow", "port": {"number": 80}}}
+    rule["http"]["paths"] = [{"path": f"/{CANARY}", "pathType": "Exact", "backend": backend}]
+    put(user, "networking.k8s.io/v1", "Ingress", "mlflow", spec={"rules": [rule]})
+
+
+def deployment(user: User) -> None:
+    drawn = pod("mlflow", user.namespace, labels={"app": "canary"})
+    drawn["spec"]["containers"][0]["env"] += [{"name": "PASSWORD", "value": CANARY}]
+    template = {"metadata": {"labels": {"app": "canary"}}, "spec": drawn["spec"]}
+    spec = {"replicas": 0, "selector": {"matchLabels": {"app": "canary"}}, "template": template}
+    put(user, "apps/v1", "Deployment", "mlflow", spec=spec)
+
+
+def pod_logs(user: User) -> None:
+    """Let a container print it, end, and be started again: the first log is the one of before."""
+    drawn = pod("talks", user.namespace, ["sh", "-c", 'test -e /tmp/b && exec sleep 600; echo "$C"; touch /tmp/b'])
+    drawn["spec"]["containers"][0]["env"] += [
+        {"name": "C", "valueFrom": {"secretKeyRef": {"name": "mlflow-admin", "key": "a"}}}
+    ]
+    user.bed.apply(drawn)
+
+    def restarted() -> bool:
+        (status,) = user.get("pod", "talks")["status"].get("containerStatuses", [{}])
+        return status.get("restartCount") == 1 and "running" in status["state"]
+
+    wait_until(restarted, "the container's second start", 60)
+
+
+PLACES: dict[str, Callable[[User], None]] = {
+    "configmaps of namespace": annotation,
+    "configmaps": config_map,
+    "events of namespace": event,
+    "leases of namespace": lease,
+    "ingresses of namespace": ingress,
+    "deployments of namespace": deployment,
+    "pods/talks/log?container=main&previous=true": pod_logs,
+}
+
+
+def test_a_canary_is_found_where_it_is(planted: User) -> None:
+    planted.look()
+    assert planted.witness.findings() == []
+    for plant in PLACES.values():
+        plant(planted)
+    planted.look()
+    found = list(map(str, planted.witness.findings()))
+    assert CANARY not in "".join(found)
+    assert all(line.startswith(f"a of {planted.namespace}/mlflow-admin is in ") for line in found)
+    assert {place: any(place in line for line in found) for place in PLACES} == dict.fromkeys(PLACES, True)
+    # the annotation in base64; the rest, and managedFields, as it is
+    assert {line.partition(", ")[2].partition(",")[0] for line in found} == {"raw", "base64 after 0 bytes"}
+
+
+def test_a_canary_in_the_node_s_logs_is_found(planted: User) -> None:
+    planted.look()
+    planted.kubectl("get", "configmaps", f"--field-selector=metadata.name={CANARY}")
+    for where, content in logs_of_the_node(planted.bed):
+        planted.witness.examine(content, where)
+    assert ["the node's audit.log" in str(found) for found in planted.witness.findings()] == [True]

@@ -1,0 +1,222 @@
+"""Passwords that change on a cluster: without a restart, whatever is cut, killed or edited meanwhile."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.cluster.test_kill import Kill, kills_of, side_by_side
+from tests.cluster.testbed.cluster import Cluster
+from tests.cluster.testbed.command import CommandFailed
+from tests.cluster.user import User
+from tests.killing import go_on, measure, stopped_after
+from tests.load import API, Load, rotate_under_load
+from tests.local.machine import kill_group
+
+ROTATE = ("rotate-password",)
+MEMBER = "anna@uni.example"
+ROTATE_MEMBER = ("rotate-password", "--user", MEMBER)
+
+
+@pytest.fixture(autouse=True)
+def names(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process find the cluster's host names, as the commands find them that run in its network."""
+    usual = socket.getaddrinfo
+
+    def found(host: str, *arguments: Any, **options: Any) -> Any:
+        inside = str(host).endswith(f".{cluster.apps_domain}")
+        return usual(cluster.node_address if inside else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+def statuses(user: User, *logins: tuple[str, str] | None) -> list[int]:
+    """Return what the server answers to these logins at its public address."""
+    url = f"https://{user.host()}/{API}/users/current"
+    found = []
+    for login in logins:
+        ask = partial(requests.get, url, auth=login, verify=str(user.bed.ca_file), timeout=60)
+        while (answer := ask()).status_code == 429:
+            time.sleep(int(answer.headers["Retry-After"]))
+        found.append(answer.status_code)
+    return found
+
+
+def shown(user: User, *options: str) -> str:
+    return user.run("show-password", *options).stdout.removesuffix("\n")
+
+
+def until(looked: Callable[[], object]) -> None:
+    """Wait until a look at the cluster is possible, 60 seconds at most."""
+    for _ in range(60):
+        with suppress(CommandFailed):
+            looked()
+            return
+        time.sleep(1)
+    looked()
+
+
+def add_member(user: User) -> None:
+    body = {"username": MEMBER, "password": "a-password-of-her-own"}
+    url, trust = f"https://{user.host()}/{API}/users/create", str(user.bed.ca_file)
+    requests.post(url, auth=("admin", shown(user)), json=body, verify=trust, timeout=60).raise_for_status()
+    user.run(*ROTATE_MEMBER)
+
+
+def edit(user: User, **values: str) -> None:
+    """Change stored passwords by hand."""
+    user.kubectl("patch", "secret", "mlflow-admin", "--type=merge", "-p", json.dumps({"stringData": values}))
+
+
+def test_a_new_password_is_proven_and_nothing_is_restarted(user: User) -> None:
+    user.create()
+    before = [user.get(kind, name) for kind, name in (("deployment", "mlflow"), ("secret", "mlflow-server"))]
+    pods, old = user.objects("pod"), shown(user)
+    done = user.json(*ROTATE)
+    assert [check["ok"] for check in done["verified"]] == [True] * 4
+    assert statuses(user, ("admin", shown(user)), ("admin", old), None) == [200, 401, 401]
+    assert user.objects("pod") == pods
+    assert [user.get(kind, name) for kind, name in (("deployment", "mlflow"), ("secret", "mlflow-server"))] == before
+    assert "pending" not in user.get("secret", "mlflow-admin")["data"]
+    assert user.create()["changed"] is False
+    assert user.run("diff").returncode == 0
+    user.kubectl("rollout", "restart", "deployment/mlflow")
+    user.kubectl("rollout", "status", "deployment/mlflow", "--timeout=120s")
+    assert statuses(user, ("admin", shown(user)), ("admin", old)) == [200, 401]
+
+
+def test_without_a_public_address_it_goes_through_a_tunnel(user: User) -> None:
+    user.create("mlflow", "--expose", "none", host=False)
+    old = shown(user)
+    user.run(*ROTATE)
+    assert shown(user) != old
+    user.run("verify")
+
+
+def test_an_edit_a_lost_secret_and_a_lost_password_are_lived_through(user: User) -> None:
+    user.create()
+    old = shown(user)
+    process = stopped_after(user, "ok stage", *ROTATE)
+    edit(user, pending="somebody-edited-this", current="and-this-one-too")
+    go_on(process)
+    assert statuses(user, ("admin", shown(user)), ("admin", old)) == [200, 401]
+    edit(user, current="edited-by-hand-later")
+    refused = user.run(*ROTATE, code=5).stderr
+    assert "kubectl" in refused
+    assert "--recover" in refused
+    user.run(*ROTATE, "--recover")
+    assert statuses(user, ("admin", shown(user))) == [200]
+    user.kubectl("delete", "secret", "mlflow-admin")
+    assert "--recover" in user.run(*ROTATE, code=1).stderr
+    user.run(*ROTATE, "--recover")
+    assert statuses(user, ("admin", shown(user))) == [200]
+    assert user.create()["changed"] is False
+    assert user.run("diff").returncode == 0
+
+
+def test_a_cut_between_change_and_record_is_waited_for_and_a_kill_in_it_goes_on(user: User) -> None:
+    user.create()
+    for killed in (False, True):
+        old = shown(user)
+        process = stopped_after(user, "ok change", *ROTATE)
+        user.bed.kill("apiserver")
+        os.killpg(process.pid, signal.SIGCONT)
+        time.sleep(3)  # it meets a closed door
+        if killed:
+            kill_group(process)
+        user.bed.start("apiserver")
+        if not killed:
+            go_on(process)
+        until(lambda: user.objects("secret"))  # for a moment it answers 403, until it has read the roles
+        assert statuses(user, ("admin", shown(user)), ("admin", old)) == [200, 401]
+    user.run(*ROTATE)
+    assert user.create()["changed"] is False
+    assert user.objects("lease") == set()
+
+
+def test_two_laptops_at_once_wait_for_one_another(user: User, tmp_path: Path) -> None:
+    user.create()
+    old = shown(user)
+    both = [who.popen(*ROTATE) for who in (user, user.on_another_laptop(tmp_path / "laptop"))]
+    said = [process.communicate(timeout=180)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert statuses(user, ("admin", shown(user)), ("admin", old)) == [200, 401]
+    assert user.objects("lease") == set()
+
+
+@pytest.mark.timeout(3600)
+def test_a_rotation_killed_at_any_instant_goes_on(new_user: Callable[..., User], seed: int, soak: bool) -> None:
+    users = [new_user(), new_user()]
+    for user in users:
+        user.create()
+        add_member(user)
+    kinds = {"admin": ROTATE, MEMBER: ROTATE_MEMBER}
+    spans: dict[str, list[Kill]] = {}
+    for who, command in kinds.items():
+        measured = measure(users[0], command)
+        assert {"stage", "change", "record", "verify"} <= set(measured[1])
+        spans[who] = kills_of(seed, f"rotate {who}", command, 50 if soak else 6 if who == "admin" else 0, measured)
+    trials = [(who, kill) for who, kills in spans.items() for kill in kills]
+    random.Random(seed).shuffle(trials)
+
+    def judge(user: User, trial: tuple[str, Kill]) -> None:
+        who, kill = trial
+        options = () if who == "admin" else ("--user", who)
+        before = shown(user, *options)
+        kill(user)
+        assert statuses(user, (who, shown(user, *options))) == [200]
+        user.run(*kinds[who])
+        assert statuses(user, (who, shown(user, *options)), (who, before)) == [200, 401]
+        assert user.objects("lease") == set()
+
+    side_by_side(users, trials, judge)
+    for user in users:
+        assert user.create()["changed"] is False
+
+
+def candidates(user: User, who: str) -> list[str]:
+    """Return what is stored for a user: the current password and, while it changes, the pending one."""
+    stored = user.get("secret", "mlflow-admin")["data"]
+    prefix = "" if who == "admin" else "member.anna_40uni.example."
+    keys = [f"{prefix}{kind}" for kind in ("current", "pending")]
+    return [base64.b64decode(stored[key]).decode() for key in keys if key in stored]
+
+
+def rotations_under_load(user: User, rounds: int, writes: int) -> None:
+    add_member(user)
+    load = Load(f"https://{user.host()}", lambda who: candidates(user, who), str(user.bed.ca_file))
+    rotate_under_load(load, {"admin": (user, ROTATE), MEMBER: (user, ROTATE_MEMBER)}, rounds, writes)
+
+
+@pytest.mark.timeout(3600)
+def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_old_one_let_in(
+    user: User, soak: bool
+) -> None:
+    user.create()
+    rotations_under_load(user, 20 if soak else 10, 5000 if soak else 300)
+    assert user.create()["changed"] is False
+
+
+@pytest.mark.timeout(3600)
+def test_two_workers_change_a_password_as_one(user: User, soak: bool) -> None:
+    user.create("mlflow", "--workers", "2")
+    try:
+        rotations_under_load(user, 20 if soak else 3, 500 if soak else 30)
+    except AssertionError:
+        print(user.run("logs", code=None).stdout[-5000:])  # whether a worker has ended
+        raise
+    again = user.run("create", "-o", "json")
+    assert json.loads(again.stdout)["changed"] is False, again.stderr

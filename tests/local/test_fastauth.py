@@ -1,0 +1,258 @@
+"""Password checks inside the real server: what they cost, what they never let through, whom they make wait."""
+
+from __future__ import annotations
+
+import base64
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from deployer.catalogue import PLUGINS
+from tests.load import API
+from tests.local.machine import Machine
+from tests.local.servers import PASSWORD, free_port, running, settings
+
+SCRIPT = Path(__file__).with_name("serve_twisted.py")
+ADMIN = ("admin", PASSWORD)
+ANNA = ("anna@uni.example", "a-password-of-her-own")
+BERT = ("bert", "another-password-of-his")
+EX_CONFIG = 78
+
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture
+def serve(machine: Machine, tmp_path: Path) -> Serve:
+    """Runs a server with this twist, and yields its address."""
+    python = machine.server_python()
+
+    @contextmanager
+    def start(twist: str, **env: str) -> Iterator[str]:
+        folder = tmp_path / twist
+        folder.mkdir(exist_ok=True)
+        port = free_port()
+        env = {**settings(folder, port), "PYTHONPATH": str(PLUGINS), **env}
+        with running([python, str(SCRIPT), twist], env, port, path="health") as address:
+            yield address
+
+    return start
+
+
+def client(login: tuple[str, str] | None) -> requests.Session:
+    session = requests.Session()
+    session.auth = login
+    session.trust_env = False
+    return session
+
+
+def add(address: str, *users: tuple[str, str]) -> None:
+    for name, password in users:
+        body = {"username": name, "password": password}
+        made = requests.post(f"{address}/{API}/users/create", json=body, auth=ADMIN, timeout=60)
+        made.raise_for_status()
+
+
+def who(address: str, login: tuple[str, str] | None, **headers: str) -> requests.Response:
+    return requests.get(f"{address}/{API}/users/current", auth=login, headers=headers, timeout=60)
+
+
+def counted(address: str) -> dict[str, Any]:
+    answer: dict[str, Any] = requests.get(f"{address}/health/statements", timeout=60).json()
+    return answer
+
+
+def statements(address: str, login: tuple[str, str] | None) -> dict[str, int]:
+    """How many SQL statements each kind of request takes, once its user and its run are known."""
+    with client(login) as session:
+
+        def send(method: str, path: str, body: dict[str, Any]) -> Any:
+            options = {"params" if method == "GET" else "json": body}
+            answer = session.request(method, f"{address}/{path}", timeout=60, **options)
+            answer.raise_for_status()
+            return answer.json()
+
+        name = f"of {login}"
+        experiment = send("POST", f"{API}/experiments/create", {"name": name})["experiment_id"]
+        run = send("POST", f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1})["run"]["info"]
+        metric = {"key": "m", "value": 1, "step": 1, "timestamp": 1}
+        kinds = {
+            "runs/get": ("GET", f"{API}/runs/get", {"run_id": run["run_id"]}),
+            "experiments/get": ("GET", f"{API}/experiments/get", {"experiment_id": experiment}),
+            "experiments/search": ("POST", f"{API}/experiments/search", {"max_results": 1}),
+            "runs/search": ("POST", f"{API}/runs/search", {"experiment_ids": [experiment], "max_results": 10}),
+            "log-batch": ("POST", f"{API}/runs/log-batch", {"run_id": run["run_id"], "metrics": [metric]}),
+            "artifacts": ("GET", f"{API}-artifacts/artifacts", {"path": f"{experiment}/{run['run_id']}/artifacts"}),
+        }
+        found = {}
+        for kind, request in kinds.items():
+            send(*request)
+            counted(address)
+            send(*request)
+            found[kind] = len(counted(address)["statements"])
+        return found
+
+
+def test_a_login_costs_one_statement_and_permissions_two_more(serve: Serve) -> None:
+    with serve("open") as address:
+        bare = statements(address, None)
+    with serve("usual") as address:
+        add(address, ANNA)
+        assert statements(address, ADMIN) == {kind: count + 1 for kind, count in bare.items()}
+        over = {kind: count - bare[kind] for kind, count in statements(address, ANNA).items()}
+    assert max(over.values()) <= 3, over
+
+
+def test_a_password_is_checked_once_whoever_is_wrong_and_as_often_for_nobody(serve: Serve) -> None:
+    with serve("usual") as address:
+        add(address, ANNA)
+        for login, status in ((ANNA, 200), ((ANNA[0], "wrong"), 401), (("nobody", "wrong"), 401)):
+            counted(address)
+            assert [who(address, login).status_code for _ in range(3)] == [status] * 3
+            assert counted(address)["checks"] == 1, login
+
+
+def test_guesses_are_slowed_for_the_guesser_alone(serve: Serve) -> None:
+    def from_(address: str) -> dict[str, str]:
+        return {"X-Forwarded-For": f"198.51.100.7, {address}"}
+
+    with serve("usual", DEPLOYER_FORWARDED="true") as address:
+        add(address, ANNA, BERT)
+        assert who(address, ANNA, **from_("192.0.2.1")).status_code == 200
+        answers = [who(address, (ANNA[0], f"guess {n}"), **from_("192.0.2.1")) for n in range(60)]
+        told = [answer.status_code for answer in answers]
+        assert told[:20] == [401] * 20
+        assert set(told[20:]) <= {401, 429}
+        assert told.count(429) >= 10
+        refused = answers[told.index(429)]
+        assert 1 <= int(refused.headers["Retry-After"]) <= 5
+        assert "Too many wrong passwords" in refused.text
+        # who is logged in, a colleague behind the same address, the same person elsewhere, a job with an old password
+        assert who(address, ANNA, **from_("192.0.2.1")).status_code == 200
+        assert who(address, BERT, **from_("192.0.2.1")).status_code == 200
+        assert who(address, (ANNA[0], "mistyped"), **from_("192.0.2.2")).status_code == 401
+        assert {who(address, (ANNA[0], "guess 0"), **from_("192.0.2.1")).status_code for _ in range(30)} == {401}
+
+
+def test_a_guess_in_another_spelling_is_counted_too(serve: Serve) -> None:
+    path = f"{API}-artifacts/artifacts"
+    with serve("usual") as address:
+        for user, spelling in (("anna", b"\xa0Basic %b"), ("bert", b"Basic\xa0%b")):
+            told = []
+            for number in range(40):
+                line = spelling.replace(b"%b", base64.b64encode(f"{user}:guess {number}".encode()))
+                told.append(requests.get(f"{address}/{path}", headers={"Authorization": line}, timeout=60).status_code)
+            assert told[:20] == [401] * 20, spelling
+            assert 429 in told, spelling
+
+
+def test_nobody_waits_for_the_check_of_another(serve: Serve, tmp_path: Path) -> None:
+    stuck = tmp_path / "held"
+    with serve("stuck", STUCK=str(stuck)) as address:
+        add(address, ANNA)
+        assert who(address, ADMIN).status_code == 200
+        stuck.touch()
+        answers: list[int] = []
+        # more than there are threads that serve, on a Flask route and on one of those that the event loop itself serves
+        paths = [f"{API}/users/current", f"{API}-artifacts/artifacts"]
+
+        def ask(number: int) -> None:
+            url = f"{address}/{paths[number % 2]}"
+            answers.append(requests.get(url, auth=(f"user {number}", "x"), timeout=60).status_code)
+
+        asking = [threading.Thread(target=ask, args=(number,)) for number in range(60)]
+        for thread in asking:
+            thread.start()
+        with client(ADMIN) as session:
+            for path in ("health", *paths) * 3:
+                assert session.get(f"{address}/{path}", timeout=20).status_code == 200
+        assert answers == []
+        stuck.unlink()
+        for thread in asking:
+            thread.join(60)
+        assert answers == [401] * 60
+
+
+def test_an_exception_in_the_check_lets_nobody_in(serve: Serve) -> None:
+    with serve("failing") as address:
+        for path in (f"{API}/users/current", f"{API}-artifacts/artifacts", f"{API}/experiments/search"):
+            for login in (ADMIN, (ADMIN[0], "wrong")):
+                assert requests.get(f"{address}/{path}", auth=login, timeout=60).status_code == 503
+        assert who(address, None).status_code == 401
+
+
+@pytest.mark.parametrize("path", [f"{API}/users/current", f"{API}-artifacts/artifacts"])
+def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_connection(serve: Serve, path: str) -> None:
+    told = base64.b64encode(":".join(ADMIN).encode()).decode()
+    odd = ["", "Bearer token", 'Digest username="admin"', "Negotiate abc", "Basic", "Basic !!!!", "Basic AGE6Yg=="]
+    with serve("usual") as address:
+        host, _, port = address.removeprefix("http://").partition(":")
+
+        def request(*headers: str) -> bytes:
+            lines = [f"GET /{path} HTTP/1.1", f"Host: {host}:{port}", *(f"Authorization: {text}" for text in headers)]
+            return "\r\n".join([*lines, "", ""]).encode()
+
+        for text in odd:
+            with socket.create_connection((host, int(port)), timeout=30) as connection:
+                connection.sendall(request(f"Basic {told}") + request(*filter(None, [text])))
+                statuses, seen = [], b""
+                while len(statuses) < 2:
+                    seen += connection.recv(65536) or pytest.fail(f"closed after {statuses}")
+                    statuses = re.findall(rb"HTTP/1.1 (\d+) ", seen)
+            assert statuses == [b"200", b"401"], text
+
+
+def test_a_server_whose_mlflow_asks_in_another_way_does_not_start(machine: Machine, tmp_path: Path) -> None:
+    env = {**settings(tmp_path, free_port()), "PYTHONPATH": str(PLUGINS)}
+    command = [machine.server_python(), str(SCRIPT), "changed"]
+    refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert refused.returncode == EX_CONFIG
+    assert "authenticate_user(self, username, password, realm=None) instead of" in refused.stderr
+
+
+def test_whatever_changes_holds_at_once_also_within_a_request(serve: Serve) -> None:
+    with serve("usual") as address:
+        add(address, ANNA)
+        users = f"{address}/{API}/users"
+        with client(ANNA) as anna, client(ADMIN) as admin:
+            assert anna.get(f"{users}/current", timeout=60).status_code == 200
+            assert anna.get(f"{users}/get?username=admin", timeout=60).status_code == 403
+            for is_admin, status in ((True, 200), (False, 403)):
+                body = {"username": ANNA[0], "is_admin": is_admin}
+                assert admin.patch(f"{users}/update-admin", json=body, timeout=60).status_code == 200
+                assert anna.get(f"{users}/get?username=admin", timeout=60).status_code == status
+            body = {"username": ANNA[0], "password": "the-next-password", "current_password": "not-hers-at-all"}
+            assert anna.patch(f"{users}/update-password", json=body, timeout=60).status_code != 200
+            assert anna.get(f"{users}/current", timeout=60).status_code == 200
+            body["current_password"] = ANNA[1]
+            assert anna.patch(f"{users}/update-password", json=body, timeout=60).status_code == 200
+            assert anna.get(f"{users}/current", timeout=60).status_code == 401
+            assert who(address, (ANNA[0], "the-next-password")).status_code == 200
+            assert admin.delete(f"{users}/delete", json={"username": ANNA[0]}, timeout=60).status_code == 200
+            assert who(address, (ANNA[0], "the-next-password")).status_code == 401
+
+
+def test_a_proof_waits_where_somebody_else_has_guessed(machine: Machine) -> None:
+    address = machine.create()["address"]
+    told = [who(address, ("admin", f"guess {number}")).status_code for number in range(40)]
+    assert 429 in told
+    assert all(check["ok"] for check in machine.json("verify")["verified"])
+
+
+def test_the_access_log_is_the_servers_own_log(machine: Machine, tmp_path: Path) -> None:
+    spec = tmp_path / "server.yaml"
+    spec.write_text(machine.run("init", "-f", "-").stdout.replace("accessLog: false", "accessLog: true"))
+    assert "accessLog: true" in spec.read_text()
+    machine.run("create", "--target", "local", "-f", str(spec))
+    machine.run("verify")
+    lines = [
+        line for line in machine.run("logs").stdout.splitlines() if '"POST /api/2.0/mlflow/runs/create" 200' in line
+    ]
+    assert [line.split(" ")[2] for line in lines] == ["admin"] * len(lines) != []

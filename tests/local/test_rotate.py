@@ -1,0 +1,302 @@
+"""Passwords that change while the server runs: proven, on through every kill, and nobody is thrown out on the way."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.killing import go_on, instants, kill_after, kill_in_step, measure, stopped_after
+from tests.load import API, Load, rotate_under_load
+from tests.local.machine import Machine, kill_group
+
+ROTATE = ("rotate-password",)
+MEMBER = "anna@uni.example"
+ROTATE_MEMBER = ("rotate-password", "--user", MEMBER)
+
+
+def status(machine: Machine, password: str, user: str = "admin") -> int:
+    address = machine.json("status", code=None)["address"]
+    url = f"{address}/{API}/users/current"
+    while (answer := requests.get(url, auth=(user, password), timeout=30)).status_code == 429:
+        time.sleep(int(answer.headers["Retry-After"]))
+    return answer.status_code
+
+
+def member_password(machine: Machine) -> str:
+    return machine.run("show-password", "--user", MEMBER).stdout.removesuffix("\n")
+
+
+def add_member(machine: Machine, address: str, password: str = "a-password-of-her-own") -> str:
+    body = {"username": MEMBER, "password": password}
+    made = requests.post(f"{address}/{API}/users/create", json=body, auth=("admin", machine.password()), timeout=30)
+    made.raise_for_status()
+    return password
+
+
+def secrets_file(machine: Machine) -> Path:
+    return machine.state / "servers/mlflow/secrets.json"
+
+
+def edit(machine: Machine, **values: str) -> None:
+    """Change stored passwords by hand."""
+    path = secrets_file(machine)
+    document = json.loads(path.read_text())
+    document["admin"] |= values
+    path.write_text(json.dumps(document))
+
+
+def test_a_new_password_is_proven_and_the_server_is_not_restarted(machine: Machine) -> None:
+    address = machine.create()["address"]
+    old, pid = machine.password(), machine.pid()
+    done = machine.json(*ROTATE)
+    new = machine.password()
+    assert new != old
+    assert [check["ok"] for check in done["verified"]] == [True] * 4
+    assert done["verified"][-1]["check"] == "old password refused"
+    assert (status(machine, new), status(machine, old)) == (200, 401)
+    assert requests.get(f"{address}/{API}/users/current", timeout=30).status_code == 401
+    assert machine.pid() == pid
+    assert machine.create()["changed"] is False
+    assert machine.run("diff").returncode == 0
+    assert "pending" not in json.loads(secrets_file(machine).read_text())["admin"]
+
+
+def test_a_chosen_password_is_taken_and_outlives_restart_and_delete(machine: Machine, tmp_path: Path) -> None:
+    machine.create()
+    (tmp_path / "password").write_text("chosen by a person\n")
+    machine.run(*ROTATE, "--password-file", str(tmp_path / "password"))
+    for command in (("stop",), ("start",), ("delete",), ("create", "--target", "local")):
+        machine.run(*command)
+    assert machine.password() == "chosen by a person"
+    assert status(machine, "chosen by a person") == 200
+    (tmp_path / "password").write_text("short")
+    assert "at least 12" in machine.run(*ROTATE, "--password-file", str(tmp_path / "password"), code=2).stderr
+    assert status(machine, "chosen by a person") == 200
+
+
+def test_a_member_gets_a_password_from_the_administrator_and_it_is_kept(machine: Machine) -> None:
+    own = add_member(machine, machine.create()["address"])
+    assert "no password of" in machine.run("show-password", "--user", MEMBER, code=1).stderr
+    assert "no user 'bertil'" in machine.run(*ROTATE, "--user", "bertil", code=1).stderr
+    assert "':'" in machine.run(*ROTATE, "--user", "a:b", code=2).stderr
+    machine.run(*ROTATE_MEMBER)
+    first = member_password(machine)
+    assert (status(machine, first, MEMBER), status(machine, own, MEMBER)) == (200, 401)
+    admin = machine.password()
+    machine.run(*ROTATE_MEMBER)
+    assert (status(machine, first, MEMBER), status(machine, member_password(machine), MEMBER)) == (401, 200)
+    assert machine.password() == admin
+    assert machine.create()["changed"] is False
+
+
+def test_a_password_changed_elsewhere_is_named_and_recovered_only_when_told(machine: Machine) -> None:
+    address = machine.create()["address"]
+    body = {"username": "admin", "password": "changed-on-the-page", "current_password": machine.password()}
+    url = f"{address}/{API}/users/update-password"
+    requests.patch(url, json=body, auth=("admin", machine.password()), timeout=30).raise_for_status()
+    before = secrets_file(machine).read_bytes()
+    assert "--recover" in machine.run(*ROTATE, code=5).stderr
+    assert secrets_file(machine).read_bytes() == before
+    machine.run(*ROTATE, "--recover")
+    assert (status(machine, machine.password()), status(machine, "changed-on-the-page")) == (200, 401)
+    assert machine.create()["changed"] is False
+    machine.run("verify")
+
+
+def test_an_administrator_whose_account_is_gone_is_made_again(machine: Machine) -> None:
+    address = machine.create()["address"]
+    admin = ("admin", machine.password())
+    for path, method, body in (
+        ("create", "POST", {"username": "other", "password": "another-long-one"}),
+        ("update-admin", "PATCH", {"username": "other", "is_admin": True}),
+    ):
+        requests.request(method, f"{address}/{API}/users/{path}", json=body, auth=admin, timeout=30).raise_for_status()
+    url = f"{address}/{API}/users/delete"
+    gone = requests.delete(url, json={"username": "admin"}, auth=("other", "another-long-one"), timeout=30)
+    gone.raise_for_status()
+    assert status(machine, admin[1]) == 401
+    machine.run(*ROTATE, "--recover")
+    assert status(machine, machine.password()) == 200
+    machine.run("verify")
+
+
+def test_a_stopped_server_and_one_that_is_not_there_are_named(machine: Machine) -> None:
+    assert "no server" in machine.run(*ROTATE, "--target", "local", code=1).stderr
+    machine.create()
+    machine.run("stop")
+    password = machine.password()
+    assert "deployer start mlflow" in machine.run(*ROTATE, code=3).stderr
+    assert machine.password() == password
+
+
+@pytest.mark.parametrize("command", [ROTATE, ROTATE_MEMBER], ids=["admin", "member"])
+def test_a_chosen_password_is_proven_again_whether_it_was_killed_or_only_repeated(
+    machine: Machine, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    add_member(machine, machine.create()["address"])
+    (tmp_path / "password").write_text("chosen by a person\n")
+    chosen = (*command, "--password-file", str(tmp_path / "password"))
+    kill_group(stopped_after(machine, "ok record", *chosen))
+    for _ in range(2):
+        machine.run(*chosen)
+    assert status(machine, "chosen by a person", MEMBER if command is ROTATE_MEMBER else "admin") == 200
+    assert machine.create()["changed"] is False
+
+
+def test_a_pending_password_edited_into_none_gives_way_to_a_new_one(machine: Machine) -> None:
+    machine.create()
+    old = machine.password()
+    kill_group(stopped_after(machine, "ok stage", *ROTATE))
+    edit(machine, pending="oops")
+    machine.run(*ROTATE)
+    assert (status(machine, machine.password()), status(machine, old)) == (200, 401)
+
+
+def test_a_half_done_rotation_is_ended_by_what_is_told_to_type(machine: Machine) -> None:
+    add_member(machine, machine.create()["address"])
+    kill_group(stopped_after(machine, "ok stage", *ROTATE_MEMBER))
+    told = machine.run("show-password", "--user", MEMBER, code=1).stderr
+    assert f"`deployer rotate-password mlflow --user {MEMBER}" in told
+    machine.run(*ROTATE_MEMBER)
+    kill_group(stopped_after(machine, "ok change", *ROTATE_MEMBER))
+    told = machine.run("show-password", "--user", MEMBER).stderr
+    line = told[told.index("`deployer ") + len("`deployer ") :].partition("`")[0]
+    machine.shell(f'"$DEPLOYER" {line}')
+    assert "interrupted" not in machine.run("show-password", "--user", MEMBER).stderr
+    assert status(machine, member_password(machine), MEMBER) == 200
+
+
+def test_no_password_is_sent_to_whoever_has_the_port_of_a_server_that_does_not_run(machine: Machine) -> None:
+    address = machine.create()["address"]
+    kill_group(stopped_after(machine, "ok change", *ROTATE))
+    machine.run("stop")
+    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))) as listener:
+        listener.settimeout(1)
+        for command in (("show-password",), ("env",), ("share",)):
+            machine.run(*command)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def test_a_member_is_not_blamed_for_the_administrators_password(machine: Machine) -> None:
+    add_member(machine, machine.create()["address"])
+    edit(machine, current="not-the-password-any-more")
+    for command in (ROTATE_MEMBER, ("share", "--user", MEMBER)):
+        told = machine.run(*command, code=5).stderr
+        assert "does not accept the stored password of 'admin'" in told
+        assert "rotate-password mlflow --recover" in told
+
+
+def test_a_database_that_cannot_be_written_is_named_by_a_recovery(machine: Machine) -> None:
+    machine.create()
+    edit(machine, current="not-the-password-any-more")
+    (database,) = machine.state.glob("servers/mlflow/**/auth.db")
+    with closing(sqlite3.connect(database)) as locked:
+        locked.execute("BEGIN IMMEDIATE")
+        told = machine.run(*ROTATE, "--recover", code=None).stderr
+    assert "OperationalError: database is locked" in told
+
+
+@pytest.mark.parametrize("line", ["ok stage", "ok change"])
+def test_an_edit_in_between_is_lived_through(machine: Machine, line: str) -> None:
+    machine.create()
+    old = machine.password()
+    process = stopped_after(machine, line, *ROTATE)
+    edit(machine, pending="somebody-edited-this", current="and-this-one-too")
+    go_on(process)
+    assert machine.password() not in (old, "somebody-edited-this", "and-this-one-too")
+    assert (status(machine, machine.password()), status(machine, old)) == (200, 401)
+    assert machine.create()["changed"] is False
+
+
+def test_an_edit_and_a_kill_are_named_and_recovered_when_told(machine: Machine) -> None:
+    machine.create()
+    process = stopped_after(machine, "ok change", *ROTATE)
+    kill_group(process)
+    edit(machine, pending="somebody-edited-this")
+    assert "--recover" in machine.run(*ROTATE, code=5).stderr
+    machine.run(*ROTATE, "--recover")
+    assert status(machine, machine.password()) == 200
+    assert machine.create()["changed"] is False
+
+
+def test_two_at_once_wait_for_one_another_and_end_with_one_password(machine: Machine) -> None:
+    machine.create()
+    old = machine.password()
+    both = [machine.popen(*ROTATE) for _ in range(2)]
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert (status(machine, machine.password()), status(machine, old)) == (200, 401)
+    assert machine.remains() == []
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("command", [ROTATE, ROTATE_MEMBER], ids=["admin", "member"])
+def test_a_rotation_killed_at_any_instant_goes_on(
+    machine: Machine, seed: int, soak: bool, command: tuple[str, ...]
+) -> None:
+    add_member(machine, machine.create()["address"])
+    machine.run(*ROTATE_MEMBER)
+    duration, spans = measure(machine, command)
+    assert {"stage", "change", "record", "verify"} <= set(spans)
+    member = command is ROTATE_MEMBER
+
+    def shown() -> str:
+        return member_password(machine) if member else machine.password()
+
+    def require_whole(before: str) -> None:
+        user = MEMBER if member else "admin"
+        assert status(machine, shown(), user) == 200
+        machine.run(*command)
+        assert (status(machine, shown(), user), status(machine, before, user)) == (200, 401)
+        assert machine.remains() == []
+
+    for instant in instants(seed, f"rotate {member}", 50 if soak else 0 if member else 6, duration):
+        before = shown()
+        kill_after(machine, command, instant)
+        require_whole(before)
+    chance = random.Random(f"{seed} rotate steps {member}")
+    for step, (begin, end) in spans.items():
+        before = shown()
+        kill_in_step(machine, command, step, chance, end - begin)
+        machine.run("create")  # a half-done rotation keeps nobody from anything else
+        require_whole(before)
+    assert machine.create()["changed"] is False
+
+
+def candidates(machine: Machine, user: str) -> list[str]:
+    """Return what is stored for a user: the current password and, while it changes, the pending one."""
+    stored = json.loads(secrets_file(machine).read_text())["admin"]
+    prefix = "" if user == "admin" else "member.anna_40uni.example."
+    return [stored[f"{prefix}{kind}"] for kind in ("current", "pending") if f"{prefix}{kind}" in stored]
+
+
+def rotations_under_load(machine: Machine, rounds: int, writes: int) -> None:
+    address = machine.json("status")["address"]
+    add_member(machine, address)
+    machine.run(*ROTATE_MEMBER)
+    load = Load(address, lambda user: candidates(machine, user))
+    rotate_under_load(load, {"admin": (machine, ROTATE), MEMBER: (machine, ROTATE_MEMBER)}, rounds, writes)
+
+
+@pytest.mark.timeout(3600)
+def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_old_one_let_in(
+    machine: Machine, soak: bool
+) -> None:
+    machine.create()
+    rotations_under_load(machine, 20, 5000 if soak else 300)
+
+
+@pytest.mark.timeout(3600)
+def test_two_workers_change_a_password_as_one(machine: Machine, soak: bool) -> None:
+    machine.create("mlflow", "--workers", "2")
+    assert len(machine.processes()) == 3
+    rotations_under_load(machine, 20 if soak else 3, 500 if soak else 30)

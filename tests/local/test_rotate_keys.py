@@ -1,0 +1,159 @@
+"""The keys of a bucket are exchanged: tried first, proven afterwards, and the old ones are of no use any more."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import requests
+
+from deployer.core.address import url
+from tests.killing import kill_in_step
+from tests.local.machine import Machine
+from tests.local.object_store import (
+    SECOND,
+    WRITER,
+    Answer,
+    ObjectStore,
+    error,
+    forms,
+    objecting,
+    rclone,
+)
+from tests.local.servers import free_port
+from tests.local.test_s3 import options, with_keys
+
+ROTATE = ("rotate-keys", "s3")
+NOTE = "api/2.0/mlflow-artifacts/artifacts/kept/note.txt"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rclone")
+
+
+@pytest.fixture(scope="module")
+def store(folder: Path) -> Iterator[ObjectStore]:
+    """A service that both pairs of keys are good for."""
+    with rclone(folder, (WRITER, SECOND)) as running:
+        yield running
+
+
+@pytest.fixture
+def bucket() -> str:
+    return f"team-{secrets.token_hex(4)}"
+
+
+def stored(machine: Machine) -> tuple[str, str]:
+    kept = json.loads((machine.state / "servers/mlflow/secrets.json").read_text())["server"]
+    return kept["s3-access-key-id"], kept["s3-secret-access-key"]
+
+
+def state(machine: Machine) -> object:
+    return (stored(machine), machine.record(), machine.pid())
+
+
+def artifact(machine: Machine, content: bytes | None = None) -> bytes:
+    """Write one through the server, or read it."""
+    login = ("admin", machine.password())
+    address = f"{url(None, machine.record()['assigned']['ports']['http'])}/{NOTE}"
+    answer = requests.request("GET" if content is None else "PUT", address, data=content, auth=login, timeout=30)
+    assert answer.status_code == 200
+    return answer.content
+
+
+def require_proven_with(machine: Machine, pair: tuple[str, str]) -> None:
+    assert stored(machine) == pair
+    assert machine.json("status")["proven"] is True
+    assert machine.json("create")["changed"] is False
+    assert machine.remains() == []
+
+
+def test_new_keys_take_the_place_of_old_ones_that_are_withdrawn_then(
+    machine: Machine, tmp_path: Path, bucket: str
+) -> None:
+    port = free_port()
+    with rclone(tmp_path, (WRITER, SECOND), port) as store:
+        with_keys(machine, store)
+        machine.run("create", *options(store, bucket, "--port", str(free_port())))
+        artifact(machine, b"written with the old keys")
+        before = state(machine)
+
+        again = machine.run(*ROTATE)
+        assert "has these S3 keys already" in again.stdout
+        assert state(machine) == before
+
+        nobody = ("NOBODYSACCESSKEY", "nobodys-secret-key-canary")
+        with_keys(machine, store, nobody)
+        refused = machine.run(*ROTATE, code=1).stderr
+        assert "the service does not know this access key" in refused
+        assert state(machine) == before
+
+        with_keys(machine, store, SECOND)
+        rotated = machine.run(*ROTATE)
+        assert "S3 keys from ~/.aws/credentials [default]" in rotated.stderr
+        assert "is proven with the new S3 keys" in rotated.stdout
+        printed = again.stdout + again.stderr + refused + rotated.stdout + rotated.stderr
+        assert not [form for form in forms(*WRITER, *SECOND, *nobody) if form in printed]
+        require_proven_with(machine, SECOND)
+    with rclone(tmp_path, (SECOND,), port):
+        machine.run("verify")
+        assert artifact(machine) == b"written with the old keys"
+        with_keys(machine, store, WRITER)
+        assert "does not know this access key" in machine.run(*ROTATE, code=1).stderr
+        require_proven_with(machine, SECOND)
+
+
+def test_killed_at_any_step_the_same_command_goes_on(
+    machine: Machine, store: ObjectStore, bucket: str, seed: int, soak: bool
+) -> None:
+    with_keys(machine, store)
+    machine.run("create", *options(store, bucket, "--port", str(free_port())))
+    chance, pairs = random.Random(f"{seed} rotate-keys"), (SECOND, WRITER)
+    # the longest that each step may be left alone; the first is over in a moment
+    steps = {"credentials": 0.02, "start": 1.0, "verify": 1.0}
+    for number, (step, length) in enumerate([*steps.items()] * (5 if soak else 1)):
+        pair = pairs[number % 2]
+        with_keys(machine, store, pair)
+        kill_in_step(machine, ROTATE, step, chance, length)
+        machine.run(*ROTATE)
+        require_proven_with(machine, pair)
+        assert len(machine.processes()) == 1
+
+
+def test_keys_that_fail_the_server_itself_are_named_and_the_old_ones_bring_it_back(
+    machine: Machine, store: ObjectStore, bucket: str
+) -> None:
+    def refuse_the_server(_: str, headers: Mapping[str, str]) -> Answer | None:
+        """Let the trial pass, and then nobody with the new keys."""
+        given = (machine.state / "servers/mlflow/secrets.json").exists() and stored(machine) == SECOND
+        if given and SECOND[0] in headers.get("authorization", ""):
+            return 403, {}, error("AccessDenied")
+        return None
+
+    with objecting(store, refuse_the_server) as endpoint:
+        relay = ObjectStore(endpoint)
+        with_keys(machine, relay)
+        machine.run("create", *options(relay, bucket))
+        with_keys(machine, relay, SECOND)
+        failed = machine.run(*ROTATE, code=1).stderr
+        assert "VerificationFailed: the server has the new S3 keys now, and is not proven with them" in failed
+        assert "type the same command again" in failed
+        with_keys(machine, relay)
+        machine.run(*ROTATE)
+        require_proven_with(machine, WRITER)
+
+
+@pytest.mark.parametrize(("kind", "words"), [("kek", "decrypts"), ("webhook", "decrypts"), ("flask", "signs")])
+def test_keys_that_stay_are_refused_with_the_reason(machine: Machine, kind: str, words: str) -> None:
+    assert words in machine.run("rotate-keys", kind, code=2).stderr
+
+
+def test_a_server_without_a_bucket_has_no_such_keys(machine: Machine) -> None:
+    machine.create()
+    assert "keeps its artifacts on its volume" in machine.run(*ROTATE, code=2).stderr
+    assert "no server" in machine.run(*ROTATE, "other", "--target", "local", code=1).stderr

@@ -1,0 +1,27 @@
+"""What clients are told of proxies: to go around them only where a server is not reached through one."""
+
+import pytest
+
+from deployer.cli.client import client_at
+from deployer.tracking.client import Endpoint
+
+
+@pytest.fixture(autouse=True)
+def proxy(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://squid.example.org:3128")
+
+
+def test_a_server_that_is_reached_through_the_proxy_goes_on_to_be():
+    assert client_at(Endpoint("https://mlflow.example.org"), "anna").around is None
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:5000", "http://127.0.0.2:5000", "http://[::1]:5000"])
+def test_a_server_of_this_machine_is_not_asked_for_at_a_proxy(url, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    assert client_at(Endpoint(url), "anna").around == "intranet.example"
+
+
+def test_nor_is_one_inside_the_cluster():
+    assert client_at(Endpoint("http://mlflow.team-a.svc:5000"), "anna").around == ""

@@ -1,0 +1,214 @@
+"""What is asked before MLflow is: whose password a request brings, from where, and what those who guess are told."""
+
+import asyncio
+import base64
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deployer.plugin.fastauth_checks import Throttle
+from deployer.plugin.fastauth_gate import Gate, credentials
+
+
+def basic(text):
+    return b"Basic " + base64.b64encode(text.encode())
+
+
+class Logins:
+    """anna's password is "right"; a check waits for `may_end`, and its outcome is remembered unless told otherwise."""
+
+    def __init__(self):
+        self.checks, self.begun, self.memory = [], [], {}
+        self.may_end = threading.Event()
+        self.may_end.set()
+        self.error = None
+
+    def look_up(self, username):
+        if self.error:
+            raise self.error
+        return username if username in {"anna", "bert"} else None
+
+    def pair(self, user, username, password):
+        return f"{user} {username} {password}".encode()
+
+    def known(self, _user, username, password):
+        return self.memory.get((username, password))
+
+    def was_right(self, username, password):
+        return password.startswith("once right")
+
+    def check(self, user, username, password):
+        assert self.may_end.wait(20)
+        self.checks.append((username, password))
+        self.memory[username, password] = user is not None and password == "right"
+        return self.memory[username, password]
+
+    def begin_anew(self):
+        self.begun.append("anew")
+
+    def begin(self, _user, username, _password, accepted):
+        self.begun.append((username, accepted))
+
+
+class Server:
+    """A gate in front of an application that always answers 200."""
+
+    def __init__(self, **options):
+        self.logins = Logins()
+        self.seen = []
+        self.gate = Gate(
+            self.app, self.logins, Throttle(burst=2, seconds=5, clock=lambda: 0.0), lambda p: p == "/health", **options
+        )
+
+    async def app(self, scope, _receive, send):
+        self.seen.append(scope)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def ask(self, login=None, path="/api", peer="192.0.2.1", headers=()):
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [*headers, *([(b"authorization", basic(login))] if login is not None else [])]
+        scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "client": (peer, 1)}
+        await self.gate(scope, None, send)
+        return sent[0]["status"], dict(sent[0]["headers"]).get(b"retry-after")
+
+
+def test_what_was_found_out_is_kept_for_mlflow_which_decides():
+    async def story():
+        server = Server()
+        asked = ["anna:right", "anna:wrong", "nobody:right", ":right", None]
+        assert [await server.ask(login) for login in asked] == [(200, None)] * 5
+        found = [("anna", True), ("anna", False), ("nobody", False), ("", False)]
+        assert server.logins.begun == [*(step for login in found for step in ("anew", login)), "anew"]
+        assert len(server.logins.checks) == 4
+
+    asyncio.run(story())
+
+
+def test_open_paths_ask_nobody():
+    async def story():
+        server = Server()
+        assert await server.ask("anna:wrong", path="/health") == (200, None)
+        assert server.logins.begun == ["anew"]
+
+    asyncio.run(story())
+
+
+def test_who_guesses_is_slowed_and_nobody_else():
+    async def story():
+        server = Server()
+        assert await server.ask("bert:right") == (200, None)
+        answers = [await server.ask(f"bert:guess {number}") for number in range(4)]
+        assert answers == [(200, None)] * 2 + [(429, b"5")] * 2
+        assert await server.ask("bert:right") == (200, None)  # who is logged in stays so
+        assert await server.ask("bert:guess 0") == (200, None)  # nothing new was guessed
+        assert await server.ask("anna:right") == (200, None)  # a colleague behind the same address
+        assert await server.ask("bert:once right") == (200, None)  # who has not heard of a change yet
+        assert await server.ask("bert:guess 9", peer="192.0.2.2") == (200, None)
+
+    asyncio.run(story())
+
+
+def test_hundreds_who_come_at_once_with_one_password_are_one_guess_and_one_check():
+    async def story():
+        server = Server()
+        server.logins.may_end.clear()
+        asked = asyncio.gather(*(server.ask("anna:right") for _ in range(300)))
+        await asyncio.sleep(0.2)
+        assert await server.ask("anna:right", path="/health") == (200, None)  # the loop is free meanwhile
+        server.logins.may_end.set()
+        assert await asked == [(200, None)] * 300
+        assert server.logins.checks == [("anna", "right")]
+
+    asyncio.run(story())
+
+
+def test_an_exception_lets_nobody_in():
+    async def story():
+        server = Server()
+        server.logins.error = RuntimeError("postgresql://user:password@host")
+        assert await server.ask("anna:right") == (503, b"5")
+        assert server.seen == []
+        server.logins.error = None
+        assert await server.ask("anna:right") == (200, None)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "headers", "address"),
+    [
+        (False, [], "192.0.2.1"),
+        (False, [(b"x-forwarded-for", b"203.0.113.9")], "192.0.2.1"),
+        (True, [], "192.0.2.1"),
+        (True, [(b"x-forwarded-for", b"203.0.113.9")], "203.0.113.9"),
+        (True, [(b"x-forwarded-for", b"10.9.8.7, 203.0.113.9")], "203.0.113.9"),
+        (True, [(b"x-forwarded-for", b"10.9.8.7"), (b"x-forwarded-for", b"203.0.113.9")], "203.0.113.9"),
+        (True, [(b"x-forwarded-for", b"2001:db8::1")], "2001:db8::1"),
+    ],
+)
+def test_only_what_the_last_proxy_says_is_believed(forwarded, headers, address, capsys):
+    server = Server(forwarded=forwarded, access_log=True)
+    asyncio.run(server.ask("anna:right", headers=headers))
+    assert capsys.readouterr().out.startswith(f"{address} - anna [")
+
+
+def test_the_access_log_names_who_asked_and_holds_neither_query_nor_what_is_no_name(capsys):
+    server = Server(access_log=True)
+    for login in ("anna:right", "bert\n10.0.0.1 - anna:right", "anna:wrong", None):
+        asyncio.run(server.ask(login, path='/a"\n b/ä'))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" ")[2] for line in lines] == ["anna", "-", "-", "-"]
+    assert all('"GET /a%22%0A%20b/%C3%A4" 200 - ' in line for line in lines)
+    assert "right" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "login", "left"),
+    [
+        ("/api", [(b"authorization", basic("a:b:c"))], ("a", "b:c"), [(b"authorization", basic("a:b:c"))]),
+        ("/api", [(b"authorization", b"bAsIc   " + basic("a:b")[6:])], ("a", "b"), [(b"authorization", basic("a:b"))]),
+        ("/api", [(b"authorization", basic("a:b")), (b"authorization", basic("c:d"))], None, []),
+        ("/api", [(b"authorization", basic("a:b")), (b"authorization", b"Bearer t")], None, []),
+        ("/api", [(b"authorization", b"Bearer t"), (b"authorization", basic("a:b"))], None, []),
+        ("/api", [(b"authorization", b"\xa0" + basic("a:b"))], ("a", "b"), [(b"authorization", basic("a:b"))]),
+        ("/api", [(b"authorization", b"Basic\xa0\x85 " + basic("a:b")[6:])], ("a", "b"), None),
+        ("/api", [(b"authorization", b"Basic " + basic("a:b")[6:8] + b" " + basic("a:b")[8:])], ("a", "b"), None),
+        (
+            "/api",
+            [(b"authorization", b"Basic" + basic("a:b")[6:])],
+            None,
+            [(b"authorization", b"Basic" + basic("a:b")[6:])],
+        ),
+        ("/api", [(b"authorization", b"  ")], None, []),
+        ("/api", [(b"authorization", b"Basic \xff")], None, []),
+        ("/api", [(b"authorization", b"Basic abc")], None, []),
+        ("/api", [(b"authorization", b"Bearer token")], None, [(b"authorization", b"Bearer token")]),
+        ("/api", [(b"x-mlflow-authorization", basic("a:b"))], None, [(b"x-mlflow-authorization", basic("a:b"))]),
+        ("/gateway/x", [(b"authorization", b"Bearer t"), (b"x-mlflow-authorization", basic("a:b"))], ("a", "b"), None),
+        ("/gateway/x", [(b"authorization", basic("a:b"))], ("a", "b"), None),
+        ("/gateway/x", [(b"x-mlflow-authorization", b""), (b"authorization", basic("a:b"))], ("a", "b"), None),
+        ("/gateway/x", [(b"x-mlflow-authorization", b"Bearer t"), (b"authorization", basic("a:b"))], None, None),
+        ("/api", [], None, []),
+    ],
+)
+def test_a_login_is_read_as_mlflow_reads_it_and_left_in_one_spelling(path, headers, login, left):
+    scope = {"path": path, "headers": headers}
+    assert credentials(scope) == login
+    if left is not None:
+        assert scope["headers"] == left
+
+
+@given(st.binary(max_size=60))
+def test_no_header_breaks_it(value):
+    scope = {"path": "/api", "headers": [(b"authorization", value)]}
+    found = credentials(scope)
+    left = [header.decode("latin-1").split() for _, header in scope["headers"]]
+    # what MLflow could take for a login is one that was found
+    assert (found is not None) == any(words[0].lower() == "basic" for words in left)

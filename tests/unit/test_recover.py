@@ -1,0 +1,28 @@
+"""What the program that sets a lost password says where it cannot."""
+
+from deployer.plugin.recover import reason
+
+
+class DriverError(Exception):
+    pass
+
+
+class StatementError(Exception):
+    def __init__(self, orig):
+        super().__init__("[SQL: UPDATE users SET password_hash='the-hash']\n(Background on this error at: ...)")
+        self.orig = orig
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+def test_the_drivers_words_are_said_and_no_statement():
+    locked = StatementError(DriverError("database is\nlocked"))
+    assert reason(locked) == "DriverError: database is locked"
+    assert reason(caused(ValueError("UPDATE ... 'the-hash'"), locked)) == "DriverError: database is locked"
+
+
+def test_any_other_error_is_named_by_its_kind_alone():
+    assert reason(KeyError("the-password")) == "KeyError"
