@@ -9,13 +9,10 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import signal
 import sys
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +30,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        with _scratch() as scratch:
+        with processes.scratch() as scratch:
             samples, about = _measure(scratch, arguments.rounds)
     except Failed as failure:
         sys.stderr.write(f"{failure.log}\nCannot be measured: {failure}\n")
@@ -61,22 +58,6 @@ def _positive(text: str) -> int:
     if number < 1:
         raise ValueError(text)
     return number
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a folder; at the end nothing is left of it, nor of any process, and no signal gets in between."""
-    processes.adopt_orphans()
-    folder = Path(tempfile.mkdtemp(prefix="deployer-bench-"))
-    try:
-        yield folder
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        try:
-            processes.sweep()
-        finally:
-            shutil.rmtree(folder)
 
 
 def _measure(scratch: Path, rounds: int) -> tuple[Samples, dict[str, Any]]:

@@ -11,9 +11,11 @@ import contextlib
 import ctypes
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -172,3 +174,19 @@ def sweep() -> None:
         if time.monotonic() > limit:
             raise Failed(f"processes do not end: {left}")
         time.sleep(0.02)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a folder; at the end nothing is left of it, nor of any process, and no signal gets in between."""
+    adopt_orphans()
+    folder = Path(tempfile.mkdtemp(prefix="deployer-bench-"))
+    try:
+        yield folder
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        try:
+            sweep()
+        finally:
+            shutil.rmtree(folder)
