@@ -9,6 +9,8 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -18,6 +20,7 @@ BEGIN = re.compile(r"\[\d+/\d+\] (\S+) \.\.\.")
 END = re.compile(r"(?:ok|--) (\S+): ")
 
 Spans = dict[str, tuple[float, float]]
+_User = TypeVar("_User", bound=Machine)
 
 
 def measure(machine: Machine, command: tuple[str, ...]) -> tuple[float, Spans]:
@@ -61,6 +64,23 @@ def kill_in_step(machine: Machine, command: tuple[str, ...], step: str, chance: 
 def instants(seed: int, what: str, count: int, duration: float) -> list[float]:
     chance = random.Random(f"{seed} {what}")
     return [chance.uniform(0, duration) for _ in range(count)]
+
+
+def kills_of(
+    seed: int, what: str, command: tuple[str, ...], measured: tuple[float, Spans], *, soak: bool
+) -> list[Callable[[_User], None]]:
+    """Return a kill at a random instant of each step, and some at any instant: 50 in a soak, else up to six in all."""
+    duration, spans = measured
+    anywhere = instants(seed, what, 50 if soak else max(0, 6 - len(spans)), duration)
+    kills: list[Callable[[_User], None]] = [
+        lambda user, instant=instant: kill_after(user, command, instant) for instant in anywhere
+    ]
+    return kills + [
+        lambda user, step=step, length=end - begin: kill_in_step(
+            user, command, step, random.Random(f"{seed} {what} {step}"), length
+        )
+        for step, (begin, end) in spans.items()
+    ]
 
 
 def stopped_after(machine: Machine, line: str, *command: str) -> subprocess.Popen[str]:

@@ -6,7 +6,6 @@ uvicorn's own workers are started anew and share no memory; forked ones share wh
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import signal
 import sys
@@ -20,8 +19,6 @@ _SHORTEST_LIFE_SECONDS = 1.0
 
 def run(count: int, work: Callable[[], None]) -> None:
     """Keep `count` processes at `work` until a signal ends them all; one that ends by itself is replaced."""
-    gc.collect()
-    gc.freeze()  # a collection would write to what is shared
     children: dict[int, float] = {}
     ended: list[int] = []
 

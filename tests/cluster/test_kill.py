@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -10,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from tests.cluster.user import User
-from tests.killing import instants, kill_after, kill_in_step, measure
+from tests.killing import instants, kill_after, kills_of, measure
 
 CREATE = ("create", "--expose", "none")
 DELETE = ("delete", "--delete-data", "--yes")
@@ -28,23 +27,6 @@ def side_by_side(users: Sequence[User], trials: Sequence[_T], judge: Callable[[U
     with ThreadPoolExecutor(len(users)) as pool:
         for done in [pool.submit(lane, first) for first in range(len(users))]:
             done.result()
-
-
-def kills_of(
-    seed: int, what: str, command: tuple[str, ...], count: int, measured: tuple[float, dict[str, tuple[float, float]]]
-) -> list[Kill]:
-    """Return so many kills at any instant of a command, and one in each of its steps."""
-    duration, spans = measured
-    kills: list[Kill] = [
-        lambda user, instant=instant: kill_after(user, command, instant)
-        for instant in instants(seed, what, count, duration)
-    ]
-    return kills + [
-        lambda user, step=step, length=end - begin: kill_in_step(
-            user, command, step, random.Random(f"{seed} {what} {step}"), length
-        )
-        for step, (begin, end) in spans.items()
-    ]
 
 
 def require_one_proven_server(user: User) -> None:
@@ -78,7 +60,7 @@ def test_a_create_killed_at_any_instant_goes_on(users: list[User], seed: int, so
         require_one_proven_server(user)
         require_nothing(user)
 
-    side_by_side(users, kills_of(seed, "create", CREATE, 50 if soak else 6, measured), judge)
+    side_by_side(users, kills_of(seed, "create", CREATE, measured, soak=soak), judge)
 
 
 @pytest.mark.timeout(3600)
@@ -119,4 +101,4 @@ def test_a_delete_killed_at_any_instant_goes_on(
         kept = {"configmap", "persistentvolumeclaim", "secret"} if command == ("delete",) else set()
         assert {item.partition("/")[0] for item in user.objects()} == kept
 
-    side_by_side(users, kills_of(seed, f"delete {command}", command, 50 if soak else 3, measured), judge)
+    side_by_side(users, kills_of(seed, f"delete {command}", command, measured, soak=soak), judge)

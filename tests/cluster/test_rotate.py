@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import requests
 
-from tests.cluster.test_kill import Kill, kills_of, side_by_side
+from tests.cluster.test_kill import Kill, side_by_side
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.command import CommandFailed
 from tests.cluster.user import User
-from tests.killing import go_on, measure, stopped_after
+from tests.killing import go_on, kills_of, measure, stopped_after
 from tests.load import API, Load, rotate_under_load
 from tests.local.machine import kill_group
 
@@ -168,7 +168,7 @@ def test_a_rotation_killed_at_any_instant_goes_on(new_user: Callable[..., User],
     for who, command in kinds.items():
         measured = measure(users[0], command)
         assert {"stage", "change", "record", "verify"} <= set(measured[1])
-        spans[who] = kills_of(seed, f"rotate {who}", command, 50 if soak else 6 if who == "admin" else 0, measured)
+        spans[who] = kills_of(seed, f"rotate {who}", command, measured, soak=soak)
     trials = [(who, kill) for who, kills in spans.items() for kill in kills]
     random.Random(seed).shuffle(trials)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
-from tests.killing import instants, kill_after, kill_in_step, measure
+from tests.killing import instants, kill_in_step, kills_of, measure
 from tests.local.machine import Machine
 
 CREATE = ("create", "--target", "local")
@@ -44,16 +43,11 @@ def port_of(machine: Machine) -> int | None:
 
 @pytest.mark.timeout(3600)
 def test_a_create_killed_at_any_instant_goes_on(machine: Machine, seed: int, soak: bool) -> None:
-    duration, spans = measure(machine, CREATE)
+    measured = measure(machine, CREATE)
+    assert {"record", "credentials", "address", "start", "ready", "verify"} <= set(measured[1])
     require_nothing(machine, port_of(machine))
-    for instant in instants(seed, "create", 50 if soak else 6, duration):
-        kill_after(machine, CREATE, instant)
-        require_one_proven_server(machine)
-        require_nothing(machine, port_of(machine))
-    chance = random.Random(f"{seed} create steps")
-    assert {"record", "credentials", "address", "start", "ready", "verify"} <= set(spans)
-    for step, (begin, end) in spans.items():
-        kill_in_step(machine, CREATE, step, chance, end - begin)
+    for kill in kills_of(seed, "create", CREATE, measured, soak=soak):
+        kill(machine)
         require_one_proven_server(machine)
         require_nothing(machine, port_of(machine))
 
@@ -78,21 +72,12 @@ def test_a_delete_killed_at_any_instant_goes_on(
 ) -> None:
     machine.create()
     port = port_of(machine)
-    duration, spans = measure(machine, command)
-    assert "remove" in spans
-    kills: list[Callable[[], None]] = [
-        lambda instant=instant: kill_after(machine, command, instant)
-        for instant in instants(seed, "delete", 50 if soak else 6, duration)
-    ]
-    chance = random.Random(f"{seed} delete steps")
-    kills += [
-        lambda step=step, length=end - begin: kill_in_step(machine, command, step, chance, length)
-        for step, (begin, end) in spans.items()
-    ]
-    for kill in kills:
+    measured = measure(machine, command)
+    assert "remove" in measured[1]
+    for kill in kills_of(seed, f"delete {command}", command, measured, soak=soak):
         machine.create()
         password = machine.password()
-        kill()
+        kill(machine)
         again = machine.run(*command, code=None)
         assert again.returncode == 0 or "no server" in again.stderr, again.stderr
         assert machine.processes() == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import socket
 import sqlite3
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.killing import go_on, instants, kill_after, kill_in_step, measure, stopped_after
+from tests.killing import go_on, kills_of, measure, stopped_after
 from tests.load import API, Load, rotate_under_load
 from tests.local.machine import Machine, kill_group
 
@@ -245,30 +244,21 @@ def test_a_rotation_killed_at_any_instant_goes_on(
 ) -> None:
     add_member(machine, machine.create()["address"])
     machine.run(*ROTATE_MEMBER)
-    duration, spans = measure(machine, command)
-    assert {"stage", "change", "record", "verify"} <= set(spans)
-    member = command is ROTATE_MEMBER
+    measured = measure(machine, command)
+    assert {"stage", "change", "record", "verify"} <= set(measured[1])
+    user = MEMBER if command is ROTATE_MEMBER else "admin"
 
     def shown() -> str:
-        return member_password(machine) if member else machine.password()
+        return machine.password() if user == "admin" else member_password(machine)
 
-    def require_whole(before: str) -> None:
-        user = MEMBER if member else "admin"
+    for kill in kills_of(seed, f"rotate {user}", command, measured, soak=soak):
+        before = shown()
+        kill(machine)
         assert status(machine, shown(), user) == 200
+        machine.run("create")  # a half-done rotation keeps nobody from anything else
         machine.run(*command)
         assert (status(machine, shown(), user), status(machine, before, user)) == (200, 401)
         assert machine.remains() == []
-
-    for instant in instants(seed, f"rotate {member}", 50 if soak else 0 if member else 6, duration):
-        before = shown()
-        kill_after(machine, command, instant)
-        require_whole(before)
-    chance = random.Random(f"{seed} rotate steps {member}")
-    for step, (begin, end) in spans.items():
-        before = shown()
-        kill_in_step(machine, command, step, chance, end - begin)
-        machine.run("create")  # a half-done rotation keeps nobody from anything else
-        require_whole(before)
     assert machine.create()["changed"] is False
 
 
