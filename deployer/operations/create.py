@@ -78,10 +78,10 @@ def create(
         _require_unchanged(before, target.store.load(), spec)
         _require_same_login(target, before, spec, password)
         target.runtime.check(spec, before.assigned if before else Assigned())
-        acted = run(steps.list(), target, deadline, progress)
+        changed = run(steps.list(), target, deadline, progress)
         observed = target.observe()
         if steps.report is None:
-            return _proven_again(target, observed, deadline, changed=acted)
+            return _proven_again(target, observed, deadline, changed=changed)
         record, stored = _known(observed)
         return Created(record, target.access.endpoint(record.assigned), stored.username, steps.report, changed=True)
 
@@ -161,7 +161,7 @@ class _Create:
             Step("credentials", self._credentials_there, self._claim),
             Step("address", self._has_address, self._assign),
             Step("start", self._started, self._apply),
-            Step("ready", self._ready, self._wait),
+            Step("ready", self._ready, self._wait, changes=False),
             Step("verify", self._proven, self._verify),
         )
 

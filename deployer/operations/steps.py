@@ -14,11 +14,15 @@ from deployer.targets import Deadline, Observed, Target
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `done` decides from what is observed, `act` does it. An act that is cut short can be done again."""
+    """One step: `done` decides from what is observed, `act` does it. An act that is cut short can be done again.
+
+    `changes`: its act changes something; else it only waits for what was begun before.
+    """
 
     name: str
     done: Callable[[Observed], Outcome]
     act: Callable[[Target, Observed, Deadline], None]
+    changes: bool = True
 
 
 class Progress(Protocol):
@@ -41,14 +45,14 @@ def run(
     progress: Progress,
     observe: Callable[[], Observed] | None = None,
 ) -> bool:
-    """Take every step in order, until all are done; tell whether there was anything to do.
+    """Take every step in order, until all are done; tell whether there was anything to change.
 
     `observe` looks at what the steps decide from, where that is less than everything.
 
     Raises:
         NotReady: a step acted and still is not done, or the time is over.
     """
-    acted = False
+    changed = False
     observe = observe or target.observe
     observed = observe()
     for number, step in enumerate(steps, 1):
@@ -59,11 +63,11 @@ def run(
         progress.step(step.name, number, len(steps))
         begun = time.monotonic()
         deadline.require(step.name)
-        acted = True
+        changed = changed or step.changes
         step.act(target, observed, deadline)
         observed = observe()
         outcome = step.done(observed)
         if isinstance(outcome, Waiting):
             raise NotReady(f"{step.name}: {outcome.reason}")
         progress.done(step.name, outcome.detail, time.monotonic() - begun)
-    return acted
+    return changed
