@@ -123,10 +123,14 @@ class Cluster:
         try:
             yield
         finally:
-            self.kubectl("delete", "pods", "--all", f"--namespace={name}", "--grace-period=1", "--wait=false")
+            # a test may have ended it itself
+            gone_is_well = "--ignore-not-found"
+            self.kubectl(
+                "delete", "pods", "--all", f"--namespace={name}", "--grace-period=1", "--wait=false", gone_is_well
+            )
             # the namespace controller rests for five seconds first: worth waiting for only if the name may come again
             wait = f"--wait={str(comes_again).lower()}"
-            self.kubectl("delete", "namespace", name, wait, "--timeout=90s")
+            self.kubectl("delete", "namespace", name, wait, "--timeout=90s", gone_is_well)
 
     def _has_account(self, namespace: str) -> bool:
         found = self.kubectl("get", "serviceaccounts,configmaps", f"--namespace={namespace}", "--output=name")
