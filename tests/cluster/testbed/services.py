@@ -169,7 +169,8 @@ def start(node: Node, name: str) -> None:
     if running(node, name) or (started and name in RESTARTED):
         return
     command = {**CONTROL_PLANE, **RUNTIME, **CONTROLLERS}[name](node.place)
-    log = f"exec >> {INSIDE}/log/{name}.log 2>&1 < /dev/null"
+    # of memory there is enough: Go need not look for garbage that often
+    log = f"export GOGC=400; exec >> {INSIDE}/log/{name}.log 2>&1 < /dev/null"
     program = f"echo $$ > {INSIDE}/pids/{name}; exec {shlex.join(command)}"
     if name in RESTARTED:
         program = f"while :; do sh -c {shlex.quote(program)}; sleep 1; done"
