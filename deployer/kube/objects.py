@@ -13,6 +13,7 @@ from deployer.kube.session import Session
 FIELD_MANAGER: Final = "mlflow-deployer"
 _APPLY_TYPE: Final = "application/apply-patch+yaml"  # JSON is YAML
 _PAGE: Final = 500
+_ATTEMPTS: Final = 3
 
 
 def call(session: Session, verb: str, kind: Kind, name: str = "") -> Call:
@@ -45,19 +46,23 @@ def listed(session: Session, kind: Kind, *, labels: str = "", fields: str = "") 
 
 def create(session: Session, manifest: Manifest) -> Manifest | None:
     """Create an object; None when one of that name is there already."""
-    kind = KINDS[manifest["kind"]]
-    try:
-        return session.request(
-            "POST",
-            kind.path(session.namespace),
-            call(session, "create", kind, manifest["metadata"]["name"]),
-            query={"fieldManager": FIELD_MANAGER},
-            body=manifest,
-        )
-    except Conflict:
-        if get(session, kind, manifest["metadata"]["name"]) is None:
-            raise  # the conflict is another one: the namespace goes away, or the object is just being deleted
-        return None
+    kind, name = KINDS[manifest["kind"]], manifest["metadata"]["name"]
+    attempt = 1
+    while True:
+        try:
+            return session.request(
+                "POST",
+                kind.path(session.namespace),
+                call(session, "create", kind, name),
+                query={"fieldManager": FIELD_MANAGER},
+                body=manifest,
+            )
+        except Conflict:
+            if get(session, kind, name) is not None:
+                return None
+            if attempt == _ATTEMPTS:
+                raise  # the conflict is another one: the namespace goes away, say
+        attempt += 1  # it was deleted in between, as a Lease is that somebody lets go
 
 
 def replace(session: Session, manifest: Manifest) -> Manifest:

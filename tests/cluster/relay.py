@@ -1,4 +1,4 @@
-"""Stands between a user and the API server, and refuses now and then as an overloaded one does."""
+"""Stands between a user and the API server: refuses now and then as an overloaded one does, or lets things happen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,8 +24,16 @@ _STATUS = (
 
 
 @contextmanager
-def relay(kubeconfig: Path, *, refuse_every: int) -> Iterator[tuple[Path, list[tuple[float, float]]]]:
-    """Yield a kubeconfig that leads through the relay, and the times of each refused request and its repetition."""
+def relay(
+    kubeconfig: Path,
+    *,
+    refuse_every: int | None = None,
+    before_answer: Callable[[str, str, int], None] = lambda method, path, status: None,
+) -> Iterator[tuple[Path, list[tuple[float, float]]]]:
+    """Yield a kubeconfig that leads through the relay, and the times of each refused request and its repetition.
+
+    `before_answer` is called when the API server has answered, and before the user knows.
+    """
     config = yaml.safe_load(kubeconfig.read_text())
     upstream = urllib.parse.urlsplit(config["clusters"][0]["cluster"]["server"])
     trust = _trust(config)
@@ -41,7 +49,7 @@ def relay(kubeconfig: Path, *, refuse_every: int) -> Iterator[tuple[Path, list[t
             key = (self.command, self.path)
             if (first := pending.pop(key, None)) is not None:
                 refused.append((first, time.monotonic()))
-            elif next(counter) % refuse_every == 0:
+            elif refuse_every and next(counter) % refuse_every == 0:
                 pending[key] = time.monotonic()
                 self._answer(429, {"Retry-After": "1", "Content-Type": "application/json"}, _STATUS)
                 return
@@ -51,6 +59,7 @@ def relay(kubeconfig: Path, *, refuse_every: int) -> Iterator[tuple[Path, list[t
             answer = connection.getresponse()
             content = answer.read()
             connection.close()
+            before_answer(self.command, self.path, answer.status)
             kept = {"Content-Type": answer.headers.get("Content-Type", "application/json")}
             self._answer(answer.status, kept, content)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from tests.cluster.relay import relay
 from tests.cluster.user import User
 
 INSIDE = ("--expose", "none")
@@ -89,14 +90,34 @@ def test_a_gateway_that_is_not_there_is_named(user: User) -> None:
     assert "no controller has taken the HTTPRoute to Gateway ingress/nobody" in refused
 
 
-def test_a_lease_that_a_killed_deployer_has_left_goes_with_a_create_that_has_nothing_else_to_do(user: User) -> None:
-    user.json("create", "--expose", "none")
-    lease = {
+def lease(user: User, holder: str, seconds: int) -> str:
+    """Return the Lease of somebody who changes the server."""
+    labels = user.get("configmap", "mlflow-spec")["metadata"]["labels"]
+    made = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": "mlflow-lock", "labels": user.get("deployment", "mlflow")["metadata"]["labels"]},
-        "spec": {"holderIdentity": "login7 killed there", "leaseDurationSeconds": 1},
+        "metadata": {"name": "mlflow-lock", "labels": labels},
+        "spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds},
     }
-    user.kubectl("create", "-f", "-", stdin=json.dumps(lease))
+    return json.dumps(made)
+
+
+def test_a_lease_that_a_killed_deployer_has_left_goes_with_a_create_that_has_nothing_else_to_do(user: User) -> None:
+    user.json("create", "--expose", "none")
+    user.kubectl("create", "-f", "-", stdin=lease(user, "login7 killed there", 1))
     assert user.json("create", "--expose", "none")["changed"] is False
+    assert user.objects("lease") == set()
+
+
+def test_a_lease_that_is_let_go_just_when_it_is_looked_at_is_taken(user: User) -> None:
+    user.json("create", "--expose", "none")
+    user.kubectl("create", "-f", "-", stdin=lease(user, "login7 is just done", 600))
+
+    def let_go(method: str, path: str, status: int) -> None:
+        if method == "POST" and "/leases" in path and status == 409:
+            user.kubectl("delete", "lease", "mlflow-lock")
+
+    change = ("create", "--expose", "none", "--default-permission", "READ")
+    with relay(user.kubeconfig, before_answer=let_go) as (kubeconfig, _):
+        user.run(*change, "--timeout", "60", env={"KUBECONFIG": str(kubeconfig)})
     assert user.objects("lease") == set()
