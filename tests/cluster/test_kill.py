@@ -101,4 +101,4 @@ def test_a_delete_killed_at_any_instant_goes_on(
         kept = {"configmap", "persistentvolumeclaim", "secret"} if command == ("delete",) else set()
         assert {item.partition("/")[0] for item in user.objects()} == kept
 
-    side_by_side(users, kills_of(seed, f"delete {command}", command, measured, soak=soak), judge)
+    side_by_side(users, kills_of(seed, f"delete {command}", command, measured, soak=soak, few=3), judge)

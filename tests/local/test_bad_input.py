@@ -180,14 +180,13 @@ def test_damaged_state_is_named_and_not_overwritten(machine: Machine) -> None:
         assert record.read_text() == damage
 
 
-def test_a_cluster_in_the_kubeconfig_is_never_answered_by_a_silent_local_server(machine: Machine) -> None:
-    config = machine.home / "config"
+def test_a_cluster_in_the_kubeconfig_is_never_answered_by_a_silent_local_server(server: Machine) -> None:
+    config = server.home / "config"
     config.write_text("current-context: team@cluster\n")
-    refused = machine.run("create", env={"KUBECONFIG": str(config)}, code=2)
+    refused = server.run("create", "new", env={"KUBECONFIG": str(config)}, code=2)
     assert "team@cluster" in refused.stderr
     assert "--target local" in refused.stderr
-    machine.create()
-    assert "is known here" in machine.run("create", env={"KUBECONFIG": str(config)}).stderr
+    assert "is known here" in server.run("create", env={"KUBECONFIG": str(config)}).stderr
 
 
 def test_two_creates_of_one_name_at_once_end_in_one_server(machine: Machine) -> None:
@@ -273,9 +272,8 @@ def test_a_server_of_another_host_is_neither_killed_nor_doubled(machine: Machine
     machine.create()
 
 
-def test_a_closed_pipe_is_no_traceback(machine: Machine) -> None:
-    machine.create()
-    process = machine.popen("logs", "--follow")
+def test_a_closed_pipe_is_no_traceback(server: Machine) -> None:
+    process = server.popen("logs", "--follow")
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
@@ -306,14 +304,13 @@ def test_a_deployer_that_is_killed_gives_its_lock_up(machine: Machine) -> None:
     [("--python", "/nonexistent/python"), ("--port", "PORT"), ("--mlflow-version", "3.17.999")],
     ids=lambda c: c[0],
 )
-def test_a_change_that_cannot_be_had_changes_nothing(machine: Machine, change: tuple[str, str]) -> None:
-    machine.create()
-    before, pid = machine.record(), machine.pid()
+def test_a_change_that_cannot_be_had_changes_nothing(server: Machine, change: tuple[str, str]) -> None:
+    before, pid = server.record(), server.pid()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         value = str(taken.getsockname()[1]) if change[1] == "PORT" else change[1]
-        machine.run("create", "mlflow", change[0], value, code=None)
-    assert (machine.record(), machine.pid()) == (before, pid)
-    assert machine.json("create")["changed"] is False
+        server.run("create", "mlflow", change[0], value, code=None)
+    assert (server.record(), server.pid()) == (before, pid)
+    assert server.json("create")["changed"] is False
 
 
 def test_a_deleted_server_comes_back_as_it_was_asked_for(machine: Machine) -> None:
@@ -398,9 +395,8 @@ def test_a_start_that_waited_behind_a_delete_makes_no_new_server(machine: Machin
     assert machine.processes() == []
 
 
-def test_other_names_for_the_loopback_are_kept_from_the_proxy(machine: Machine) -> None:
-    machine.create()
+def test_other_names_for_the_loopback_are_kept_from_the_proxy(server: Machine) -> None:
     proxied = {"http_proxy": "http://127.0.0.1:9"}
-    assert 'NO_PROXY="127.0.0.1' in machine.run("env", env=proxied).stdout
-    assert "NO_PROXY" not in machine.run("env", env={**proxied, "no_proxy": "127.0.0.1"}).stdout
-    machine.run("verify", env=proxied)
+    assert 'NO_PROXY="127.0.0.1' in server.run("env", env=proxied).stdout
+    assert "NO_PROXY" not in server.run("env", env={**proxied, "no_proxy": "127.0.0.1"}).stdout
+    server.run("verify", env=proxied)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -30,14 +31,23 @@ def command(machine: Machine) -> list[str]:
     return [machine.server_python(), str(PLUGINS / "launch.py")]
 
 
-@pytest.fixture
-def made(machine: Machine, tmp_path: Path) -> dict[str, str]:
-    """The settings of a server whose databases were made and hold the admin."""
-    port = free_port()
-    env = settings(tmp_path, port)
-    with running(command(machine), env, port, path="health/stores"):
+@pytest.fixture(scope="module")
+def databases(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the databases of a server that has run."""
+    folder, port = tmp_path_factory.mktemp("databases"), free_port()
+    (python,) = environments.glob("mlflow-*/bin/python")
+    launch = [str(python), str(PLUGINS / "launch.py")]
+    with running(launch, settings(folder, port), port, path="health/stores"):
         pass
-    return env
+    return folder
+
+
+@pytest.fixture
+def made(databases: Path, tmp_path: Path) -> dict[str, str]:
+    """The settings of a server whose databases were made and hold the admin."""
+    for database in databases.glob("*.db"):
+        shutil.copy(database, tmp_path)
+    return settings(tmp_path, free_port())
 
 
 def set_revision(database: Path, table: str, revision: str) -> bytes:

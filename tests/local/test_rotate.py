@@ -282,7 +282,7 @@ def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_o
     machine: Machine, soak: bool
 ) -> None:
     machine.create()
-    rotations_under_load(machine, 20, 5000 if soak else 300)
+    rotations_under_load(machine, 20 if soak else 10, 5000 if soak else 300)
 
 
 @pytest.mark.timeout(3600)

@@ -88,6 +88,16 @@ class Testbed:
 
     def start(self, service: str) -> None:
         services.start(self.node, service)
+        if service == "apiserver" and (self.directory / "ready").exists():
+            # these would look for it again only after up to a minute
+            wait_until(_api_ready(self), "the API server", 120)
+            for name in ("controller-manager", "scheduler"):
+                self._start_anew(name)
+
+    def _start_anew(self, service: str) -> None:
+        services.signal(self.node, service)
+        wait_until(lambda: not services.running(self.node, service), f"the end of {service}", 30)
+        services.start(self.node, service)
 
     def registry_fault(self, fault: dict[str, Any] | None) -> None:
         file = self.directory / "registry/fault.json"
