@@ -82,9 +82,10 @@ def create(
                 return proving.result()
     with target.store.lock("create", deadline, lambda holder: progress.note(f"waiting for {holder}")):
         # whoever held the lock before may have changed what this was decided from
-        _require_unchanged(before, target.store.load(), spec)
+        now = target.store.load()
+        _require_unchanged(before, now, spec)
         _require_same_login(target, before, spec, password)
-        require_databases(target, before, spec, keys)
+        require_databases(target, now, spec, keys)
         target.runtime.check(spec, before.assigned if before else Assigned())
 
         def as_before() -> bool:
