@@ -70,6 +70,12 @@ Username = Annotated[str | None, typer.Option("--username", help="The administra
 PasswordFile = Annotated[
     str | None, typer.Option("--password-file", help="File with the administrator's password; made if not given.")
 ]
+DatabaseFile = Annotated[
+    str | None,
+    typer.Option(
+        "--database-file", help="File with the URLs of the PostgreSQL databases to use, - for standard input."
+    ),
+]
 DefaultPermission = Annotated[
     str | None, typer.Option("--default-permission", help="NO_PERMISSIONS, READ, EDIT or MANAGE.")
 ]

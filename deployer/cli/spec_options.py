@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deployer.core import document
+from deployer.core import databases, document
 from deployer.core.errors import InvalidSpec, Problem, UsageError
 from deployer.core.platform import DEFAULT_PROFILE, PROFILES, Platform
 from deployer.core.secrets import password_problem
 from deployer.core.spec import API_VERSION, EXPOSURES, KIND, Spec
+from deployer.core.stack import SecretRef
 
 _STDIN = "-"
 
@@ -122,6 +123,15 @@ def password_from(path: str | None) -> str | None:
     if problem := password_problem(text):
         raise UsageError(f"{path}: {problem}", hint="leave --password-file out and one is made for you")
     return text
+
+
+def databases_from(path: str | None) -> dict[SecretRef, str]:
+    """Return the URLs in a file (`-`: standard input), by what they are stored as; nothing without a file.
+
+    Raises:
+        InvalidSpec: it has mistakes. The text never quotes it.
+    """
+    return databases.read(read_limited(path, "a file with URLs of databases"), path) if path is not None else {}
 
 
 def write_private(path: Path, content: str) -> None:

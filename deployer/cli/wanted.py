@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deployer.cli.progress import note
-from deployer.cli.spec_options import password_from, read_limited, spec_from
+from deployer.cli.spec_options import databases_from, password_from, read_limited, spec_from
 from deployer.core.assigned import Assigned
 from deployer.core.changes import spec_changes
 from deployer.core.errors import UsageError
@@ -25,17 +25,19 @@ from deployer.targets import Target
 
 @dataclass(frozen=True)
 class WantedServer:
-    """What is wanted and where, and the record that it was made from."""
+    """What is wanted and where, the record that it was made from, and the URLs of databases that were given."""
 
     target: Target
     spec: Spec
     record: Record | None
     password: str | None = field(repr=False)
+    databases: Mapping[SecretRef, str] = field(repr=False)
 
     def keys(self, *, make_bucket: bool) -> dict[SecretRef, str]:
-        """Return the S3 keys that it is to have, found and tried."""
+        """Return the keys of others' services that it is to have: those of S3 are found and tried."""
         home = Path(os.path.expanduser("~"))
-        return s3_keys(self.target, self.record, self.spec, os.environ, home, note, make_bucket=make_bucket)
+        found = s3_keys(self.target, self.record, self.spec, os.environ, home, note, make_bucket=make_bucket)
+        return {**found, **self.databases}
 
 
 def own_flags(
@@ -76,6 +78,7 @@ def wanted_server(
     *,
     host: str | None,
     password_file: str | None,
+    database_file: str | None,
     place: Callable[[str], Target],
 ) -> WantedServer:
     """Return what file, flags and the stored spec make together; says on standard error what that changes.
@@ -83,9 +86,10 @@ def wanted_server(
     `place` finds the target of a server by its name. `host` is a public host name on a cluster, and what to listen at
     on this machine.
     """
-    if file == "-" and password_file == "-":  # standard input
-        raise UsageError("the spec and the password cannot both come from standard input", hint="put one into a file")
+    if [file, password_file, database_file].count("-") > 1:
+        raise UsageError("only one of the files can come from standard input", hint="put the others into files")
     password = password_from(password_file)
+    databases = databases_from(database_file)
     content = read_limited(file, "a spec file") if file else None
     wanted_name = "mlflow" if name is None else name
     if file:
@@ -93,6 +97,8 @@ def wanted_server(
     target = place(wanted_name)
     if target.namespace and (flags.get("spec.local.port") is not None or flags.get("spec.local.python") is not None):
         raise UsageError("--port and --python are for the local target only", hint="leave them out")
+    if databases:
+        flags = {**flags, "spec.database.type": "external"}
     flags = {**flags, "spec.exposure.host" if target.namespace else "spec.local.host": host}
     record = target.store.load()
     before = record.assigned if record else Assigned()
@@ -107,7 +113,7 @@ def wanted_server(
     require_supported(spec, target.platform(spec, before), source)
     for change in spec_changes(record.spec, spec) if record else ():
         note(f"Change: {change}")
-    return WantedServer(target, spec, record, password)
+    return WantedServer(target, spec, record, password, databases)
 
 
 def _absolute(python: str | None) -> str | None:

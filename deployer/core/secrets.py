@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from deployer.core.databases import DATABASES, REPLACED, place
 from deployer.core.stack import SecretRef
 
 MIN_PASSWORD: Final = 12  # mlflow/utils/validation.py _validate_password
@@ -43,7 +44,8 @@ S3_ACCESS_KEY: Final = SecretRef("server", "s3-access-key-id")
 S3_SECRET_KEY: Final = SecretRef("server", "s3-secret-access-key")
 
 # those of services that somebody else runs: they end, and others take their place
-GIVEN: Final = frozenset({S3_ACCESS_KEY, S3_SECRET_KEY})
+GIVEN: Final = frozenset({S3_ACCESS_KEY, S3_SECRET_KEY, *DATABASES.values()})
+_FLEETING: Final = GIVEN | {ADMIN_PENDING, *REPLACED.values()}
 GENERATED: Final = (
     SecretNeed(ADMIN_PASSWORD),
     SecretNeed(FLASK_KEY),
@@ -121,11 +123,14 @@ def seals(secrets: Secrets) -> dict[str, str]:
     """Return, by the name of each secret, what changes with any value in it and tells nothing about them.
 
     An HMAC under the key-encryption passphrase: whoever cannot read the secrets cannot try passwords against it. What
-    changes every day does not count: keys of services that somebody else runs, pending passwords, those of members.
+    changes every day does not count: keys of services that somebody else runs, pending passwords, those of members. Of
+    a database's URL only the login may change: another database has other data.
     """
     named: dict[str, dict[str, str]] = {}
     for ref, value in secrets.values.items():
-        if ref not in GIVEN and ref != ADMIN_PENDING and not ref.key.startswith(MEMBER):
+        if ref in DATABASES.values():
+            named.setdefault(ref.secret, {})[ref.key] = place(value)
+        elif ref not in _FLEETING and not ref.key.startswith(MEMBER):
             named.setdefault(ref.secret, {})[ref.key] = value
     return {name: _seal(secrets, values) for name, values in sorted(named.items())}
 

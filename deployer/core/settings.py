@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from deployer.core import secrets
+from deployer.core import databases, secrets
 from deployer.core.sizing import Pool
 from deployer.core.spec import Proxy, S3Artifacts
 from deployer.core.stack import FilePath, Text, VolumePath
@@ -18,6 +18,7 @@ DEFAULT_REGION: Final = "us-east-1"  # what S3 clients sign for where a service 
 TRANSFER: Final = "DEPLOYER_ARTIFACT_TRANSFER"
 FORWARDED: Final = "DEPLOYER_FORWARDED"
 ACCESS_LOG: Final = "DEPLOYER_ACCESS_LOG"
+AUTH_DATABASE: Final = "DEPLOYER_AUTH_DATABASE_URI"
 
 # MLflow's own cache may go on to accept a password that was changed while a login with it was being checked, and with
 # several workers it does so for sure; fastauth.py does without it.
@@ -49,6 +50,17 @@ def server_environment(hosts: Sequence[str], origins: Sequence[str], pool: Pool,
         "MLFLOW_MODEL_CATALOG_URI": ("",),
         "MLFLOW_PORT": (str(port),),
         "PYTHONUNBUFFERED": ("1",),
+    }
+
+
+def external_environment() -> dict[str, Text]:
+    """Return what makes a server keep its data in databases that somebody else runs.
+
+    MLflow knows no variable for the second: launch.py puts it into the configuration file as MLflow reads it.
+    """
+    return {
+        "MLFLOW_BACKEND_STORE_URI": (databases.TRACKING_DATABASE,),
+        AUTH_DATABASE: (databases.AUTH_DATABASE,),
     }
 
 
@@ -87,10 +99,12 @@ def outbound_environment(proxy: Proxy, *, trusted_ca: bool) -> dict[str, Text]:
     return environment
 
 
-def auth_settings(default_permission: str) -> Mapping[str, Text]:
+def auth_settings(default_permission: str, *, external: bool = False) -> Mapping[str, Text]:
     """Return the values of basic_auth.ini (mlflow/server/auth/config.py); no secret is among them."""
+    own: Text = ("sqlite:///", VolumePath(DATA_VOLUME, "auth.db"))
     return {
         "default_permission": (default_permission,),
-        "database_uri": ("sqlite:///", VolumePath(DATA_VOLUME, "auth.db")),
+        # MLflow wants some text there whenever it is imported
+        "database_uri": (f"as {AUTH_DATABASE} says",) if external else own,
         "auth_cache_ttl_seconds": (str(AUTH_CACHE_SECONDS),),
     }

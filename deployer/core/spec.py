@@ -224,10 +224,9 @@ class PostgresDatabase(_Part):
 
 
 class ExternalDatabase(_Part):
-    """A PostgreSQL that exists already, such as CSC Pukki; one database for tracking, one for auth."""
+    """A PostgreSQL that somebody else runs, such as CSC Pukki; its URLs are secrets and so no part of a spec."""
 
     type: Literal["external"]
-    secret_name: ObjectName = Field(description="Secret with the keys `tracking-uri` and `auth-uri`")
 
 
 class VolumeArtifacts(_Part):
@@ -323,7 +322,7 @@ Exposure = Annotated[NoExposure | IngressExposure | RouteExposure | GatewayExpos
 
 
 class Volume(_Part):
-    """The server's own volume: the SQLite database, and artifacts where they are kept on a volume."""
+    """The server's own volume: the SQLite databases, and artifacts unless they are in S3; none where neither is."""
 
     size: Quantity = Field("10Gi", description="size of the volume; a directory on the local target has none")
     storage_class: ObjectName | None = Field(

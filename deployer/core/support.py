@@ -18,8 +18,8 @@ def require_supported(spec: Spec, platform: Platform, source: str) -> None:
 
 def _unsupported(spec: Spec, platform: Platform) -> Iterator[Problem]:
     wanted = spec.spec
-    if wanted.database.type != "sqlite":
-        yield Problem("spec.database.type", f"{wanted.database.type} is not available in this release; use sqlite")
+    if wanted.database.type == "postgres":
+        yield Problem("spec.database.type", "postgres is not available in this release; use sqlite or external")
     if wanted.artifacts.type == "objectstore":
         yield Problem("spec.artifacts.type", "objectstore is not available in this release; use volume or s3")
     if wanted.pod.trusted_ca and not platform.pods:

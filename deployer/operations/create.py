@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Final
 
-from deployer.core import secrets
+from deployer.core import databases, secrets
 from deployer.core.assigned import Assigned
 from deployer.core.components import build, server
 from deployer.core.errors import Conflict, VerificationFailed
@@ -20,12 +21,15 @@ from deployer.core.spec import Spec
 from deployer.core.stack import SecretRef, Stack
 from deployer.core.support import require_supported
 from deployer.operations.artifacts import require_same_store
+from deployer.operations.databases import or_as_before, require_databases, try_out
 from deployer.operations.logins import recovery, settled
 from deployer.operations.records import require_record
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
 from deployer.tracking.verify import Report, verify, verify_quickly
+
+_WAY_BACK_SECONDS: Final = 120.0  # a server that was up must not be left behind because the time is over
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ def create(
     """Make `spec` run on `target` and prove it. Nothing is written where it runs and was proven already.
 
     `before` is the record that `spec` was made from. `password` becomes the administrator's where the server has none
-    yet; `keys` are those of services that somebody else runs, for a server that was not proven with others.
+    yet; `keys` are those of services that somebody else runs, where the server is to have others. URLs of databases
+    that it is not proven with give way to the proven ones again.
 
     Raises:
         Conflict: the record is not `before` any more, or the login is another one.
@@ -62,6 +67,8 @@ def create(
     _require_same_login(target, before, spec, password)
     target.runtime.would_assign(spec, before.assigned if before else Assigned())  # before anything is locked
     require_same_store(before, spec)
+    require_databases(target, before, spec, keys)
+    try_out(target, before, keys, deadline, progress)
     steps = _Create(target, spec, password, keys)
     observed = target.observe()
     with ThreadPoolExecutor(2) as pool:
@@ -75,10 +82,17 @@ def create(
                 return proving.result()
     with target.store.lock("create", deadline, lambda holder: progress.note(f"waiting for {holder}")):
         # whoever held the lock before may have changed what this was decided from
-        _require_unchanged(before, target.store.load(), spec)
+        now = target.store.load()
+        _require_unchanged(before, now, spec)
         _require_same_login(target, before, spec, password)
+        require_databases(target, now, spec, keys)
         target.runtime.check(spec, before.assigned if before else Assigned())
-        changed = run(steps.list(), target, deadline, progress)
+
+        def as_before() -> bool:
+            longer = Deadline.after(max(deadline.left, _WAY_BACK_SECONDS))
+            return run(_Create(target, spec, None, {}).list(), target, longer, progress)
+
+        changed = or_as_before(target, lambda: run(steps.list(), target, deadline, progress), as_before, progress)
         observed = target.observe()
         if steps.report is None:
             return _proven_again(target, observed, deadline, changed=changed)
@@ -195,7 +209,8 @@ class _Create:
             given = {**given, ADMIN_PASSWORD: self._password}
         stored = target.store.claim(secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given))
         if new := self._new_keys(stored):
-            target.store.amend(new)
+            proven = observed.record is not None and bool(observed.record.seals)
+            target.store.amend(databases.staged(stored.values, new) if proven else new)
         record, keys = observed.record, secrets.keys_seal(Secrets({**stored.values, **new}))
         if record and record.assigned.keys != keys:
             target.store.save(replace(record, assigned=replace(record.assigned, keys=keys)))
@@ -253,4 +268,6 @@ class _Create:
             if not self.report.answered:  # a tunnel breaks where the API server is restarted
                 self.report = verify(endpoint, login)
         self.report.require(lambda: recovery(target))
+        if replaced := databases.settled(stored.values):
+            target.store.amend(replaced)
         target.store.save(replace(record, proof=observed.live.identity, seals=secrets.seals(stored)))

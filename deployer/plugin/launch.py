@@ -3,7 +3,8 @@
 It does what `mlflow server --app-name basic-auth --workers N` does (mlflow/cli/__init__.py `server`,
 mlflow/server/__init__.py `_run_server`) with one process for N = 1 and a small one beside the N else, and more: it
 never changes the schema of a database that holds data, it answers `/health/stores`, it can take over a listening
-socket, it checks passwords as fastauth.py does.
+socket, it checks passwords as fastauth.py does, and it takes the address of the database with the logins from the
+environment (databases.py): DEPLOYER_AUTH_DATABASE_URI.
 
 Everything is configured by MLflow's own environment variables:
 
@@ -18,21 +19,16 @@ Exit codes: 0 stopped by a signal, 78 (EX_CONFIG) refused to start, with the rea
 
 from __future__ import annotations
 
-import base64
 import gc
-import hashlib
 import os
 import platform
 import socket
 import sys
 import uuid
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from sqlalchemy.engine import Connection, Engine
 
 EX_CONFIG = 78
 FIRST_INHERITED_FD = 3
@@ -138,117 +134,13 @@ def configure_mlflow() -> None:
 
 
 def prepare_databases() -> None:
-    """Create both schemas where the database is empty; refuse a database that holds another schema version."""
-    from mlflow.server.auth.config import read_auth_config
-    from mlflow.server.auth.db import utils as auth_db
-    from mlflow.store.db import utils as tracking_db
-
-    tracking_uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
-    auth_uri = read_auth_config().database_uri
-    _prepare(
-        "tracking",
-        tracking_uri,
-        create=tracking_db._initialize_tables,
-        head=tracking_db._get_latest_schema_revision(),
-        version_table="alembic_version",
-        upgrade=f"{sys.executable} -m mlflow db upgrade {_shown(tracking_uri, 'MLFLOW_BACKEND_STORE_URI')}",
-    )
-    _prepare(
-        "auth",
-        auth_uri,
-        create=lambda engine: auth_db.migrate(engine, "head"),
-        head=_auth_head(auth_uri),
-        version_table="alembic_version_auth",
-        upgrade=f"{sys.executable} -m mlflow.server.auth db upgrade --url {_shown(auth_uri, 'AUTH_DATABASE_URI')}",
-    )
-
-
-def _auth_head(uri: str) -> str | None:
-    from alembic.script import ScriptDirectory
-    from mlflow.server.auth.db import utils as auth_db
-
-    head: str | None = ScriptDirectory.from_config(auth_db._get_alembic_config(uri)).get_current_head()
-    return head
-
-
-def _shown(uri: str, variable: str) -> str:
-    """Return the URI as a person may see it: a SQLite path holds no password, anything else might."""
-    import shlex
-
-    return shlex.quote(uri) if uri.startswith("sqlite:") else f'"${variable}"'
-
-
-def _prepare(
-    what: str, uri: str, *, create: Callable[[Engine], None], head: str | None, version_table: str, upgrade: str
-) -> None:
-    import sqlalchemy
-    from alembic.migration import MigrationContext
-
-    def revision_of(connection: Connection) -> str | None:
-        options = {"version_table": version_table}
-        revision: str | None = MigrationContext.configure(connection, opts=options).get_current_revision()
-        return revision
-
-    path = _sqlite_path(uri)
-    if path is not None and (not path.exists() or path.stat().st_size == 0):
-        _create_sqlite(path, create)
-        return
-    engine = sqlalchemy.create_engine(uri)
+    """Make the schemas where the databases are empty; must run before mlflow.server.auth is imported."""
+    databases = beside("databases")
     try:
-        with engine.connect() as connection:
-            current = revision_of(connection)
-            tables = set(sqlalchemy.inspect(connection).get_table_names())
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = getattr(error, "orig", None) or type(error).__name__
-        raise Refusal(f"the {what} database cannot be read: {reason}") from error
-    finally:
-        engine.dispose()
-    occupied = {"tracking": "experiments", "auth": "users"}[what] in tables or current is not None
-    if not occupied:
-        engine = sqlalchemy.create_engine(uri)
-        create(engine)
-        engine.dispose()
-    elif current != head:
-        raise Refusal(
-            f"the {what} database has schema {current or 'of an unknown version'}, this MLflow needs {head}. "
-            f"Nothing was changed. Back the database up, then run: {upgrade}"
-        )
-
-
-def _sqlite_path(uri: str) -> Path | None:
-    from sqlalchemy.engine import make_url
-
-    url = make_url(uri)
-    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
-
-
-def _create_sqlite(path: Path, create: Callable[[Engine], None]) -> None:
-    """Build the schema in a file beside the final one and move it there whole.
-
-    A kill while MLflow's sixty-odd migrations run would otherwise leave a half-migrated database, which a later
-    start must refuse. The file is thrown away after a crash, so it needs no fsync until it is complete.
-    """
-    import sqlalchemy
-
-    draft = path.with_name(f"{path.name}.initial")
-    draft.unlink(missing_ok=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        engine = sqlalchemy.create_engine(f"sqlite:///{draft}")
-
-        def unsynchronised(connection: Any, _record: object) -> None:
-            connection.execute("PRAGMA synchronous = OFF")
-            connection.execute("PRAGMA journal_mode = MEMORY")
-
-        sqlalchemy.event.listen(engine, "connect", unsynchronised)
-        create(engine)
-        engine.dispose()
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        draft.replace(path)
-    except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
-        reason = getattr(error, "orig", None) or error
-        raise Refusal(f"the database {path} cannot be created: {reason}") from error
+        databases.point_to_auth_database()
+        databases.prepare()
+    except databases.Unusable as error:
+        raise Refusal(str(error)) from error
 
 
 def beside(name: str) -> Any:
@@ -282,8 +174,11 @@ def create_app() -> FastAPI:
         raise Refusal(f"this MLflow checks passwords in another way than the supported ones: {error}") from error
     add_stores_health(app)
     if transfer := os.environ.get(TRANSFER):
-        advertise(transfer)
-        delete_as_before()
+        if transfer not in {"proxied", "direct"}:
+            raise Refusal(f"{TRANSFER} must be proxied or direct")
+        artifacts = beside("artifacts")
+        artifacts.advertise(transfer)
+        artifacts.delete_as_before()
     app.add_middleware(
         gate.Gate,
         logins=logins,
@@ -293,47 +188,6 @@ def create_app() -> FastAPI:
         access_log=os.environ.get(ACCESS_LOG) == "true",
     )
     return app
-
-
-def advertise(transfer: str) -> None:
-    """Tell clients to move artifacts through the server (`proxied`), or straight to the artifact store (`direct`).
-
-    A server in front of S3 always says that it can do direct transfers, and clients since 3.17 then do them
-    (mlflow/server/handlers.py `build_server_info_payload`, mlflow/store/artifact/mlflow_artifacts_repo.py).
-    """
-    if transfer not in {"proxied", "direct"}:
-        raise Refusal(f"{TRANSFER} must be proxied or direct")
-    from mlflow.server import handlers, server_info_api
-
-    original = handlers.build_server_info_payload
-    flags = (handlers.SERVER_INFO_MULTIPART_UPLOADS_ENABLED, handlers.SERVER_INFO_MULTIPART_DOWNLOADS_ENABLED)
-
-    def payload() -> dict[str, Any]:
-        answer: dict[str, Any] = original()
-        if transfer == "direct" and not all(answer[flag] for flag in flags):
-            raise RuntimeError("this artifact store cannot be reached directly")
-        return {**answer, **dict.fromkeys(flags, transfer == "direct")}
-
-    # the Flask route looks it up in its own module, the FastAPI route has imported the name
-    handlers.build_server_info_payload = server_info_api.build_server_info_payload = payload
-
-
-def delete_as_before() -> None:
-    """Let deletions from S3 carry the checksum that every service knows.
-
-    Where many objects are deleted at once S3 demands one, and boto3 takes since 1.36 one that Ceph-like services
-    refuse, whatever AWS_REQUEST_CHECKSUM_CALCULATION says (github.com/s3fs-fuse/s3fs-fuse/issues/2639).
-    """
-    import boto3
-
-    def with_md5(request: Any, **_: Any) -> None:
-        for name in [name for name in request.headers if name.lower().startswith(("x-amz-checksum-", "x-amz-sdk-"))]:
-            del request.headers[name]
-        digest = hashlib.md5(request.body, usedforsecurity=False).digest()
-        request.headers["Content-MD5"] = base64.b64encode(digest).decode("ascii")
-
-    boto3.setup_default_session()  # the one that MLflow's clients are made of
-    boto3.DEFAULT_SESSION.events.register("before-sign.s3.DeleteObjects", with_md5)
 
 
 def release_connections() -> None:

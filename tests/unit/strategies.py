@@ -93,7 +93,7 @@ _transfer = st.sampled_from(["proxied", "direct"])
 _typed = {
     "sqlite": st.just({}),
     "postgres": _maybe(size=sizes),
-    "external": st.fixed_dictionaries({"secretName": names}),
+    "external": st.just({}),
     "volume": st.just({}),
     "s3": st.fixed_dictionaries(
         {"bucket": names.map(lambda name: f"b-{name}")},

@@ -8,10 +8,11 @@ from deployer.core import document
 from deployer.core.assigned import Assigned
 from deployer.core.components import build
 from deployer.core.components.server import LOOPBACK, needs, package
+from deployer.core.databases import AUTH_DATABASE, DATABASES, TRACKING_DATABASE
 from deployer.core.platform import KUBERNETES, LOCAL, PROFILES, RAHTI, profile_of, recognised
 from deployer.core.secrets import ADMIN_USERNAME, GENERATED
 from deployer.core.spec import Spec
-from deployer.core.stack import Package
+from deployer.core.stack import Package, SecretRef
 
 from .strategies import HEADER, hosts, names, specs
 
@@ -37,11 +38,13 @@ assigned = st.builds(
 
 
 @pytest.mark.parametrize("platform", [LOCAL, *PROFILES.values()], ids=lambda platform: platform.name)
-@given(wanted=specs(databases=("sqlite",), artifacts=("volume", "s3")), given_=assigned)
+@given(wanted=specs(databases=("sqlite", "external"), artifacts=("volume", "s3")), given_=assigned)
 def test_any_supported_spec_has_a_stack_whatever_is_assigned_already(platform, wanted, given_):
     stack = build(wanted, platform, given_)
     assert stack.name == wanted.name
-    assert [volume.name for volume in stack.volumes] == ["data"]
+    elsewhere = (wanted.spec.database.type, wanted.spec.artifacts.type) == ("external", "s3")
+    assert [volume.name for volume in stack.volumes] == ([] if elsewhere else ["data"])
+    assert all(workload.volumes == tuple(volume.name for volume in stack.volumes) for workload in stack.workloads)
     reachable = stack.exposure.kind == "none" or stack.exposure.host is not None
     assert len(stack.workloads) == ("http" in given_.ports and reachable)
     assert stack == build(wanted, platform, given_)
@@ -234,6 +237,32 @@ def test_a_requirement_without_extras_has_no_brackets():
 
 def test_the_server_needs_a_name_and_everything_that_is_generated():
     assert needs(Spec()) == (ADMIN_USERNAME, *(need.ref for need in GENERATED))
+
+
+EXTERNAL = {"database": {"type": "external"}}
+
+
+def test_a_server_with_databases_elsewhere_needs_their_urls_and_a_driver():
+    wanted = spec(spec=EXTERNAL)
+    assert set(needs(wanted)) - set(needs(Spec())) == set(DATABASES.values())
+    assert [one for one in package(wanted).beside if one not in package(Spec()).beside] == ["psycopg2-binary>=2.9,<3"]
+
+
+def test_urls_of_databases_stand_in_the_environment_as_references_alone_and_in_no_file():
+    (workload,) = build(spec(spec=EXTERNAL), KUBERNETES, HERE).workloads
+    urls = set(DATABASES.values())
+    assert {name: text for name, text in workload.env.items() if urls & set(text)} == {
+        "MLFLOW_BACKEND_STORE_URI": (TRACKING_DATABASE,),
+        "DEPLOYER_AUTH_DATABASE_URI": (AUTH_DATABASE,),
+    }
+    ini = workload.files["basic_auth.ini"].values
+    assert not [piece for text in ini.values() for piece in text if isinstance(piece, SecretRef)]
+
+
+def test_other_urls_restart_the_server():
+    given_ = Assigned(host="mlflow.example.org", ports={"http": 5000}, keys="seal")
+    assert build(spec(spec=EXTERNAL), KUBERNETES, given_).workloads[0].keys == "seal"
+    assert build(Spec(), KUBERNETES, given_).workloads[0].keys is None
 
 
 def test_profiles_are_found_by_their_own_name_and_no_cluster_s_uid_is_fixed_on_openshift():

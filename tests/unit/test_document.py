@@ -195,7 +195,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_is_named(path, problem):
         ("database", {"type": "sqlite", "size": "1Gi"}, "spec.database.size: unknown key; known here: type"),
         ("database", {"type": "postgres", "sise": "1Gi"}, "spec.database.sise: unknown key; did you mean 'size'?"),
         ("database", {"type": "postgres", "size": "1"}, "spec.database.size: must be a size such as 8Gi"),
-        ("database", {"type": "external"}, "spec.database.secretName: is missing"),
+        ("database", {"type": "external", "url": "a"}, "spec.database.url: unknown key; known here: type"),
         ("database", {"type": "mysql"}, "spec.database.type: must be 'sqlite', 'postgres', 'external'"),
         ("database", {"size": "1Gi"}, "spec.database: needs `type: ...` to say which kind it is"),
         ("database", "sqlite", "spec.database: must be a mapping (key: value lines below it)"),

@@ -299,7 +299,6 @@ def test_accepted_labels_are_on_every_object_and_on_the_pod(labels):
     [
         ("spec.local.python", {}),
         ("spec.profile", {}),
-        ("spec.database.secretName", {"spec": {"database": {"type": "external"}}}),
         ("spec.exposure.gateway", {"spec": {"exposure": {"type": "gateway"}}}),
     ],
 )

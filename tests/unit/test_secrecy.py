@@ -59,7 +59,7 @@ def test_a_traceback_through_an_unreachable_server_shows_no_password():
         {"spec": {"auth": {"password": "S3cret-password-x"}}},
         {"spec": {"auth": {"defaultPermission": "S3cret-password-x"}}},
         {"spec": {"database": {"type": "S3cret-password-x"}}},
-        {"spec": {"database": {"type": "external", "secretName": ["S3cret-password-x"]}}},
+        {"spec": {"database": {"type": "external", "url": "postgresql://u:S3cret-password-x@h/d"}}},
         {"spec": {"local": {"port": "S3cret-password-x"}}},
         {"spec": "S3cret-password-x"},
     ],

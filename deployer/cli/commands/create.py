@@ -15,6 +15,7 @@ from deployer.cli.options import (
     DEFAULT_TIMEOUT,
     Bucket,
     Context,
+    DatabaseFile,
     DefaultPermission,
     File,
     Format,
@@ -59,6 +60,7 @@ def command(
     username: Username = None,
     password_file: PasswordFile = None,
     default_permission: DefaultPermission = None,
+    database_file: DatabaseFile = None,
     profile: Annotated[str | None, typer.Option("--profile", help=f"Kind of cluster: {', '.join(PROFILES)}.")] = None,
     expose: Annotated[str | None, typer.Option("--expose", help="ingress, gateway, route or none.")] = None,
     host: Annotated[
@@ -117,7 +119,9 @@ def command(
     def place(wanted: str) -> Target:
         return find_target(wanted, target, namespace, context, take_over=take_over, introduce=True, project=project)
 
-    asked = wanted_server(name, file, flags, host=host, password_file=password_file, place=place)
+    asked = wanted_server(
+        name, file, flags, host=host, password_file=password_file, database_file=database_file, place=place
+    )
     keys = asked.keys(make_bucket=make_bucket)
     with step_list() as progress:
         created = create(

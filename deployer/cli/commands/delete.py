@@ -11,7 +11,8 @@ from deployer.cli.options import Context, Name, Namespace, TargetOption, Timeout
 from deployer.cli.progress import step_list
 from deployer.cli.where import find_target
 from deployer.core.errors import UsageError
-from deployer.core.spec import S3Artifacts
+from deployer.core.record import Record
+from deployer.core.spec import ExternalDatabase, S3Artifacts
 from deployer.operations.remove import delete
 from deployer.targets import Deadline
 
@@ -29,26 +30,36 @@ def command(
 ) -> None:
     """Delete a server; its data and credentials are kept unless told otherwise."""
     place = find_target(name, target, namespace, context)
+    gone, kept = _outcome(place.store.load() if delete_data else None)
     if delete_data and not yes and place.store.known():
         if sys.stdin is None or not sys.stdin.isatty():
             raise UsageError(
-                f"--delete-data would destroy all runs, artifacts and credentials of {name!r}; nothing was deleted",
+                f"--delete-data would destroy {gone} of {name!r}; nothing was deleted",
                 hint="add --yes where nobody can be asked",
             )
-        answer = typer.prompt(f"All runs, artifacts and credentials of {name!r} will be lost. Type its name", err=True)
+        answer = typer.prompt(f"{gone.capitalize()} of {name!r} will be lost. Type its name", err=True)
         if answer != name:
             raise UsageError("that is not its name; nothing was deleted")
-    record = place.store.load() if delete_data else None
     with step_list() as progress:
         delete(place, data=delete_data, deadline=Deadline.after(timeout), progress=progress)
     if delete_data:
-        artifacts = record.spec.spec.artifacts if record else None
-        if isinstance(artifacts, S3Artifacts):
-            print(f"Server {name!r} is deleted, with its database and credentials.")
-            print(f"Its artifacts stay in bucket {artifacts.bucket!r} at {artifacts.endpoint}.")
-        else:
-            print(f"Server {name!r} is deleted, with all its data.")
+        print(f"Server {name!r} is deleted, with {gone if kept else 'all its data'}.")
+        for line in kept:
+            print(line)
     else:
         print(
             f"Server {name!r} is deleted. Its data and credentials are kept: `deployer create {name}` brings it back."
         )
+
+
+def _outcome(record: Record | None) -> tuple[str, list[str]]:
+    """Return what goes with a server's data, and a sentence on all that stays with others."""
+    spec = record.spec.spec if record else None
+    gone, kept = ["runs", "artifacts", "credentials"], []
+    if spec and isinstance(spec.artifacts, S3Artifacts):
+        gone.remove("artifacts")
+        kept.append(f"Its artifacts stay in bucket {spec.artifacts.bucket!r} at {spec.artifacts.endpoint}.")
+    if spec and isinstance(spec.database, ExternalDatabase):
+        gone.remove("runs")
+        kept.append("Its runs and users stay in their databases, which deployer does not run.")
+    return f"all {' and '.join(filter(None, (', '.join(gone[:-1]), gone[-1])))}", kept

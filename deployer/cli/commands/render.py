@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli.options import Format, Output
+from deployer.cli.options import DatabaseFile, Format, Output
 from deployer.cli.output import print_json
 from deployer.cli.progress import note
-from deployer.cli.spec_options import read_limited, spec_from, write_private
+from deployer.cli.spec_options import databases_from, read_limited, spec_from, write_private
+from deployer.core.databases import HINT
 from deployer.core.errors import UsageError
 from deployer.core.platform import PROFILES, profile_of
+from deployer.core.spec import ExternalDatabase
 from deployer.core.support import require_supported
 from deployer.operations.artifacts import found_keys
 from deployer.operations.render import credentials, manifests
@@ -33,6 +35,7 @@ def command(
     credentials_file: Annotated[
         str | None, typer.Option("--credentials", help="Also make the Secrets, in this new file (mode 0600).")
     ] = None,
+    database_file: DatabaseFile = None,
     form: Output = Format.text,
 ) -> None:
     """Print the Kubernetes manifests of a server."""
@@ -40,19 +43,25 @@ def command(
         raise UsageError(f"there is no profile {profile!r}", hint=f"--profile {' or '.join(PROFILES)}")
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
         raise UsageError(f"{namespace!r} cannot be a namespace: lower-case letters, digits and '-', at most 63")
+    if file == "-" and database_file == "-":
+        raise UsageError("only one of the files can come from standard input", hint="put the other into a file")
+    databases = databases_from(database_file)
+    flags = {"spec.database.type": "external"} if databases else {}
     content = read_limited(file, "a spec file") if file else None
-    spec, source = spec_from(name, file, {}, None, content=content)
+    spec, source = spec_from(name, file, flags, None, content=content)
     platform = profile_of(profile, spec.spec.profile)
     if host is not None:
         kind = spec.spec.exposure.type if spec.spec.exposure else platform.exposures[0]
-        exposure = {"spec.exposure.type": kind, "spec.exposure.host": host}
-        spec, source = spec_from(name, file, exposure, None, content=content)
+        flags |= {"spec.exposure.type": kind, "spec.exposure.host": host}
+        spec, source = spec_from(name, file, flags, None, content=content)
     require_supported(spec, platform, source)
     documents, guessed = manifests(spec, platform, namespace)
     if guessed:
         note(f"No host is given, so {guessed} stands in its place: say --host NAME before you apply this")
     if credentials_file:
-        keys = found_keys(spec, os.environ, Path(os.path.expanduser("~")), note)
+        if isinstance(spec.spec.database, ExternalDatabase) and not databases:
+            raise UsageError("the Secrets hold the URLs of the databases", hint=f"--database-file FILE; {HINT}")
+        keys = {**found_keys(spec, os.environ, Path(os.path.expanduser("~")), note), **databases}
         write_private(Path(credentials_file), credentials(spec, keys))
         note(f"Wrote the Secrets to {credentials_file}")
     else:

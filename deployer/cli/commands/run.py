@@ -13,6 +13,7 @@ from deployer.cli.ending import Ending, ending
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
     Bucket,
+    DatabaseFile,
     DefaultPermission,
     File,
     MakeBucket,
@@ -55,6 +56,7 @@ def command(
     username: Username = None,
     password_file: PasswordFile = None,
     default_permission: DefaultPermission = None,
+    database_file: DatabaseFile = None,
     bucket: Bucket = None,
     s3_endpoint: S3Endpoint = None,
     s3_region: S3Region = None,
@@ -80,7 +82,9 @@ def command(
         note("Target: this machine (`run` knows no other)")
         return find_target(wanted, TargetKind.local, take_over=take_over, quiet=True)
 
-    asked = wanted_server(name, file, flags, host=host, password_file=password_file, place=place)
+    asked = wanted_server(
+        name, file, flags, host=host, password_file=password_file, database_file=database_file, place=place
+    )
     _run(asked, make_bucket=make_bucket, timeout=timeout)
 
 

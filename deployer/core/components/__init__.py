@@ -26,7 +26,7 @@ def build(spec: Spec, platform: Platform, assigned: Assigned) -> Stack:
         name=spec.name,
         labels={**platform.console_labels, **labels_of(spec)},
         workloads=(server.workload(spec, assigned, exposure),) if known else (),
-        volumes=(server.volume(spec, platform, assigned),),
+        volumes=server.volumes(spec, platform, assigned),
         exposure=exposure,
         network=_network(spec, platform, exposure),
         pod=_pod(spec, platform),

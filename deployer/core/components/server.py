@@ -7,9 +7,10 @@ from typing import Final
 from deployer.core import settings, sizing
 from deployer.core.address import url, written
 from deployer.core.assigned import Assigned
+from deployer.core.databases import DATABASES
 from deployer.core.platform import Platform
 from deployer.core.secrets import ADMIN_USERNAME, GENERATED, S3_ACCESS_KEY, S3_SECRET_KEY
-from deployer.core.spec import S3Artifacts, Spec
+from deployer.core.spec import ExternalDatabase, S3Artifacts, Spec
 from deployer.core.stack import (
     Exposure,
     FilePath,
@@ -24,12 +25,17 @@ from deployer.core.stack import (
 
 SERVER: Final = "server"
 LAUNCH: Final = "launch.py"
+# which it imports from beside itself
 COMPANIONS: Final = (
+    "artifacts.py",
+    "databases.py",
     "fastauth.py",
     "fastauth_checks.py",
     "fastauth_gate.py",
     "workers.py",
-)  # which it imports from beside itself
+)
+_S3_CLIENT: Final = "boto3>=1.36,<2"
+_POSTGRESQL_DRIVER: Final = "psycopg2-binary>=2.9,<3"
 IMAGE: Final = "ghcr.io/mlflow/mlflow:v{version}-full"  # only the -full image has the auth extra
 READY_PATH: Final = "/health/stores"
 ALIVE_PATH: Final = "/health"
@@ -40,12 +46,18 @@ LOOPBACK: Final = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*")
 def needs(spec: Spec) -> tuple[SecretRef, ...]:
     """Return every secret value the server reads."""
     keys = (S3_ACCESS_KEY, S3_SECRET_KEY) if isinstance(spec.spec.artifacts, S3Artifacts) else ()
-    return (ADMIN_USERNAME, *(need.ref for need in GENERATED), *keys)
+    urls = DATABASES.values() if _external(spec) else ()
+    return (ADMIN_USERNAME, *(need.ref for need in GENERATED), *keys, *urls)
+
+
+def _external(spec: Spec) -> bool:
+    return isinstance(spec.spec.database, ExternalDatabase)
 
 
 def package(spec: Spec) -> Package:
     """Return the distribution that holds the server."""
-    return Package("mlflow", spec.spec.mlflow.version, ("auth",), ("boto3>=1.36,<2",))
+    beside = (_S3_CLIENT, _POSTGRESQL_DRIVER) if _external(spec) else (_S3_CLIENT,)
+    return Package("mlflow", spec.spec.mlflow.version, ("auth",), beside)
 
 
 def image(spec: Spec) -> str:
@@ -60,11 +72,17 @@ def image(spec: Spec) -> str:
     return wanted
 
 
-def volume(spec: Spec, platform: Platform, assigned: Assigned) -> Volume:
-    """Return the server's volume: databases and artifacts."""
+def volumes(spec: Spec, platform: Platform, assigned: Assigned) -> tuple[Volume, ...]:
+    """Return the server's volume, for databases and artifacts; none where both are elsewhere."""
+    if not _on_volume(spec):
+        return ()
     wanted = spec.spec.volume
     storage_class = wanted.storage_class or assigned.storage_class or platform.storage_class
-    return Volume(settings.DATA_VOLUME, wanted.size, storage_class)
+    return (Volume(settings.DATA_VOLUME, wanted.size, storage_class),)
+
+
+def _on_volume(spec: Spec) -> bool:
+    return not (_external(spec) and isinstance(spec.spec.artifacts, S3Artifacts))
 
 
 def allowed_hosts(name: str, assigned: Assigned, exposure: Exposure) -> list[str]:
@@ -83,7 +101,7 @@ def allowed_hosts(name: str, assigned: Assigned, exposure: Exposure) -> list[str
 
 def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
     """Return the server's process."""
-    port, artifacts = assigned.ports["http"], spec.spec.artifacts
+    port, artifacts, external = assigned.ports["http"], spec.spec.artifacts, _external(spec)
     direct = exposure.host if exposure.kind == "none" else None  # nothing in front of the server ends TLS
     origins = [url(direct, port) if direct else f"https://{exposure.host}"] if exposure.host else []
     origins += [f"http://localhost:{port}", f"http://127.0.0.1:{port}"]
@@ -98,20 +116,22 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
             **({settings.FORWARDED: ("true",)} if exposure.kind != "none" else {}),
             **({settings.ACCESS_LOG: ("true",)} if spec.spec.access_log else {}),
             **({"MLFLOW_HOST": (spec.spec.local.host or direct,)} if direct else {}),
+            **(settings.external_environment() if external else {}),
             **(settings.s3_environment(artifacts) if isinstance(artifacts, S3Artifacts) else {}),
             **settings.outbound_environment(spec.spec.proxy, trusted_ca=spec.spec.pod.trusted_ca is not None),
         },
         files={
             **{name: PluginFile(name) for name in (LAUNCH, *COMPANIONS)},
             settings.AUTH_INI: TemplateFile(
-                "basic_auth.ini.j2", settings.auth_settings(spec.spec.auth.default_permission)
+                "basic_auth.ini.j2",
+                settings.auth_settings(spec.spec.auth.default_permission, external=external),
             ),
         },
         port=port,
-        volumes=(settings.DATA_VOLUME,),
+        volumes=(settings.DATA_VOLUME,) if _on_volume(spec) else (),
         probe=Probe(ready=READY_PATH, alive=ALIVE_PATH, host="localhost"),
         resources=sizing.server_resources(spec.spec.workers),
         # MLflow puts a whole file there on its way to S3 and back
         scratch=artifacts.scratch if isinstance(artifacts, S3Artifacts) else None,
-        keys=assigned.keys if isinstance(artifacts, S3Artifacts) else None,
+        keys=assigned.keys if external or isinstance(artifacts, S3Artifacts) else None,
     )

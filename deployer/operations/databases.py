@@ -1,0 +1,122 @@
+"""Databases that somebody else runs: their URLs are given, tried before they replace others, and never shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from deployer.catalogue import catalogue
+from deployer.core.components import build
+from deployer.core.databases import DATABASES, HINT, place, restored
+from deployer.core.errors import (
+    Conflict,
+    DeployerError,
+    Forbidden,
+    NotReady,
+    ServerRefused,
+    UsageError,
+    VerificationFailed,
+)
+from deployer.core.record import Record
+from deployer.core.spec import ExternalDatabase, Spec
+from deployer.core.stack import SecretRef
+from deployer.operations.records import typed
+from deployer.operations.steps import Progress
+from deployer.targets import Deadline, Program, Target
+
+TRIAL: Final = "trial.py"
+_Result = TypeVar("_Result")
+
+
+def require_databases(target: Target, before: Record | None, spec: Spec, given: Mapping[SecretRef, str]) -> None:
+    """Raise what speaks against the databases that a server would get: `given`, or those that are stored.
+
+    Raises:
+        UsageError: there are none.
+        Conflict: it was proven, and would lose its data: they are others than those that have it.
+    """
+    proven = before is not None and bool(before.seals)
+    if before and proven and before.spec.spec.database.type != spec.spec.database.type:
+        raise Conflict(
+            "the server's runs and users lie where they were first put, and are not moved from there",
+            hint="leave spec.database as it was, or make another server",
+        )
+    if not isinstance(spec.spec.database, ExternalDatabase):
+        return
+    stored = target.store.secrets()
+    values = stored.values if stored else {}
+    if any(ref not in given and ref not in values for ref in DATABASES.values()):
+        raise UsageError(
+            f"server {target.name!r} is to have databases that somebody else runs, and their URLs are not known here",
+            hint=f"`{typed(target, 'create', '--database-file', 'FILE')}`; {HINT}",
+        )
+    for name, ref in DATABASES.items():
+        if proven and ref in given and ref in values and place(given[ref]) != place(values[ref]):
+            raise Conflict(
+                f"the {name} URL leads to another database than the one that has the server's data; "
+                "nothing was changed",
+                hint="only user, password and encryption can be exchanged; make another server for other databases",
+            )
+
+
+def try_out(
+    target: Target, before: Record | None, given: Mapping[SecretRef, str], deadline: Deadline, progress: Progress
+) -> None:
+    """Try new URLs of a server that was proven, from where it runs, before anything is touched.
+
+    Where it does not run, its own start with them is the trial.
+
+    Raises:
+        ServerRefused: they do not work; says what the database answers.
+    """
+    if before is None or not before.seals or not given.keys() & set(DATABASES.values()):
+        return
+    stored = target.store.secrets()
+    if stored is None:
+        return
+    new = {name: given[ref] for name, ref in DATABASES.items() if ref in given and given[ref] != stored.values.get(ref)}
+    for name in new:
+        progress.note(f"Change: the URL of the {name} database")
+    if not new or target.runtime.observe().state != "running":
+        return
+    stack = build(before.spec, target.platform(before.spec, before.assigned), before.assigned)
+    work = Program(catalogue().plugins[TRIAL], json.dumps(new) + "\n")
+    try:
+        target.runtime.execute(stack, before.spec, stored, work, deadline)
+    except ServerRefused as error:
+        raise ServerRefused(
+            f"the new URLs do not work where the server runs; nothing was changed: {error.message}",
+            hint="correct the file, then type the same command again",
+        ) from None
+    except (Forbidden, NotReady) as error:
+        progress.note(f"Not tried beforehand: {error.message}")
+
+
+def or_as_before(
+    target: Target, work: Callable[[], _Result], again: Callable[[], object], progress: Progress
+) -> _Result:
+    """Do the work; where the server is not proven with new URLs, put the proven ones back and do it `again` with them.
+
+    Raises:
+        DeployerError: that of the first attempt, with what came of the second.
+    """
+    try:
+        return work()
+    except (ServerRefused, NotReady, VerificationFailed) as error:
+        stored = target.store.secrets()
+        old = restored(stored.values) if stored else {}
+        if not old:
+            raise
+        target.store.amend(old)
+        progress.note(f"The server is not proven with the new URLs, and gets the ones before back: {error.message}")
+        try:
+            again()
+        except DeployerError as second:
+            outcome = f"the ones before are stored again, and are not proven either: {second.message}"
+        else:
+            outcome = "it runs with the ones before again"
+        raise type(error)(
+            f"the server is not proven with the new URLs of its databases: {error.message}\n  {outcome}",
+            hint="correct the file, then type the same command again",
+        ) from None

@@ -1,0 +1,224 @@
+"""The server's two databases: where they are, and that their schema is the one this MLflow has; loaded by launch.py.
+
+An empty database gets its schema; one that holds data is never changed.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+AUTH_DATABASE = "DEPLOYER_AUTH_DATABASE_URI"
+# any number, the same in every release: whoever else locks by this one waits for us
+_ADVISORY_LOCK = 0x6D6C666C6F77  # "mlflow"
+
+
+class Unusable(Exception):
+    """A database that the server must not run on; the text tells a person what to do."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What MLflow keeps in a database: how it is made, which revision is the newest, where the revision stands.
+
+    `table` has a row as soon as there is data; `upgrade` is the command that brings data to the newest revision.
+    """
+
+    name: str
+    create: Callable[[Engine], None]
+    head: str | None
+    version_table: str
+    table: str
+    upgrade: str
+
+
+def point_to_auth_database() -> None:
+    """Lay AUTH_DATABASE over the configuration file of basic auth, where it is set.
+
+    MLflow reads the address from a file alone (mlflow/server/auth/config.py), and the one that it is given may be read
+    by many who must not know a password. So it gets another one that has no name, lies in memory, and goes over to
+    forked processes with its descriptor.
+    """
+    uri = os.environ.pop(AUTH_DATABASE, None)
+    if uri is None:
+        return
+    config = configparser.RawConfigParser()  # values as they stand there: `%` stays doubled
+    config.read(os.environ["MLFLOW_AUTH_CONFIG_PATH"], "utf-8")
+    config.set("mlflow", "database_uri", uri.replace("%", "%%"))
+    descriptor = os.memfd_create("basic_auth.ini")
+    with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+        config.write(file)
+    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = f"/proc/self/fd/{descriptor}"
+
+
+def prepare() -> None:
+    """Create both schemas where the database is empty.
+
+    Raises:
+        Unusable: a database cannot be read or written, or holds another schema version.
+    """
+    from mlflow.server.auth.config import read_auth_config
+    from mlflow.server.auth.db import utils as auth_db
+    from mlflow.store.db import utils as tracking_db
+
+    tracking_uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    auth_uri = read_auth_config().database_uri
+    # in this order: in a database for both, MLflow's first migration takes what is there for its own
+    _prepare(
+        tracking_uri,
+        Schema(
+            "tracking",
+            create=tracking_db._initialize_tables,
+            head=tracking_db._get_latest_schema_revision(),
+            version_table="alembic_version",
+            table="experiments",
+            upgrade=_upgrade(tracking_uri, "-m mlflow", "mlflow.db", "db", "upgrade"),
+        ),
+    )
+    _prepare(
+        auth_uri,
+        Schema(
+            "auth",
+            create=lambda engine: auth_db.migrate(engine, "head"),
+            head=_auth_head(auth_uri),
+            version_table="alembic_version_auth",
+            table="users",
+            upgrade=_upgrade(auth_uri, "-m mlflow.server.auth", "mlflow.server.auth.db.cli", "db", "upgrade", "--url"),
+        ),
+    )
+
+
+def _auth_head(uri: str) -> str | None:
+    from alembic.script import ScriptDirectory
+    from mlflow.server.auth.db import utils as auth_db
+
+    head: str | None = ScriptDirectory.from_config(auth_db._get_alembic_config(uri)).get_current_head()
+    return head
+
+
+def _upgrade(uri: str, program: str, module: str, *words: str) -> str:
+    """Return the command that upgrades a database; a URL with a password goes through a variable and no argument."""
+    import shlex
+
+    if uri.startswith("sqlite:"):
+        return f"run: {sys.executable} {program} {' '.join(words)} {shlex.quote(uri)}"
+    call = ", ".join((*(f'"{word}"' for word in words[1:]), 'os.environ["URL"]'))
+    code = f"import os; from {module} import commands; commands([{call}])"
+    return f"put its URL into a variable (`read -rs URL; export URL`) and run: {sys.executable} -c {shlex.quote(code)}"
+
+
+def _prepare(uri: str, schema: Schema) -> None:
+    import sqlalchemy
+
+    path = _sqlite_path(uri)
+    if path is not None and (not path.exists() or path.stat().st_size == 0):
+        _create_sqlite(path, schema.create)
+        return
+    done = "read"
+    try:
+        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
+        if _is_empty(engine, schema):
+            with _alone(engine):
+                if _is_empty(engine, schema):
+                    done = "given its tables"
+                    schema.create(engine)
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        raise Unusable(f"the {schema.name} database cannot be {done}: {_reason(error)}") from error
+
+
+def _is_empty(engine: Engine, schema: Schema) -> bool:
+    """Tell whether there is no data; tables without a row are what a start that was cut short may leave.
+
+    Raises:
+        Unusable: there is, of another schema version.
+    """
+    import sqlalchemy
+    from alembic.migration import MigrationContext
+
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": schema.version_table})
+        current: str | None = context.get_current_revision()
+        tables = sqlalchemy.inspect(connection).get_table_names()
+        if current is None:
+            if schema.table not in tables:
+                return True
+            row = sqlalchemy.select(sqlalchemy.literal(1)).select_from(sqlalchemy.table(schema.table)).limit(1)
+            if connection.execute(row).first() is None:
+                return True
+    if current != schema.head:
+        raise Unusable(
+            f"the {schema.name} database has schema {current or 'of an unknown version'}, this MLflow needs "
+            f"{schema.head}. Nothing was changed. Back the database up, then {schema.upgrade}"
+        )
+    return False
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[None]:
+    """Keep other servers that start on the same database waiting: MLflow's first migrations must not meet.
+
+    The lock is the transaction's, not the session's, so that it also holds, and ends, behind a pool of connections.
+    """
+    import sqlalchemy
+
+    if engine.dialect.name != "postgresql":
+        yield
+        return
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        yield
+
+
+def _reason(error: Exception) -> str:
+    """Return what the driver says, on one line; SQLAlchemy's own words may quote a statement."""
+    said = error if isinstance(error, ImportError) else getattr(error, "orig", None) or type(error).__name__
+    return " ".join(str(said).split())
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(uri)
+    except ArgumentError as error:
+        raise Unusable("the address of a database is no URL") from error
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def _create_sqlite(path: Path, create: Callable[[Engine], None]) -> None:
+    """Build the schema in a file beside the final one and move it there whole.
+
+    A kill while MLflow's sixty-odd migrations run would otherwise leave a half-migrated database, which a later
+    start must refuse. The file is thrown away after a crash, so it needs no fsync until it is complete.
+    """
+    import sqlalchemy
+
+    draft = path.with_name(f"{path.name}.initial")
+    draft.unlink(missing_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        engine = sqlalchemy.create_engine(f"sqlite:///{draft}")
+
+        def unsynchronised(connection: Any, _record: object) -> None:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("PRAGMA journal_mode = MEMORY")
+
+        sqlalchemy.event.listen(engine, "connect", unsynchronised)
+        create(engine)
+        engine.dispose()
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())
+        draft.replace(path)
+    except (OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        reason = getattr(error, "orig", None) or error
+        raise Unusable(f"the database {path} cannot be created: {reason}") from error

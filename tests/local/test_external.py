@@ -1,0 +1,392 @@
+"""A server whose data is in PostgreSQL databases that somebody else runs, and what becomes of it with another login."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import secrets
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from deployer.catalogue import PLUGINS
+from tests.killing import kill_in_step
+from tests.load import API
+from tests.local import postgres
+from tests.local.machine import Machine, watched
+from tests.local.postgres import PostgreSQL
+from tests.local.servers import free_port, running, settings
+from tests.local.test_rotate import edit, secrets_file, status
+
+HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
+FILE = ("--target", "local", "--database-file", "urls.txt")
+
+
+@dataclass(frozen=True)
+class Team:
+    """Two databases of one owner, in a PostgreSQL that others use too."""
+
+    server: PostgreSQL
+    tracking: str
+    auth: str
+    user: str
+    password: str
+
+    def urls(self, password: str | None = None, user: str | None = None, **databases: str) -> dict[str, str]:
+        names = {"tracking": self.tracking, "auth": self.auth, **databases}
+        login = (user or self.user, password or self.password)
+        return {name: self.server.url(*login, database) for name, database in names.items()}
+
+    def give(self, machine: Machine, **changes: str) -> None:
+        """Write the file as its owner would."""
+        text = "".join(f"{name} = {url}\n" for name, url in self.urls(**changes).items())
+        (machine.home / "urls.txt").write_text(f"# from the database administrators\n\n{text}")
+        for name, word in {"database password": self.password, **changes}.items():
+            machine.witness.learn(name, word)
+
+    def change_password(self) -> str:
+        made = new_password()
+        self.server.sql(f"ALTER ROLE \"{self.user}\" PASSWORD '{made}';")
+        return made
+
+    def colleague(self, *grants: str) -> dict[str, str]:
+        """Make a second login, by default one that may do what the owner may."""
+        login = {"user": f"second-{secrets.token_hex(4)}", "password": new_password()}
+        member = "" if grants else f' IN ROLE "{self.user}"'
+        self.server.sql(f"CREATE ROLE \"{login['user']}\" LOGIN PASSWORD '{login['password']}'{member};")
+        for database in (self.tracking, self.auth):
+            for grant in grants:
+                self.server.sql(f'GRANT {grant} TO "{login["user"]}";', database)
+        return login
+
+
+def new_password() -> str:
+    """A password in which everything means something in a URL, an ini file or a shell."""
+    return f"p%s@:/?#&=$(x) {secrets.token_urlsafe(12)}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    with postgres.guarded(postgres.programs(tmp_path_factory.mktemp("postgres"))) as started:
+        yield started
+
+
+def made_in(server: PostgreSQL, name: str) -> Team:
+    user, password = f"{name}@team", new_password()
+    tracking, auth = f"{name}_tracking", f"{name}_auth"
+    server.make_database(tracking, user, password)
+    server.sql(f'CREATE DATABASE {auth} OWNER "{user}";')
+    return Team(server, tracking, auth, user, password)
+
+
+@pytest.fixture
+def new_team(server: PostgreSQL) -> Callable[[], Team]:
+    return lambda: made_in(server, f"t{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def team(new_team: Callable[[], Team]) -> Team:
+    return new_team()
+
+
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory, server: PostgreSQL) -> Path:
+    """One with the driver; the other suites have theirs without it."""
+    machine = Machine(tmp_path_factory.mktemp("environments"))
+    with watched([machine]):
+        made_in(server, "builder").give(machine)
+        machine.run("create", "builder", *FILE)
+        machine.run("delete", "builder", "--delete-data", "--yes")
+    return machine.state / "environments"
+
+
+def stored(machine: Machine) -> dict[str, str]:
+    kept = json.loads(secrets_file(machine).read_text())["server"]
+    return {name: url for name, url in kept.items() if "database" in name}
+
+
+def require_proven_with(machine: Machine, team: Team, **login: str) -> None:
+    """Assert that the server runs, proven, with this login alone."""
+    urls = {f"{name}-database-url": url for name, url in team.urls(**login).items()}
+    assert stored(machine) == {name: url.replace("://", "+psycopg2://") for name, url in urls.items()}
+    assert machine.json("status")["proven"] is True
+    assert machine.json("create")["changed"] is False
+    assert machine.remains() == []
+
+
+def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: Team) -> None:
+    team.give(machine)
+    created = machine.json("create", "mlflow", *FILE)
+    assert [check["ok"] for check in created["verified"]] == [True] * 9
+    assert int(team.server.sql("SELECT count(*) FROM runs;", team.tracking)) > 0
+    assert team.server.sql("SELECT username FROM users;", team.auth) == "admin"
+    assert list((machine.state / "servers/mlflow/data").glob("*.db")) == []
+    require_proven_with(machine, team)
+
+    old = machine.password()
+    assert [check["ok"] for check in machine.json("rotate-password")["verified"]] == [True] * 4
+    new = machine.password()
+    assert (status(machine, new), status(machine, old)) == (200, 401)
+    edit(machine, current="not-the-password-at-all")
+    assert "--recover" in machine.run("rotate-password", code=5).stderr
+    machine.run("rotate-password", "--recover")
+    password = machine.password()
+    assert (status(machine, password), status(machine, new)) == (200, 401)
+
+    for command in (("stop",), ("start",), ("delete",), ("create", "--target", "local")):
+        machine.run(*command)
+    assert (machine.password(), status(machine, password)) == (password, 200)
+    require_proven_with(machine, team)
+    for command in (("diff",), ("logs", "--tail", "1000"), ("env",), ("render", "--database-file", "urls.txt")):
+        machine.run(*command)
+
+
+def test_a_password_is_changed_for_both_workers_at_once(machine: Machine, team: Team) -> None:
+    team.give(machine)
+    address = machine.json("create", "mlflow", *FILE, "--workers", "2")["address"]
+    old = machine.password()
+    machine.run("rotate-password")
+    # each on a connection of its own, which either of the two takes; who guesses is slowed down
+    logins = [("admin", machine.password())] * 10 + [("admin", old)] * 10
+    answers = [requests.get(f"{address}/{API}/users/current", auth=login, timeout=30).status_code for login in logins]
+    assert set(answers[:10]) == {200}
+    assert set(answers[10:]) <= {401, 429}
+
+
+def test_one_database_can_hold_both(machine: Machine, team: Team) -> None:
+    team.give(machine, auth=team.tracking)
+    machine.run("create", "mlflow", *FILE)
+    assert team.server.sql("SELECT count(*) FROM experiments, users;", team.tracking) != "0"
+    machine.run("stop")
+    machine.run("start")
+    require_proven_with(machine, team, auth=team.tracking)
+
+
+def test_without_urls_nothing_is_made_and_what_to_type_is_said(machine: Machine) -> None:
+    (machine.home / "spec.yaml").write_text(f"{HEADER}spec: {{database: {{type: external}}}}\n")
+    refused = machine.run("create", "-f", "spec.yaml", "--target", "local", code=2).stderr
+    assert "deployer create mlflow --database-file FILE" in refused
+    assert "tracking = postgresql://" in refused
+    assert machine.json("list") == []
+    refused = machine.run("render", "-f", "spec.yaml", "--credentials", "secrets.yaml", code=2).stderr
+    assert "--database-file FILE" in refused
+
+
+def test_the_secrets_that_are_rendered_hold_the_urls_and_the_manifests_do_not(machine: Machine, team: Team) -> None:
+    team.give(machine)
+    manifests = machine.run("render", "--database-file", "urls.txt", "--credentials", "secrets.yaml").stdout
+    assert "tracking-database-url" in manifests
+    path = machine.home / "secrets.yaml"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert all(json.dumps(url) in path.read_text() for url in plain(team).values())
+
+
+def test_a_file_with_mistakes_is_refused_by_line(machine: Machine, team: Team) -> None:
+    team.give(machine)
+    good = (machine.home / "urls.txt").read_text()
+    refused = machine.run("create", "--target", "local", "--database-file", "-", stdin=good + good, code=2).stderr
+    assert "-: 2 mistakes" in refused
+    assert "line 7: tracking stands here twice" in refused
+    assert machine.json("list") == []
+
+
+def test_a_wrong_password_is_refused_and_the_server_is_left_alone(machine: Machine, team: Team) -> None:
+    team.give(machine)
+    machine.run("create", "mlflow", *FILE)
+    before = machine.record(), machine.pid()
+    team.give(machine, password=new_password())
+    refused = machine.run("create", "mlflow", *FILE, code=1).stderr
+    assert "password authentication failed" in refused
+    assert "nothing was changed" in refused
+    assert (machine.record(), machine.pid()) == before
+    require_proven_with(machine, team)
+
+
+def test_a_new_login_takes_the_place_of_the_old_one(machine: Machine, team: Team) -> None:
+    team.give(machine)
+    machine.run("create", "mlflow", *FILE)
+    pid, password = machine.pid(), machine.password()
+    changed = team.change_password()
+    team.give(machine, password=changed)
+    done = machine.run("create", "mlflow", *FILE)
+    assert "Change: the URL of the tracking database" in done.stderr
+    assert "is running and verified" in done.stdout
+    assert machine.pid() != pid
+    assert machine.password() == password
+    require_proven_with(machine, team, password=changed)
+
+
+def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine, team: Team) -> None:
+    team.give(machine)
+    machine.run("create", "mlflow", *FILE)
+    machine.run("stop")  # nothing runs that could try them
+    team.give(machine, password=new_password())
+    refused = machine.run("create", "mlflow", *FILE, code=1).stderr
+    assert "password authentication failed" in refused
+    assert "it runs with the ones before again" in refused
+    require_proven_with(machine, team)
+
+    reader = team.colleague("SELECT ON ALL TABLES IN SCHEMA public")  # gets in, and cannot write
+    team.give(machine, **reader)
+    refused = machine.run("create", "mlflow", *FILE, code=1).stderr
+    assert "VerificationFailed: the server is not proven with the new URLs" in refused
+    assert "it runs with the ones before again" in refused
+    require_proven_with(machine, team)
+
+
+def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(machine: Machine, team: Team) -> None:
+    team.give(machine)
+    machine.run("create", "mlflow", *FILE)
+    machine.run("stop")
+    changed = team.change_password()
+    team.give(machine, password=new_password())
+    refused = machine.run("create", "mlflow", *FILE, code=1).stderr
+    assert "the ones before are stored again, and are not proven either" in refused
+    team.give(machine, password=changed)
+    machine.run("create", "mlflow", *FILE)
+    require_proven_with(machine, team, password=changed)
+
+
+def test_another_database_is_refused_where_there_is_data(
+    machine: Machine, team: Team, new_team: Callable[[], Team]
+) -> None:
+    team.give(machine)
+    machine.run("create", "mlflow", *FILE)
+    before = machine.record(), machine.pid()
+    new_team().give(machine)
+    assert "leads to another database" in machine.run("create", "mlflow", *FILE, code=5).stderr
+    assert (machine.record(), machine.pid()) == before
+    machine.run("delete")
+    assert "leads to another database" in machine.run("create", "mlflow", *FILE, code=5).stderr
+    machine.run("create", "--target", "local")
+    require_proven_with(machine, team)
+
+
+def test_a_server_with_sqlite_keeps_it(machine: Machine, team: Team) -> None:
+    machine.create()
+    before = machine.record(), machine.pid()
+    team.give(machine)
+    assert "are not moved from there" in machine.run("create", "mlflow", *FILE, code=5).stderr
+    assert (machine.record(), machine.pid()) == before
+
+
+def test_killed_at_any_step_the_same_command_goes_on(machine: Machine, team: Team, seed: int, soak: bool) -> None:
+    team.give(machine)
+    machine.run("create", "mlflow", *FILE)
+    chance, logins = random.Random(f"{seed} external"), (team.colleague(), {})
+    # the longest that each step may be left alone; the first is over in a moment
+    steps = {"credentials": 0.02, "start": 1.0, "ready": 3.0, "verify": 1.0}
+    for number, (step, length) in enumerate([*steps.items()] * (5 if soak else 1)):
+        login = logins[number % 2]
+        team.give(machine, **login)
+        kill_in_step(machine, ("create", "mlflow", *FILE), step, chance, length)
+        # what is stored by then goes on without the file too
+        machine.run(*(("start",) if step == "ready" else ("create", "mlflow", *FILE)))
+        require_proven_with(machine, team, **login)
+        assert len(machine.processes()) == 1
+
+
+def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: Team) -> None:
+    team.give(machine)
+    machine.run("create", "mlflow", *FILE)
+    asked = machine.run("delete", "--delete-data", code=2).stderr
+    assert "would destroy all artifacts and credentials" in asked
+    gone = machine.run("delete", "--delete-data", "--yes").stdout
+    assert "Its runs and users stay in their databases" in gone
+    assert int(team.server.sql("SELECT count(*) FROM runs;", team.tracking)) > 0
+    assert list((machine.state / "servers").iterdir()) == []
+    # another server on the same databases knows no password of theirs
+    assert "rotate-password mlflow --recover" in machine.run("create", "mlflow", *FILE, code=1).stderr
+    machine.run("rotate-password", "--recover")
+    machine.run("create", "mlflow")
+    require_proven_with(machine, team)
+
+
+def test_a_login_that_may_not_make_tables_is_told_so(machine: Machine, team: Team) -> None:
+    visitor = team.colleague("CONNECT ON DATABASE " + team.tracking)
+    team.give(machine, **visitor)
+    refused = machine.run("create", "mlflow", *FILE, code=1).stderr
+    assert "the tracking database cannot be given its tables: permission denied for schema public" in refused
+    team.give(machine)
+    machine.run("create", "mlflow", *FILE)  # nothing was proven before: no login is kept for it
+    require_proven_with(machine, team)
+
+
+def python_of(environments: Path) -> str:
+    return str(next(environments.glob("mlflow-*/bin/python")))
+
+
+def plain(team: Team) -> dict[str, str]:
+    return {name: url.replace("://", "+psycopg2://") for name, url in team.urls().items()}
+
+
+def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
+    environments: Path, team: Team, tmp_path: Path
+) -> None:
+    command, urls = [python_of(environments), str(PLUGINS / "launch.py")], plain(team)
+    with ExitStack() as stack:
+        failed: list[AssertionError] = []
+        both = threading.Barrier(2)
+
+        def start(number: int) -> None:
+            home, port = tmp_path / str(number), free_port()
+            home.mkdir()
+            env = settings(home, port) | {
+                "MLFLOW_BACKEND_STORE_URI": urls["tracking"],
+                "DEPLOYER_AUTH_DATABASE_URI": urls["auth"],
+            }
+            both.wait()
+            try:
+                stack.enter_context(running(command, env, port, path="health/stores"))
+            except AssertionError as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=start, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+    assert team.server.sql("SELECT count(*) FROM users;", team.auth) == "1"
+
+
+def test_tables_of_a_first_start_that_was_cut_short_are_completed(
+    machine: Machine, environments: Path, team: Team
+) -> None:
+    cut_short = (
+        "import sys, sqlalchemy; from mlflow.store.tracking.dbmodels.initial_models import Base\n"
+        "Base.metadata.create_all(sqlalchemy.create_engine(sys.stdin.read()))"
+    )
+    url = plain(team)["tracking"]
+    subprocess.run([python_of(environments), "-c", cut_short], input=url, text=True, check=True, timeout=120)
+    assert "experiments" in team.server.sql("SELECT tablename FROM pg_tables;", team.tracking).split()
+    team.give(machine)
+    machine.run("create", "mlflow", *FILE)
+    require_proven_with(machine, team)
+
+
+@pytest.mark.parametrize(("name", "table"), [("tracking", "alembic_version"), ("auth", "alembic_version_auth")])
+def test_another_schema_is_refused_and_the_command_for_it_has_the_url_in_no_argument(
+    machine: Machine, team: Team, name: str, table: str
+) -> None:
+    team.give(machine)
+    machine.run("create", "mlflow", *FILE)
+    machine.run("stop")
+    database = getattr(team, name)
+    head = team.server.sql(f"SELECT version_num FROM {table};", database)
+    team.server.sql(f"UPDATE {table} SET version_num = '0123456789ab';", database)
+    refused = machine.run("start", code=1).stderr
+    assert f"the {name} database has schema 0123456789ab, this MLflow needs {head}" in refused
+    (command,) = re.findall(r"\(`read -rs URL; export URL`\) and run: (.*)", refused)
+    team.server.sql(f"UPDATE {table} SET version_num = '{head}';", database)
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(machine.home), "URL": plain(team)[name]}
+    subprocess.run(["sh", "-c", command], env=env, check=True, timeout=120, capture_output=True)
+    machine.run("start")
+    require_proven_with(machine, team)
