@@ -6,7 +6,8 @@ import re
 from typing import Final
 
 DEFAULT_MLFLOW: Final = "3.17.2"
-# launch.py depends on names inside MLflow; these minor versions are the ones whose names were checked.
+# launch.py depends on names inside MLflow; these minor versions are the ones whose names were checked. The plugin
+# imports nothing of deployer and has a list of its own (fastauth.py).
 SUPPORTED_MINORS: Final = ((3, 17), (3, 18))
 MIN_PYTHON: Final = (3, 10)  # MLflow 3.17 metadata: Requires-Python >=3.10
 

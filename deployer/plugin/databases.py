@@ -5,7 +5,6 @@ An empty database gets its schema; one that holds data is never changed.
 
 from __future__ import annotations
 
-import configparser
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -41,23 +40,10 @@ class Schema:
     upgrade: str
 
 
-def point_to_auth_database() -> None:
-    """Lay AUTH_DATABASE over the configuration file of basic auth, where it is set.
-
-    MLflow reads the address from a file alone (mlflow/server/auth/config.py), and the one that it is given may be read
-    by many who must not know a password. So it gets another one that has no name, lies in memory, and goes over to
-    forked processes with its descriptor.
-    """
-    uri = os.environ.pop(AUTH_DATABASE, None)
-    if uri is None:
-        return
-    config = configparser.RawConfigParser()  # values as they stand there: `%` stays doubled
-    config.read(os.environ["MLFLOW_AUTH_CONFIG_PATH"], "utf-8")
-    config.set("mlflow", "database_uri", uri.replace("%", "%%"))
-    descriptor = os.memfd_create("basic_auth.ini")
-    with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
-        config.write(file)
-    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = f"/proc/self/fd/{descriptor}"
+def point_to_auth_database(lay_over: Callable[..., None]) -> None:
+    """Have MLflow take AUTH_DATABASE, where it is set, for the address in the configuration file of basic auth."""
+    if (uri := os.environ.pop(AUTH_DATABASE, None)) is not None:
+        lay_over(database_uri=uri)
 
 
 def prepare() -> None:

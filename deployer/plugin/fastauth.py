@@ -12,12 +12,15 @@ Seams, in mlflow/server/auth:
 - `_fetch_or_none`, by which a run is read, seven statements, to learn which experiment's permissions hold for it.
 
 fastauth_gate.py asks before MLflow does; what it found out is kept for the request. Without it all is checked here.
+
+An MLflow of another minor version than those below keeps its own ways; `MLflowsOwn` only looks on, for the gate.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
@@ -26,6 +29,7 @@ from functools import wraps
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+SUPPORTED_MINORS = ((3, 17), (3, 18))  # whose seams were tried, deployer's tests/local/test_contract.py
 SIGNATURES = {  # without annotations, which each Python writes in its own way
     "authenticate_user": "(self, username, password, *, use_primary=False)",
     "get_user": "(self, username)",
@@ -147,6 +151,48 @@ class Logins:
         return self.check(self.look_up(username), username, password)
 
 
+class MLflowsOwn:
+    """The logins of an MLflow that checks passwords in ways of its own; tells the gate which of them are guesses.
+
+    It lets nobody in and keeps nobody out: MLflow is asked for every request, and what was right once may not be now.
+    `checks` must remember no wrong password, which may be right later, and takes the user's name for a stored hash.
+    """
+
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
+
+    def look_up(self, _username: str) -> None:
+        """Return nobody: how users are stored is not known."""
+
+    def pair(self, _user: None, username: str, password: str) -> bytes:
+        """Return what stands for a user and a password."""
+        return self._checks.digest(username, password)
+
+    def known(self, _user: None, username: str, password: str) -> bool | None:
+        """Tell whether this was the user's password once, or None; takes no time."""
+        return self._checks.known(username, username, password)
+
+    def was_right(self, username: str, password: str) -> bool:
+        """Tell whether this was the user's password once."""
+        return self._checks.was_right(username, password)
+
+    def check(self, _user: None, username: str, password: str) -> bool:
+        """Tell whether it is this user's password, as MLflow does."""
+        return self._checks.matches(username, username, password)
+
+    def begin_anew(self) -> None:
+        """Nothing was kept of the request before."""
+
+    def begin(self, _user: None, _username: str, _password: str, _accepted: bool) -> None:
+        """Nothing is kept: MLflow asks by itself."""
+
+
+def supports(version: str) -> bool:
+    """Tell whether the seams of this MLflow are known."""
+    found = re.match(r"(\d+)\.(\d+)\.", version)
+    return found is not None and (int(found[1]), int(found[2])) in SUPPORTED_MINORS
+
+
 def _on_the_event_loop() -> bool:
     try:
         asyncio.get_running_loop()
@@ -166,8 +212,8 @@ def install(checks: Checks) -> Logins:
     from werkzeug.security import generate_password_hash
 
     for name, signature in SIGNATURES.items():
-        _demand(getattr(SqlAlchemyStore, name), signature)
-    _demand(auth._fetch_or_none, FETCH_SIGNATURE)
+        _demand(SqlAlchemyStore, name, signature)
+    _demand(auth, "_fetch_or_none", FETCH_SIGNATURE)
     logins = Logins(auth.store, checks, generate_password_hash(secrets.token_urlsafe()))
 
     def authenticate_user(_self: Any, username: str, password: str, *, use_primary: bool = False) -> bool:
@@ -183,12 +229,15 @@ def install(checks: Checks) -> Logins:
     return logins
 
 
-def _demand(function: Callable[..., Any], wanted: str) -> None:
+def _demand(owner: Any, name: str, wanted: str) -> None:
+    function = getattr(owner, name, None)
+    if not callable(function):
+        raise UnknownSeam(f"there is no {name}{wanted}")
     signature = inspect.signature(function)
     bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
     found = str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
     if found != wanted:
-        raise UnknownSeam(f"{function.__name__}{found} instead of {function.__name__}{wanted}")
+        raise UnknownSeam(f"{name}{found} instead of {name}{wanted}")
 
 
 def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:

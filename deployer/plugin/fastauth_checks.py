@@ -22,12 +22,21 @@ SECONDS_PER_GUESS = 5.0  # and one each so many seconds after them
 class Verified:
     """Remembers which passwords belong to which stored hashes and which do not; `check` is the slow comparison itself.
 
-    A hash that changes makes its passwords unknown again: nothing here has to be told of it.
+    A hash that changes makes its passwords unknown again: nothing here has to be told of it. Where the hash
+    is not known only what was right may be remembered (`keep_wrong`): what is wrong now may be right later.
     """
 
-    def __init__(self, check: Callable[[str, str], bool], size: int = REMEMBERED, at_once: int = AT_ONCE) -> None:
+    def __init__(
+        self,
+        check: Callable[[str, str], bool],
+        size: int = REMEMBERED,
+        at_once: int = AT_ONCE,
+        *,
+        keep_wrong: bool = True,
+    ) -> None:
         self._check = check
         self._size = size
+        self._keep_wrong = keep_wrong
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()  # apart: guesses must not push out what is right
@@ -76,9 +85,11 @@ class Verified:
         try:
             with self._slots:
                 right = self._check(stored, password)
-            self._remember(self._right if right else self._wrong, pair)
             if right:
+                self._remember(self._right, pair)
                 self._remember(self._once, self.digest(user, password))
+            elif self._keep_wrong:
+                self._remember(self._wrong, pair)
             flight.set_result(right)
         except BaseException as error:
             flight.set_exception(error)

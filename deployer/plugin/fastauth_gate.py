@@ -35,7 +35,7 @@ _log = logging.getLogger("deployer")
 
 
 class Logins(Protocol):
-    """`fastauth.Logins`."""
+    """`fastauth.Logins`, or `fastauth.MLflowsOwn`."""
 
     def look_up(self, username: str) -> Any | None:
         """Return a user or None."""
@@ -132,7 +132,8 @@ class Gate:
             await self._app(scope, receive, heard)
         finally:
             if self._access_log:
-                _write_line(scope, address, known or "-", status, time.monotonic() - begun)
+                who = known if known and status != 401 else "-"  # MLflow has the last word
+                _write_line(scope, address, who, status, time.monotonic() - begun)
 
     async def _accepts(self, username: str, password: str, address: str) -> bool:
         try:

@@ -3,8 +3,9 @@
 It does what `mlflow server --app-name basic-auth --workers N` does (mlflow/cli/__init__.py `server`,
 mlflow/server/__init__.py `_run_server`) with one process for N = 1 and a small one beside the N else, and more: it
 never changes the schema of a database that holds data, it answers `/health/stores`, it can take over a listening
-socket, it checks passwords as fastauth.py does, and it takes the address of the database with the logins from the
-environment (databases.py): DEPLOYER_AUTH_DATABASE_URI.
+socket, it takes the address of the database with the logins from the environment (databases.py,
+DEPLOYER_AUTH_DATABASE_URI), and it checks passwords as fastauth.py does. An MLflow whose seams that does not know
+checks them itself.
 
 Everything is configured by MLflow's own environment variables:
 
@@ -36,6 +37,7 @@ GRACEFUL_SHUTDOWN_SECONDS = 10
 # longer than a proxy keeps an idle connection (Traefik 90, nginx 60): else a request that it sends on one which is just
 # being closed ends with 502
 KEEP_ALIVE_SECONDS = 120
+FALLBACK_CACHE_SECONDS = 300  # of MLflow's own memory for right passwords
 TRANSFER = "DEPLOYER_ARTIFACT_TRANSFER"  # proxied or direct; unset where artifacts lie on a volume
 FORWARDED = "DEPLOYER_FORWARDED"  # true: the last address in X-Forwarded-For is the client's
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
@@ -64,6 +66,8 @@ def main() -> None:
         ask_the_processor()
         listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
         configure_mlflow()
+        if not knows_mlflow():
+            fall_back(count)
         prepare_databases()
         app = create_app()
     except Refusal as refusal:
@@ -133,11 +137,36 @@ def configure_mlflow() -> None:
     )
 
 
+def knows_mlflow() -> bool:
+    """Tell whether fastauth.py was written for this MLflow; must run after `configure_mlflow`."""
+    from mlflow.version import VERSION
+
+    return bool(beside("fastauth").supports(VERSION))
+
+
+def fall_back(count: int) -> None:
+    """Leave the passwords to MLflow, and say so; must run before mlflow.server.auth is imported.
+
+    MLflow's own memory for right passwords is its process's alone: where another one serves too, that would go on to
+    accept a password which was changed by way of the first.
+    """
+    from mlflow.version import VERSION
+
+    seconds = FALLBACK_CACHE_SECONDS if count == 1 else 0
+    known = " and ".join(f"{major}.{minor}" for major, minor in beside("fastauth").SUPPORTED_MINORS)
+    how = f"remembers a right one for {seconds} s" if seconds else "remembers none, as several processes serve"
+    sys.stderr.write(
+        f"deployer: MLflow {VERSION} checks passwords itself and slowly, because only {known} are known well enough "
+        f"for fast checks; it {how}\n"
+    )
+    beside("auth_config").lay_over(auth_cache_ttl_seconds=str(seconds))
+
+
 def prepare_databases() -> None:
     """Make the schemas where the databases are empty; must run before mlflow.server.auth is imported."""
     databases = beside("databases")
     try:
-        databases.point_to_auth_database()
+        databases.point_to_auth_database(beside("auth_config").lay_over)
         databases.prepare()
     except databases.Unusable as error:
         raise Refusal(str(error)) from error
@@ -166,7 +195,10 @@ def create_app() -> FastAPI:
         handlers.initialize_backend_stores(backend, registry, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
         from mlflow.server import auth
 
-        logins = fastauth.install(checks.Verified(check_password_hash))
+        if knows_mlflow():
+            logins = fastauth.install(checks.Verified(check_password_hash))
+        else:
+            logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         app: FastAPI = auth.create_app()
     except MlflowException as error:
         raise Refusal(error.message) from error

@@ -75,6 +75,18 @@ def test_a_changed_hash_is_a_miss_at_once():
     assert verified.matches("anna", "cba", "abc")
 
 
+def test_where_the_hash_is_not_known_only_what_was_right_is_remembered():
+    passwords = {"anna": "abc"}
+    check = Check()
+    verified = Verified(lambda user, password: check(passwords[user][::-1], password), keep_wrong=False)
+    assert [verified.matches("anna", "anna", "new") for _ in range(2)] == [False] * 2
+    assert verified.known("anna", "anna", "new") is None
+    passwords["anna"] = "new"
+    assert [verified.matches("anna", "anna", "new") for _ in range(2)] == [True] * 2
+    assert len(check.calls) == 3
+    assert verified.known("anna", "anna", "new") is True
+
+
 @given(st.lists(st.text(), max_size=3), st.lists(st.text(), max_size=3))
 def test_only_the_same_texts_have_the_same_digest(texts, others):
     verified = Verified(Check())

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.plugin.fastauth_checks import Throttle
+from deployer.plugin.fastauth import MLflowsOwn
+from deployer.plugin.fastauth_checks import Throttle, Verified
 from deployer.plugin.fastauth_gate import Gate, credentials
 
 
@@ -52,19 +53,31 @@ class Logins:
         self.begun.append((username, accepted))
 
 
-class Server:
-    """A gate in front of an application that always answers 200."""
+def mlflows_own(passwords):
+    """The logins of an MLflow that only says whether a password is right; all that were asked for are in the list."""
+    asked = []
 
-    def __init__(self, **options):
-        self.logins = Logins()
+    def authenticate(username, password):
+        asked.append((username, password))
+        return passwords.get(username) == password
+
+    return MLflowsOwn(Verified(authenticate, keep_wrong=False)), asked
+
+
+class Server:
+    """A gate in front of an application that always answers with the same status."""
+
+    def __init__(self, logins=None, **options):
+        self.logins = logins or Logins()
         self.seen = []
+        self.status = 200
         self.gate = Gate(
             self.app, self.logins, Throttle(burst=2, seconds=5, clock=lambda: 0.0), lambda p: p == "/health", **options
         )
 
     async def app(self, scope, _receive, send):
         self.seen.append(scope)
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
     async def ask(self, login=None, path="/api", peer="192.0.2.1", headers=()):
@@ -111,6 +124,29 @@ def test_who_guesses_is_slowed_and_nobody_else():
         assert await server.ask("anna:right") == (200, None)  # a colleague behind the same address
         assert await server.ask("bert:once right") == (200, None)  # who has not heard of a change yet
         assert await server.ask("bert:guess 9", peer="192.0.2.2") == (200, None)
+
+    asyncio.run(story())
+
+
+def test_an_mlflow_that_is_not_known_is_asked_once_for_each_right_login_and_guesses_are_slowed():
+    async def story():
+        passwords = {"anna": "right", "bert": "right"}
+        logins, asked = mlflows_own(passwords)
+        server = Server(logins)
+        assert [await server.ask("anna:right") for _ in range(3)] == [(200, None)] * 3
+        assert asked == [("anna", "right")]
+        answers = [await server.ask(f"anna:guess {number}") for number in range(4)]
+        assert answers == [(200, None)] * 2 + [(429, b"5")] * 2
+        assert await server.ask("anna:right") == (200, None)
+        assert await server.ask("bert:right") == (200, None)
+        # a password that was wrong once, and is right now
+        assert await server.ask("bert:new") == (200, None)
+        passwords["bert"] = "new"
+        assert [await server.ask("bert:new") for _ in range(9)] == [(200, None)] * 9
+        assert asked.count(("bert", "new")) == 2
+        # whoever has not heard of it guesses nothing
+        assert [await server.ask("bert:right") for _ in range(9)] == [(200, None)] * 9
+        assert len(server.seen) == 3 + 2 + 1 + 1 + 1 + 9 + 9  # MLflow decides for every request that comes through
 
     asyncio.run(story())
 
@@ -167,6 +203,13 @@ def test_the_access_log_names_who_asked_and_holds_neither_query_nor_what_is_no_n
     assert [line.split(" ")[2] for line in lines] == ["anna", "-", "-", "-"]
     assert all('"GET /a%22%0A%20b/%C3%A4" 200 - ' in line for line in lines)
     assert "right" not in "".join(lines)
+
+
+def test_the_access_log_names_nobody_whom_mlflow_has_not_let_in(capsys):
+    server = Server(access_log=True)
+    for server.status in (200, 403, 401):
+        asyncio.run(server.ask("anna:right"))
+    assert [line.split(" ")[2] for line in capsys.readouterr().out.splitlines()] == ["anna", "anna", "-"]
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS, unsupported_reason
+from deployer.plugin import fastauth
 
 from .strategies import hostile
 
 
 def test_the_default_version_is_supported():
     assert unsupported_reason(DEFAULT_MLFLOW) is None
+
+
+def test_the_fast_checks_know_the_versions_that_this_release_runs_and_no_others():
+    assert fastauth.SUPPORTED_MINORS == SUPPORTED_MINORS
+    known = ["3.17.2", "3.18.0", "3.18.0rc1", "3.16.0", "3.19.0", "13.17.0", "3.170.0", "4.17.0", "3", "unknown"]
+    assert [version for version in known if fastauth.supports(version)] == ["3.17.2", "3.18.0", "3.18.0rc1"]
 
 
 @given(st.sampled_from(SUPPORTED_MINORS), st.integers(0, 9999))

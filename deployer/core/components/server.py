@@ -28,6 +28,7 @@ LAUNCH: Final = "launch.py"
 # which it imports from beside itself
 COMPANIONS: Final = (
     "artifacts.py",
+    "auth_config.py",
     "databases.py",
     "fastauth.py",
     "fastauth_checks.py",

@@ -1,0 +1,234 @@
+"""What the server promises about logins, for every MLflow that it knows and for one that it does not."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from deployer.catalogue import PLUGINS
+from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS
+from tests.local.machine import DEPLOYER
+from tests.local.servers import PASSWORD, free_port, running, settings
+
+ADMIN = ("admin", PASSWORD)
+LATER = "quite-another-password"
+CURRENT = "api/2.0/mlflow/users/current"
+ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
+
+
+@dataclass(frozen=True)
+class Case:
+    """An MLflow, by how many workers it is served, and what is said of it at the start (None: nothing)."""
+
+    version: str
+    workers: int
+    said: str | None
+
+
+CASES = (
+    Case(DEFAULT_MLFLOW, 1, None),
+    Case("3.18.0", 1, None),
+    Case("3.16.0", 1, "it remembers a right one for 300 s"),
+)
+SIDE_BY_SIDE = Case("3.16.0", 2, "it remembers none, as several processes serve")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running one."""
+
+    case: Case
+    address: str
+    log: Path
+
+    def ask(self, path: str, login: tuple[str, str] | None, body: Any = None, method: str | None = None) -> Any:
+        """Ask on a connection of its own."""
+        method = method or ("GET" if body is None else "POST")
+        return requests.request(method, f"{self.address}/{path}", auth=login, json=body, timeout=60)
+
+    def statuses(self, path: str, login: tuple[str, str]) -> set[int]:
+        """Return what several at once are told: twice by one worker, often enough by more that each is asked."""
+        count = 2 if self.case.workers == 1 else 12
+        with ThreadPoolExecutor(4) as pool:
+            return set(pool.map(lambda _: self.ask(path, login).status_code, range(count)))
+
+    def change(self, path: str, body: Any, method: str = "POST") -> Any:
+        """Change something as the admin."""
+        answer = self.ask(path, ADMIN, body, method)
+        answer.raise_for_status()
+        return answer.json() if answer.text else None
+
+    def member(self, name: str) -> tuple[str, str]:
+        """Make a member."""
+        login = (name, f"the-password-of-{name}")
+        self.change("api/2.0/mlflow/users/create", {"username": login[0], "password": login[1]})
+        return login
+
+    def experiment(self, name: str) -> str:
+        """Make an experiment of the admin's."""
+        return str(self.change("api/2.0/mlflow/experiments/create", {"name": name})["experiment_id"])
+
+
+@pytest.fixture(scope="module")
+def python_of(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Returns the Python of an environment with a version of MLflow, made once."""
+    made = {DEFAULT_MLFLOW: str(next(environments.glob("mlflow-*/bin/python")))}
+
+    def python(version: str) -> str:
+        if version not in made:
+            made[version] = install(version, tmp_path_factory.mktemp(f"mlflow-{version}") / "venv")
+        return made[version]
+
+    return python
+
+
+def install(version: str, folder: Path) -> str:
+    uv, python = str(DEPLOYER.with_name("uv")), str(folder / "bin" / "python")
+    subprocess.run([uv, "venv", "--quiet", str(folder)], check=True, timeout=60)
+    add = [uv, "pip", "install", "--quiet", "--python", python]
+    if subprocess.run([*add, f"mlflow[auth]=={version}"], check=False, timeout=600).returncode:
+        # a release whose mlflow-skinny is not served everywhere; its wheel holds all of MLflow
+        subprocess.run([*add, f"mlflow[auth]=={DEFAULT_MLFLOW}"], check=True, timeout=600)
+        subprocess.run([*add, "--no-deps", f"mlflow=={version}"], check=True, timeout=600)
+    return python
+
+
+@contextmanager
+def served(case: Case, python: str, folder: Path) -> Iterator[Server]:
+    port = free_port()
+    env = settings(folder, port)
+    with Path(env["MLFLOW_AUTH_CONFIG_PATH"]).open("a") as ini:  # where MLflow 3.16 looks for it
+        ini.write(f"admin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n")
+    env |= {"MLFLOW_WORKERS": str(case.workers), "DEPLOYER_ACCESS_LOG": "true", "PYTHONUNBUFFERED": "1"}
+    with running([python, str(PLUGINS / "launch.py")], env, port, path="health/stores") as address:
+        yield Server(case, address, folder / "server.log")
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.version)
+def server(
+    request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """One server for all tests of an MLflow."""
+    with served(request.param, python_of(request.param.version), tmp_path_factory.mktemp("server")) as found:
+        yield found
+
+
+def test_every_version_of_the_range_is_tried_and_one_outside_of_it() -> None:
+    tried = {tuple(map(int, case.version.split(".")[:2])): case.said is None for case in CASES}
+    assert tried == {**dict.fromkeys(SUPPORTED_MINORS, True), (3, 16): False}
+
+
+def assert_said(server: Server) -> None:
+    said = [line for line in server.log.read_text().splitlines() if line.startswith("deployer: ")]
+    if server.case.said is None:
+        assert said == []
+    else:
+        (line,) = said
+        assert line.startswith(f"deployer: MLflow {server.case.version} checks passwords itself and slowly")
+        assert line.endswith(server.case.said)
+
+
+def test_only_a_version_that_is_not_known_is_named_at_the_start_once(server: Server) -> None:
+    assert_said(server)
+
+
+@pytest.mark.parametrize("path", [CURRENT, ARTIFACTS, ""], ids=["flask", "fastapi", "page"])
+def test_only_the_right_password_is_let_in(server: Server, path: str) -> None:
+    logins = {None: 401, (ADMIN[0], "wrong"): 401, ("nobody", PASSWORD): 401, ADMIN: 200}
+    assert {login: server.ask(path, login).status_code for login in logins} == logins
+    assert server.ask(path, None).headers["WWW-Authenticate"].startswith("Basic ")
+
+
+def assert_a_changed_password_is_refused_at_once(server: Server) -> None:
+    name, password = server.member("changing")
+    assert server.statuses(CURRENT, (name, password)) == {200}
+    server.change("api/2.0/mlflow/users/update-password", {"username": name, "password": LATER}, "PATCH")
+    assert server.statuses(CURRENT, (name, password)) == {401}
+    assert server.statuses(CURRENT, (name, LATER)) == {200}
+
+
+def test_a_changed_password_is_refused_at_once(server: Server) -> None:
+    assert_a_changed_password_is_refused_at_once(server)
+
+
+def test_a_changed_password_is_refused_at_once_by_every_worker_of_an_mlflow_that_is_not_known(
+    python_of: Callable[[str], str], tmp_path: Path
+) -> None:
+    with served(SIDE_BY_SIDE, python_of(SIDE_BY_SIDE.version), tmp_path) as server:
+        assert_said(server)
+        assert_a_changed_password_is_refused_at_once(server)
+
+
+def test_a_deleted_user_is_refused_at_once(server: Server) -> None:
+    login = server.member("leaving")
+    assert [server.statuses(path, login) for path in (CURRENT, ARTIFACTS)] == [{200}, {403}]
+    server.change("api/2.0/mlflow/users/delete", {"username": login[0]}, "DELETE")
+    assert [server.statuses(path, login) for path in (CURRENT, ARTIFACTS)] == [{401}, {401}]
+
+
+def test_a_member_may_do_what_was_granted_for_as_long_as_it_is(server: Server) -> None:
+    member = server.member("working")
+    experiment = server.change("api/2.0/mlflow/experiments/create", {"name": "of a team"})["experiment_id"]
+    run = server.change("api/2.0/mlflow/runs/create", {"experiment_id": experiment, "start_time": 1})["run"]["info"]
+    metric = {"key": "m", "value": 1, "step": 1, "timestamp": 1}
+    asked = (
+        (f"api/2.0/mlflow/experiments/get?experiment_id={experiment}", None),
+        (f"api/2.0/mlflow/runs/get?run_id={run['run_id']}", None),
+        ("api/2.0/mlflow/runs/log-batch", {"run_id": run["run_id"], "metrics": [metric]}),
+        ("api/2.0/mlflow/experiments/delete", {"experiment_id": experiment}),
+    )
+    grant = {"username": member[0], "resource_type": "experiment", "resource_id": experiment}
+    for permission, allowed in (("READ", 2), ("EDIT", 3)):
+        assert [server.ask(path, member, body).status_code for path, body in asked] == [403] * 4
+        server.change("api/3.0/mlflow/users/permissions/grant", {**grant, "permission": permission})
+        told = [server.ask(path, member, body).status_code for path, body in asked]
+        assert told == [200] * allowed + [403] * (4 - allowed)
+        server.change("api/3.0/mlflow/users/permissions/revoke", grant)
+    assert [server.ask(path, member, body).status_code for path, body in asked] == [403] * 4
+
+
+def test_mlflows_page_makes_a_user_who_can_log_in(server: Server) -> None:
+    with requests.Session() as browser:
+        browser.auth = ADMIN
+        page = browser.get(f"{server.address}/signup", timeout=60)
+        (token,) = re.findall(r'name="csrf_token"\s+value="([^"]+)"', page.text)
+        form = {"csrf_token": token, "username": "signed-up", "password": LATER}
+        made = browser.post(f"{server.address}/api/2.0/mlflow/users/create-ui", data=form, timeout=60)
+        assert made.ok
+    told = server.ask(CURRENT, ("signed-up", LATER)).json()
+    assert (told["user"]["username"], told["is_basic_auth"]) == ("signed-up", True)
+
+
+def test_guesses_are_slowed_for_the_one_at_whom_they_aim(server: Server) -> None:
+    aimed, other = server.member("aimed"), server.member("other")
+    assert server.ask(CURRENT, aimed).status_code == 200
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda number: server.ask(CURRENT, (aimed[0], f"guess {number}")), range(40)))
+    assert {answer.status_code for answer in answers} == {401, 429}
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(refused) <= 20
+    assert all(1 <= int(answer.headers["Retry-After"]) <= 5 for answer in refused)
+    assert server.ask(CURRENT, other).status_code == 200
+    assert server.ask(CURRENT, aimed).status_code == 200  # who is logged in stays so
+
+
+def test_the_access_log_says_who_it_was(server: Server) -> None:
+    member = server.member("logged")
+    path = "api/2.0/mlflow/users/get"
+    for login, status in ((member, 200), ((member[0], "wrong"), 401), (None, 401)):
+        assert server.ask(f"{path}?username=logged", login).status_code == status
+    wanted = re.compile(rf'127\.0\.0\.1 - (\S+) \[[^]]+\] "GET /{path}" (\d+) - \d+')
+    until = time.monotonic() + 30
+    while len(found := wanted.findall(server.log.read_text())) < 3 and time.monotonic() < until:
+        time.sleep(0.05)  # it is written when the answer has gone out
+    assert sorted(found) == [("-", "401"), ("-", "401"), ("logged", "200")]
