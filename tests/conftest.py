@@ -27,6 +27,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="full scale")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave further examples to the soak."""
+    if not config.getoption("--soak"):
+        further = [item for item in items if item.get_closest_marker("full_scale")]
+        config.hook.pytest_deselected(items=further)
+        items[:] = [item for item in items if item not in further]
+
+
 @pytest.fixture(scope="session")
 def seed(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--seed"))

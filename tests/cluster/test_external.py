@@ -91,6 +91,7 @@ def test_with_artifacts_in_s3_too_there_is_no_volume(
     assert int(team.server.sql("SELECT count(*) FROM runs;", team.tracking)) > 0
 
 
+@pytest.mark.full_scale
 def test_a_login_that_does_not_work_never_takes_the_place_of_one_that_does(user: User, team: Team) -> None:
     team.give(user)
     user.create("mlflow", *URLS)
@@ -114,6 +115,7 @@ def test_a_login_that_does_not_work_never_takes_the_place_of_one_that_does(user:
     require_proven_with(user, team, password=changed)
 
 
+@pytest.mark.full_scale
 def test_another_database_is_refused_where_there_is_data(user: User, team: Team, server: PostgreSQL) -> None:
     team.give(user)
     user.create("mlflow", *URLS)
