@@ -110,14 +110,14 @@ def test_a_lease_that_a_killed_deployer_has_left_goes_with_a_create_that_has_not
 
 
 def test_a_lease_that_is_let_go_just_when_it_is_looked_at_is_taken(user: User) -> None:
-    user.json("create", "--expose", "none")
+    user.create()
     user.kubectl("create", "-f", "-", stdin=lease(user, "login7 is just done", 600))
 
     def let_go(method: str, path: str, status: int) -> None:
         if method == "POST" and "/leases" in path and status == 409:
             user.kubectl("delete", "lease", "mlflow-lock")
 
-    change = ("create", "--expose", "none", "--default-permission", "READ")
+    change = ("create", "mlflow", "--default-permission", "READ")  # at a public address: no tunnel goes that way
     with relay(user.kubeconfig, before_answer=let_go) as (kubeconfig, _):
         user.run(*change, "--timeout", "60", env={"KUBECONFIG": str(kubeconfig)})
     assert user.objects("lease") == set()
