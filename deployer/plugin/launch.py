@@ -64,8 +64,7 @@ def main() -> None:
         ask_the_processor()
         listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
         configure_mlflow()
-        prepare_databases()
-        app = create_app()
+        app = prepared_app()
     except Refusal as refusal:
         sys.stderr.write(f"deployer: refused to start: {refusal}\n")
         raise SystemExit(EX_CONFIG) from None
@@ -133,12 +132,14 @@ def configure_mlflow() -> None:
     )
 
 
-def prepare_databases() -> None:
-    """Make the schemas where the databases are empty; must run before mlflow.server.auth is imported."""
+def prepared_app() -> FastAPI:
+    """Return MLflow's application, on databases that have its schema."""
     databases = beside("databases")
     try:
         databases.point_to_auth_database()
-        databases.prepare()
+        with databases.alone():
+            databases.prepare()
+            return create_app()
     except databases.Unusable as error:
         raise Refusal(str(error)) from error
 
