@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,33 @@ def point_to_auth_database(lay_over: Callable[..., None]) -> None:
     """Have MLflow take AUTH_DATABASE, where it is set, for the address in the configuration file of basic auth."""
     if (uri := os.environ.pop(AUTH_DATABASE, None)) is not None:
         lay_over(database_uri=uri)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other servers that start on the same PostgreSQL waiting: MLflow's first starts must not meet.
+
+    The lock is a transaction's, not a session's, so that it also holds, and ends, behind a pool of connections.
+
+    Raises:
+        Unusable: the tracking database cannot be reached.
+    """
+    import sqlalchemy
+
+    uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    if not uri.startswith("postgresql"):
+        yield
+        return
+    try:
+        connection = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool).connect()
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        raise Unusable(f"the tracking database cannot be read: {_reason(error)}") from error
+    try:
+        yield
+    finally:
+        with suppress(sqlalchemy.exc.SQLAlchemyError):  # who looks after the database may have ended it
+            connection.close()
 
 
 def prepare() -> None:
@@ -113,10 +140,8 @@ def _prepare(uri: str, schema: Schema) -> None:
     try:
         engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool)
         if _is_empty(engine, schema):
-            with _alone(engine):
-                if _is_empty(engine, schema):
-                    done = "given its tables"
-                    schema.create(engine)
+            done = "given its tables"
+            schema.create(engine)
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
         raise Unusable(f"the {schema.name} database cannot be {done}: {_reason(error)}") from error
 
@@ -146,22 +171,6 @@ def _is_empty(engine: Engine, schema: Schema) -> bool:
             f"{schema.head}. Nothing was changed. Back the database up, then {schema.upgrade}"
         )
     return False
-
-
-@contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
-    """Keep other servers that start on the same database waiting: MLflow's first migrations must not meet.
-
-    The lock is the transaction's, not the session's, so that it also holds, and ends, behind a pool of connections.
-    """
-    import sqlalchemy
-
-    if engine.dialect.name != "postgresql":
-        yield
-        return
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        yield
 
 
 def _reason(error: Exception) -> str:

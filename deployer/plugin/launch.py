@@ -68,8 +68,7 @@ def main() -> None:
         configure_mlflow()
         if not knows_mlflow():
             fall_back(count)
-        prepare_databases()
-        app = create_app()
+        app = prepared_app()
     except Refusal as refusal:
         sys.stderr.write(f"deployer: refused to start: {refusal}\n")
         raise SystemExit(EX_CONFIG) from None
@@ -162,14 +161,22 @@ def fall_back(count: int) -> None:
     beside("auth_config").lay_over(auth_cache_ttl_seconds=str(seconds))
 
 
+def prepared_app() -> FastAPI:
+    """Return MLflow's application on databases that have its schema; no other server makes its own meanwhile."""
+    databases = beside("databases")
+    try:
+        with databases.alone():
+            prepare_databases()
+            return create_app()
+    except databases.Unusable as error:
+        raise Refusal(str(error)) from error
+
+
 def prepare_databases() -> None:
     """Make the schemas where the databases are empty; must run before mlflow.server.auth is imported."""
     databases = beside("databases")
-    try:
-        databases.point_to_auth_database(beside("auth_config").lay_over)
-        databases.prepare()
-    except databases.Unusable as error:
-        raise Refusal(str(error)) from error
+    databases.point_to_auth_database(beside("auth_config").lay_over)
+    databases.prepare()
 
 
 def beside(name: str) -> Any:

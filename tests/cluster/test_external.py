@@ -14,7 +14,7 @@ from tests.cluster.user import User
 from tests.local import postgres
 from tests.local.object_store import WRITER, seaweedfs
 from tests.local.postgres import PostgreSQL
-from tests.local.test_external import Team, made_in, new_password
+from tests.local.test_external import Team, made_in
 
 URLS = ("--database-file", "urls.txt")
 
@@ -32,15 +32,13 @@ def team(server: PostgreSQL) -> Team:
     return made_in(server, f"t{secrets.token_hex(4)}")
 
 
-def data(user: User, part: str = "server") -> dict[str, str]:
-    found = user.get("secret", f"mlflow-{part}")["data"]
+def data(user: User) -> dict[str, str]:
+    found = user.get("secret", "mlflow-server")["data"]
     return {key: base64.b64decode(text).decode() for key, text in found.items()}
 
 
-def require_proven_with(user: User, team: Team, **login: str) -> None:
-    urls = {f"{name}-database-url": url for name, url in team.urls(**login).items()}
-    kept = {key: url for key, url in data(user).items() if "database" in key}
-    assert kept == {name: url.replace("://", "+psycopg2://") for name, url in urls.items()}
+def require_proven_with(user: User, team: Team) -> None:
+    assert {key: url for key, url in data(user).items() if "database" in key} == team.kept()
     assert user.json("status")["proven"] is True
     assert user.json("create")["changed"] is False
 
@@ -96,7 +94,7 @@ def test_a_login_that_does_not_work_never_takes_the_place_of_one_that_does(user:
     team.give(user)
     user.create("mlflow", *URLS)
     before = pod(user)
-    team.give(user, password=new_password())
+    team.mistaken().give(user)
     refused = user.run("create", *URLS, code=1).stderr
     assert "password authentication failed" in refused
     assert "nothing was changed" in refused
@@ -109,10 +107,10 @@ def test_a_login_that_does_not_work_never_takes_the_place_of_one_that_does(user:
     assert "it runs with the ones before again" in refused
     require_proven_with(user, team)
 
-    changed = team.change_password()
-    team.give(user, password=changed)
+    changed = team.with_new_password()
+    changed.give(user)
     user.run("create", *URLS)
-    require_proven_with(user, team, password=changed)
+    require_proven_with(user, changed)
 
 
 @pytest.mark.full_scale

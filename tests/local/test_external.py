@@ -10,8 +10,9 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -31,40 +32,47 @@ FILE = ("--target", "local", "--database-file", "urls.txt")
 
 @dataclass(frozen=True)
 class Team:
-    """Two databases of one owner, in a PostgreSQL that others use too."""
+    """Two databases in a PostgreSQL that others use too, and a login for them."""
 
     server: PostgreSQL
     tracking: str
     auth: str
     user: str
-    password: str
+    password: str = field(repr=False)
 
-    def urls(self, password: str | None = None, user: str | None = None, **databases: str) -> dict[str, str]:
-        names = {"tracking": self.tracking, "auth": self.auth, **databases}
-        login = (user or self.user, password or self.password)
-        return {name: self.server.url(*login, database) for name, database in names.items()}
+    def urls(self) -> dict[str, str]:
+        databases = {"tracking": self.tracking, "auth": self.auth}
+        return {name: self.server.url(self.user, self.password, database) for name, database in databases.items()}
 
-    def give(self, machine: Machine, **changes: str) -> None:
+    def kept(self) -> dict[str, str]:
+        """Return the URLs as deployer stores them."""
+        return {f"{name}-database-url": url.replace("://", "+psycopg2://") for name, url in self.urls().items()}
+
+    def give(self, machine: Machine) -> None:
         """Write the file as its owner would."""
-        text = "".join(f"{name} = {url}\n" for name, url in self.urls(**changes).items())
+        text = "".join(f"{name} = {url}\n" for name, url in self.urls().items())
         (machine.home / "urls.txt").write_text(f"# from the database administrators\n\n{text}")
-        for name, word in {"database password": self.password, **changes}.items():
-            machine.witness.learn(name, word)
+        machine.witness.learn(f"the password of {self.user}", self.password)
 
-    def change_password(self) -> str:
-        made = new_password()
-        self.server.sql(f"ALTER ROLE \"{self.user}\" PASSWORD '{made}';")
-        return made
+    def mistaken(self) -> Team:
+        """Return the same with a password that the database does not know."""
+        return replace(self, password=new_password())
 
-    def colleague(self, *grants: str) -> dict[str, str]:
+    def with_new_password(self) -> Team:
+        """Change the password in the database, so that the old one ends."""
+        changed = replace(self, password=new_password())
+        self.server.sql(f"ALTER ROLE \"{self.user}\" PASSWORD '{changed.password}';")
+        return changed
+
+    def colleague(self, *grants: str) -> Team:
         """Make a second login, by default one that may do what the owner may."""
-        login = {"user": f"second-{secrets.token_hex(4)}", "password": new_password()}
+        second = replace(self, user=f"second-{secrets.token_hex(4)}", password=new_password())
         member = "" if grants else f' IN ROLE "{self.user}"'
-        self.server.sql(f"CREATE ROLE \"{login['user']}\" LOGIN PASSWORD '{login['password']}'{member};")
+        self.server.sql(f"CREATE ROLE \"{second.user}\" LOGIN PASSWORD '{second.password}'{member};")
         for database in (self.tracking, self.auth):
             for grant in grants:
-                self.server.sql(f'GRANT {grant} TO "{login["user"]}";', database)
-        return login
+                self.server.sql(f'GRANT {grant} TO "{second.user}";', database)
+        return second
 
 
 def new_password() -> str:
@@ -112,18 +120,22 @@ def stored(machine: Machine) -> dict[str, str]:
     return {name: url for name, url in kept.items() if "database" in name}
 
 
-def require_proven_with(machine: Machine, team: Team, **login: str) -> None:
+def require_proven_with(machine: Machine, team: Team) -> None:
     """Assert that the server runs, proven, with this login alone."""
-    urls = {f"{name}-database-url": url for name, url in team.urls(**login).items()}
-    assert stored(machine) == {name: url.replace("://", "+psycopg2://") for name, url in urls.items()}
+    assert stored(machine) == team.kept()
     assert machine.json("status")["proven"] is True
     assert machine.json("create")["changed"] is False
     assert machine.remains() == []
 
 
-def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: Team) -> None:
+def create(machine: Machine, team: Team, *options: str) -> Any:
+    """Create a server with these databases, at a port that no other test has while it is stopped."""
     team.give(machine)
-    created = machine.json("create", "mlflow", *FILE)
+    return machine.json("create", "mlflow", *FILE, "--port", str(free_port()), *options)
+
+
+def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: Team) -> None:
+    created = create(machine, team)
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     assert int(team.server.sql("SELECT count(*) FROM runs;", team.tracking)) > 0
     assert team.server.sql("SELECT username FROM users;", team.auth) == "admin"
@@ -149,8 +161,7 @@ def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: 
 
 
 def test_a_password_is_changed_for_both_workers_at_once(machine: Machine, team: Team) -> None:
-    team.give(machine)
-    address = machine.json("create", "mlflow", *FILE, "--workers", "2")["address"]
+    address = create(machine, team, "--workers", "2")["address"]
     old = machine.password()
     machine.run("rotate-password")
     # each on a connection of its own, which either of the two takes; who guesses is slowed down
@@ -162,12 +173,12 @@ def test_a_password_is_changed_for_both_workers_at_once(machine: Machine, team: 
 
 @pytest.mark.full_scale
 def test_one_database_can_hold_both(machine: Machine, team: Team) -> None:
-    team.give(machine, auth=team.tracking)
-    machine.run("create", "mlflow", *FILE)
+    both = replace(team, auth=team.tracking)
+    create(machine, both)
     assert team.server.sql("SELECT count(*) FROM experiments, users;", team.tracking) != "0"
     machine.run("stop")
     machine.run("start")
-    require_proven_with(machine, team, auth=team.tracking)
+    require_proven_with(machine, both)
 
 
 def test_without_urls_nothing_is_made_and_what_to_type_is_said(machine: Machine) -> None:
@@ -186,7 +197,7 @@ def test_the_secrets_that_are_rendered_hold_the_urls_and_the_manifests_do_not(ma
     assert "tracking-database-url" in manifests
     path = machine.home / "secrets.yaml"
     assert path.stat().st_mode & 0o777 == 0o600
-    assert all(json.dumps(url) in path.read_text() for url in plain(team).values())
+    assert all(json.dumps(url) in path.read_text() for url in team.kept().values())
 
 
 def test_a_file_with_mistakes_is_refused_by_line(machine: Machine, team: Team) -> None:
@@ -199,10 +210,9 @@ def test_a_file_with_mistakes_is_refused_by_line(machine: Machine, team: Team) -
 
 
 def test_a_wrong_password_is_refused_and_the_server_is_left_alone(machine: Machine, team: Team) -> None:
-    team.give(machine)
-    machine.run("create", "mlflow", *FILE)
+    create(machine, team)
     before = machine.record(), machine.pid()
-    team.give(machine, password=new_password())
+    team.mistaken().give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "password authentication failed" in refused
     assert "nothing was changed" in refused
@@ -211,32 +221,29 @@ def test_a_wrong_password_is_refused_and_the_server_is_left_alone(machine: Machi
 
 
 def test_a_new_login_takes_the_place_of_the_old_one(machine: Machine, team: Team) -> None:
-    team.give(machine)
-    machine.run("create", "mlflow", *FILE)
+    create(machine, team)
     pid, password = machine.pid(), machine.password()
-    changed = team.change_password()
-    team.give(machine, password=changed)
+    changed = team.with_new_password()
+    changed.give(machine)
     done = machine.run("create", "mlflow", *FILE)
     assert "Change: the URL of the tracking database" in done.stderr
     assert "is running and verified" in done.stdout
     assert machine.pid() != pid
     assert machine.password() == password
-    require_proven_with(machine, team, password=changed)
+    require_proven_with(machine, changed)
 
 
 @pytest.mark.full_scale
 def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine, team: Team) -> None:
-    team.give(machine)
-    machine.run("create", "mlflow", *FILE)
+    create(machine, team)
     machine.run("stop")  # nothing runs that could try them
-    team.give(machine, password=new_password())
+    team.mistaken().give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "password authentication failed" in refused
     assert "it runs with the ones before again" in refused
     require_proven_with(machine, team)
 
-    reader = team.colleague("SELECT ON ALL TABLES IN SCHEMA public")  # gets in, and cannot write
-    team.give(machine, **reader)
+    team.colleague("SELECT ON ALL TABLES IN SCHEMA public").give(machine)  # gets in, and cannot write
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "VerificationFailed: the server is not proven with the new URLs" in refused
     assert "it runs with the ones before again" in refused
@@ -245,24 +252,22 @@ def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine,
 
 @pytest.mark.full_scale
 def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(machine: Machine, team: Team) -> None:
-    team.give(machine)
-    machine.run("create", "mlflow", *FILE)
+    create(machine, team)
     machine.run("stop")
-    changed = team.change_password()
-    team.give(machine, password=new_password())
+    changed = team.with_new_password()
+    team.mistaken().give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "the ones before are stored again, and are not proven either" in refused
-    team.give(machine, password=changed)
+    changed.give(machine)
     machine.run("create", "mlflow", *FILE)
-    require_proven_with(machine, team, password=changed)
+    require_proven_with(machine, changed)
 
 
 @pytest.mark.full_scale
 def test_another_database_is_refused_where_there_is_data(
     machine: Machine, team: Team, new_team: Callable[[], Team]
 ) -> None:
-    team.give(machine)
-    machine.run("create", "mlflow", *FILE)
+    create(machine, team)
     before = machine.record(), machine.pid()
     new_team().give(machine)
     assert "leads to another database" in machine.run("create", "mlflow", *FILE, code=5).stderr
@@ -283,25 +288,23 @@ def test_a_server_with_sqlite_keeps_it(machine: Machine, team: Team) -> None:
 
 @pytest.mark.full_scale
 def test_killed_at_any_step_the_same_command_goes_on(machine: Machine, team: Team, seed: int, soak: bool) -> None:
-    team.give(machine)
-    machine.run("create", "mlflow", *FILE)
-    chance, logins = random.Random(f"{seed} external"), (team.colleague(), {})
+    create(machine, team)
+    chance, logins = random.Random(f"{seed} external"), (team.colleague(), team)
     # the longest that each step may be left alone; the first is over in a moment
     steps = {"credentials": 0.02, "start": 1.0, "ready": 3.0, "verify": 1.0}
     for number, (step, length) in enumerate([*steps.items()] * (5 if soak else 1)):
         login = logins[number % 2]
-        team.give(machine, **login)
+        login.give(machine)
         kill_in_step(machine, ("create", "mlflow", *FILE), step, chance, length)
         # what is stored by then goes on without the file too
         machine.run(*(("start",) if step == "ready" else ("create", "mlflow", *FILE)))
-        require_proven_with(machine, team, **login)
+        require_proven_with(machine, login)
         assert len(machine.processes()) == 1
 
 
 @pytest.mark.full_scale
 def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: Team) -> None:
-    team.give(machine)
-    machine.run("create", "mlflow", *FILE)
+    create(machine, team)
     asked = machine.run("delete", "--delete-data", code=2).stderr
     assert "would destroy all artifacts and credentials" in asked
     gone = machine.run("delete", "--delete-data", "--yes").stdout
@@ -317,8 +320,7 @@ def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: 
 
 @pytest.mark.full_scale
 def test_a_login_that_may_not_make_tables_is_told_so(machine: Machine, team: Team) -> None:
-    visitor = team.colleague("CONNECT ON DATABASE " + team.tracking)
-    team.give(machine, **visitor)
+    team.colleague(f"CONNECT ON DATABASE {team.tracking}").give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "the tracking database cannot be given its tables: permission denied for schema public" in refused
     team.give(machine)
@@ -330,15 +332,11 @@ def python_of(environments: Path) -> str:
     return str(next(environments.glob("mlflow-*/bin/python")))
 
 
-def plain(team: Team) -> dict[str, str]:
-    return {name: url.replace("://", "+psycopg2://") for name, url in team.urls().items()}
-
-
 @pytest.mark.full_scale
 def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
     environments: Path, team: Team, tmp_path: Path
 ) -> None:
-    command, urls = [python_of(environments), str(PLUGINS / "launch.py")], plain(team)
+    command, urls = [python_of(environments), str(PLUGINS / "launch.py")], team.kept()
     with ExitStack() as stack:
         failed: list[AssertionError] = []
         both = threading.Barrier(2)
@@ -347,8 +345,8 @@ def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
             home, port = tmp_path / str(number), free_port()
             home.mkdir()
             env = settings(home, port) | {
-                "MLFLOW_BACKEND_STORE_URI": urls["tracking"],
-                "DEPLOYER_AUTH_DATABASE_URI": urls["auth"],
+                "MLFLOW_BACKEND_STORE_URI": urls["tracking-database-url"],
+                "DEPLOYER_AUTH_DATABASE_URI": urls["auth-database-url"],
             }
             both.wait()
             try:
@@ -373,7 +371,7 @@ def test_tables_of_a_first_start_that_was_cut_short_are_completed(
         "import sys, sqlalchemy; from mlflow.store.tracking.dbmodels.initial_models import Base\n"
         "Base.metadata.create_all(sqlalchemy.create_engine(sys.stdin.read()))"
     )
-    url = plain(team)["tracking"]
+    url = team.kept()["tracking-database-url"]
     subprocess.run([python_of(environments), "-c", cut_short], input=url, text=True, check=True, timeout=120)
     assert "experiments" in team.server.sql("SELECT tablename FROM pg_tables;", team.tracking).split()
     team.give(machine)
@@ -386,8 +384,7 @@ def test_tables_of_a_first_start_that_was_cut_short_are_completed(
 def test_another_schema_is_refused_and_the_command_for_it_has_the_url_in_no_argument(
     machine: Machine, team: Team, name: str, table: str
 ) -> None:
-    team.give(machine)
-    machine.run("create", "mlflow", *FILE)
+    create(machine, team)
     machine.run("stop")
     database = getattr(team, name)
     head = team.server.sql(f"SELECT version_num FROM {table};", database)
@@ -396,7 +393,7 @@ def test_another_schema_is_refused_and_the_command_for_it_has_the_url_in_no_argu
     assert f"the {name} database has schema 0123456789ab, this MLflow needs {head}" in refused
     (command,) = re.findall(r"\(`read -rs URL; export URL`\) and run: (.*)", refused)
     team.server.sql(f"UPDATE {table} SET version_num = '{head}';", database)
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(machine.home), "URL": plain(team)[name]}
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(machine.home), "URL": team.kept()[f"{name}-database-url"]}
     subprocess.run(["sh", "-c", command], env=env, check=True, timeout=120, capture_output=True)
     machine.run("start")
     require_proven_with(machine, team)
