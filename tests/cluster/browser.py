@@ -12,17 +12,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import Error
 
-from tests.cluster.testbed import packages
+from tests.browser import SECONDS, WINDOW, chromium, ensure
 
 EXPERIMENT = "digits"
-SECONDS = 60
 
 
 def ready(home: Path, ca_file: Path) -> None:
     """Let Chromium be there, and let the one whose home it is trust an authority."""
-    packages.install(packages.BROWSER)
+    ensure()
     # where Chromium has looked for it, and where it looks since its release 143
     for folder in (home / ".pki" / "nssdb", home / ".local" / "share" / "pki" / "nssdb"):
         folder.mkdir(parents=True)
@@ -33,13 +32,12 @@ def ready(home: Path, ca_file: Path) -> None:
 
 def main(address: str, experiment: str, run: str, folder: str) -> None:
     login = {"username": os.environ["MLFLOW_TRACKING_USERNAME"], "password": os.environ["MLFLOW_TRACKING_PASSWORD"]}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+    with chromium() as browser:
         try:
             browser.new_page().goto(address, timeout=SECONDS * 1000)
         except Error as error:  # how a browser without a window says that it would ask for a login
             print("stranger", re.search("ERR_[A-Z_]+", error.message)[0])
-        page = browser.new_context(http_credentials=login, viewport={"width": 1280, "height": 800}).new_page()
+        page = browser.new_context(http_credentials=login, viewport=WINDOW).new_page()
         page.set_default_timeout(SECONDS * 1000)
         answer = page.goto(address)
         print("member", answer.status if answer else None)
@@ -50,7 +48,6 @@ def main(address: str, experiment: str, run: str, folder: str) -> None:
         page.get_by_text("loss").first.wait_for()
         page.screenshot(path=f"{folder}/run.png")
         print("seen", run)
-        browser.close()
 
 
 if __name__ == "__main__":
