@@ -6,15 +6,19 @@ open      without any login
 usual     as it is
 stuck     a password check that is not known takes as long as the file named by STUCK is there
 failing   once it serves, every check raises
-changed   MLflow asks for a password in another way
+broken    once it serves, the part raises whose name stands in the file named by BROKEN
+changed   each function of MLflow's that is replaced is another one, or gone; says what each was refused with,
+          then starts as usual with the first one
 
 All but `changed` also answer /health/statements: the SQL statements since the last time, and the checks of passwords.
 """
 
+import functools
 import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import launch
 import werkzeug.security
@@ -49,17 +53,68 @@ async def served(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
+def breakable(owner, name):
+    usual, broken = getattr(owner, name), Path(os.environ["BROKEN"])
+
+    @functools.wraps(usual)
+    def part(*arguments, **options):
+        if broken.exists() and broken.read_text() == name:
+            raise RuntimeError("broken on purpose")
+        return usual(*arguments, **options)
+
+    setattr(owner, name, part)
+
+
+def break_parts():
+    import fastauth
+    import fastauth_checks
+    import fastauth_gate
+    from mlflow.server import auth
+    from mlflow.server.auth.db.models import SqlUser
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+    parts = {
+        fastauth.Logins: ("look_up", "pair", "known", "was_right", "check", "begin_anew", "begin", "authenticate"),
+        fastauth_checks.Throttle: ("take",),
+        fastauth_gate: ("credentials",),
+        SqlAlchemyStore: ("get_user", "list_grants"),
+        SqlUser: ("to_mlflow_entity",),
+        auth: ("_fetch_or_none",),
+    }
+    for owner, names in parts.items():
+        for name in names:
+            breakable(owner, name)
+
+
+def refusals():
+    from mlflow.server import auth
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+    for owner, names in (
+        (SqlAlchemyStore, ("authenticate_user", "get_user", "list_grants")),
+        (auth, ("_fetch_or_none",)),
+    ):
+        for name in names:
+            usual = getattr(owner, name)
+            for other in (lambda *anything: True, None):
+                setattr(owner, name, other)
+                try:
+                    launch.create_app()
+                except launch.Refusal as refusal:
+                    yield str(refusal)
+                setattr(owner, name, usual)
+
+
 twist = sys.argv[1]
 werkzeug.security.check_password_hash = check
 launch.configure_mlflow()
 launch.prepare_databases()
 if twist == "changed":
+    print(json.dumps(list(refusals())), flush=True)
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
-    def authenticate_user(self, username, password, realm=None):
-        return True
-
-    SqlAlchemyStore.authenticate_user = authenticate_user
+    SqlAlchemyStore.authenticate_user = lambda self, username, password, realm=None: True
+    launch.main()
 if twist == "open":
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app as application
@@ -67,11 +122,9 @@ if twist == "open":
     settings = (os.environ[f"_MLFLOW_SERVER_{name}"] for name in ("FILE_STORE", "REGISTRY_STORE", "ARTIFACT_ROOT"))
     handlers.initialize_backend_stores(*settings)
 else:
-    try:
-        application = launch.create_app()
-    except launch.Refusal as refusal:
-        sys.stderr.write(f"{refusal}\n")
-        raise SystemExit(launch.EX_CONFIG) from None
+    application = launch.create_app()
+if twist == "broken":
+    break_parts()
 
 import sqlalchemy  # noqa: E402  # after MLflow was configured
 

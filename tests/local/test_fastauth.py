@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import socket
 import subprocess
@@ -209,12 +210,62 @@ def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_conne
             assert statuses == [b"200", b"401"], text
 
 
-def test_a_server_whose_mlflow_asks_in_another_way_does_not_start(machine: Machine, tmp_path: Path) -> None:
+REPLACED = ("authenticate_user", "get_user", "list_grants", "_fetch_or_none")
+
+
+def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machine, tmp_path: Path) -> None:
     env = {**settings(tmp_path, free_port()), "PYTHONPATH": str(PLUGINS)}
     command = [machine.server_python(), str(SCRIPT), "changed"]
     refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert refused.returncode == EX_CONFIG
-    assert "authenticate_user(self, username, password, realm=None) instead of" in refused.stderr
+    begin = "this MLflow checks passwords in another way than the supported ones: "
+    assert f"deployer: refused to start: {begin}authenticate_user(self, username, password, realm=None) instead of" in (
+        refused.stderr
+    )
+    told = json.loads(refused.stdout.splitlines()[-1])
+    wanted = [start for name in REPLACED for start in (f"{name}(*anything) instead of {name}(", f"there is no {name}(")]
+    assert [text[: len(begin + start)] for text, start in zip(told, wanted, strict=True)] == [
+        begin + start for start in wanted
+    ]
+
+
+# whether a member whose login is known still reads a run and an artifact while a part raises
+NOT_ASKED = dict.fromkeys(("pair", "was_right", "take", "check"), (True, True))
+ASKED = dict.fromkeys(("look_up", "known", "begin_anew", "begin", "credentials", "authenticate"), (False, False))
+MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), (False, False))
+OF_RUNS = {"_fetch_or_none": (False, True)}
+
+
+def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -> None:
+    broken = tmp_path / "broken-part"
+    with serve("broken", BROKEN=str(broken)) as address:
+        add(address, ANNA, BERT)
+        with client(ADMIN) as admin:
+            made = admin.post(f"{address}/{API}/experiments/create", json={"name": "closed"}, timeout=60).json()
+            body = {"experiment_id": made["experiment_id"], "start_time": 1}
+            run = admin.post(f"{address}/{API}/runs/create", json=body, timeout=60).json()["run"]["info"]["run_id"]
+            body = {"resource_type": "experiment", "resource_id": made["experiment_id"], "permission": "READ"}
+            for name, _ in (ANNA, BERT):
+                grant = f"{address}/api/3.0/mlflow/users/permissions/grant"
+                admin.post(grant, json={**body, "username": name}, timeout=60).raise_for_status()
+        paths = (
+            f"{API}/runs/get?run_id={run}",
+            f"{API}-artifacts/artifacts?path={made['experiment_id']}/{run}/artifacts",
+        )
+
+        def let_in(login: tuple[str, str] | None) -> tuple[bool, ...]:
+            return tuple(requests.get(f"{address}/{path}", auth=login, timeout=60).ok for path in paths)
+
+        assert let_in(ANNA) == (True, True)
+        for part, told in (NOT_ASKED | ASKED | MLFLOWS | OF_RUNS).items():
+            broken.write_text(part)
+            for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong")):
+                assert let_in(stranger) == (False, False), (part, stranger)
+            assert let_in(ANNA) == told, part
+            if part in NOT_ASKED:  # nobody knows Bert's yet
+                assert let_in(BERT) == (False, False), part
+        broken.unlink()
+        assert let_in(ANNA) == let_in(BERT) == (True, True)
 
 
 def test_whatever_changes_holds_at_once_also_within_a_request(serve: Serve) -> None:
