@@ -67,11 +67,11 @@ def instants(seed: int, what: str, count: int, duration: float) -> list[float]:
 
 
 def kills_of(
-    seed: int, what: str, command: tuple[str, ...], measured: tuple[float, Spans], *, soak: bool, few: int = 6
+    seed: int, what: str, command: tuple[str, ...], measured: tuple[float, Spans], *, soak: bool
 ) -> list[Callable[[_User], None]]:
-    """Return a kill at a random instant of each step, and some at any: 50 in a soak, else as many as make `few`."""
+    """Return a kill at a random instant of each step, and some at any: 50 in a soak, else as many as make six."""
     duration, spans = measured
-    anywhere = instants(seed, what, 50 if soak else max(0, few - len(spans)), duration)
+    anywhere = instants(seed, what, 50 if soak else max(0, 6 - len(spans)), duration)
     kills: list[Callable[[_User], None]] = [
         lambda user, instant=instant: kill_after(user, command, instant) for instant in anywhere
     ]

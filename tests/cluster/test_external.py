@@ -67,6 +67,7 @@ def test_two_workers_on_postgresql_take_new_passwords_at_once(user: User, team: 
     require_proven_with(user, team)
 
 
+@pytest.mark.full_scale
 def test_with_artifacts_in_s3_too_there_is_no_volume(
     user: User, team: Team, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -119,9 +119,19 @@ def test_a_terminating_namespace_is_named(user: User) -> None:
     ("hard", "code", "message"),
     [
         ({"persistentvolumeclaims": "0"}, 4, "the quota of namespace"),
-        ({"requests.storage": "1Gi"}, 4, "exceeded quota: small, requested: requests.storage=10Gi"),
+        pytest.param(
+            {"requests.storage": "1Gi"},
+            4,
+            "exceeded quota: small, requested: requests.storage=10Gi",
+            marks=pytest.mark.full_scale,
+        ),
         ({"pods": "0"}, 3, "the cluster refuses the pods of Deployment mlflow"),
-        ({"limits.memory": "100Mi", "limits.cpu": "4"}, 3, "exceeded quota: small, requested: limits.memory="),
+        pytest.param(
+            {"limits.memory": "100Mi", "limits.cpu": "4"},
+            3,
+            "exceeded quota: small, requested: limits.memory=",
+            marks=pytest.mark.full_scale,
+        ),
     ],
 )
 def test_a_quota_that_is_too_small_is_named_in_the_cluster_s_own_words(
@@ -157,18 +167,20 @@ def test_a_cluster_without_a_default_storage_class_is_named_with_what_to_type(us
             {"pod": {"nodeSelector": {"example.org/gpu": "yes"}}},
             ("no node takes pod mlflow-", "didn't match Pod's node affinity/selector"),
         ),
-        (
+        pytest.param(
             patched(containers=[{"name": "server", "resources": resources(cpu="500")}]),
             ("no node takes pod mlflow-", "Insufficient cpu"),
+            marks=pytest.mark.full_scale,
         ),
         (patched(hostNetwork=True), ("the cluster refuses the pods of Deployment mlflow", "PodSecurity")),
         (
             patched(containers=[{"name": "server", "command": ["sh", "-c", "echo the last words; exit 1"]}]),
             ("container server of pod mlflow-", "ended with code 1", "the last words"),
         ),
-        (
+        pytest.param(
             patched(containers=[{"name": "server", "resources": resources(memory="64Mi")}]),
             ("container server of pod mlflow-", "needs more memory than its limit"),
+            marks=pytest.mark.full_scale,
         ),
     ],
     ids=["unbound", "no-image", "no-node", "node-full", "admission", "crash", "memory"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.cluster.relay import relay
 from tests.cluster.user import User
 
@@ -85,6 +87,7 @@ def test_a_class_that_no_controller_serves_is_named(user: User) -> None:
     assert "no ingress controller has taken Ingress mlflow of class 'nobody'" in refused
 
 
+@pytest.mark.full_scale
 def test_a_gateway_that_is_not_there_is_named(user: User) -> None:
     refused = user.run("create", "--host", user.host(), "--gateway", "ingress/nobody", "--timeout", "30", code=3).stderr
     assert "no controller has taken the HTTPRoute to Gateway ingress/nobody" in refused

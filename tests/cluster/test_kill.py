@@ -86,7 +86,10 @@ def test_a_change_killed_at_any_instant_goes_on(users: list[User], seed: int, so
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("command", [DELETE, ("delete",)], ids=["with data", "keeping data"])
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(DELETE, id="with data"), pytest.param(("delete",), id="keeping data", marks=pytest.mark.full_scale)],
+)
 def test_a_delete_killed_at_any_instant_goes_on(
     users: list[User], seed: int, soak: bool, command: tuple[str, ...]
 ) -> None:
@@ -101,4 +104,4 @@ def test_a_delete_killed_at_any_instant_goes_on(
         kept = {"configmap", "persistentvolumeclaim", "secret"} if command == ("delete",) else set()
         assert {item.partition("/")[0] for item in user.objects()} == kept
 
-    side_by_side(users, kills_of(seed, f"delete {command}", command, measured, soak=soak, few=3), judge)
+    side_by_side(users, kills_of(seed, f"delete {command}", command, measured, soak=soak), judge)

@@ -14,6 +14,8 @@ from tests.cluster.pods import pod, ready, run_in
 from tests.cluster.testbed.cluster import RESTRICTED, Cluster
 from tests.cluster.testbed.command import CommandFailed, wait_until
 
+pytestmark = pytest.mark.full_scale
+
 PORTS = (8080, 9090)
 LISTEN = "cd /tmp; python3 -m http.server 9090 & exec python3 -m http.server 8080"
 # of each client: namespace, role

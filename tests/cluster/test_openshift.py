@@ -19,6 +19,8 @@ from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.command import CommandFailed, wait_until
 from tests.cluster.testbed.openshift import haproxy
 
+pytestmark = pytest.mark.full_scale
+
 EDGE = {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"}
 LIST = "haproxy.router.openshift.io/ip_allowlist"
 OLD_LIST = "haproxy.router.openshift.io/ip_whitelist"

@@ -15,6 +15,8 @@ from tests.cluster.pods import bare, pod, ready, run_in
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.command import CommandFailed
 
+pytestmark = pytest.mark.full_scale
+
 SCC = "unable to validate against any security context constraint"
 
 

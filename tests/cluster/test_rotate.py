@@ -168,7 +168,8 @@ def test_a_rotation_killed_at_any_instant_goes_on(new_user: Callable[..., User],
     for who, command in kinds.items():
         measured = measure(users[0], command)
         assert {"stage", "change", "record", "verify"} <= set(measured[1])
-        spans[who] = kills_of(seed, f"rotate {who}", command, measured, soak=soak)
+        kills = kills_of(seed, f"rotate {who}", command, measured, soak=soak)
+        spans[who] = kills if soak or who == "admin" else kills[-3:-1]  # in the midst of change and record
     trials = [(who, kill) for who, kills in spans.items() for kill in kills]
     random.Random(seed).shuffle(trials)
 
@@ -210,6 +211,7 @@ def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_o
     assert user.create()["changed"] is False
 
 
+@pytest.mark.full_scale
 @pytest.mark.timeout(3600)
 def test_two_workers_change_a_password_as_one(user: User, soak: bool) -> None:
     user.create("mlflow", "--workers", "2")

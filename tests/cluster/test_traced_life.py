@@ -20,6 +20,8 @@ from tests.local.life import ASK_MARK, PASSWORDS, Event, Interrupted, Run, clien
 from tests.local.machine import watched
 from tests.local.tracing import Start, Tracer
 
+pytestmark = pytest.mark.full_scale
+
 NO_SERVER = {"init", "schema", "profiles", "render"}  # commands that ask no cluster; tests/local traces them
 
 

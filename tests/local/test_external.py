@@ -26,6 +26,8 @@ from tests.local.postgres import PostgreSQL
 from tests.local.servers import free_port, running, settings
 from tests.local.test_rotate import edit, secrets_file, status
 
+pytestmark = pytest.mark.full_scale
+
 HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
 FILE = ("--target", "local", "--database-file", "urls.txt")
 
@@ -171,7 +173,6 @@ def test_a_password_is_changed_for_both_workers_at_once(machine: Machine, team: 
     assert set(answers[10:]) <= {401, 429}
 
 
-@pytest.mark.full_scale
 def test_one_database_can_hold_both(machine: Machine, team: Team) -> None:
     both = replace(team, auth=team.tracking)
     create(machine, both)
@@ -233,7 +234,6 @@ def test_a_new_login_takes_the_place_of_the_old_one(machine: Machine, team: Team
     require_proven_with(machine, changed)
 
 
-@pytest.mark.full_scale
 def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine, team: Team) -> None:
     create(machine, team)
     machine.run("stop")  # nothing runs that could try them
@@ -250,7 +250,6 @@ def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine,
     require_proven_with(machine, team)
 
 
-@pytest.mark.full_scale
 def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(machine: Machine, team: Team) -> None:
     create(machine, team)
     machine.run("stop")
@@ -263,7 +262,6 @@ def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(ma
     require_proven_with(machine, changed)
 
 
-@pytest.mark.full_scale
 def test_another_database_is_refused_where_there_is_data(
     machine: Machine, team: Team, new_team: Callable[[], Team]
 ) -> None:
@@ -286,7 +284,6 @@ def test_a_server_with_sqlite_keeps_it(machine: Machine, team: Team) -> None:
     assert (machine.record(), machine.pid()) == before
 
 
-@pytest.mark.full_scale
 def test_killed_at_any_step_the_same_command_goes_on(machine: Machine, team: Team, seed: int, soak: bool) -> None:
     create(machine, team)
     chance, logins = random.Random(f"{seed} external"), (team.colleague(), team)
@@ -302,7 +299,6 @@ def test_killed_at_any_step_the_same_command_goes_on(machine: Machine, team: Tea
         assert len(machine.processes()) == 1
 
 
-@pytest.mark.full_scale
 def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: Team) -> None:
     create(machine, team)
     asked = machine.run("delete", "--delete-data", code=2).stderr
@@ -318,7 +314,6 @@ def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: 
     require_proven_with(machine, team)
 
 
-@pytest.mark.full_scale
 def test_a_login_that_may_not_make_tables_is_told_so(machine: Machine, team: Team) -> None:
     team.colleague(f"CONNECT ON DATABASE {team.tracking}").give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
@@ -332,7 +327,6 @@ def python_of(environments: Path) -> str:
     return str(next(environments.glob("mlflow-*/bin/python")))
 
 
-@pytest.mark.full_scale
 def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
     environments: Path, team: Team, tmp_path: Path
 ) -> None:
@@ -363,7 +357,6 @@ def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
     assert team.server.sql("SELECT count(*) FROM users;", team.auth) == "1"
 
 
-@pytest.mark.full_scale
 def test_tables_of_a_first_start_that_was_cut_short_are_completed(
     machine: Machine, environments: Path, team: Team
 ) -> None:
@@ -379,7 +372,6 @@ def test_tables_of_a_first_start_that_was_cut_short_are_completed(
     require_proven_with(machine, team)
 
 
-@pytest.mark.full_scale
 @pytest.mark.parametrize(("name", "table"), [("tracking", "alembic_version"), ("auth", "alembic_version_auth")])
 def test_another_schema_is_refused_and_the_command_for_it_has_the_url_in_no_argument(
     machine: Machine, team: Team, name: str, table: str

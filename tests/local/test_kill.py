@@ -53,6 +53,7 @@ def test_a_create_killed_at_any_instant_goes_on(machine: Machine, seed: int, soa
         require_nothing(machine, port_of(machine))
 
 
+@pytest.mark.full_scale
 @pytest.mark.timeout(3600)
 def test_a_create_killed_while_it_installs_mlflow_goes_on(bare_machine: Machine, seed: int, soak: bool) -> None:
     machine, chance = bare_machine, random.Random(f"{seed} environment")
@@ -65,7 +66,10 @@ def test_a_create_killed_while_it_installs_mlflow_goes_on(bare_machine: Machine,
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("command", [DELETE, ("delete",)], ids=["with data", "keeping data"])
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(DELETE, id="with data"), pytest.param(("delete",), id="keeping data", marks=pytest.mark.full_scale)],
+)
 def test_a_delete_killed_at_any_instant_goes_on(
     machine: Machine, seed: int, soak: bool, command: tuple[str, ...]
 ) -> None:
@@ -73,7 +77,7 @@ def test_a_delete_killed_at_any_instant_goes_on(
     port = port_of(machine)
     measured = measure(machine, command)
     assert "remove" in measured[1]
-    for kill in kills_of(seed, f"delete {command}", command, measured, soak=soak, few=3):
+    for kill in kills_of(seed, f"delete {command}", command, measured, soak=soak):
         machine.create()
         password = machine.password()
         kill(machine)

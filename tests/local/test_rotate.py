@@ -251,7 +251,8 @@ def test_a_rotation_killed_at_any_instant_goes_on(
     def shown() -> str:
         return machine.password() if user == "admin" else member_password(machine)
 
-    for kill in kills_of(seed, f"rotate {user}", command, measured, soak=soak):
+    kills = kills_of(seed, f"rotate {user}", command, measured, soak=soak)
+    for kill in kills if soak or user == "admin" else kills[-3:-1]:  # in the midst of change and record
         before = shown()
         kill(machine)
         assert status(machine, shown(), user) == 200
@@ -285,6 +286,7 @@ def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_o
     rotations_under_load(machine, 20 if soak else 10, 5000 if soak else 300)
 
 
+@pytest.mark.full_scale
 @pytest.mark.timeout(3600)
 def test_two_workers_change_a_password_as_one(machine: Machine, soak: bool) -> None:
     machine.create("mlflow", "--workers", "2")
