@@ -83,13 +83,13 @@ def test_a_server_that_is_deleted_while_it_starts_is_not_waited_for(user: User) 
 
 
 def test_a_class_that_no_controller_serves_is_named(user: User) -> None:
-    refused = user.run("create", "--host", user.host(), "--ingress-class", "nobody", "--timeout", "30", code=3).stderr
+    refused = user.run("create", "--host", user.host(), "--ingress-class", "nobody", "--timeout", "60", code=3).stderr
     assert "no ingress controller has taken Ingress mlflow of class 'nobody'" in refused
 
 
 @pytest.mark.full_scale
 def test_a_gateway_that_is_not_there_is_named(user: User) -> None:
-    refused = user.run("create", "--host", user.host(), "--gateway", "ingress/nobody", "--timeout", "30", code=3).stderr
+    refused = user.run("create", "--host", user.host(), "--gateway", "ingress/nobody", "--timeout", "60", code=3).stderr
     assert "no controller has taken the HTTPRoute to Gateway ingress/nobody" in refused
 
 
