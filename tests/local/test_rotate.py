@@ -286,7 +286,6 @@ def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_o
     rotations_under_load(machine, 20 if soak else 10, 5000 if soak else 300)
 
 
-@pytest.mark.full_scale
 @pytest.mark.timeout(3600)
 def test_two_workers_change_a_password_as_one(machine: Machine, soak: bool) -> None:
     machine.create("mlflow", "--workers", "2")
