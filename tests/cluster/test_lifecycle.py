@@ -138,9 +138,11 @@ def test_a_killed_pod_comes_back_by_itself_and_still_proves(user: User) -> None:
     user.create()
     (pod,) = user.objects("pod")
     user.kubectl("delete", pod, "--grace-period=0", "--force")
-    user.kubectl("rollout", "status", "deployment/mlflow", "--timeout=120s")
+    user.kubectl("wait", "--for=jsonpath={.status.unavailableReplicas}=1", "deployment/mlflow", "--timeout=60s")
+    waited = user.run("create", "-o", "json")
+    assert "ok ready: " in waited.stderr  # for the other pod
+    assert json.loads(waited.stdout)["changed"] is False
     assert user.run("verify").returncode == 0
-    assert user.json("create")["changed"] is False
 
 
 def test_a_changed_spec_is_shown_applied_and_pruned(user: User) -> None:
