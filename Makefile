@@ -21,7 +21,7 @@ demo: $(VENV)/.demo  ## a real, authenticated, verified MLflow server on this ma
 demo-down: $(VENV)/.demo  ## end the demo server and remove its data
 	@$(BIN)/deployer delete mlflow --target local --delete-data --yes
 
-test: $(VENV)/.test lint  ## every promise, at a small scale (root; Debian; Go)
+test: $(VENV)/.test lint  ## at a small scale (root; Debian; Go)
 	$(BIN)/python -m pytest --seed $(SEED) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
 
 test-local: $(VENV)/.test lint  ## those that need no cluster, on any Linux
@@ -30,7 +30,7 @@ test-local: $(VENV)/.test lint  ## those that need no cluster, on any Linux
 test-cluster: $(VENV)/.test  ## those that need one, on a real one built here
 	$(BIN)/python -m pytest --seed $(SEED) tests/cluster
 
-soak: $(VENV)/.test  ## the same code at full scale
+soak: $(VENV)/.test  ## the same at full scale, and what is marked full_scale
 	$(BIN)/python -m pytest --seed $(SEED) $(SIDE_BY_SIDE) --soak tests/local tests/soak tests/cluster
 
 lint: $(VENV)/.test  ## ruff, mypy --strict, import-linter

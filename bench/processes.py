@@ -173,7 +173,7 @@ def sweep() -> None:
                 pass
         if time.monotonic() > limit:
             raise Failed(f"processes do not end: {left}")
-        time.sleep(0.02)
+        time.sleep(0.02)  # what was killed takes a moment to end
 
 
 @contextmanager

@@ -184,7 +184,7 @@ def _await_answer(process: subprocess.Popen[bytes], url: str, login: tuple[str, 
                 raise Failed(f"mlflow server ended with {process.returncode}", processes.text_of(log))
             if time.monotonic() > limit:
                 raise Failed(f"mlflow server {state} after {START_SECONDS:.0f} s", processes.text_of(log))
-            time.sleep(POLL_SECONDS)
+            time.sleep(POLL_SECONDS)  # until it answers, has ended, or its time is over
 
 
 def _proven(answer: Path, log: Path) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def forget(service: str, username: str) -> bool:
 def _opened() -> Iterator[ModuleType]:
     try:
         import keyring  # noqa: PLC0415  # optional
-        import keyring.errors  # noqa: PLC0415
+        import keyring.errors  # noqa: PLC0415  # as above
     except ImportError:
         raise NoKeyring(
             "the Python package keyring is not installed here", hint="pip install keyring; or " + _FILE_INSTEAD
