@@ -11,7 +11,8 @@ Seams, in mlflow/server/auth:
   store's own methods changes something;
 - `_fetch_or_none`, by which a run is read, seven statements, to learn which experiment's permissions hold for it.
 
-fastauth_gate.py asks before MLflow does; what it found out is kept for the request. Without it all is checked here.
+fastauth_gate.py asks before MLflow does; what it found out is kept for the request. A password that was right once it
+leaves to be checked here, in the thread that serves: that it is right is known, unless it was just changed.
 
 An MLflow of another minor version than those below keeps its own ways; `MLflowsOwn` only looks on, for the gate.
 """
@@ -25,7 +26,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import ContextVar
-from functools import wraps
+from functools import cached_property, wraps
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -98,15 +99,21 @@ class Logins:
         """Return MLflow's entity of a user, or None; one statement."""
         if "\0" in username:  # which PostgreSQL's drivers do not even ask for
             return None
+        engine, query, entity = self._question
+        with engine.connect() as connection:
+            row = connection.execute(query, {"username": username}).one_or_none()
+        return None if row is None else entity(**row._mapping).to_mlflow_entity()
+
+    @cached_property
+    def _question(self) -> tuple[Any, Any, Any]:
+        """The engine, the statement and MLflow's class; made once, as they take longer than the answer."""
         import sqlalchemy
         from mlflow.server.auth.db.models import SqlUser
 
         columns = (SqlUser.id, SqlUser.username, SqlUser.password_hash, SqlUser.is_admin)
-        query = sqlalchemy.select(*columns).where(SqlUser.username == username)
+        query = sqlalchemy.select(*columns).where(SqlUser.username == sqlalchemy.bindparam("username"))
         # a single statement needs no transaction, which would be two more
-        with self._store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else SqlUser(**row._mapping).to_mlflow_entity()
+        return self._store.engine.execution_options(isolation_level="AUTOCOMMIT"), query, SqlUser
 
     def pair(self, user: Any | None, username: str, password: str) -> bytes:
         """Return what stands for a user's stored hash and a password."""
@@ -148,7 +155,11 @@ class Logins:
             return memory.accepted
         if _on_the_event_loop():
             return False  # who has not come by way of the gate waits for no check where everybody would
-        return self.check(self.look_up(username), username, password)
+        user = self.look_up(username)
+        accepted = self.check(user, username, password)
+        if memory is None:
+            self.begin(user, username, password, accepted)
+        return accepted
 
 
 class MLflowsOwn:

@@ -218,6 +218,7 @@ def create_app() -> FastAPI:
         artifacts = beside("artifacts")
         artifacts.advertise(transfer)
         artifacts.delete_as_before()
+    straight = beside("fastauth_routes").install(app) if knows_mlflow() else None
     app.add_middleware(
         gate.Gate,
         logins=logins,
@@ -225,6 +226,7 @@ def create_app() -> FastAPI:
         is_open=auth.is_unprotected_route,
         forwarded=os.environ.get(FORWARDED) == "true",
         access_log=os.environ.get(ACCESS_LOG) == "true",
+        **({"has_a_thread": straight} if straight else {}),
     )
     return app
 

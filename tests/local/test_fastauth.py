@@ -230,8 +230,8 @@ def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machi
 
 
 # whether a member whose login is known still reads a run and an artifact while a part raises
-NOT_ASKED = dict.fromkeys(("pair", "was_right", "take", "check"), (True, True))
-ASKED = dict.fromkeys(("look_up", "known", "begin_anew", "begin", "credentials", "authenticate"), (False, False))
+NOT_ASKED = {"pair": (True, True), "take": (True, True), "known": (True, False), "check": (False, True)}
+ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "begin", "credentials", "authenticate"), (False, False))
 MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), (False, False))
 OF_RUNS = {"_fetch_or_none": (False, True)}
 
@@ -244,14 +244,13 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
             made = admin.post(f"{address}/{API}/experiments/create", json={"name": "closed"}, timeout=60).json()
             body = {"experiment_id": made["experiment_id"], "start_time": 1}
             run = admin.post(f"{address}/{API}/runs/create", json=body, timeout=60).json()["run"]["info"]["run_id"]
+            artifact = f"{API}-artifacts/artifacts/{made['experiment_id']}/{run}/artifacts/x"  # which FastAPI serves
+            admin.put(f"{address}/{artifact}", data=b"x", timeout=60).raise_for_status()
             body = {"resource_type": "experiment", "resource_id": made["experiment_id"], "permission": "READ"}
             for name, _ in (ANNA, BERT):
                 grant = f"{address}/api/3.0/mlflow/users/permissions/grant"
                 admin.post(grant, json={**body, "username": name}, timeout=60).raise_for_status()
-        paths = (
-            f"{API}/runs/get?run_id={run}",
-            f"{API}-artifacts/artifacts?path={made['experiment_id']}/{run}/artifacts",
-        )
+        paths = (f"{API}/runs/get?run_id={run}", artifact)
 
         def let_in(login: tuple[str, str] | None) -> tuple[bool, ...]:
             return tuple(requests.get(f"{address}/{path}", auth=login, timeout=60).ok for path in paths)
@@ -307,3 +306,25 @@ def test_the_access_log_is_the_servers_own_log(machine: Machine, tmp_path: Path)
         line for line in machine.run("logs").stdout.splitlines() if '"POST /api/2.0/mlflow/runs/create" 200' in line
     ]
     assert [line.split(" ")[2] for line in lines] == ["admin"] * len(lines) != []
+
+
+def test_the_way_of_a_request_is_shorter_and_its_answer_the_same(serve: Serve) -> None:
+    paths = ("version", f"{API}/experiments/get?experiment_id=0", f"{API}-artifacts/artifacts", "api/3.0/nowhere", "")
+    fast = ("api/3.0/mlflow/server-info", "v1/traces", "health/stores")
+    odd = {"X-MLFLOW-WORKSPACE": "another"}
+    told = []
+    for twist in ("usual", "long way"):
+        with serve(twist) as address, client(ADMIN) as admin:
+            answers = []
+            for path in (*paths, *fast):
+                for method in ("GET", "POST", "DELETE", "OPTIONS"):
+                    for headers in ({}, odd):
+                        answer = admin.request(method, f"{address}/{path}", headers=headers, timeout=60)
+                        same: dict[str, Any] = {n: answer.headers.get(n) for n in ("content-type", "x-frame-options")}
+                        same["allow"] = sorted(answer.headers.get("allow", "").split(", "))
+                        answers.append((method, path, bool(headers), answer.status_code, same, len(answer.content)))
+            told.append(answers)
+            assert who(address, None).status_code == 401
+            assert who(address, ADMIN, Host="evil.example").status_code == 403
+    assert told[0] == told[1]
+    assert {200, 401, 404, 405} - {status for _, _, _, status, *_ in told[0]} <= {401}

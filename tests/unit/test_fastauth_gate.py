@@ -104,6 +104,20 @@ def test_what_was_found_out_is_kept_for_mlflow_which_decides():
     asyncio.run(story())
 
 
+def test_what_was_right_once_is_left_to_a_thread_where_there_is_one():
+    server = Server(has_a_thread=lambda scope: scope["path"] == "/flask")
+
+    async def ask():
+        for path in ("/flask", "/fast"):
+            for password in ("once right", "right"):
+                await server.ask(f"anna:{password}", path=path)
+
+    asyncio.run(ask())
+    assert len(server.seen) == 4
+    kept = [begun for begun in server.logins.begun if begun != "anew"]
+    assert kept == [("anna", True), ("anna", False), ("anna", True)]  # all but the first
+
+
 def test_open_paths_ask_nobody():
     async def story():
         server = Server()

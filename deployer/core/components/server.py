@@ -33,6 +33,7 @@ COMPANIONS: Final = (
     "fastauth.py",
     "fastauth_checks.py",
     "fastauth_gate.py",
+    "fastauth_routes.py",
     "workers.py",
 )
 _S3_CLIENT: Final = "boto3>=1.36,<2"

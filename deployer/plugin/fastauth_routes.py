@@ -1,0 +1,111 @@
+"""Takes a request for Flask there by the shortest way; knows nothing of deployer.
+
+Nearly all of MLflow's API is served by Flask, mounted last in a FastAPI application. On its way there a request goes
+through middleware that looks at the routes of FastAPI alone (mlflow/server/auth/__init__.py
+`add_fastapi_permission_middleware`, mlflow/server/fastapi_app.py `add_fastapi_workspace_middleware` and
+`add_gateway_timing_middleware`), each with a task and a stream of its own, and through a search of those routes.
+
+What goes straight goes to Flask whatever it is, and Flask asks every request for its login: a mistake here could refuse
+somebody, and let in nobody. Hosts and origins are checked before, as ever.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+# middleware that does nothing for a path of Flask's, where no workspace is asked for
+FOR_FASTAPI = frozenset(
+    {"fastapi_permission_middleware", "gateway_timing_middleware", "workspace_context_middleware"}
+)  # fmt: skip
+WORKSPACE_HEADER = b"x-mlflow-workspace"  # mlflow/server/workspace_helpers.py
+REMEMBERED = 1000  # paths
+LONGEST = 200  # a path that is remembered
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class Straight:
+    """Tells whether a request is for Flask: no route of FastAPI's own matches it, and no rule for those routes.
+
+    `matches` tells that of a scope, `rules` of a path and a method, as MLflow would find out.
+    """
+
+    _KEY = "deployer.straight"
+
+    def __init__(self, matches: Callable[[Scope], bool], rules: Callable[[str, str], bool]) -> None:
+        self._matches = matches
+        self._rules = rules
+        self._remembered: OrderedDict[tuple[str, str], bool] = OrderedDict()
+
+    def __call__(self, scope: Scope) -> bool:
+        """Tell it of a scope, the same for all of its request."""
+        if scope["type"] != "http":
+            return False
+        found = scope.get(self._KEY)
+        if found is None:
+            found = scope[self._KEY] = self._found(scope)
+        return bool(found)
+
+    def _found(self, scope: Scope) -> bool:
+        if any(name == WORKSPACE_HEADER for name, _ in scope["headers"]):
+            return False
+        method, path = scope["method"], scope["path"]
+        if len(path) > LONGEST:
+            return self._look(scope)
+        known = self._remembered.get((method, path))
+        if known is None:
+            known = self._remembered[method, path] = self._look(scope)
+            while len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+        return known
+
+    def _look(self, scope: Scope) -> bool:
+        path = scope["path"]
+        return not ("/gateway/" in path or self._rules(path, scope["method"]) or self._matches(scope))
+
+
+def install(app: Any) -> Straight:
+    """Shorten the way of what is Flask's in MLflow's application; call it once all routes are there.
+
+    With workspaces on, or where MLflow does not have what this builds on, all goes the usual way.
+    """
+    from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
+    from mlflow.server import auth
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.routing import BaseRoute, Match, Mount
+
+    find_validator, flask = getattr(auth, "_find_fastapi_validator", None), app.router.routes[-1]
+    if find_validator is None or MLFLOW_ENABLE_WORKSPACES.get() or not isinstance(flask, Mount) or flask.path:
+        return Straight(lambda _scope: True, lambda _path, _method: True)
+    before = list(app.router.routes[:-1])
+    straight = Straight(
+        lambda scope: any(route.matches(scope)[0] is not Match.NONE for route in before),
+        lambda path, method: find_validator(path, method) is not None,
+    )
+
+    class ToFlask(BaseRoute):  # type: ignore[misc]  # Starlette is the server's, nothing here knows its types
+        def matches(self, scope: Scope) -> tuple[Match, Scope]:
+            return flask.matches(scope) if straight(scope) else (Match.NONE, {})
+
+        async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await flask.handle(scope, receive, send)
+
+    class UnlessStraight:
+        def __init__(self, app: Any, dispatch: Any) -> None:
+            self._app = app
+            self._usual = BaseHTTPMiddleware(app, dispatch=dispatch)
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await (self._app if straight(scope) else self._usual)(scope, receive, send)
+
+    for number, found in enumerate(app.user_middleware):
+        dispatch = found.kwargs.get("dispatch")
+        if found.cls is BaseHTTPMiddleware and getattr(dispatch, "__name__", "") in FOR_FASTAPI:
+            app.user_middleware[number] = Middleware(UnlessStraight, dispatch=dispatch)
+    app.router.routes.insert(0, ToFlask())
+    return straight
