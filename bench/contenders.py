@@ -23,6 +23,9 @@ from deployer.core import sizing
 API: Final = "api/2.0/mlflow"
 START_SECONDS: Final = 300
 SAMPLE_SECONDS: Final = 0.2
+REST_SECONDS: Final = 0.5
+LONGEST_REST_SECONDS: Final = 120.0
+IDLE: Final = 0.1  # of a processor
 BASIC_AUTH: Final = ("--app-name", "basic-auth")
 NGINX: Final = "/usr/sbin/nginx"
 
@@ -87,6 +90,26 @@ class Contender:
                     rollup = (folder / "smaps_rollup").read_text("ascii")
                     total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
         return total / 1024
+
+    def rest(self) -> None:
+        """Wait until it has done what is left of a load: those that are slow go on, and would slow the next one."""
+        before = self._ticks()
+        for _ in range(round(LONGEST_REST_SECONDS / REST_SECONDS)):
+            time.sleep(REST_SECONDS)  # outside of what is measured
+            after = self._ticks()
+            if after - before <= IDLE * REST_SECONDS * os.sysconf("SC_CLK_TCK"):
+                return
+            before = after
+
+    def _ticks(self) -> int:
+        """Return the CPU time of the server's processes (proc_pid_stat(5), utime and stime)."""
+        total = 0
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError, ProcessLookupError):
+                if os.getpgid(int(folder.name)) == self.process.pid:
+                    fields = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+                    total += int(fields[11]) + int(fields[12])
+        return total
 
     @contextmanager
     def weighed(self) -> Iterator[None]:

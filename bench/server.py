@@ -121,6 +121,7 @@ def measure(
                 for contender in order[number % len(order) :] + order[: number % len(order)]:
                     with contender.weighed():
                         samples[cell][contender.name].append(load(contender, cell, arguments.seconds, folder))
+                    contender.rest()
                 print(_line(cell, samples[cell]), flush=True)
         default = start("default")
         with default.weighed():
