@@ -206,7 +206,7 @@ def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_o
     user: User, soak: bool
 ) -> None:
     user.create()
-    rotations_under_load(user, 20 if soak else 10, 5000 if soak else 300)
+    rotations_under_load(user, 20, 5000 if soak else 300)
     assert user.create()["changed"] is False
 
 
