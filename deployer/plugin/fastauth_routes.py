@@ -11,6 +11,7 @@ somebody, and let in nobody. Hosts and origins are checked before, as ever.
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -79,8 +80,10 @@ def install(app: Any) -> Straight:
     from starlette.middleware.base import BaseHTTPMiddleware
     from starlette.routing import BaseRoute, Match, Mount
 
-    find_validator, flask = getattr(auth, "_find_fastapi_validator", None), app.router.routes[-1]
-    if find_validator is None or MLFLOW_ENABLE_WORKSPACES.get() or not isinstance(flask, Mount) or flask.path:
+    find_validator: Any = getattr(auth, "_find_fastapi_validator", None)
+    flask = app.router.routes[-1]
+    known = callable(find_validator) and list(inspect.signature(find_validator).parameters) == ["path", "method"]
+    if not known or MLFLOW_ENABLE_WORKSPACES.get() or not isinstance(flask, Mount) or flask.path:
         return Straight(lambda _scope: True, lambda _path, _method: True)
     before = list(app.router.routes[:-1])
     straight = Straight(

@@ -11,7 +11,8 @@ broken    once it serves, the part raises whose name stands in the file named by
 changed   each function of MLflow's that is replaced is another one, or gone; says what each was refused with,
           then starts as usual with the first one
 
-All but `changed` also answer /health/statements: the SQL statements since the last time, and the checks of passwords.
+All but `changed` also answer /health/statements: since the last time the SQL statements, the checks of passwords, and
+the passages of requests through middleware with a task of its own.
 """
 
 import functools
@@ -24,7 +25,7 @@ from pathlib import Path
 import launch
 import werkzeug.security
 
-started, statements, checks = False, [], []
+started, statements, checks, passages = False, [], [], []
 usual_check = werkzeug.security.check_password_hash
 
 
@@ -47,9 +48,10 @@ async def served(scope, receive, send):
     if scope["type"] != "http" or scope["path"] != "/health/statements":
         await application(scope, receive, send)
         return
-    body = json.dumps({"statements": statements, "checks": len(checks)}).encode()
+    body = json.dumps({"statements": statements, "checks": len(checks), "passages": len(passages)}).encode()
     statements.clear()
     checks.clear()
+    passages.clear()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": body})
 
@@ -132,5 +134,16 @@ if twist == "broken":
 import sqlalchemy  # noqa: E402  # after MLflow was configured
 
 sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", note)
+from starlette.middleware.base import BaseHTTPMiddleware  # noqa: E402  # as above
+
+usual_passage = BaseHTTPMiddleware.__call__
+
+
+async def passage(self, scope, receive, send):
+    passages.append(scope["path"])
+    await usual_passage(self, scope, receive, send)
+
+
+BaseHTTPMiddleware.__call__ = passage
 started = True
 launch.serve(served, launch.listening_socket())
