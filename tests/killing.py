@@ -7,9 +7,11 @@ import random
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -18,6 +20,7 @@ from tests.local.machine import Machine, kill_group
 
 BEGIN = re.compile(r"\[\d+/\d+\] (\S+) \.\.\.")
 END = re.compile(r"(?:ok|--) (\S+): ")
+STOPPING = Path(__file__).with_name("stopping.py")
 
 Spans = dict[str, tuple[float, float]]
 _User = TypeVar("_User", bound=Machine)
@@ -84,12 +87,13 @@ def kills_of(
 
 
 def stopped_after(machine: Machine, line: str, *command: str) -> subprocess.Popen[str]:
-    """Start a command and stop it as soon as it has said a line."""
-    process = machine.popen(*command)
+    """Start a command that stops right after it has said a line, before it does anything else."""
+    program = machine.inside([sys.executable, "-I", str(STOPPING), line, *command])
+    process = machine.program(program, command)
     assert process.stderr is not None
     for said in process.stderr:
         if said.startswith(line):
-            os.killpg(process.pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
             return process
     raise AssertionError(f"never said {line!r}")
 
