@@ -5,11 +5,8 @@ that for a time during which a changed password goes on to be accepted: by the o
 login was just being checked when it was changed. Here a pair of *stored hash* and password is remembered instead, and
 the stored hash is read once for each request: a changed or deleted user is a miss in every worker and replica at once.
 
-Seams, in mlflow/server/auth:
-- `SqlAlchemyStore.authenticate_user`, which MLflow's Flask and FastAPI routes both end in;
-- `SqlAlchemyStore.get_user` and `.list_grants`, asked up to five times for a request: once is enough, until one of the
-  store's own methods changes something;
-- `_fetch_or_none`, by which a run is read, seven statements, to learn which experiment's permissions hold for it.
+The seam is `SqlAlchemyStore.authenticate_user` in mlflow/server/auth, which MLflow's Flask and FastAPI routes both end
+in. What a request has found out is kept for the rest of it in fastauth_memory.py, which is handed in.
 
 fastauth_gate.py asks before MLflow does; what it found out is kept for the request. A password that was right once it
 leaves to be checked here, in the thread that serves: that it is right is known, unless it was just changed.
@@ -23,25 +20,12 @@ import asyncio
 import inspect
 import re
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable
-from contextvars import ContextVar
-from functools import cached_property, wraps
-from types import SimpleNamespace
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Protocol
 
 SUPPORTED_MINORS = ((3, 17), (3, 18))  # whose seams were tried, deployer's tests/local/test_contract.py
-SIGNATURES = {  # without annotations, which each Python writes in its own way
-    "authenticate_user": "(self, username, password, *, use_primary=False)",
-    "get_user": "(self, username)",
-    "list_grants": "(self, user_id, workspace, resource_types)",
-}
-FETCH_SIGNATURE = "(fetch, resource_id)"
-# what MLflow's own methods that change something begin with
-CHANGES = (
-    "create_", "update_", "delete_", "grant_", "revoke_", "rename_", "set_", "add_", "remove_", "assign_", "unassign_"
-)  # fmt: skip
-EXPERIMENTS_REMEMBERED = 50_000  # of runs, which never move; about 10 MiB
+SIGNATURE = "(self, username, password, *, use_primary=False)"  # without annotations: each Python writes its own
 
 
 class UnknownSeam(Exception):
@@ -64,34 +48,13 @@ class Checks(Protocol):
         """Tell whether the password is right."""
 
 
-class Memory:
-    """What one request has found out. The login that it began with holds for all of it.
-
-    A password that changes meanwhile would else end the request with an error after its work was done.
-    """
-
-    def __init__(self, username: str, login: bytes, accepted: bool, user: Any | None) -> None:
-        self.username = username
-        self.login = login
-        self.accepted = accepted
-        self.user = user
-        self.grants: dict[tuple[object, ...], list[Any]] = {}
-
-    def forget(self) -> None:
-        """Have the user and their permissions read anew."""
-        self.user = None
-        self.grants.clear()
-
-
-_memory: ContextVar[Memory | None] = ContextVar("deployer_request", default=None)
-
-
 class Logins:
     """The users as the auth database has them just now, and whose password a request has brought."""
 
-    def __init__(self, store: Any, checks: Checks, example: str) -> None:
+    def __init__(self, store: Any, checks: Checks, memory: Any, example: str) -> None:
         self._store = store
         self._checks = checks
+        self._memory = memory
         # for users that do not exist: as slow to check as any, and no password belongs to it
         self._nobody = example
 
@@ -136,12 +99,12 @@ class Logins:
 
     def begin_anew(self) -> None:
         """Forget the request before: one that was sent along with it is served with what that one knew."""
-        _memory.set(None)
+        self._memory.current.set(None)
 
     def begin(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
         """Keep what was found out for the rest of this request."""
         login = self._checks.digest(username, password)
-        _memory.set(Memory(username, login, accepted, user if accepted else None))
+        self._memory.current.set(self._memory.Memory(username, login, accepted, user if accepted else None))
 
     def authenticate(self, username: str | None, password: str | None) -> bool:
         """Tell whether the user has this password now; the primary database alone is asked.
@@ -150,9 +113,9 @@ class Logins:
         """
         if username is None or password is None:
             return False
-        memory = _memory.get()
+        memory = self._memory.current.get()
         if memory is not None and memory.login == self._checks.digest(username, password):
-            return memory.accepted
+            return bool(memory.accepted)
         if _on_the_event_loop():
             return False  # who has not come by way of the gate waits for no check where everybody would
         user = self.look_up(username)
@@ -212,32 +175,34 @@ def _on_the_event_loop() -> bool:
     return True
 
 
-def install(checks: Checks) -> Logins:
-    """Put the fast check and the memory in the place of MLflow's own ways.
+def install(checks: Checks, memory: Any, search: Any) -> Logins:
+    """Put the fast check in the place of MLflow's own; `memory` and `search` are the modules fastauth_*.py.
 
     Raises:
-        UnknownSeam: this MLflow's are called in another way; nothing was changed.
+        UnknownSeam: this MLflow's functions are called in another way; nothing was changed.
     """
     from mlflow.server import auth
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
     from werkzeug.security import generate_password_hash
 
-    for name, signature in SIGNATURES.items():
-        _demand(SqlAlchemyStore, name, signature)
-    _demand(auth, "_fetch_or_none", FETCH_SIGNATURE)
-    logins = Logins(auth.store, checks, generate_password_hash(secrets.token_urlsafe()))
+    for part_of in (_seams, memory.seams, search.seams):
+        for seam in part_of():
+            _demand(*seam)
+    memory.install()
+    search.install()
+    logins = Logins(auth.store, checks, memory, generate_password_hash(secrets.token_urlsafe()))
 
     def authenticate_user(_self: Any, username: str, password: str, *, use_primary: bool = False) -> bool:
         return logins.authenticate(username, password)
 
     SqlAlchemyStore.authenticate_user = authenticate_user
-    SqlAlchemyStore.get_user = _user_of_the_request(SqlAlchemyStore.get_user)
-    SqlAlchemyStore.list_grants = _grants_of_the_request(SqlAlchemyStore.list_grants)
-    for name, method in list(vars(SqlAlchemyStore).items()):
-        if name.startswith(CHANGES):
-            setattr(SqlAlchemyStore, name, _forgets(method))
-    auth._fetch_or_none = _fetch_or_none(auth._fetch_or_none)
     return logins
+
+
+def _seams() -> Iterator[tuple[Any, str, str]]:
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+    yield SqlAlchemyStore, "authenticate_user", SIGNATURE
 
 
 def _demand(owner: Any, name: str, wanted: str) -> None:
@@ -249,71 +214,3 @@ def _demand(owner: Any, name: str, wanted: str) -> None:
     found = str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
     if found != wanted:
         raise UnknownSeam(f"{name}{found} instead of {name}{wanted}")
-
-
-def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def get_user(self: Any, username: str) -> Any:
-        memory = _memory.get()
-        if memory is None or username != memory.username or not memory.accepted:
-            return original(self, username)
-        if memory.user is None:
-            memory.user = original(self, username)
-        return memory.user
-
-    return get_user
-
-
-def _grants_of_the_request(original: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
-    @wraps(original)
-    def list_grants(self: Any, user_id: int, workspace: str, resource_types: Any) -> list[Any]:
-        memory = _memory.get()
-        if memory is None:
-            return original(self, user_id, workspace, resource_types)
-        asked = (user_id, workspace, frozenset(resource_types))
-        if asked not in memory.grants:
-            memory.grants[asked] = original(self, user_id, workspace, asked[2])
-        return list(memory.grants[asked])
-
-    return list_grants
-
-
-def _forgets(original: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(original)
-    def changing(*arguments: Any, **options: Any) -> Any:
-        try:
-            return original(*arguments, **options)
-        finally:
-            if memory := _memory.get():
-                memory.forget()
-
-    return changing
-
-
-def _fetch_or_none(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Read of a run only what is asked of it here: its experiment."""
-    import sqlalchemy
-    from mlflow.store.tracking.dbmodels.models import SqlRun
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
-
-    remembered: OrderedDict[tuple[int, str], Any] = OrderedDict()
-
-    @wraps(original)
-    def fetch_or_none(fetch: Callable[[str], Any], resource_id: str) -> Any | None:
-        store: Any = getattr(fetch, "__self__", None)
-        if fetch.__name__ != "get_run" or type(store) is not TrackingStore:
-            return original(fetch, resource_id)
-        if (run := remembered.get((id(store), resource_id))) is not None:
-            return run
-        query = sqlalchemy.select(SqlRun.experiment_id).where(SqlRun.run_uuid == resource_id)
-        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            experiment = connection.execute(query).scalar_one_or_none()
-        if experiment is None:
-            return original(fetch, resource_id)  # says what is wrong with it
-        run = SimpleNamespace(info=SimpleNamespace(experiment_id=str(experiment)))
-        remembered[(id(store), resource_id)] = run
-        while len(remembered) > EXPERIMENTS_REMEMBERED:
-            remembered.popitem(last=False)
-        return run
-
-    return fetch_or_none

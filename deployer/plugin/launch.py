@@ -203,7 +203,8 @@ def create_app() -> FastAPI:
         from mlflow.server import auth
 
         if knows_mlflow():
-            logins = fastauth.install(checks.Verified(check_password_hash))
+            parts = [beside(f"fastauth_{part}") for part in ("memory", "search")]
+            logins = fastauth.install(checks.Verified(check_password_hash), *parts)
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         app: FastAPI = auth.create_app()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.local.machine import Machine, watched
+from tests.local.twisted import Serve, twisted
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +42,12 @@ def new_machine(tmp_path: Path, environments: Path) -> Iterator[Callable[[], Mac
 def machine(new_machine: Callable[[], Machine]) -> Machine:
     """One user."""
     return new_machine()
+
+
+@pytest.fixture
+def serve(machine: Machine, tmp_path: Path) -> Serve:
+    """Runs a server with a twist, see serve_twisted.py, and yields its address."""
+    return twisted(machine, tmp_path)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ python serve_twisted.py TWIST      (PYTHONPATH: the folder of launch.py)
 open      without any login
 usual     as it is
 long way  without the shorter way to Flask
+own search  experiments are searched in MLflow's own way
 stuck     a password check that is not known takes as long as the file named by STUCK is there
 failing   once it serves, every check raises
 broken    once it serves, the part raises whose name stands in the file named by BROKEN
@@ -75,6 +76,7 @@ def break_parts():
     from mlflow.server import auth
     from mlflow.server.auth.db.models import SqlUser
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
     parts = {
         fastauth.Logins: ("look_up", "pair", "known", "was_right", "check", "begin_anew", "begin", "authenticate"),
@@ -82,7 +84,8 @@ def break_parts():
         fastauth_gate: ("credentials",),
         SqlAlchemyStore: ("get_user", "list_grants"),
         SqlUser: ("to_mlflow_entity",),
-        auth: ("_fetch_or_none",),
+        auth: ("_fetch_or_none", "_role_based_read_predicate"),
+        TrackingStore: ("_experiment_where_clauses",),
     }
     for owner, names in parts.items():
         for name in names:
@@ -92,10 +95,12 @@ def break_parts():
 def refusals():
     from mlflow.server import auth
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
     for owner, names in (
         (SqlAlchemyStore, ("authenticate_user", "get_user", "list_grants")),
-        (auth, ("_fetch_or_none",)),
+        (auth, ("_fetch_or_none", "filter_search_experiments", "_role_based_read_predicate")),
+        (TrackingStore, ("_experiment_where_clauses",)),
     ):
         for name in names:
             usual = getattr(owner, name)
@@ -114,6 +119,8 @@ launch.configure_mlflow()
 launch.prepare_databases()
 if twist == "long way":
     launch.beside("fastauth_routes").install = lambda app: None
+if twist == "own search":
+    launch.beside("fastauth_search").install = lambda: None
 if twist == "changed":
     print(json.dumps(list(refusals())), flush=True)
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore

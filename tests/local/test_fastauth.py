@@ -8,8 +8,6 @@ import re
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,55 +17,10 @@ import requests
 from deployer.catalogue import PLUGINS
 from tests.load import API
 from tests.local.machine import Machine
-from tests.local.servers import PASSWORD, free_port, running, settings
+from tests.local.servers import free_port, settings
+from tests.local.twisted import ADMIN, ANNA, BERT, SCRIPT, Serve, add, client, counted, who
 
-SCRIPT = Path(__file__).with_name("serve_twisted.py")
-ADMIN = ("admin", PASSWORD)
-ANNA = ("anna@uni.example", "a-password-of-her-own")
-BERT = ("bert", "another-password-of-his")
 EX_CONFIG = 78
-
-Serve = Callable[..., AbstractContextManager[str]]
-
-
-@pytest.fixture
-def serve(machine: Machine, tmp_path: Path) -> Serve:
-    """Runs a server with this twist, and yields its address."""
-    python = machine.server_python()
-
-    @contextmanager
-    def start(twist: str, **env: str) -> Iterator[str]:
-        folder = tmp_path / twist
-        folder.mkdir(exist_ok=True)
-        port = free_port()
-        env = {**settings(folder, port), "PYTHONPATH": str(PLUGINS), **env}
-        with running([python, str(SCRIPT), twist], env, port, path="health") as address:
-            yield address
-
-    return start
-
-
-def client(login: tuple[str, str] | None) -> requests.Session:
-    session = requests.Session()
-    session.auth = login
-    session.trust_env = False
-    return session
-
-
-def add(address: str, *users: tuple[str, str]) -> None:
-    for name, password in users:
-        body = {"username": name, "password": password}
-        made = requests.post(f"{address}/{API}/users/create", json=body, auth=ADMIN, timeout=60)
-        made.raise_for_status()
-
-
-def who(address: str, login: tuple[str, str] | None, **headers: str) -> requests.Response:
-    return requests.get(f"{address}/{API}/users/current", auth=login, headers=headers, timeout=60)
-
-
-def counted(address: str) -> dict[str, Any]:
-    answer: dict[str, Any] = requests.get(f"{address}/health/statements", timeout=60).json()
-    return answer
 
 
 def statements(address: str, login: tuple[str, str] | None) -> dict[str, int]:
@@ -210,7 +163,9 @@ def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_conne
             assert statuses == [b"200", b"401"], text
 
 
-REPLACED = ("authenticate_user", "get_user", "list_grants", "_fetch_or_none")
+OF_LOGINS = ("authenticate_user", "get_user", "list_grants", "_fetch_or_none")
+OF_SEARCH = ("filter_search_experiments", "_role_based_read_predicate", "_experiment_where_clauses")
+REPLACED = OF_LOGINS + OF_SEARCH
 
 
 def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machine, tmp_path: Path) -> None:
@@ -229,11 +184,17 @@ def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machi
     ]
 
 
-# whether a member whose login is known still reads a run and an artifact while a part raises
-NOT_ASKED = {"pair": (True, True), "take": (True, True), "known": (True, False), "check": (False, True)}
-ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "begin", "credentials", "authenticate"), (False, False))
-MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), (False, False))
-OF_RUNS = {"_fetch_or_none": (False, True)}
+# whether a member whose login is known still reads a run, an artifact and experiments while a part raises
+NOT_ASKED = {
+    "pair": (True, True, True),
+    "take": (True, True, True),
+    "known": (True, False, True),
+    "check": (False, True, False),
+}
+ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "begin", "credentials", "authenticate"), (False,) * 3)
+MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), (False,) * 3)
+OF_RUNS = {"_fetch_or_none": (False, True, True)}
+OF_EXPERIMENTS = dict.fromkeys(("_role_based_read_predicate", "_experiment_where_clauses"), (True, True, False))
 
 
 def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -> None:
@@ -250,21 +211,21 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
             for name, _ in (ANNA, BERT):
                 grant = f"{address}/api/3.0/mlflow/users/permissions/grant"
                 admin.post(grant, json={**body, "username": name}, timeout=60).raise_for_status()
-        paths = (f"{API}/runs/get?run_id={run}", artifact)
+        paths = (f"{API}/runs/get?run_id={run}", artifact, f"{API}/experiments/search?max_results=5")
 
         def let_in(login: tuple[str, str] | None) -> tuple[bool, ...]:
             return tuple(requests.get(f"{address}/{path}", auth=login, timeout=60).ok for path in paths)
 
-        assert let_in(ANNA) == (True, True)
-        for part, told in (NOT_ASKED | ASKED | MLFLOWS | OF_RUNS).items():
+        assert let_in(ANNA) == (True, True, True)
+        for part, told in (NOT_ASKED | ASKED | MLFLOWS | OF_RUNS | OF_EXPERIMENTS).items():
             broken.write_text(part)
             for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong")):
-                assert let_in(stranger) == (False, False), (part, stranger)
+                assert let_in(stranger) == (False, False, False), (part, stranger)
             assert let_in(ANNA) == told, part
             if part in NOT_ASKED:  # nobody knows Bert's yet
-                assert let_in(BERT) == (False, False), part
+                assert let_in(BERT) == (False, False, False), part
         broken.unlink()
-        assert let_in(ANNA) == let_in(BERT) == (True, True)
+        assert let_in(ANNA) == let_in(BERT) == (True, True, True)
 
 
 def test_whatever_changes_holds_at_once_also_within_a_request(serve: Serve) -> None:

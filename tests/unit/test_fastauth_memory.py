@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from deployer.plugin import fastauth
+from deployer.plugin import fastauth_memory
 from deployer.plugin.fastauth import Logins
 from deployer.plugin.fastauth_checks import Verified
 
@@ -29,14 +29,14 @@ class Store:
 
 
 class Wrapped(Store):
-    get_user = fastauth._user_of_the_request(Store.get_user)
-    list_grants = fastauth._grants_of_the_request(Store.list_grants)
-    update_user = fastauth._forgets(Store.update_user)
+    get_user = fastauth_memory._user_of_the_request(Store.get_user)
+    list_grants = fastauth_memory._grants_of_the_request(Store.list_grants, None)
+    update_user = fastauth_memory._forgets(Store.update_user)
 
 
 @pytest.fixture
 def logins():
-    made = Logins(None, Verified(lambda stored, password: stored == password[::-1]), "nobody's")
+    made = Logins(None, Verified(lambda stored, password: stored == password[::-1]), fastauth_memory, "nobody's")
     made.begin_anew()
     yield made
     made.begin_anew()

@@ -33,7 +33,9 @@ COMPANIONS: Final = (
     "fastauth.py",
     "fastauth_checks.py",
     "fastauth_gate.py",
+    "fastauth_memory.py",
     "fastauth_routes.py",
+    "fastauth_search.py",
     "workers.py",
 )
 _S3_CLIENT: Final = "boto3>=1.36,<2"

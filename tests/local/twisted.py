@@ -1,0 +1,61 @@
+"""Servers whose password checks are twisted in one way, and who asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from deployer.catalogue import PLUGINS
+from tests.load import API
+from tests.local.machine import Machine
+from tests.local.servers import PASSWORD, free_port, running, settings
+
+SCRIPT = Path(__file__).with_name("serve_twisted.py")
+ADMIN = ("admin", PASSWORD)
+ANNA = ("anna@uni.example", "a-password-of-her-own")
+BERT = ("bert", "another-password-of-his")
+
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+def twisted(machine: Machine, folder: Path) -> Serve:
+    """Return what runs a server with a twist and yields its address."""
+    python = machine.server_python()
+
+    @contextmanager
+    def start(twist: str, **env: str) -> Iterator[str]:
+        home = folder / twist
+        home.mkdir(exist_ok=True)
+        port = free_port()
+        env = {**settings(home, port), "PYTHONPATH": str(PLUGINS), **env}
+        with running([python, str(SCRIPT), twist], env, port, path="health") as address:
+            yield address
+
+    return start
+
+
+def client(login: tuple[str, str] | None) -> requests.Session:
+    session = requests.Session()
+    session.auth = login
+    session.trust_env = False
+    return session
+
+
+def add(address: str, *users: tuple[str, str]) -> None:
+    for name, password in users:
+        body = {"username": name, "password": password}
+        made = requests.post(f"{address}/{API}/users/create", json=body, auth=ADMIN, timeout=60)
+        made.raise_for_status()
+
+
+def who(address: str, login: tuple[str, str] | None, **headers: str) -> requests.Response:
+    return requests.get(f"{address}/{API}/users/current", auth=login, headers=headers, timeout=60)
+
+
+def counted(address: str) -> dict[str, Any]:
+    answer: dict[str, Any] = requests.get(f"{address}/health/statements", timeout=60).json()
+    return answer
