@@ -8,7 +8,7 @@ SEED ?= 20261121
 SIDE_BY_SIDE := --numprocesses 2
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test test-local test-cluster soak lint bench bench-cluster bench-server clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down test test-local test-cluster soak lint bench bench-cluster bench-server bench-logins clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -44,6 +44,9 @@ bench: $(VENV)/.test  ## ratios against what users have today
 
 bench-cluster: $(VENV)/.test  ## ratios against manifests of the usual shape, on that cluster
 	$(BIN)/python -m bench.cluster
+
+bench-logins: $(VENV)/.test  ## many logins at once: memory, and the time of those who are logged in (root; Debian)
+	$(BIN)/python -m bench.logins
 
 bench-server: $(VENV)/.test  ## requests a second with and without logins, by 1 to 64 clients (root; Debian)
 	$(BIN)/python -m bench.server

@@ -13,7 +13,7 @@ changed   each function of MLflow's that is replaced is another one, or gone; sa
           then starts as usual with the first one
 
 All but `changed` also answer /health/statements: since the last time the SQL statements, the checks of passwords, and
-the passages of requests through middleware with a task of its own.
+the passages of requests through middleware with a task of its own; and the most memory that it ever had, in MiB.
 """
 
 import functools
@@ -45,11 +45,17 @@ def note(_connection, _cursor, statement, *_):
         statements.append(statement)
 
 
+def peak():
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
 async def served(scope, receive, send):
     if scope["type"] != "http" or scope["path"] != "/health/statements":
         await application(scope, receive, send)
         return
-    body = json.dumps({"statements": statements, "checks": len(checks), "passages": len(passages)}).encode()
+    told = {"statements": statements, "checks": len(checks), "passages": len(passages), "peak": peak()}
+    body = json.dumps(told).encode()
     statements.clear()
     checks.clear()
     passages.clear()

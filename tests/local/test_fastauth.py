@@ -6,8 +6,11 @@ import base64
 import json
 import re
 import socket
+import sqlite3
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
+from deployer.core import sizing
 from tests.load import API
 from tests.local.machine import Machine
 from tests.local.servers import free_port, settings
@@ -71,6 +75,27 @@ def test_a_password_is_checked_once_whoever_is_wrong_and_as_often_for_nobody(ser
             counted(address)
             assert [who(address, login).status_code for _ in range(3)] == [status] * 3
             assert counted(address)["checks"] == 1, login
+
+
+@pytest.mark.timeout(1200)
+def test_many_first_logins_at_once_stay_within_the_computed_memory(serve: Serve, tmp_path: Path, soak: bool) -> None:
+    people = [f"person {number}" for number in range(500 if soak else 60)]
+    with serve("usual") as address:
+        add(address, ANNA)
+        with closing(sqlite3.connect(tmp_path / "usual/auth.db", timeout=60)) as database, database:
+            copy = "INSERT INTO users (username, password_hash, is_admin) SELECT ?, password_hash, 0"
+            database.executemany(f"{copy} FROM users WHERE username = ?", [(name, ANNA[0]) for name in people])
+        counted(address)
+
+        def come(name: str) -> int:
+            url = f"{address}/{API}/users/current"
+            return requests.get(url, auth=(name, ANNA[1]), timeout=600).status_code
+
+        with ThreadPoolExecutor(len(people)) as pool:
+            assert set(pool.map(come, people)) == {200}
+        told = counted(address)
+        assert told["checks"] == len(people)
+        assert told["peak"] <= sizing.server_resources().memory_limit
 
 
 def test_guesses_are_slowed_for_the_guesser_alone(serve: Serve) -> None:
