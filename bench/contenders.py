@@ -156,11 +156,14 @@ def served(
         "MLFLOW_WORKERS": str(workers),
     }
     if kind.lean:
-        pool = sizing.pool()
+        shared = name == "ours" and databases["tracking"].startswith("postgres")  # the others have threads as they come
+        threads = sizing.threads(workers, shared=shared)
+        pool = sizing.pool(threads)
         env |= {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(pool.size),
             "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(pool.overflow),
+            "DEPLOYER_THREADS": str(threads),  # of ours alone
         }
     else:
         del env["MLFLOW_WORKERS"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from deployer.core import databases, secrets
-from deployer.core.sizing import Pool
+from deployer.core import databases, secrets, sizing
 from deployer.core.spec import Proxy, S3Artifacts
 from deployer.core.stack import FilePath, Text, VolumePath
 
@@ -17,6 +16,7 @@ DEFAULT_REGION: Final = "us-east-1"  # what S3 clients sign for where a service 
 # read by launch.py
 TRANSFER: Final = "DEPLOYER_ARTIFACT_TRANSFER"
 FORWARDED: Final = "DEPLOYER_FORWARDED"
+THREADS: Final = "DEPLOYER_THREADS"
 ACCESS_LOG: Final = "DEPLOYER_ACCESS_LOG"
 AUTH_DATABASE: Final = "DEPLOYER_AUTH_DATABASE_URI"
 
@@ -25,12 +25,14 @@ AUTH_DATABASE: Final = "DEPLOYER_AUTH_DATABASE_URI"
 AUTH_CACHE_SECONDS: Final = 0
 
 
-def server_environment(hosts: Sequence[str], origins: Sequence[str], pool: Pool, port: int) -> dict[str, Text]:
+def server_environment(hosts: Sequence[str], origins: Sequence[str], threads: int, port: int) -> dict[str, Text]:
     """Return the environment of a server with SQLite and artifacts on its volume.
 
     `hosts` are Host header values it answers to (a port counts, `*` matches anything), `origins` what a browser
-    sends as Origin on the public pages: without them the web page cannot post to its own server.
+    sends as Origin on the public pages: without them the web page cannot post to its own server. `threads` serve
+    requests in each process.
     """
+    pool = sizing.pool(threads)
     return {
         "MLFLOW_BACKEND_STORE_URI": ("sqlite:///", VolumePath(DATA_VOLUME, "tracking.db")),
         "MLFLOW_ARTIFACTS_DESTINATION": (VolumePath(DATA_VOLUME, "artifacts"),),
@@ -45,6 +47,9 @@ def server_environment(hosts: Sequence[str], origins: Sequence[str], pool: Pool,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": ("false",),
         "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": (str(pool.size),),
         "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": (str(pool.overflow),),
+        THREADS: (str(threads),),
+        # else MLflow's assistant runs commands as the server's user, for whoever comes from the same machine
+        "MLFLOW_ENABLE_ASSISTANT_SANDBOX": ("true",),
         "MLFLOW_DISABLE_TELEMETRY": ("true",),
         # empty: the list of language models comes with the package, not from the internet, where it is waited for
         "MLFLOW_MODEL_CATALOG_URI": ("",),

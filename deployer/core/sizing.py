@@ -14,12 +14,20 @@ FURTHER_WORKER_MIB: Final = 160
 COLD_LOGIN_MIB: Final = 32
 CONCURRENT_COLD_LOGINS: Final = 8
 
-# AnyIO's default thread limiter, which bounds the requests one process works on (anyio.to_thread).
-THREADS_PER_PROCESS: Final = 40
+# Threads of one process that serve requests (AnyIO's default limiter, anyio.to_thread) where nobody counts connections.
+MOST_THREADS: Final = 40
+FEWEST_THREADS: Final = 4
 # log_batch holds one session and opens a second (mlflow/store/tracking/sqlalchemy_store.py): with fewer
 # connections than this, enough concurrent calls wait for one another for ever.
 SESSIONS_PER_REQUEST: Final = 2
-SPARE_CONNECTIONS: Final = 20
+# Of one process, beside the threads that serve: traces as they come in, and its readiness.
+SPARE_CONNECTIONS: Final = 4
+# To the auth database a request has one at a time; more for logins that are looked up, and the readiness.
+SPARE_AUTH_CONNECTIONS: Final = 8
+# What all processes together may take of a PostgreSQL: of its default `max_connections`, 100, three are kept for its
+# superusers, and some are for backups and for whoever looks on.
+SHARED_CONNECTIONS: Final = 90
+MOST_KEPT: Final = 10  # connections of a pool that stay open
 
 # Limit to request stays below the ratio of 5 that clusters such as Rahti enforce.
 CPU_REQUEST_MILLICORES: Final = 250
@@ -34,10 +42,25 @@ class Pool:
     overflow: int
 
 
-def pool() -> Pool:
+def threads(workers: int, *, shared: bool) -> int:
+    """Return how many requests each of the processes serves at once; `shared`: on a PostgreSQL, which counts them."""
+    if not shared:
+        return MOST_THREADS
+    of_one = SHARED_CONNECTIONS // workers - SPARE_CONNECTIONS - SPARE_AUTH_CONNECTIONS
+    return min(MOST_THREADS, max(FEWEST_THREADS, of_one // (SESSIONS_PER_REQUEST + 1)))
+
+
+def pool(threads: int) -> Pool:
     """Return a pool in which no request of one process ever waits for another's second connection."""
-    size = 10
-    return Pool(size=size, overflow=THREADS_PER_PROCESS * SESSIONS_PER_REQUEST + SPARE_CONNECTIONS - size)
+    most = threads * SESSIONS_PER_REQUEST + SPARE_CONNECTIONS
+    size = min(MOST_KEPT, threads)
+    return Pool(size=size, overflow=most - size)
+
+
+def connections(workers: int) -> int:
+    """Return the most connections to PostgreSQL that so many processes open, to both databases together."""
+    serving = threads(workers, shared=True)
+    return workers * (serving * (SESSIONS_PER_REQUEST + 1) + SPARE_CONNECTIONS + SPARE_AUTH_CONNECTIONS)
 
 
 def server_resources(workers: int = 1) -> Resources:

@@ -40,6 +40,8 @@ KEEP_ALIVE_SECONDS = 120
 FALLBACK_CACHE_SECONDS = 300  # of MLflow's own memory for right passwords
 TRANSFER = "DEPLOYER_ARTIFACT_TRANSFER"  # proxied or direct; unset where artifacts lie on a volume
 FORWARDED = "DEPLOYER_FORWARDED"  # true: the last address in X-Forwarded-For is the client's
+THREADS = "DEPLOYER_THREADS"  # that serve requests in each process
+MOST_THREADS = 40  # as many as AnyIO has by itself
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 REQUIRED = (
     "MLFLOW_BACKEND_STORE_URI",
@@ -62,7 +64,7 @@ def main() -> None:
         missing = [name for name in REQUIRED if not os.environ.get(name)]
         if missing:
             raise Refusal(f"not set: {', '.join(missing)}")
-        count = worker_count()
+        count = number("MLFLOW_WORKERS", 1)
         ask_the_processor()
         listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
         configure_mlflow()
@@ -79,11 +81,11 @@ def main() -> None:
     serve(app, listener, count)
 
 
-def worker_count() -> int:
-    """Return how many processes are to serve."""
-    wanted = os.environ.get("MLFLOW_WORKERS") or "1"
+def number(name: str, usual: int) -> int:
+    """Return what an environment variable says, or what is usual where it is not set."""
+    wanted = os.environ.get(name) or str(usual)
     if not wanted.isascii() or not wanted.isdigit() or not int(wanted):
-        raise Refusal(f"MLFLOW_WORKERS must be a number from 1 on, not {wanted!r}")
+        raise Refusal(f"{name} must be a number from 1 on, not {wanted!r}")
     return int(wanted)
 
 
@@ -192,6 +194,7 @@ def beside(name: str) -> Any:
 
 def create_app() -> FastAPI:
     """Return MLflow's application with basic auth on and the admin user made, plus `/health/stores`."""
+    threads = number(THREADS, MOST_THREADS)
     checks, fastauth, gate = beside("fastauth_checks"), beside("fastauth"), beside("fastauth_gate")
     from mlflow.exceptions import MlflowException
     from mlflow.server import handlers
@@ -212,7 +215,8 @@ def create_app() -> FastAPI:
         raise Refusal(error.message) from error
     except fastauth.UnknownSeam as error:
         raise Refusal(f"this MLflow checks passwords in another way than the supported ones: {error}") from error
-    add_stores_health(app)
+    beside("health").add_stores_health(app)
+    beside("threads").bound(app, threads)
     if transfer := os.environ.get(TRANSFER):
         if transfer not in {"proxied", "direct"}:
             raise Refusal(f"{TRANSFER} must be proxied or direct")
@@ -240,46 +244,6 @@ def release_connections() -> None:
         engine.dispose()
 
 
-def add_stores_health(app: FastAPI) -> None:
-    """Add an open `/health/stores`: 200 when a row of each store can be read, else 503 naming the store.
-
-    MLflow's `/health` answers before the databases do. The path begins with `/health`, which basic auth leaves
-    open (mlflow/server/auth/__init__.py `_UNPROTECTED_PATH_PREFIXES`); the Host check still applies to it.
-    """
-    import logging
-
-    import anyio
-    import sqlalchemy
-    from mlflow.server import auth, handlers
-    from starlette.responses import JSONResponse
-    from starlette.routing import Route
-
-    limiter = anyio.CapacityLimiter(2)  # anonymous callers must not fill the pool that serves everybody
-    queries = {
-        "tracking": (handlers._get_tracking_store, "SELECT experiment_id FROM experiments LIMIT 1"),
-        "auth": (lambda: auth.store, "SELECT id FROM users LIMIT 1"),
-    }
-
-    def read_stores() -> dict[str, str]:
-        answers = {}
-        for name, (store, query) in queries.items():
-            try:
-                with store().engine.connect() as connection:
-                    connection.execute(sqlalchemy.text(query)).first()
-                answers[name] = "ok"
-            except Exception as error:  # noqa: BLE001  # whatever a driver raises means: not readable
-                logging.getLogger("deployer").warning("%s store not readable: %s", name, type(error).__name__)
-                answers[name] = "unavailable"
-        return answers
-
-    async def stores_health(_request: object) -> JSONResponse:
-        answers = await anyio.to_thread.run_sync(read_stores, limiter=limiter)
-        return JSONResponse(answers, status_code=200 if set(answers.values()) == {"ok"} else 503)
-
-    # before the catch-all mount of the Flask application
-    app.router.routes.insert(0, Route("/health/stores", stores_health, methods=["GET"]))
-
-
 def serve(app: FastAPI, listener: socket.socket, count: int = 1) -> None:
     """Serve `app` on `listener` until SIGTERM or SIGINT, in this process or in `count` forked ones."""
     import uvicorn
@@ -295,6 +259,7 @@ def serve(app: FastAPI, listener: socket.socket, count: int = 1) -> None:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         log_level="info",
+        lifespan="on",  # without it the threads are not bounded
     )
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -13,7 +13,8 @@ changed   each function of MLflow's that is replaced is another one, or gone; sa
           then starts as usual with the first one
 
 All but `changed` also answer /health/statements: since the last time the SQL statements, the checks of passwords, and
-the passages of requests through middleware with a task of its own; and the most memory that it ever had, in MiB.
+the passages of requests through middleware with a task of its own; and the most memory that it ever had, in MiB, and
+how many threads may serve.
 """
 
 import functools
@@ -55,6 +56,7 @@ async def served(scope, receive, send):
         await application(scope, receive, send)
         return
     told = {"statements": statements, "checks": len(checks), "passages": len(passages), "peak": peak()}
+    told["threads"] = anyio.to_thread.current_default_thread_limiter().total_tokens
     body = json.dumps(told).encode()
     statements.clear()
     checks.clear()
@@ -144,6 +146,7 @@ else:
 if twist == "broken":
     break_parts()
 
+import anyio.to_thread  # noqa: E402  # the server's, as above
 import sqlalchemy  # noqa: E402  # after MLflow was configured
 
 sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", note)
@@ -153,7 +156,8 @@ usual_passage = BaseHTTPMiddleware.__call__
 
 
 async def passage(self, scope, receive, send):
-    passages.append(scope["path"])
+    if scope["type"] == "http":
+        passages.append(scope["path"])
     await usual_passage(self, scope, receive, send)
 
 

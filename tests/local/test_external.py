@@ -18,8 +18,9 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
+from deployer.core import sizing
 from tests.killing import kill_in_step
-from tests.load import API
+from tests.load import API, Load
 from tests.local import postgres
 from tests.local.machine import Machine, watched
 from tests.local.postgres import PostgreSQL
@@ -160,6 +161,19 @@ def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: 
     require_proven_with(machine, team)
     for command in (("diff",), ("logs", "--tail", "1000"), ("env",), ("render", "--database-file", "urls.txt")):
         machine.run(*command)
+
+
+def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machine, team: Team) -> None:
+    address = create(machine, team, "--workers", "2")["address"]
+    password = machine.password()
+    load = Load(address, lambda _: [password])
+    load.prepare("admin")
+    most, ask = 0, f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{team.user}';"
+    with load.clients(["admin"], 64):
+        while len(load.seen.writes) < 1000 and not load.seen.failures:
+            most = max(most, int(team.server.sql(ask)))
+    assert load.seen.failures == load.seen.late == []
+    assert 2 * sizing.threads(2, shared=True) < most <= sizing.connections(2)
 
 
 def test_a_password_is_changed_for_both_workers_at_once(machine: Machine, team: Team) -> None:

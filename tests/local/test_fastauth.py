@@ -98,6 +98,11 @@ def test_many_first_logins_at_once_stay_within_the_computed_memory(serve: Serve,
         assert told["peak"] <= sizing.server_resources().memory_limit
 
 
+def test_as_many_requests_are_served_at_once_as_was_said(serve: Serve) -> None:
+    with serve("usual", DEPLOYER_THREADS="3") as address:
+        assert counted(address)["threads"] == 3
+
+
 def test_guesses_are_slowed_for_the_guesser_alone(serve: Serve) -> None:
     def from_(address: str) -> dict[str, str]:
         return {"X-Forwarded-For": f"198.51.100.7, {address}"}

@@ -10,11 +10,10 @@ from deployer.core.settings import (
     outbound_environment,
     server_environment,
 )
-from deployer.core.sizing import Pool
 from deployer.core.spec import Proxy, Spec
 from deployer.core.stack import FilePath, SecretRef, VolumePath
 
-ENVIRONMENT = server_environment(["a.org", "b:*"], ["https://a.org", "http://localhost:1"], Pool(10, 90), 5123)
+ENVIRONMENT = server_environment(["a.org", "b:*"], ["https://a.org", "http://localhost:1"], 40, 5123)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,9 @@ ENVIRONMENT = server_environment(["a.org", "b:*"], ["https://a.org", "http://loc
         ("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", ("https://a.org,http://localhost:1",)),
         ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", ("false",)),
         ("MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", ("10",)),
-        ("MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW", ("90",)),
+        ("MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW", ("74",)),
+        ("DEPLOYER_THREADS", ("40",)),
+        ("MLFLOW_ENABLE_ASSISTANT_SANDBOX", ("true",)),
         ("MLFLOW_DISABLE_TELEMETRY", ("true",)),
         ("MLFLOW_PORT", ("5123",)),
     ],

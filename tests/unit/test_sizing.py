@@ -3,11 +3,19 @@ import pytest
 from deployer.core import sizing
 
 
-def test_no_request_can_wait_for_a_second_connection():
-    pool = sizing.pool()
+@pytest.mark.parametrize("threads", [4, 11, 40])
+def test_no_request_can_wait_for_a_second_connection(threads):
+    pool = sizing.pool(threads)
     assert pool.size > 0
     assert pool.overflow > 0
-    assert pool.size + pool.overflow >= sizing.THREADS_PER_PROCESS * sizing.SESSIONS_PER_REQUEST
+    assert pool.size + pool.overflow > threads * sizing.SESSIONS_PER_REQUEST
+
+
+def test_processes_share_the_connections_that_a_postgresql_has_by_itself():
+    assert sizing.threads(3, shared=False) == 40
+    found = {workers: sizing.threads(workers, shared=True) for workers in range(1, 9)}
+    assert found == {1: 26, 2: 11, 3: 6, 4: 4, 5: 4, 6: 4, 7: 4, 8: 4}
+    assert [sizing.connections(workers) for workers in range(1, 9)] == [90, 90, 90, 96, 120, 144, 168, 192]
 
 
 def test_memory_holds_the_server_and_every_concurrent_cold_login():

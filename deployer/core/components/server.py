@@ -36,6 +36,8 @@ COMPANIONS: Final = (
     "fastauth_memory.py",
     "fastauth_routes.py",
     "fastauth_search.py",
+    "health.py",
+    "threads.py",
     "workers.py",
 )
 _S3_CLIENT: Final = "boto3>=1.36,<2"
@@ -106,6 +108,7 @@ def allowed_hosts(name: str, assigned: Assigned, exposure: Exposure) -> list[str
 def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
     """Return the server's process."""
     port, artifacts, external = assigned.ports["http"], spec.spec.artifacts, _external(spec)
+    threads = sizing.threads(spec.spec.workers, shared=external)
     direct = exposure.host if exposure.kind == "none" else None  # nothing in front of the server ends TLS
     origins = [url(direct, port) if direct else f"https://{exposure.host}"] if exposure.host else []
     origins += [f"http://localhost:{port}", f"http://127.0.0.1:{port}"]
@@ -115,7 +118,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         image=image(spec),
         command=(("python",), (FilePath(LAUNCH),)),
         env={
-            **settings.server_environment(allowed_hosts(spec.name, assigned, exposure), origins, sizing.pool(), port),
+            **settings.server_environment(allowed_hosts(spec.name, assigned, exposure), origins, threads, port),
             "MLFLOW_WORKERS": (str(spec.spec.workers),),
             **({settings.FORWARDED: ("true",)} if exposure.kind != "none" else {}),
             **({settings.ACCESS_LOG: ("true",)} if spec.spec.access_log else {}),

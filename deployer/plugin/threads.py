@@ -1,0 +1,30 @@
+"""Bounds the threads of one process, and with them its connections to databases; knows nothing of deployer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+ARTIFACT_THREADS = 32  # for artifacts on their way; of Python's own choice, on a small machine, the seventh would wait
+
+
+def bound(app: FastAPI, count: int) -> None:
+    """Let `count` threads serve requests once it starts, each of which may hold connections to the database."""
+    import anyio.to_thread
+
+    usual = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def bounded(served: Any) -> AsyncIterator[Any]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = count
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(ARTIFACT_THREADS, "artifacts"))
+        async with usual(served) as state:
+            yield state
+
+    app.router.lifespan_context = bounded
