@@ -27,8 +27,7 @@ from tests.local.postgres import PostgreSQL
 from tests.local.servers import free_port, running, settings
 from tests.local.test_rotate import edit, secrets_file, status
 
-pytestmark = pytest.mark.full_scale
-
+full_scale = pytest.mark.full_scale
 HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
 FILE = ("--target", "local", "--database-file", "urls.txt")
 
@@ -176,6 +175,7 @@ def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machin
     assert 2 * sizing.threads(2, shared=True) < most <= sizing.connections(2)
 
 
+@full_scale
 def test_a_password_is_changed_for_both_workers_at_once(machine: Machine, team: Team) -> None:
     address = create(machine, team, "--workers", "2")["address"]
     old = machine.password()
@@ -187,6 +187,7 @@ def test_a_password_is_changed_for_both_workers_at_once(machine: Machine, team: 
     assert set(answers[10:]) <= {401, 429}
 
 
+@full_scale
 def test_one_database_can_hold_both(machine: Machine, team: Team) -> None:
     both = replace(team, auth=team.tracking)
     create(machine, both)
@@ -196,6 +197,7 @@ def test_one_database_can_hold_both(machine: Machine, team: Team) -> None:
     require_proven_with(machine, both)
 
 
+@full_scale
 def test_without_urls_nothing_is_made_and_what_to_type_is_said(machine: Machine) -> None:
     (machine.home / "spec.yaml").write_text(f"{HEADER}spec: {{database: {{type: external}}}}\n")
     refused = machine.run("create", "-f", "spec.yaml", "--target", "local", code=2).stderr
@@ -206,6 +208,7 @@ def test_without_urls_nothing_is_made_and_what_to_type_is_said(machine: Machine)
     assert "--database-file FILE" in refused
 
 
+@full_scale
 def test_the_secrets_that_are_rendered_hold_the_urls_and_the_manifests_do_not(machine: Machine, team: Team) -> None:
     team.give(machine)
     manifests = machine.run("render", "--database-file", "urls.txt", "--credentials", "secrets.yaml").stdout
@@ -215,6 +218,7 @@ def test_the_secrets_that_are_rendered_hold_the_urls_and_the_manifests_do_not(ma
     assert all(json.dumps(url) in path.read_text() for url in team.kept().values())
 
 
+@full_scale
 def test_a_file_with_mistakes_is_refused_by_line(machine: Machine, team: Team) -> None:
     team.give(machine)
     good = (machine.home / "urls.txt").read_text()
@@ -224,6 +228,7 @@ def test_a_file_with_mistakes_is_refused_by_line(machine: Machine, team: Team) -
     assert machine.json("list") == []
 
 
+@full_scale
 def test_a_wrong_password_is_refused_and_the_server_is_left_alone(machine: Machine, team: Team) -> None:
     create(machine, team)
     before = machine.record(), machine.pid()
@@ -235,6 +240,7 @@ def test_a_wrong_password_is_refused_and_the_server_is_left_alone(machine: Machi
     require_proven_with(machine, team)
 
 
+@full_scale
 def test_a_new_login_takes_the_place_of_the_old_one(machine: Machine, team: Team) -> None:
     create(machine, team)
     pid, password = machine.pid(), machine.password()
@@ -248,6 +254,7 @@ def test_a_new_login_takes_the_place_of_the_old_one(machine: Machine, team: Team
     require_proven_with(machine, changed)
 
 
+@full_scale
 def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine, team: Team) -> None:
     create(machine, team)
     machine.run("stop")  # nothing runs that could try them
@@ -264,6 +271,7 @@ def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine,
     require_proven_with(machine, team)
 
 
+@full_scale
 def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(machine: Machine, team: Team) -> None:
     create(machine, team)
     machine.run("stop")
@@ -276,6 +284,7 @@ def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(ma
     require_proven_with(machine, changed)
 
 
+@full_scale
 def test_another_database_is_refused_where_there_is_data(
     machine: Machine, team: Team, new_team: Callable[[], Team]
 ) -> None:
@@ -290,6 +299,7 @@ def test_another_database_is_refused_where_there_is_data(
     require_proven_with(machine, team)
 
 
+@full_scale
 def test_a_server_with_sqlite_keeps_it(machine: Machine, team: Team) -> None:
     machine.create()
     before = machine.record(), machine.pid()
@@ -298,6 +308,7 @@ def test_a_server_with_sqlite_keeps_it(machine: Machine, team: Team) -> None:
     assert (machine.record(), machine.pid()) == before
 
 
+@full_scale
 def test_killed_at_any_step_the_same_command_goes_on(machine: Machine, team: Team, seed: int, soak: bool) -> None:
     create(machine, team)
     chance, logins = random.Random(f"{seed} external"), (team.colleague(), team)
@@ -313,6 +324,7 @@ def test_killed_at_any_step_the_same_command_goes_on(machine: Machine, team: Tea
         assert len(machine.processes()) == 1
 
 
+@full_scale
 def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: Team) -> None:
     create(machine, team)
     asked = machine.run("delete", "--delete-data", code=2).stderr
@@ -328,6 +340,7 @@ def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: 
     require_proven_with(machine, team)
 
 
+@full_scale
 def test_a_login_that_may_not_make_tables_is_told_so(machine: Machine, team: Team) -> None:
     team.colleague(f"CONNECT ON DATABASE {team.tracking}").give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
@@ -341,6 +354,7 @@ def python_of(environments: Path) -> str:
     return str(next(environments.glob("mlflow-*/bin/python")))
 
 
+@full_scale
 def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
     environments: Path, team: Team, tmp_path: Path
 ) -> None:
@@ -371,6 +385,7 @@ def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
     assert team.server.sql("SELECT count(*) FROM users;", team.auth) == "1"
 
 
+@full_scale
 def test_tables_of_a_first_start_that_was_cut_short_are_completed(
     machine: Machine, environments: Path, team: Team
 ) -> None:
@@ -386,6 +401,7 @@ def test_tables_of_a_first_start_that_was_cut_short_are_completed(
     require_proven_with(machine, team)
 
 
+@full_scale
 @pytest.mark.parametrize(("name", "table"), [("tracking", "alembic_version"), ("auth", "alembic_version_auth")])
 def test_another_schema_is_refused_and_the_command_for_it_has_the_url_in_no_argument(
     machine: Machine, team: Team, name: str, table: str
