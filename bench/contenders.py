@@ -163,7 +163,8 @@ def served(
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(pool.size),
             "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(pool.overflow),
-            "DEPLOYER_THREADS": str(threads),  # of ours alone
+            "DEPLOYER_THREADS": str(threads),  # of ours alone, as the next
+            "DEPLOYER_AUTH_CONNECTIONS": str(sizing.AUTH_CONNECTIONS),
         }
     else:
         del env["MLFLOW_WORKERS"]

@@ -17,6 +17,7 @@ DEFAULT_REGION: Final = "us-east-1"  # what S3 clients sign for where a service 
 TRANSFER: Final = "DEPLOYER_ARTIFACT_TRANSFER"
 FORWARDED: Final = "DEPLOYER_FORWARDED"
 THREADS: Final = "DEPLOYER_THREADS"
+AUTH_CONNECTIONS: Final = "DEPLOYER_AUTH_CONNECTIONS"
 ACCESS_LOG: Final = "DEPLOYER_ACCESS_LOG"
 AUTH_DATABASE: Final = "DEPLOYER_AUTH_DATABASE_URI"
 
@@ -48,6 +49,7 @@ def server_environment(hosts: Sequence[str], origins: Sequence[str], threads: in
         "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": (str(pool.size),),
         "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": (str(pool.overflow),),
         THREADS: (str(threads),),
+        AUTH_CONNECTIONS: (str(sizing.AUTH_CONNECTIONS),),
         # else MLflow's assistant runs commands as the server's user, for whoever comes from the same machine
         "MLFLOW_ENABLE_ASSISTANT_SANDBOX": ("true",),
         "MLFLOW_DISABLE_TELEMETRY": ("true",),

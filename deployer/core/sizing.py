@@ -17,13 +17,12 @@ CONCURRENT_COLD_LOGINS: Final = 8
 # Threads of one process that serve requests (AnyIO's default limiter, anyio.to_thread) where nobody counts connections.
 MOST_THREADS: Final = 40
 FEWEST_THREADS: Final = 4
-# log_batch holds one session and opens a second (mlflow/store/tracking/sqlalchemy_store.py): with fewer
-# connections than this, enough concurrent calls wait for one another for ever.
-SESSIONS_PER_REQUEST: Final = 2
-# Of one process, beside the threads that serve: traces as they come in, and its readiness.
-SPARE_CONNECTIONS: Final = 4
-# To the auth database a request has one at a time; more for logins that are looked up, and the readiness.
-SPARE_AUTH_CONNECTIONS: Final = 8
+# log_batch with the tag mlflow.runName opens four sessions, each within the one before (`_set_tags`, `set_tag`,
+# `update_run_info` of mlflow/store/tracking/sqlalchemy_store.py): where nobody gets a connection for the last one, all
+# wait for one another.
+SESSIONS_PER_REQUEST: Final = 4
+SPARE_CONNECTIONS: Final = 4  # of one process: that last one, and its readiness
+AUTH_CONNECTIONS: Final = 8  # of one process; nobody holds two of them, so that more who want one only wait
 # What all processes together may take of a PostgreSQL: of its default `max_connections`, 100, three are kept for its
 # superusers, and some are for backups and for whoever looks on.
 SHARED_CONNECTIONS: Final = 90
@@ -46,21 +45,24 @@ def threads(workers: int, *, shared: bool) -> int:
     """Return how many requests each of the processes serves at once; `shared`: on a PostgreSQL, which counts them."""
     if not shared:
         return MOST_THREADS
-    of_one = SHARED_CONNECTIONS // workers - SPARE_CONNECTIONS - SPARE_AUTH_CONNECTIONS
-    return min(MOST_THREADS, max(FEWEST_THREADS, of_one // (SESSIONS_PER_REQUEST + 1)))
+    of_one = SHARED_CONNECTIONS // workers - SPARE_CONNECTIONS - AUTH_CONNECTIONS
+    return min(MOST_THREADS, max(FEWEST_THREADS, of_one // (SESSIONS_PER_REQUEST - 1)))
 
 
 def pool(threads: int) -> Pool:
-    """Return a pool in which no request of one process ever waits for another's second connection."""
-    most = threads * SESSIONS_PER_REQUEST + SPARE_CONNECTIONS
+    """Return a pool for runs and models in which requests of one process never wait for one another for ever.
+
+    Where each holds all but its last connection, there is one left.
+    """
+    most = threads * (SESSIONS_PER_REQUEST - 1) + SPARE_CONNECTIONS
     size = min(MOST_KEPT, threads)
     return Pool(size=size, overflow=most - size)
 
 
 def connections(workers: int) -> int:
     """Return the most connections to PostgreSQL that so many processes open, to both databases together."""
-    serving = threads(workers, shared=True)
-    return workers * (serving * (SESSIONS_PER_REQUEST + 1) + SPARE_CONNECTIONS + SPARE_AUTH_CONNECTIONS)
+    one = pool(threads(workers, shared=True))
+    return workers * (one.size + one.overflow + AUTH_CONNECTIONS)
 
 
 def server_resources(workers: int = 1) -> Resources:

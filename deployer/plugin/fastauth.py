@@ -195,7 +195,7 @@ def install(checks: Checks, memory: Any, search: Any) -> Logins:
     def authenticate_user(_self: Any, username: str, password: str, *, use_primary: bool = False) -> bool:
         return logins.authenticate(username, password)
 
-    SqlAlchemyStore.authenticate_user = authenticate_user
+    SqlAlchemyStore.authenticate_user = memory.failing_as_mlflow_does(authenticate_user)
     return logins
 
 

@@ -8,8 +8,11 @@ Seams, in mlflow/server/auth:
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache, partial, wraps
 from types import SimpleNamespace
@@ -19,7 +22,12 @@ SIGNATURES = {  # without annotations, which each Python writes in its own way
     "get_user": "(self, username)",
     "list_grants": "(self, user_id, workspace, resource_types)",
 }
-FETCH_SIGNATURE = "(fetch, resource_id)"
+# of the text of `list_grants`, SHA-256: with another text, its statement is not known to be the one that is here
+GRANTS_TEXT = "7da32bf8506919a05885bd006f76841a6446847392c9846b5d9f529218e80ba5"
+OF_AUTH = {
+    "_fetch_or_none": "(fetch, resource_id)",
+    "_role_based_read_predicate": "(username, resource_type, also_require=())",
+}
 # what MLflow's own methods that change something begin with
 CHANGES = (
     "create_", "update_", "delete_", "grant_", "revoke_", "rename_", "set_", "add_", "remove_", "assign_", "unassign_"
@@ -40,6 +48,18 @@ class Memory:
         self.user = user
         self.grants: dict[tuple[object, ...], list[Any]] = {}
 
+    def user_once(self, read: Callable[[], Any]) -> Any:
+        """Return the user, read if they are not known."""
+        if self.user is None:
+            self.user = read()
+        return self.user
+
+    def grants_once(self, asked: tuple[object, ...], read: Callable[[], list[Any]]) -> list[Any]:
+        """Return what was granted, read if it is not known."""
+        if asked not in self.grants:
+            self.grants[asked] = read()
+        return list(self.grants[asked])
+
     def forget(self) -> None:
         """Have the user and their permissions read anew."""
         self.user = None
@@ -56,7 +76,8 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
     for name, signature in SIGNATURES.items():
         yield SqlAlchemyStore, name, signature
-    yield auth, "_fetch_or_none", FETCH_SIGNATURE
+    for name, signature in OF_AUTH.items():
+        yield auth, name, signature
 
 
 def install() -> None:
@@ -64,12 +85,34 @@ def install() -> None:
     from mlflow.server import auth
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
-    SqlAlchemyStore.get_user = _user_of_the_request(SqlAlchemyStore.get_user)
-    SqlAlchemyStore.list_grants = _grants_of_the_request(SqlAlchemyStore.list_grants, auth.store)
+    grants = _grants_of_the_request(SqlAlchemyStore.list_grants, auth.store)
+    SqlAlchemyStore.get_user = failing_as_mlflow_does(_user_of_the_request(SqlAlchemyStore.get_user))
+    SqlAlchemyStore.list_grants = failing_as_mlflow_does(grants)
     for name, method in list(vars(SqlAlchemyStore).items()):
         if name.startswith(CHANGES):
             setattr(SqlAlchemyStore, name, _forgets(method))
     auth._fetch_or_none = _fetch_or_none(auth._fetch_or_none)
+    auth._role_based_read_predicate = failing_as_mlflow_does(auth._role_based_read_predicate)
+
+
+def failing_as_mlflow_does(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a look-up end with no other error than those of MLflow's own.
+
+    It lets everybody see everything where one ends with a RuntimeError or an AttributeError: that it takes for a server
+    without logins (mlflow/server/auth/__init__.py `filter_experiment_ids`).
+    """
+    from mlflow.exceptions import MlflowException
+
+    @wraps(function)
+    def looking_up(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except MlflowException:
+            raise
+        except Exception as error:
+            raise MlflowException(f"A look-up of logins has failed: {type(error).__name__}") from error
+
+    return looking_up
 
 
 def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,32 +121,38 @@ def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:
         memory = current.get()
         if memory is None or username != memory.username or not memory.accepted:
             return original(self, username)
-        if memory.user is None:
-            memory.user = original(self, username)
-        return memory.user
+        return memory.user_once(lambda: original(self, username))
 
     return get_user
 
 
 def _grants_of_the_request(original: Callable[..., list[Any]], store: Any) -> Callable[..., list[Any]]:
     question = cache(partial(_question_of_grants, store))  # made when there is a database
-    served: set[frozenset[str]] = set()
+    # it says which types there are; whether it asks what is asked here, its text
+    served, known = set[frozenset[str]](), _text_of(original) == GRANTS_TEXT
 
     @wraps(original)
     def list_grants(self: Any, user_id: int, workspace: str, resource_types: Any) -> list[Any]:
         memory, types = current.get(), frozenset(resource_types)
-        if memory is None:
-            return original(self, user_id, workspace, types)
-        asked = (user_id, workspace, types)
-        if asked not in memory.grants:
-            if self is store and types in served:
-                memory.grants[asked] = question()(user_id, workspace, types)
-            else:  # it says which types there are
-                memory.grants[asked] = original(self, user_id, workspace, types)
-                served.add(types)
-        return list(memory.grants[asked])
+
+        def read() -> list[Any]:
+            if known and self is store and types in served:
+                with suppress(Exception):  # whatever it is, MLflow says it in its own way
+                    return question()(user_id, workspace, types)
+            found = original(self, user_id, workspace, types)
+            served.add(types)
+            return found
+
+        return read() if memory is None else memory.grants_once((user_id, workspace, types), read)
 
     return list_grants
+
+
+def _text_of(function: Callable[..., Any]) -> str:
+    try:
+        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
+    except OSError:  # it comes without
+        return ""
 
 
 def _question_of_grants(store: Any) -> Callable[[int, str, frozenset[str]], list[Any]]:

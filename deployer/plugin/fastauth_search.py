@@ -16,11 +16,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-SIGNATURES = {
-    "filter_search_experiments": "(resp)",
-    "_role_based_read_predicate": "(username, resource_type, also_require=())",
-}
-WHERE_SIGNATURE = "(self)"
+FILTER_SIGNATURE, WHERE_SIGNATURE = "(resp)", "(self)"
 TYPES = frozenset({"experiment", "workspace"})  # of the grants that tell it; MLflow asks for the same, so once
 MOST_IDS = 1000  # in one statement, SQLite takes 32766 values; who may read more is filtered afterwards
 LARGEST_ID = 2**63 - 1
@@ -35,8 +31,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
     if _searches_for_all(auth):
-        for name, signature in SIGNATURES.items():
-            yield auth, name, signature
+        yield auth, "filter_search_experiments", FILTER_SIGNATURE
         yield TrackingStore, "_experiment_where_clauses", WHERE_SIGNATURE
 
 
@@ -94,7 +89,8 @@ def _readable(auth: Any) -> list[int] | None:
 
 def _is_id(name: str) -> bool:
     """Tell whether it is spelt as MLflow spells the number of an experiment."""
-    return name.isascii() and name.isdecimal() and str(int(name)) == name and int(name) <= LARGEST_ID
+    short = name.isascii() and name.isdecimal() and len(name) <= len(str(LARGEST_ID))
+    return short and str(int(name)) == name and int(name) <= LARGEST_ID
 
 
 def _with_readable_ones(original: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:

@@ -194,7 +194,7 @@ def beside(name: str) -> Any:
 
 def create_app() -> FastAPI:
     """Return MLflow's application with basic auth on and the admin user made, plus `/health/stores`."""
-    threads = number(THREADS, MOST_THREADS)
+    threads, engines = number(THREADS, MOST_THREADS), beside("engines")
     checks, fastauth, gate = beside("fastauth_checks"), beside("fastauth"), beside("fastauth_gate")
     from mlflow.exceptions import MlflowException
     from mlflow.server import handlers
@@ -202,6 +202,7 @@ def create_app() -> FastAPI:
 
     backend, registry = os.environ["_MLFLOW_SERVER_FILE_STORE"], os.environ["_MLFLOW_SERVER_REGISTRY_STORE"]
     try:
+        engines.share()
         handlers.initialize_backend_stores(backend, registry, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
         from mlflow.server import auth
 
@@ -210,7 +211,8 @@ def create_app() -> FastAPI:
             logins = fastauth.install(checks.Verified(check_password_hash), *parts)
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
-        app: FastAPI = auth.create_app()
+        with engines.of_logins():
+            app: FastAPI = auth.create_app()
     except MlflowException as error:
         raise Refusal(error.message) from error
     except fastauth.UnknownSeam as error:

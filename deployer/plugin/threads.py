@@ -15,8 +15,12 @@ ARTIFACT_THREADS = 32  # for artifacts on their way; of Python's own choice, on 
 
 
 def bound(app: FastAPI, count: int) -> None:
-    """Let `count` threads serve requests once it starts, each of which may hold connections to the database."""
+    """Let `count` threads serve requests once it starts, each of which may hold connections to the database.
+
+    Traces are written by them too: MLflow has it done by those for artifacts, which need no connection.
+    """
     import anyio.to_thread
+    from mlflow.store.tracking.abstract_store import AbstractStore
 
     usual = app.router.lifespan_context
 
@@ -27,4 +31,8 @@ def bound(app: FastAPI, count: int) -> None:
         async with usual(served) as state:
             yield state
 
+    async def log_spans_async(self: Any, location: str, spans: list[Any]) -> Any:
+        return await anyio.to_thread.run_sync(self.log_spans, location, spans)
+
     app.router.lifespan_context = bounded
+    AbstractStore.log_spans_async = log_spans_async

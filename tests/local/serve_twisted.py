@@ -66,12 +66,16 @@ async def served(scope, receive, send):
 
 
 def breakable(owner, name):
+    from mlflow.exceptions import MlflowException
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
     usual, broken = getattr(owner, name), Path(os.environ["BROKEN"])
+    error = MlflowException if owner is SqlAlchemyStore else RuntimeError  # as its methods always fail
 
     @functools.wraps(usual)
     def part(*arguments, **options):
         if broken.exists() and broken.read_text() == name:
-            raise RuntimeError("broken on purpose")
+            raise error("broken on purpose")
         return usual(*arguments, **options)
 
     setattr(owner, name, part)
@@ -81,6 +85,7 @@ def break_parts():
     import fastauth
     import fastauth_checks
     import fastauth_gate
+    import fastauth_memory
     from mlflow.server import auth
     from mlflow.server.auth.db.models import SqlUser
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
@@ -90,9 +95,10 @@ def break_parts():
         fastauth.Logins: ("look_up", "pair", "known", "was_right", "check", "begin_anew", "begin", "authenticate"),
         fastauth_checks.Throttle: ("take",),
         fastauth_gate: ("credentials",),
+        fastauth_memory.Memory: ("user_once", "grants_once"),
         SqlAlchemyStore: ("get_user", "list_grants"),
         SqlUser: ("to_mlflow_entity",),
-        auth: ("_fetch_or_none", "_role_based_read_predicate"),
+        auth: ("_fetch_or_none", "retention_gate"),
         TrackingStore: ("_experiment_where_clauses",),
     }
     for owner, names in parts.items():
@@ -107,7 +113,7 @@ def refusals():
 
     for owner, names in (
         (SqlAlchemyStore, ("authenticate_user", "get_user", "list_grants")),
-        (auth, ("_fetch_or_none", "filter_search_experiments", "_role_based_read_predicate")),
+        (auth, ("_fetch_or_none", "_role_based_read_predicate", "filter_search_experiments")),
         (TrackingStore, ("_experiment_where_clauses",)),
     ):
         for name in names:

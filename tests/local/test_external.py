@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ import requests
 from deployer.catalogue import PLUGINS
 from deployer.core import sizing
 from tests.killing import kill_in_step
-from tests.load import API, Load
+from tests.load import API
 from tests.local import postgres
 from tests.local.machine import Machine, watched
 from tests.local.postgres import PostgreSQL
@@ -164,14 +165,26 @@ def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: 
 
 def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machine, team: Team) -> None:
     address = create(machine, team, "--workers", "2")["address"]
-    password = machine.password()
-    load = Load(address, lambda _: [password])
-    load.prepare("admin")
-    most, ask = 0, f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{team.user}';"
-    with load.clients(["admin"], 64):
-        while len(load.seen.writes) < 1000 and not load.seen.failures:
-            most = max(most, int(team.server.sql(ask)))
-    assert load.seen.failures == load.seen.late == []
+    admin = ("admin", machine.password())
+
+    def post(path: str, body: dict[str, Any]) -> requests.Response:
+        return requests.post(f"{address}/{path}", json=body, auth=admin, timeout=120)
+
+    run = post(f"{API}/runs/create", {"experiment_id": "0", "start_time": 1}).json()["run"]["info"]["run_id"]
+
+    def ask(number: int) -> int:
+        """Open four sessions one within another, or one of another store."""
+        tag = {"key": "mlflow.runName", "value": f"name {number}"}
+        asked = [(f"{API}/runs/log-batch", {"run_id": run, "tags": [tag]})] * 4
+        asked += [("ajax-api/3.0/jobs/search", {}), (f"{API}/registered-models/create", {"name": f"model {number}"})]
+        return post(*asked[number % len(asked)]).status_code
+
+    most, count = 0, f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{team.user}';"
+    with ThreadPoolExecutor(64) as crowd:
+        answers = [crowd.submit(ask, number) for number in range(1200)]
+        while not all(answer.done() for answer in answers):
+            most = max(most, int(team.server.sql(count)))
+    assert {answer.result() for answer in answers} == {200}
     assert 2 * sizing.threads(2, shared=True) < most <= sizing.connections(2)
 
 

@@ -193,8 +193,8 @@ def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_conne
             assert statuses == [b"200", b"401"], text
 
 
-OF_LOGINS = ("authenticate_user", "get_user", "list_grants", "_fetch_or_none")
-OF_SEARCH = ("filter_search_experiments", "_role_based_read_predicate", "_experiment_where_clauses")
+OF_LOGINS = ("authenticate_user", "get_user", "list_grants", "_fetch_or_none", "_role_based_read_predicate")
+OF_SEARCH = ("filter_search_experiments", "_experiment_where_clauses")
 REPLACED = OF_LOGINS + OF_SEARCH
 
 
@@ -214,48 +214,66 @@ def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machi
     ]
 
 
-# whether a member whose login is known still reads a run, an artifact and experiments while a part raises
+# whether a member whose login is known still reads a run and an artifact, and finds the experiment and the run, while a
+# part raises
 NOT_ASKED = {
-    "pair": (True, True, True),
-    "take": (True, True, True),
-    "known": (True, False, True),
-    "check": (False, True, False),
+    "pair": (True, True, True, True),
+    "take": (True, True, True, True),
+    "known": (True, False, True, True),
+    "check": (False, True, False, False),
 }
-ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "begin", "credentials", "authenticate"), (False,) * 3)
-MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), (False,) * 3)
-OF_RUNS = {"_fetch_or_none": (False, True, True)}
-OF_EXPERIMENTS = dict.fromkeys(("_role_based_read_predicate", "_experiment_where_clauses"), (True, True, False))
+ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "begin", "credentials", "authenticate"), (False,) * 4)
+READ_ONCE = dict.fromkeys(("user_once", "grants_once"), (False,) * 4)
+MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), (False,) * 4)
+OF_RUNS = {"_fetch_or_none": (False, True, True, True)}
+OF_EXPERIMENTS = {
+    "retention_gate": (True, True, False, False),
+    "_experiment_where_clauses": (True, True, False, True),
+}
+CARL = ("carl", "a-password-without-any-permission")
 
 
 def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -> None:
     broken = tmp_path / "broken-part"
     with serve("broken", BROKEN=str(broken)) as address:
-        add(address, ANNA, BERT)
+        add(address, ANNA, BERT, CARL)
         with client(ADMIN) as admin:
             made = admin.post(f"{address}/{API}/experiments/create", json={"name": "closed"}, timeout=60).json()
             body = {"experiment_id": made["experiment_id"], "start_time": 1}
             run = admin.post(f"{address}/{API}/runs/create", json=body, timeout=60).json()["run"]["info"]["run_id"]
             artifact = f"{API}-artifacts/artifacts/{made['experiment_id']}/{run}/artifacts/x"  # which FastAPI serves
-            admin.put(f"{address}/{artifact}", data=b"x", timeout=60).raise_for_status()
+            admin.put(f"{address}/{artifact}", data=b"secret", timeout=60).raise_for_status()
             body = {"resource_type": "experiment", "resource_id": made["experiment_id"], "permission": "READ"}
             for name, _ in (ANNA, BERT):
                 grant = f"{address}/api/3.0/mlflow/users/permissions/grant"
                 admin.post(grant, json={**body, "username": name}, timeout=60).raise_for_status()
-        paths = (f"{API}/runs/get?run_id={run}", artifact, f"{API}/experiments/search?max_results=5")
+        runs = {"experiment_ids": [made["experiment_id"]]}
+        asked: tuple[tuple[str, str, Any, str], ...] = (
+            ("GET", f"{API}/runs/get?run_id={run}", None, run),
+            ("GET", artifact, None, "secret"),
+            ("GET", f"{API}/experiments/search?max_results=5", None, "closed"),
+            ("POST", f"{API}/runs/search", runs, run),
+        )
 
         def let_in(login: tuple[str, str] | None) -> tuple[bool, ...]:
-            return tuple(requests.get(f"{address}/{path}", auth=login, timeout=60).ok for path in paths)
+            answers = [
+                (requests.request(method, f"{address}/{path}", json=body, auth=login, timeout=60), secret)
+                for method, path, body, secret in asked
+            ]
+            return tuple(secret in answer.text for answer, secret in answers)
 
-        assert let_in(ANNA) == (True, True, True)
-        for part, told in (NOT_ASKED | ASKED | MLFLOWS | OF_RUNS | OF_EXPERIMENTS).items():
+        nothing = (False,) * len(asked)
+        assert let_in(ANNA) == (True,) * len(asked)
+        assert let_in(CARL) == nothing
+        for part, told in (NOT_ASKED | ASKED | READ_ONCE | MLFLOWS | OF_RUNS | OF_EXPERIMENTS).items():
             broken.write_text(part)
-            for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong")):
-                assert let_in(stranger) == (False, False, False), (part, stranger)
+            for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong"), CARL):
+                assert let_in(stranger) == nothing, (part, stranger)
             assert let_in(ANNA) == told, part
             if part in NOT_ASKED:  # nobody knows Bert's yet
-                assert let_in(BERT) == (False, False, False), part
+                assert let_in(BERT) == nothing, part
         broken.unlink()
-        assert let_in(ANNA) == let_in(BERT) == (True, True, True)
+        assert let_in(ANNA) == let_in(BERT) == (True,) * len(asked)
 
 
 def test_whatever_changes_holds_at_once_also_within_a_request(serve: Serve) -> None:

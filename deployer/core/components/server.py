@@ -30,6 +30,7 @@ COMPANIONS: Final = (
     "artifacts.py",
     "auth_config.py",
     "databases.py",
+    "engines.py",
     "fastauth.py",
     "fastauth_checks.py",
     "fastauth_gate.py",

@@ -1,0 +1,46 @@
+"""Which connections to databases one process may open; knows nothing of deployer.
+
+MLflow makes an engine with a pool of its own for runs, for models, for jobs and for logins, all of the same size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SIZE, OVERFLOW = "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"
+LOGINS = "DEPLOYER_AUTH_CONNECTIONS"  # an even number; unset: as many as the others
+
+
+def share() -> None:
+    """Let the stores of runs, models and jobs have one engine for one database.
+
+    Each class keeps its engines by URL (`_engine_map`); a store that does not, goes on by itself.
+    """
+    from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+
+    names = ("_engine_map", "_engine_map_lock")
+    for store in (RegistryStore, SqlAlchemyJobStore):
+        if all(hasattr(owner, name) for owner in (TrackingStore, store) for name in names):
+            for name in names:
+                setattr(store, name, getattr(TrackingStore, name))
+
+
+@contextmanager
+def of_logins() -> Iterator[None]:
+    """Give the engine that is made in the block as many connections as logins need: each look-up takes one."""
+    count = int(os.environ.get(LOGINS) or 0)
+    usual = {name: os.environ.get(name) for name in (SIZE, OVERFLOW)}
+    if count:
+        os.environ |= {SIZE: str(count // 2), OVERFLOW: str(count // 2)}  # MLflow takes no overflow of 0 for ten
+    try:
+        yield
+    finally:
+        for name, value in usual.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
