@@ -64,9 +64,30 @@ class PostgreSQL:
         return done.stdout.strip()
 
     def sql(self, statement: str, database: str = "postgres") -> str:
-        at = ["-h", str(self.home), "-p", str(self.port), "-U", "postgres", "-d", database]
         # from standard input: a password is no argument
-        return self.tool("psql", "-qtAX", "-v", "ON_ERROR_STOP=1", *at, input=statement)
+        return self.tool("psql", *self._session(database), input=statement)
+
+    def _session(self, database: str) -> tuple[str, ...]:
+        at = ("-h", str(self.home), "-p", str(self.port), "-U", "postgres", "-d", database)
+        return ("-qtAX", "-v", "ON_ERROR_STOP=1", *at)
+
+    @contextmanager
+    def holding(self, lock: str, database: str) -> Iterator[None]:
+        """Hold what a statement locks until the block ends."""
+        command = [str(self.programs / "psql"), *self._session(database)]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **self.options
+        ) as session:
+            assert session.stdin
+            assert session.stdout
+            session.stdin.write(f"BEGIN;\n{lock};\n\\echo held\n")
+            session.stdin.flush()
+            while session.stdout.readline().strip() != "held":
+                assert session.poll() is None, lock
+            try:
+                yield
+            finally:
+                session.stdin.close()  # ends the session, and with it the lock
 
     def make_database(self, name: str, user: str, password: str) -> str:
         """Make an empty database and its owner; return its URL."""

@@ -8,9 +8,10 @@ import re
 import secrets
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,19 @@ class Team:
         changed = replace(self, password=new_password())
         self.server.sql(f"ALTER ROLE \"{self.user}\" PASSWORD '{changed.password}';")
         return changed
+
+    def holding(self, lock: str) -> AbstractContextManager[None]:
+        """Hold what a statement locks in the tracking database until the block ends."""
+        return self.server.holding(lock, self.tracking)
+
+    def most_waiting(self, expected: int) -> int:
+        """Return how many sessions wait for a lock at most, until and a little after so many do; a minute at most."""
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{self.tracking}' AND wait_event_type = 'Lock';"
+        most, until, left = 0, time.monotonic() + 60, 20
+        while left and time.monotonic() < until:
+            most = max(most, int(self.server.sql(query)))
+            left -= most >= expected
+        return most
 
     def colleague(self, *grants: str) -> Team:
         """Make a second login, by default one that may do what the owner may."""
@@ -186,6 +200,60 @@ def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machin
             most = max(most, int(team.server.sql(count)))
     assert {answer.result() for answer in answers} == {200}
     assert 2 * sizing.threads(2, shared=True) < most <= sizing.connections(2)
+
+
+def test_requests_that_each_want_one_connection_more_do_not_wait_for_ever(machine: Machine, team: Team) -> None:
+    address = create(machine, team)["address"]
+    session = requests.Session()
+    session.auth = ("admin", machine.password())
+    session.get(f"{address}/{API}/users/current", timeout=60).raise_for_status()  # its password is known from now on
+    body = {"experiment_id": "0", "start_time": 1}
+    run = session.post(f"{address}/{API}/runs/create", json=body, timeout=60).json()["run"]["info"]["run_id"]
+    count = sizing.threads(1, shared=True)
+
+    def ask(number: int) -> int:
+        body = {"run_id": run, "tags": [{"key": "mlflow.runName", "value": f"name {number}"}]}
+        url = f"{address}/{API}/runs/log-batch"
+        return requests.post(url, json=body, auth=session.auth, timeout=120).status_code
+
+    with ThreadPoolExecutor(count) as crowd:
+        # each gets to its second session, where it reads tags, then to its third; the fourth writes the run
+        with team.holding(f"SELECT * FROM runs WHERE run_uuid = '{run}' FOR UPDATE"):
+            with team.holding("LOCK TABLE tags IN ACCESS EXCLUSIVE MODE"):
+                answers = [crowd.submit(ask, number) for number in range(count)]
+                assert team.most_waiting(count) == count
+            assert team.most_waiting(sizing.SPARE_CONNECTIONS) == sizing.SPARE_CONNECTIONS
+        assert [answer.result() for answer in answers] == [200] * count
+
+
+def test_traces_are_written_by_the_threads_that_serve(machine: Machine, team: Team) -> None:
+    address = create(machine, team)["address"]
+    login = ("admin", machine.password())
+    requests.get(f"{address}/{API}/users/current", auth=login, timeout=60).raise_for_status()
+    count = sizing.threads(1, shared=True)
+
+    def send(number: int) -> int:
+        headers = {"Content-Type": "application/x-protobuf", "x-mlflow-experiment-id": "0"}
+        url = f"{address}/v1/traces"
+        return requests.post(url, data=trace(number), headers=headers, auth=login, timeout=120).status_code
+
+    with ThreadPoolExecutor(2 * count) as crowd:
+        with team.holding("LOCK TABLE trace_info IN ACCESS EXCLUSIVE MODE"):
+            answers = [crowd.submit(send, number) for number in range(2 * count)]
+            assert team.most_waiting(count) == count
+        assert {answer.result() for answer in answers} == {200}
+    assert team.server.sql("SELECT count(*) FROM trace_info;", team.tracking) == str(2 * count)
+
+
+def trace(number: int) -> bytes:
+    """A trace of one span in OpenTelemetry's protocol (opentelemetry/proto/collector/trace/v1)."""
+
+    def part(field: int, content: bytes) -> bytes:
+        return bytes([field << 3 | 2, len(content)]) + content
+
+    span = part(1, number.to_bytes(16, "big")) + part(2, number.to_bytes(8, "big")) + part(5, b"a step")
+    times = bytes([7 << 3 | 1]) + (10**18).to_bytes(8, "little") + bytes([8 << 3 | 1]) + (10**18).to_bytes(8, "little")
+    return part(1, part(2, part(2, span + times)))
 
 
 @full_scale
