@@ -26,6 +26,8 @@ from typing import Any, Protocol
 
 SUPPORTED_MINORS = ((3, 17), (3, 18))  # whose seams were tried, deployer's tests/local/test_contract.py
 SIGNATURE = "(self, username, password, *, use_primary=False)"  # without annotations: each Python writes its own
+# of MLflow's `authenticate_user`, SHA-256: what it does, as all patches of these versions do, is done here in its place
+TEXT = "c472bd4fddf6b5049e7a87818e2ec39c37df6af505ce6fb56d1ba8e709d9a67f"
 
 
 class UnknownSeam(Exception):
@@ -179,7 +181,8 @@ def install(checks: Checks, memory: Any, search: Any) -> Logins:
     """Put the fast check in the place of MLflow's own; `memory` and `search` are the modules fastauth_*.py.
 
     Raises:
-        UnknownSeam: this MLflow's functions are called in another way; nothing was changed.
+        UnknownSeam: this MLflow's functions are called in another way, or the one that is replaced does something else;
+            nothing was changed.
     """
     from mlflow.server import auth
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
@@ -188,6 +191,8 @@ def install(checks: Checks, memory: Any, search: Any) -> Logins:
     for part_of in (_seams, memory.seams, search.seams):
         for seam in part_of():
             _demand(*seam)
+    if memory.text_of(SqlAlchemyStore.authenticate_user) != TEXT:
+        raise UnknownSeam("authenticate_user does something else than it did")
     memory.install()
     search.install()
     logins = Logins(auth.store, checks, memory, generate_password_hash(secrets.token_urlsafe()))

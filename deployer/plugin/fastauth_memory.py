@@ -27,6 +27,7 @@ GRANTS_TEXT = "7da32bf8506919a05885bd006f76841a6446847392c9846b5d9f529218e80ba5"
 OF_AUTH = {
     "_fetch_or_none": "(fetch, resource_id)",
     "_role_based_read_predicate": "(username, resource_type, also_require=())",
+    "filter_experiment_ids": "(experiment_ids)",
 }
 # what MLflow's own methods that change something begin with
 CHANGES = (
@@ -93,14 +94,11 @@ def install() -> None:
             setattr(SqlAlchemyStore, name, _forgets(method))
     auth._fetch_or_none = _fetch_or_none(auth._fetch_or_none)
     auth._role_based_read_predicate = failing_as_mlflow_does(auth._role_based_read_predicate)
+    auth.filter_experiment_ids = _filtered(auth.filter_experiment_ids, auth)
 
 
 def failing_as_mlflow_does(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a look-up end with no other error than those of MLflow's own.
-
-    It lets everybody see everything where one ends with a RuntimeError or an AttributeError: that it takes for a server
-    without logins (mlflow/server/auth/__init__.py `filter_experiment_ids`).
-    """
+    """Let a look-up end with no other error than those of MLflow's own, which some of its callers are ready for."""
     from mlflow.exceptions import MlflowException
 
     @wraps(function)
@@ -113,6 +111,23 @@ def failing_as_mlflow_does(function: Callable[..., Any]) -> Callable[..., Any]:
             raise MlflowException(f"A look-up of logins has failed: {type(error).__name__}") from error
 
     return looking_up
+
+
+def _filtered(original: Callable[..., list[str]], auth: Any) -> Callable[..., list[str]]:
+    """Filter the experiments whose runs are searched, or fail.
+
+    MLflow gives everybody back the list that it was given where a look-up ends with a RuntimeError or an
+    AttributeError: that it takes for a server without logins.
+    """
+
+    @wraps(original)
+    def filter_experiment_ids(experiment_ids: list[str]) -> list[str]:
+        found = original(experiment_ids)
+        if found is experiment_ids and not auth.sender_is_admin():
+            raise PermissionError("the experiments of a search could not be filtered")
+        return found
+
+    return filter_experiment_ids
 
 
 def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,7 +144,7 @@ def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:
 def _grants_of_the_request(original: Callable[..., list[Any]], store: Any) -> Callable[..., list[Any]]:
     question = cache(partial(_question_of_grants, store))  # made when there is a database
     # it says which types there are; whether it asks what is asked here, its text
-    served, known = set[frozenset[str]](), _text_of(original) == GRANTS_TEXT
+    served, known = set[frozenset[str]](), text_of(original) == GRANTS_TEXT
 
     @wraps(original)
     def list_grants(self: Any, user_id: int, workspace: str, resource_types: Any) -> list[Any]:
@@ -148,10 +163,11 @@ def _grants_of_the_request(original: Callable[..., list[Any]], store: Any) -> Ca
     return list_grants
 
 
-def _text_of(function: Callable[..., Any]) -> str:
+def text_of(function: Callable[..., Any]) -> str:
+    """Return what stands for the text of a function: SHA-256, or nothing where it comes without one."""
     try:
         return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
-    except OSError:  # it comes without
+    except OSError:
         return ""
 
 

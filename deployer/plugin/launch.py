@@ -68,8 +68,7 @@ def main() -> None:
         ask_the_processor()
         listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
         configure_mlflow()
-        if not knows_mlflow():
-            fall_back(count)
+        choose_who_remembers(count)
         app = prepared_app()
     except Refusal as refusal:
         sys.stderr.write(f"deployer: refused to start: {refusal}\n")
@@ -145,22 +144,24 @@ def knows_mlflow() -> bool:
     return bool(beside("fastauth").supports(VERSION))
 
 
-def fall_back(count: int) -> None:
-    """Leave the passwords to MLflow, and say so; must run before mlflow.server.auth is imported.
+def choose_who_remembers(count: int) -> None:
+    """Leave the passwords to MLflow where it is not known, and say so; must run before mlflow.server.auth is imported.
 
-    MLflow's own memory for right passwords is its process's alone: where another one serves too, that would go on to
-    accept a password which was changed by way of the first.
+    MLflow's own memory for right passwords, which it asks first, is its process's alone: where another one serves too,
+    that would go on to accept a password which was changed by way of the first.
     """
     from mlflow.version import VERSION
 
-    seconds = FALLBACK_CACHE_SECONDS if count == 1 else 0
+    seconds = FALLBACK_CACHE_SECONDS if count == 1 and not knows_mlflow() else 0
+    beside("auth_config").lay_over(auth_cache_ttl_seconds=str(seconds))
+    if knows_mlflow():
+        return
     known = " and ".join(f"{major}.{minor}" for major, minor in beside("fastauth").SUPPORTED_MINORS)
     how = f"remembers a right one for {seconds} s" if seconds else "remembers none, as several processes serve"
     sys.stderr.write(
         f"deployer: MLflow {VERSION} checks passwords itself and slowly, because only {known} are known well enough "
         f"for fast checks; it {how}\n"
     )
-    beside("auth_config").lay_over(auth_cache_ttl_seconds=str(seconds))
 
 
 def prepared_app() -> FastAPI:

@@ -9,8 +9,8 @@ own search  experiments are searched in MLflow's own way
 stuck     a password check that is not known takes as long as the file named by STUCK is there
 failing   once it serves, every check raises
 broken    once it serves, the part raises whose name stands in the file named by BROKEN
-changed   each function of MLflow's that is replaced is another one, or gone; says what each was refused with,
-          then starts as usual with the first one
+changed   each function of MLflow's that is replaced is another one, or gone, and at last the first does something
+          else; says what each was refused with, then starts as usual with the first one
 
 All but `changed` also answer /health/statements: since the last time the SQL statements, the checks of passwords, and
 the passages of requests through middleware with a task of its own; and the most memory that it ever had, in MiB, and
@@ -94,7 +94,13 @@ def break_parts():
         fastauth_memory.Memory: ("user_once", "grants_once"),
         SqlAlchemyStore: ("get_user", "list_grants"),
         SqlUser: ("to_mlflow_entity",),
-        auth: ("_fetch_or_none", "retention_gate"),
+        auth: (
+            "_fetch_or_none",
+            "retention_gate",
+            "sender_is_admin",
+            "authenticate_request",
+            "_role_based_read_predicate",
+        ),
         TrackingStore: ("_experiment_where_clauses",),
     }
     for owner, names in parts.items():
@@ -109,7 +115,10 @@ def refusals():
 
     for owner, names in (
         (SqlAlchemyStore, ("authenticate_user", "get_user", "list_grants")),
-        (auth, ("_fetch_or_none", "_role_based_read_predicate", "filter_search_experiments")),
+        (
+            auth,
+            ("_fetch_or_none", "_role_based_read_predicate", "filter_experiment_ids", "filter_search_experiments"),
+        ),
         (TrackingStore, ("_experiment_where_clauses",)),
     ):
         for name in names:
@@ -121,6 +130,17 @@ def refusals():
                 except launch.Refusal as refusal:
                     yield str(refusal)
                 setattr(owner, name, usual)
+
+    usual = SqlAlchemyStore.authenticate_user
+
+    def authenticate_user(self, username, password, *, use_primary=False):
+        return usual(self, username, password)
+
+    SqlAlchemyStore.authenticate_user = authenticate_user
+    try:
+        launch.create_app()
+    except launch.Refusal as refusal:
+        yield str(refusal)
 
 
 twist = sys.argv[1]

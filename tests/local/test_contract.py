@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ def served(case: Case, python: str, folder: Path) -> Iterator[Server]:
     env = settings(folder, port)
     with Path(env["MLFLOW_AUTH_CONFIG_PATH"]).open("a") as ini:  # where MLflow 3.16 looks for it
         ini.write(f"admin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n")
+        ini.write("auth_cache_ttl_seconds = 600\n")  # whatever stands there, a change holds at once
     env |= {"MLFLOW_WORKERS": str(case.workers), "DEPLOYER_ACCESS_LOG": "true", "PYTHONUNBUFFERED": "1"}
     with running([python, str(PLUGINS / "launch.py")], env, port, path="health/stores") as address:
         yield Server(case, address, folder / "server.log")
@@ -161,6 +163,15 @@ def assert_a_changed_password_is_refused_at_once(server: Server) -> None:
 
 def test_a_changed_password_is_refused_at_once(server: Server) -> None:
     assert_a_changed_password_is_refused_at_once(server)
+
+
+def test_a_password_changed_by_another_process_is_refused_at_once_by_an_mlflow_that_is_known(server: Server) -> None:
+    (name, password), (other, _) = server.member("elsewhere"), server.member("giver")
+    assert server.statuses(CURRENT, (name, password)) == {200}
+    with closing(sqlite3.connect(server.log.with_name("auth.db"), timeout=60)) as database, database:
+        change = "UPDATE users SET password_hash = (SELECT password_hash FROM users WHERE username = ?)"
+        database.execute(f"{change} WHERE username = ?", (other, name))
+    assert server.statuses(CURRENT, (name, password)) == ({401} if server.case.said is None else {200})
 
 
 @pytest.mark.full_scale

@@ -193,9 +193,10 @@ def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_conne
             assert statuses == [b"200", b"401"], text
 
 
-OF_LOGINS = ("authenticate_user", "get_user", "list_grants", "_fetch_or_none", "_role_based_read_predicate")
+OF_LOGINS = ("authenticate_user", "get_user", "list_grants")
+OF_PERMISSIONS = ("_fetch_or_none", "_role_based_read_predicate", "filter_experiment_ids")
 OF_SEARCH = ("filter_search_experiments", "_experiment_where_clauses")
-REPLACED = OF_LOGINS + OF_SEARCH
+REPLACED = OF_LOGINS + OF_PERMISSIONS + OF_SEARCH
 
 
 def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machine, tmp_path: Path) -> None:
@@ -207,7 +208,8 @@ def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machi
     assert f"deployer: refused to start: {begin}authenticate_user(self, username, password, realm=None) instead of" in (
         refused.stderr
     )
-    told = json.loads(refused.stdout.splitlines()[-1])
+    *told, of_same_signature = json.loads(refused.stdout.splitlines()[-1])
+    assert of_same_signature == f"{begin}authenticate_user does something else than it did"
     wanted = [start for name in REPLACED for start in (f"{name}(*anything) instead of {name}(", f"there is no {name}(")]
     assert [text[: len(begin + start)] for text, start in zip(told, wanted, strict=True)] == [
         begin + start for start in wanted
@@ -226,9 +228,11 @@ ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "begin", "credentia
 READ_ONCE = dict.fromkeys(("user_once", "grants_once"), (False,) * 4)
 MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), (False,) * 4)
 OF_RUNS = {"_fetch_or_none": (False, True, True, True)}
+OF_FLASK = dict.fromkeys(("sender_is_admin", "authenticate_request"), (False, True, False, False))
 OF_EXPERIMENTS = {
     "retention_gate": (True, True, False, False),
     "_experiment_where_clauses": (True, True, False, True),
+    "_role_based_read_predicate": (True, True, False, False),
 }
 CARL = ("carl", "a-password-without-any-permission")
 
@@ -265,7 +269,7 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
         nothing = (False,) * len(asked)
         assert let_in(ANNA) == (True,) * len(asked)
         assert let_in(CARL) == nothing
-        for part, told in (NOT_ASKED | ASKED | READ_ONCE | MLFLOWS | OF_RUNS | OF_EXPERIMENTS).items():
+        for part, told in (NOT_ASKED | ASKED | READ_ONCE | MLFLOWS | OF_RUNS | OF_FLASK | OF_EXPERIMENTS).items():
             broken.write_text(part)
             for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong"), CARL):
                 assert let_in(stranger) == nothing, (part, stranger)
