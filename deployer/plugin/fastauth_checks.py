@@ -6,6 +6,7 @@ No password is kept, only an HMAC of it under a key of this process.
 from __future__ import annotations
 
 import hmac
+import mmap
 import secrets
 import threading
 import time
@@ -17,6 +18,7 @@ REMEMBERED = 10_000  # pairs of each kind, about 2 MiB
 AT_ONCE = 2  # scrypt checks, 32 MiB each
 GUESSES = 20  # wrong passwords in a row that nobody slows
 SECONDS_PER_GUESS = 5.0  # and one each so many seconds after them
+GUESSERS = 2**20  # that are told apart; 8 MiB of which no more is used than there are guessers
 
 
 class Verified:
@@ -107,38 +109,37 @@ class Verified:
 
 
 class Throttle:
-    """Lets `burst` go at once for each key, and one each `seconds` after them (generic cell rate algorithm)."""
+    """Lets `burst` go at once for each key, and one each `seconds` after them (generic cell rate algorithm).
+
+    Processes that are forked from the one that made it count together. Two of them at the very same moment may count as
+    one: a lock that all shared would be kept for ever by one that is killed.
+    """
 
     def __init__(
         self,
         burst: int = GUESSES,
         seconds: float = SECONDS_PER_GUESS,
-        size: int = REMEMBERED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._burst = burst
         self._seconds = seconds
-        self._size = size
         self._clock = clock
-        self._due: OrderedDict[Hashable, float] = OrderedDict()  # when all that was taken is given back
+        # when all that was taken is given back, by the key's hash, which nobody outside can foresee
+        self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast("d")
         self._lock = threading.Lock()
 
     def take(self, key: Hashable) -> float:
         """Take one; return 0, or without taking it the seconds to wait for it."""
-        now = self._clock()
+        now, place = self._clock(), hash(key) % GUESSERS
         with self._lock:
-            due = max(self._due.get(key, now), now) + self._seconds
+            due = max(self._due[place], now) + self._seconds
             wait = due - self._burst * self._seconds - now
             if wait > 0:
                 return wait
-            self._due[key] = due
-            self._due.move_to_end(key)
-            while len(self._due) > self._size:
-                self._due.popitem(last=False)
+            self._due[place] = due
             return 0.0
 
     def give_back(self, key: Hashable) -> None:
         """Undo one `take`: it was no guess."""
         with self._lock:
-            if key in self._due:
-                self._due[key] -= self._seconds
+            self._due[hash(key) % GUESSERS] -= self._seconds
