@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SIZE, OVERFLOW = "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"
-LOGINS = "DEPLOYER_AUTH_CONNECTIONS"  # an even number; unset: as many as the others
 
 
 def share() -> None:
@@ -30,12 +29,12 @@ def share() -> None:
 
 
 @contextmanager
-def of_logins() -> Iterator[None]:
-    """Give the engine that is made in the block as many connections as logins need: each look-up takes one."""
-    count = int(os.environ.get(LOGINS) or 0)
+def of_logins(count: int | None) -> Iterator[None]:
+    """Give the engine that is made in the block so many connections, two or more; None: as many as the others."""
     usual = {name: os.environ.get(name) for name in (SIZE, OVERFLOW)}
     if count:
-        os.environ |= {SIZE: str(count // 2), OVERFLOW: str(count // 2)}  # MLflow takes no overflow of 0 for ten
+        overflow = max(1, count // 2)  # for 0, MLflow takes ten
+        os.environ |= {SIZE: str(max(1, count - overflow)), OVERFLOW: str(overflow)}
     try:
         yield
     finally:

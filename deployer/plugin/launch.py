@@ -42,6 +42,7 @@ TRANSFER = "DEPLOYER_ARTIFACT_TRANSFER"  # proxied or direct; unset where artifa
 FORWARDED = "DEPLOYER_FORWARDED"  # true: the last address in X-Forwarded-For is the client's
 THREADS = "DEPLOYER_THREADS"  # that serve requests in each process
 MOST_THREADS = 40  # as many as AnyIO has by itself
+LOGIN_CONNECTIONS = "DEPLOYER_AUTH_CONNECTIONS"  # to the database of logins, of each process; unset: as many as others
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 REQUIRED = (
     "MLFLOW_BACKEND_STORE_URI",
@@ -212,7 +213,7 @@ def create_app() -> FastAPI:
             logins = fastauth.install(checks.Verified(check_password_hash), *parts)
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
-        with engines.of_logins():
+        with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):
             app: FastAPI = auth.create_app()
     except MlflowException as error:
         raise Refusal(error.message) from error
