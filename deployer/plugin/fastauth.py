@@ -100,30 +100,38 @@ class Logins:
         return self._nobody if user is None else str(user.password_hash)
 
     def begin_anew(self) -> None:
-        """Forget the request before: one that was sent along with it is served with what that one knew."""
-        self._memory.current.set(None)
+        """Begin a request that brings no login, and know nothing of the one before."""
+        self._memory.current.set(self._memory.Memory("", b"", False, None))
 
     def begin(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
-        """Keep what was found out for the rest of this request."""
+        """Keep what was found out about the login of this request until it is served."""
         login = self._checks.digest(username, password)
         self._memory.current.set(self._memory.Memory(username, login, accepted, user if accepted else None))
+
+    def expect(self, username: str, password: str) -> None:
+        """Leave the login of this request to be looked up when it is served."""
+        self.begin(None, username, password, accepted=False)
 
     def authenticate(self, username: str | None, password: str | None) -> bool:
         """Tell whether the user has this password now; the primary database alone is asked.
 
-        MLflow also asks where there is neither: for a token, say.
+        MLflow also asks where there is neither: for a token, say. What it finds in a request and the gate did not is no
+        login, or guesses would go past it; but who is let in may be asked for their password again, to change it.
         """
         if username is None or password is None:
             return False
         memory = self._memory.current.get()
-        if memory is not None and memory.login == self._checks.digest(username, password):
+        own = memory is not None and memory.login == self._checks.digest(username, password)
+        if own and memory.confirmed:
             return bool(memory.accepted)
         if _on_the_event_loop():
-            return False  # who has not come by way of the gate waits for no check where everybody would
+            return bool(own and memory.accepted)  # as just found out: nothing is waited for between that and this
+        if not own and memory is not None and not (memory.accepted and memory.username == username):
+            return False
         user = self.look_up(username)
         accepted = self.check(user, username, password)
-        if memory is None:
-            self.begin(user, username, password, accepted)
+        if own:
+            memory.confirm(accepted, user if accepted else None)
         return accepted
 
 
@@ -162,6 +170,9 @@ class MLflowsOwn:
     def begin(self, _user: None, _username: str, _password: str, _accepted: bool) -> None:
         """Nothing is kept: MLflow asks by itself."""
 
+    def expect(self, _username: str, _password: str) -> None:
+        """Whatever comes, MLflow asks by itself."""
+
 
 def supports(version: str) -> bool:
     """Tell whether the seams of this MLflow are known."""
@@ -177,8 +188,8 @@ def _on_the_event_loop() -> bool:
     return True
 
 
-def install(checks: Checks, memory: Any, search: Any) -> Logins:
-    """Put the fast check in the place of MLflow's own; `memory` and `search` are the modules fastauth_*.py.
+def install(checks: Checks, memory: Any, search: Any, closed: Any) -> Logins:
+    """Put the fast check in the place of MLflow's own; all but `checks` are the modules fastauth_*.py.
 
     Raises:
         UnknownSeam: this MLflow's functions are called in another way, or the one that is replaced does something else;
@@ -188,7 +199,7 @@ def install(checks: Checks, memory: Any, search: Any) -> Logins:
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
     from werkzeug.security import generate_password_hash
 
-    for part_of in (_seams, memory.seams, search.seams):
+    for part_of in (_seams, memory.seams, search.seams, closed.seams):
         for seam in part_of():
             _demand(*seam)
     if memory.text_of(SqlAlchemyStore.authenticate_user) != TEXT:
@@ -200,7 +211,8 @@ def install(checks: Checks, memory: Any, search: Any) -> Logins:
     def authenticate_user(_self: Any, username: str, password: str, *, use_primary: bool = False) -> bool:
         return logins.authenticate(username, password)
 
-    SqlAlchemyStore.authenticate_user = memory.failing_as_mlflow_does(authenticate_user)
+    SqlAlchemyStore.authenticate_user = authenticate_user
+    closed.install()
     return logins
 
 

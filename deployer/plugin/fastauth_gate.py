@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ipaddress
 import logging
 import math
 import os
@@ -23,6 +24,7 @@ from urllib.parse import quote
 AT_ONCE = 2  # as many as are checked at once (fastauth_checks.py)
 LOOK_UPS_AT_ONCE = 8  # connections to the auth database
 MOST_WAITING = 1000  # logins to be checked; a minute's worth
+IPV6_SITE = 64  # bits
 NICENESS = 10  # of the threads that check: those who are logged in come first
 GATEWAY_HEADER = b"x-mlflow-authorization"  # mlflow/gateway/constants.py; there the usual one may be a provider's
 
@@ -56,7 +58,10 @@ class Logins(Protocol):
         """Forget the request before."""
 
     def begin(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
-        """Keep it for the rest of the request."""
+        """Keep it until the request is served."""
+
+    def expect(self, username: str, password: str) -> None:
+        """Leave it to be looked up when the request is served."""
 
 
 class Throttle(Protocol):
@@ -141,12 +146,15 @@ class Gate:
     async def _accepts(self, username: str, password: str, address: str, scope: Scope) -> bool:
         try:
             if self._logins.was_right(username, password) and self._has_a_thread(scope):
+                self._logins.expect(username, password)
                 return True  # to be asked for; MLflow decides
-            loop = asyncio.get_running_loop()
-            user = await loop.run_in_executor(self._look_ups, self._logins.look_up, username)
+            user = await self._look_up(username)
             accepted = self._logins.known(user, username, password)
             if accepted is None:
                 accepted = await self._check(user, username, password, address)
+                if accepted:  # it may have been changed while others were checked
+                    pair, user = self._logins.pair(user, username, password), await self._look_up(username)
+                    accepted = self._logins.pair(user, username, password) == pair
         except Refusal:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, nobody is let in by it
@@ -156,6 +164,9 @@ class Gate:
         self._logins.begin(user, username, password, accepted)
         return accepted
 
+    async def _look_up(self, username: str) -> Any | None:
+        return await asyncio.get_running_loop().run_in_executor(self._look_ups, self._logins.look_up, username)
+
     async def _check(self, user: Any | None, username: str, password: str, address: str) -> bool:
         """Have a password checked, or wait for who has it checked already: many come at once after a change."""
         pair = self._logins.pair(user, username, password)
@@ -163,7 +174,7 @@ class Gate:
         if flight is None:
             if len(self._flights) >= MOST_WAITING:
                 raise Refusal(503, 10, "Too many new logins at once.")
-            guesser = None if self._logins.was_right(username, password) else (username, address)
+            guesser = None if self._logins.was_right(username, password) else (username, _site(address))
             if guesser and (wait := self._throttle.take(guesser)):
                 raise Refusal(429, wait, "Too many wrong passwords for this user from your address.")
             loop = asyncio.get_running_loop()
@@ -185,6 +196,17 @@ class Gate:
         return b"".join(last).rpartition(b",")[2].strip().decode("latin-1")[:64] or peer
 
 
+def _site(address: str) -> str:
+    """Return what stands for the addresses that one client has: of IPv6 as many as it likes."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address) or found.ipv4_mapped:
+        return address
+    return str(ipaddress.IPv6Network((found.packed, IPV6_SITE), strict=False))
+
+
 def _be_nice() -> None:
     if sys.platform == "linux":  # where a thread may have a niceness of its own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
@@ -194,19 +216,22 @@ def credentials(scope: Scope) -> tuple[str, str] | None:
     """Return the user name and password that a request brings, and leave them in it in one spelling.
 
     What could be read in two ways, MLflow would check by itself, uncounted and in the threads that are to be kept free:
-    a login that is there twice, or cannot be decoded, is taken out.
+    a login that is there twice, cannot be decoded, or is of another scheme (its Flask takes a name and a password from
+    any) is taken out. Only what a provider behind MLflow's gateway is told stays.
     """
-    logins = {name: _in_one_spelling(scope, name) for name in (b"authorization", GATEWAY_HEADER)}
+    gateways = _in_one_spelling(scope, GATEWAY_HEADER, others=True)
     # an empty one counts as none (mlflow/server/auth/__init__.py `_authenticate_fastapi_request`)
     own = scope["path"].startswith("/gateway/") and any(name == GATEWAY_HEADER for name, _ in scope["headers"])
-    return logins[GATEWAY_HEADER if own else b"authorization"]
+    usual = _in_one_spelling(scope, b"authorization", others=own)
+    return gateways if own else usual
 
 
-def _in_one_spelling(scope: Scope, name: bytes) -> tuple[str, str] | None:
+def _in_one_spelling(scope: Scope, name: bytes, *, others: bool) -> tuple[str, str] | None:
+    """Return the login in a header; `others`: leave one of another scheme alone."""
     given = [value for header, value in scope["headers"] if header == name]
     words = [value.decode("latin-1").split() for value in given]  # as MLflow does, which knows more blanks than ASCII
     basic = any(found[:1] and found[0].lower() == "basic" for found in words)
-    if not basic and all(words):
+    if others and not basic and all(words):
         return None
     scope["headers"] = [(header, value) for header, value in scope["headers"] if header != name]
     if len(given) != 1 or not basic:

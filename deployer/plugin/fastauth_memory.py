@@ -24,11 +24,7 @@ SIGNATURES = {  # without annotations, which each Python writes in its own way
 }
 # of the text of `list_grants`, SHA-256: with another text, its statement is not known to be the one that is here
 GRANTS_TEXT = "7da32bf8506919a05885bd006f76841a6446847392c9846b5d9f529218e80ba5"
-OF_AUTH = {
-    "_fetch_or_none": "(fetch, resource_id)",
-    "_role_based_read_predicate": "(username, resource_type, also_require=())",
-    "filter_experiment_ids": "(experiment_ids)",
-}
+OF_AUTH = ("_fetch_or_none", "(fetch, resource_id)")
 # what MLflow's own methods that change something begin with
 CHANGES = (
     "create_", "update_", "delete_", "grant_", "revoke_", "rename_", "set_", "add_", "remove_", "assign_", "unassign_"
@@ -37,17 +33,25 @@ EXPERIMENTS_REMEMBERED = 50_000  # of runs, which never move; about 10 MiB
 
 
 class Memory:
-    """What one request has found out. The login that it began with holds for all of it.
+    """What one request has found out of the login that it brought, the only one that may be accepted for it.
 
-    A password that changes meanwhile would else end the request with an error after its work was done.
+    Until it is served, which may be long after it has begun to come, what was found out is no more than that: only then
+    it is `confirmed`, and holds for the rest of it. A password that changes while it is served would else end it with
+    an error after its work was done.
     """
 
     def __init__(self, username: str, login: bytes, accepted: bool, user: Any | None) -> None:
         self.username = username
         self.login = login
         self.accepted = accepted
+        self.confirmed = False
         self.user = user
         self.grants: dict[tuple[object, ...], list[Any]] = {}
+
+    def confirm(self, accepted: bool, user: Any | None) -> None:
+        """Keep what holds from now on."""
+        self.forget()
+        self.accepted, self.user, self.confirmed = accepted, user, True
 
     def user_once(self, read: Callable[[], Any]) -> Any:
         """Return the user, read if they are not known."""
@@ -77,8 +81,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
     for name, signature in SIGNATURES.items():
         yield SqlAlchemyStore, name, signature
-    for name, signature in OF_AUTH.items():
-        yield auth, name, signature
+    yield auth, *OF_AUTH
 
 
 def install() -> None:
@@ -86,48 +89,12 @@ def install() -> None:
     from mlflow.server import auth
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
-    grants = _grants_of_the_request(SqlAlchemyStore.list_grants, auth.store)
-    SqlAlchemyStore.get_user = failing_as_mlflow_does(_user_of_the_request(SqlAlchemyStore.get_user))
-    SqlAlchemyStore.list_grants = failing_as_mlflow_does(grants)
+    SqlAlchemyStore.get_user = _user_of_the_request(SqlAlchemyStore.get_user)
+    SqlAlchemyStore.list_grants = _grants_of_the_request(SqlAlchemyStore.list_grants, auth.store)
     for name, method in list(vars(SqlAlchemyStore).items()):
         if name.startswith(CHANGES):
             setattr(SqlAlchemyStore, name, _forgets(method))
     auth._fetch_or_none = _fetch_or_none(auth._fetch_or_none)
-    auth._role_based_read_predicate = failing_as_mlflow_does(auth._role_based_read_predicate)
-    auth.filter_experiment_ids = _filtered(auth.filter_experiment_ids, auth)
-
-
-def failing_as_mlflow_does(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a look-up end with no other error than those of MLflow's own, which some of its callers are ready for."""
-    from mlflow.exceptions import MlflowException
-
-    @wraps(function)
-    def looking_up(*arguments: Any, **options: Any) -> Any:
-        try:
-            return function(*arguments, **options)
-        except MlflowException:
-            raise
-        except Exception as error:
-            raise MlflowException(f"A look-up of logins has failed: {type(error).__name__}") from error
-
-    return looking_up
-
-
-def _filtered(original: Callable[..., list[str]], auth: Any) -> Callable[..., list[str]]:
-    """Filter the experiments whose runs are searched, or fail.
-
-    MLflow gives everybody back the list that it was given where a look-up ends with a RuntimeError or an
-    AttributeError: that it takes for a server without logins.
-    """
-
-    @wraps(original)
-    def filter_experiment_ids(experiment_ids: list[str]) -> list[str]:
-        found = original(experiment_ids)
-        if found is experiment_ids and not auth.sender_is_admin():
-            raise PermissionError("the experiments of a search could not be filtered")
-        return found
-
-    return filter_experiment_ids
 
 
 def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -209,7 +209,7 @@ def create_app() -> FastAPI:
         from mlflow.server import auth
 
         if knows_mlflow():
-            parts = [beside(f"fastauth_{part}") for part in ("memory", "search")]
+            parts = [beside(f"fastauth_{part}") for part in ("memory", "search", "closed")]
             logins = fastauth.install(checks.Verified(check_password_hash), *parts)
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))

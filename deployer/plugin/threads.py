@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-ARTIFACT_THREADS = 32  # for artifacts on their way; of Python's own choice, on a small machine, the seventh would wait
+# for artifacts on their way, each with one connection at most, and only for a moment
+ARTIFACT_THREADS = 32  # of Python's own choice, on a small machine, the seventh would wait
 
 
 def bound(app: FastAPI, count: int) -> None:
     """Let `count` threads serve requests once it starts, each of which may hold connections to the database.
 
-    Traces are written by them too: MLflow has it done by those for artifacts, which need no connection.
+    Traces are written by them too: those for artifacts, by whom MLflow has it done, may be more than connections.
     """
     import anyio.to_thread
     from mlflow.store.tracking.abstract_store import AbstractStore

@@ -8,7 +8,7 @@ long way  without the shorter way to Flask
 own search  experiments are searched in MLflow's own way
 stuck     a password check that is not known takes as long as the file named by STUCK is there
 failing   once it serves, every check raises
-broken    once it serves, the part raises whose name stands in the file named by BROKEN
+broken    once it serves, the part raises whose name stands in the file named by BROKEN, with the name of the error
 changed   each function of MLflow's that is replaced is another one, or gone, and at last the first does something
           else; says what each was refused with, then starts as usual with the first one
 
@@ -17,6 +17,7 @@ the passages of requests through middleware with a task of its own; and the most
 how many threads may serve.
 """
 
+import builtins
 import functools
 import json
 import os
@@ -70,8 +71,9 @@ def breakable(owner, name):
 
     @functools.wraps(usual)
     def part(*arguments, **options):
-        if broken.exists() and broken.read_text() == name:
-            raise RuntimeError("broken on purpose")
+        told, _, error = broken.read_text().partition(" ") if broken.exists() else ("", "", "")
+        if told == name:
+            raise getattr(builtins, error)("broken on purpose")
         return usual(*arguments, **options)
 
     setattr(owner, name, part)
@@ -88,10 +90,20 @@ def break_parts():
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
     parts = {
-        fastauth.Logins: ("look_up", "pair", "known", "was_right", "check", "begin_anew", "begin", "authenticate"),
+        fastauth.Logins: (
+            "look_up",
+            "pair",
+            "known",
+            "was_right",
+            "check",
+            "begin_anew",
+            "begin",
+            "expect",
+            "authenticate",
+        ),
         fastauth_checks.Throttle: ("take",),
         fastauth_gate: ("credentials",),
-        fastauth_memory.Memory: ("user_once", "grants_once"),
+        fastauth_memory.Memory: ("confirm", "user_once", "grants_once"),
         SqlAlchemyStore: ("get_user", "list_grants"),
         SqlUser: ("to_mlflow_entity",),
         auth: (
@@ -100,6 +112,7 @@ def break_parts():
             "sender_is_admin",
             "authenticate_request",
             "_role_based_read_predicate",
+            "get_graphql_authorization_middleware",
         ),
         TrackingStore: ("_experiment_where_clauses",),
     }
@@ -109,17 +122,16 @@ def break_parts():
 
 
 def refusals():
-    from mlflow.server import auth
+    from mlflow.server import auth, handlers
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
     for owner, names in (
         (SqlAlchemyStore, ("authenticate_user", "get_user", "list_grants")),
-        (
-            auth,
-            ("_fetch_or_none", "_role_based_read_predicate", "filter_experiment_ids", "filter_search_experiments"),
-        ),
+        (auth, ("_fetch_or_none", "filter_search_experiments")),
         (TrackingStore, ("_experiment_where_clauses",)),
+        (auth, ("_role_based_read_predicate", "filter_experiment_ids")),
+        (handlers, ("_get_graphql_auth_middleware",)),
     ):
         for name in names:
             usual = getattr(owner, name)

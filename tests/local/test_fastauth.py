@@ -137,6 +137,47 @@ def test_a_guess_in_another_spelling_is_counted_too(serve: Serve) -> None:
             assert 429 in told, spelling
 
 
+def test_a_guess_by_another_scheme_is_not_even_checked(serve: Serve) -> None:
+    with serve("usual") as address:
+        add(address, ANNA)
+        counted(address)
+        for number in range(5):
+            line = {"Authorization": f'Digest username="{ANNA[0]}", password="guess {number}"'}
+            assert requests.get(f"{address}/{API}/users/current", headers=line, timeout=60).status_code == 401
+        assert counted(address)["checks"] == 0
+
+
+def test_a_request_that_takes_long_to_come_is_served_by_what_holds_when_it_has_come(serve: Serve) -> None:
+    with serve("usual") as address:
+        add(address, ANNA, BERT)
+        host, _, port = address.removeprefix("http://").partition(":")
+        body = json.dumps({"name": "of somebody who is gone"}).encode()
+
+        def begin(login: tuple[str, str], *headers: str) -> socket.socket:
+            told = base64.b64encode(":".join(login).encode()).decode()
+            lines = [f"POST /{API}/experiments/create HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Basic {told}"]
+            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", *headers]
+            connection = socket.create_connection((host, int(port)), timeout=30)
+            connection.sendall("\r\n".join([*lines, "", ""]).encode())
+            return connection
+
+        def end(connection: socket.socket) -> bytes:
+            with connection, connection.makefile("rb") as answer:
+                connection.sendall(body)
+                return answer.read().split(b" ", 2)[1]
+
+        # the first is not known yet, the second is; the third goes the longer way
+        waiting = [begin(ANNA)]
+        assert who(address, ANNA).status_code == who(address, BERT).status_code == 200
+        waiting += [begin(ANNA), begin(ANNA, "X-MLFLOW-WORKSPACE: ")]
+        staying = begin(BERT, "X-MLFLOW-WORKSPACE: ")
+        with client(ADMIN) as admin:
+            gone = admin.delete(f"{address}/{API}/users/delete", json={"username": ANNA[0]}, timeout=60)
+            assert gone.status_code == 200
+        assert [end(connection) for connection in waiting] == [b"401"] * 3
+        assert end(staying) == b"200"
+
+
 def test_nobody_waits_for_the_check_of_another(serve: Serve, tmp_path: Path) -> None:
     stuck = tmp_path / "held"
     with serve("stuck", STUCK=str(stuck)) as address:
@@ -175,7 +216,17 @@ def test_an_exception_in_the_check_lets_nobody_in(serve: Serve) -> None:
 @pytest.mark.parametrize("path", [f"{API}/users/current", f"{API}-artifacts/artifacts"])
 def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_connection(serve: Serve, path: str) -> None:
     told = base64.b64encode(":".join(ADMIN).encode()).decode()
-    odd = ["", "Bearer token", 'Digest username="admin"', "Negotiate abc", "Basic", "Basic !!!!", "Basic AGE6Yg=="]
+    parts = f'username="{ADMIN[0]}", password="{ADMIN[1]}"'  # which Flask reads of any scheme
+    odd = [
+        "",
+        "Bearer token",
+        f"Digest {parts}",
+        f"Anything {parts}",
+        "Negotiate abc",
+        "Basic",
+        "Basic !!!!",
+        "Basic AGE6Yg==",
+    ]
     with serve("usual") as address:
         host, _, port = address.removeprefix("http://").partition(":")
 
@@ -194,9 +245,9 @@ def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_conne
 
 
 OF_LOGINS = ("authenticate_user", "get_user", "list_grants")
-OF_PERMISSIONS = ("_fetch_or_none", "_role_based_read_predicate", "filter_experiment_ids")
-OF_SEARCH = ("filter_search_experiments", "_experiment_where_clauses")
-REPLACED = OF_LOGINS + OF_PERMISSIONS + OF_SEARCH
+OF_SEARCH = ("_fetch_or_none", "filter_search_experiments", "_experiment_where_clauses")
+CLOSED = ("_role_based_read_predicate", "filter_experiment_ids", "_get_graphql_auth_middleware")
+REPLACED = OF_LOGINS + OF_SEARCH + CLOSED
 
 
 def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machine, tmp_path: Path) -> None:
@@ -216,24 +267,28 @@ def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machi
     ]
 
 
-# whether a member whose login is known still reads a run and an artifact, and finds the experiment and the run, while a
-# part raises
+# whether a member whose login is known still reads a run and an artifact, finds the experiment and the run, and reads
+# the run by GraphQL, while a part raises
+NO, YES = (False,) * 5, (True,) * 5
 NOT_ASKED = {
-    "pair": (True, True, True, True),
-    "take": (True, True, True, True),
-    "known": (True, False, True, True),
-    "check": (False, True, False, False),
+    "pair": YES,
+    "take": YES,
+    "known": (True, False, True, True, True),
+    "check": (False, True, False, False, False),
 }
-ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "begin", "credentials", "authenticate"), (False,) * 4)
-READ_ONCE = dict.fromkeys(("user_once", "grants_once"), (False,) * 4)
-MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), (False,) * 4)
-OF_RUNS = {"_fetch_or_none": (False, True, True, True)}
-OF_FLASK = dict.fromkeys(("sender_is_admin", "authenticate_request"), (False, True, False, False))
+ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "credentials", "authenticate"), NO)
+READ_ONCE = dict.fromkeys(("begin", "user_once", "grants_once"), NO)
+WHEN_SERVED = dict.fromkeys(("expect", "confirm"), (False, True, False, False, False))
+MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), NO)
+OF_FLASK = dict.fromkeys(("sender_is_admin", "authenticate_request"), (False, True, False, False, False))
+OF_RUNS = {"_fetch_or_none": (False, True, True, True, False)}
 OF_EXPERIMENTS = {
-    "retention_gate": (True, True, False, False),
-    "_experiment_where_clauses": (True, True, False, True),
-    "_role_based_read_predicate": (True, True, False, False),
+    "retention_gate": (True, True, False, False, True),
+    "_experiment_where_clauses": (True, True, False, True, True),
+    "_role_based_read_predicate": (True, True, False, False, True),
 }
+OF_GRAPHQL = {"get_graphql_authorization_middleware": (True, True, True, True, False)}
+PARTS = NOT_ASKED | ASKED | READ_ONCE | WHEN_SERVED | MLFLOWS | OF_FLASK | OF_RUNS | OF_EXPERIMENTS | OF_GRAPHQL
 CARL = ("carl", "a-password-without-any-permission")
 
 
@@ -252,11 +307,13 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
                 grant = f"{address}/api/3.0/mlflow/users/permissions/grant"
                 admin.post(grant, json={**body, "username": name}, timeout=60).raise_for_status()
         runs = {"experiment_ids": [made["experiment_id"]]}
+        query = f'query {{ mlflowGetRun(input: {{runId: "{run}"}}) {{ run {{ info {{ runUuid }} }} }} }}'
         asked: tuple[tuple[str, str, Any, str], ...] = (
             ("GET", f"{API}/runs/get?run_id={run}", None, run),
             ("GET", artifact, None, "secret"),
             ("GET", f"{API}/experiments/search?max_results=5", None, "closed"),
             ("POST", f"{API}/runs/search", runs, run),
+            ("POST", "graphql", {"query": query}, run),
         )
 
         def let_in(login: tuple[str, str] | None) -> tuple[bool, ...]:
@@ -269,13 +326,19 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
         nothing = (False,) * len(asked)
         assert let_in(ANNA) == (True,) * len(asked)
         assert let_in(CARL) == nothing
-        for part, told in (NOT_ASKED | ASKED | READ_ONCE | MLFLOWS | OF_RUNS | OF_FLASK | OF_EXPERIMENTS).items():
-            broken.write_text(part)
-            for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong"), CARL):
-                assert let_in(stranger) == nothing, (part, stranger)
-            assert let_in(ANNA) == told, part
-            if part in NOT_ASKED:  # nobody knows Bert's yet
-                assert let_in(BERT) == nothing, part
+        found = {}
+        for part in PARTS:
+            # MLflow takes the first for a server without logins, the last for one without the parts for them
+            for error in ("RuntimeError", "ImportError"):
+                broken.write_text(f"{part} {error}")
+                for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong"), CARL):
+                    assert let_in(stranger) == nothing, (part, error, stranger)
+                found[part, error] = let_in(ANNA)
+                if part in NOT_ASKED:  # nobody knows Bert's yet
+                    assert let_in(BERT) == nothing, (part, error)
+        assert found == {
+            (part, error): told for part, told in PARTS.items() for error in ("RuntimeError", "ImportError")
+        }
         broken.unlink()
         assert let_in(ANNA) == let_in(BERT) == (True,) * len(asked)
 

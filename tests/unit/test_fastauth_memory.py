@@ -28,6 +28,12 @@ class Store:
             raise ValueError(username)
 
 
+class User:
+    """As MLflow stores one whose password is "abc"."""
+
+    password_hash = "cba"
+
+
 class Wrapped(Store):
     get_user = fastauth_memory._user_of_the_request(Store.get_user)
     list_grants = fastauth_memory._grants_of_the_request(Store.list_grants, None)
@@ -37,9 +43,10 @@ class Wrapped(Store):
 @pytest.fixture
 def logins():
     made = Logins(None, Verified(lambda stored, password: stored == password[::-1]), fastauth_memory, "nobody's")
+    made.look_up = lambda _username: pytest.fail("nothing is asked of the database here")
     made.begin_anew()
     yield made
-    made.begin_anew()
+    fastauth_memory.current.set(None)
 
 
 def test_the_user_and_their_grants_are_read_once(logins):
@@ -72,6 +79,7 @@ def test_after_a_change_they_are_read_anew_whether_it_went_well_or_not(logins, f
 def test_nothing_is_remembered_of_who_was_not_let_in(logins):
     store = Wrapped()
     logins.begin("anna herself", "anna", "wrong", accepted=False)
+    logins.look_up = lambda _username: User()
     assert logins.authenticate("anna", "wrong") is False
     assert [store.get_user("anna") for _ in range(2)] == ["anna read 1", "anna read 2"]
 
@@ -79,16 +87,54 @@ def test_nothing_is_remembered_of_who_was_not_let_in(logins):
 def test_the_next_request_knows_nothing_of_the_one_before(logins):
     store = Wrapped()
     logins.begin("anna herself", "anna", "abc", accepted=True)
-    assert logins.authenticate("anna", "abc") is True
     logins.begin_anew()
     assert store.get_user("anna") == "anna read 1"
+    assert logins.authenticate("anna", "abc") is False
+
+
+@pytest.mark.parametrize("found", [True, False], ids=["found out", "left to it"])
+def test_a_login_is_looked_up_when_it_is_served_and_then_no_more(logins, found):
+    user = User()
+    if found:
+        logins.begin("as she was before", "anna", "abc", accepted=True)
+    else:
+        logins.expect("anna", "abc")
+    logins.look_up = lambda _username: user
+    assert logins.authenticate("anna", "abc") is True
+    assert fastauth_memory.current.get().user is user
+    logins.look_up = lambda _username: None
+    assert logins.authenticate("anna", "abc") is True
+
+
+@pytest.mark.parametrize("found", [True, False], ids=["found out", "left to it"])
+def test_who_is_deleted_before_that_is_refused(logins, found):
+    if found:
+        logins.begin("as she was before", "anna", "abc", accepted=True)
+    else:
+        logins.expect("anna", "abc")
     logins.look_up = lambda _username: None
     assert logins.authenticate("anna", "abc") is False
+    assert fastauth_memory.current.get().user is None
+
+
+def test_a_request_has_one_login_and_who_is_let_in_may_be_asked_for_it_again(logins):
+    logins.begin(User(), "anna", "abc", accepted=True)
+    assert logins.authenticate("bert", "abc") is False
+    logins.look_up = lambda _username: User()
+    assert [logins.authenticate("anna", password) for password in ("abc", "guess", "abc")] == [True, False, True]
+    logins.begin(None, "anna", "wrong", accepted=False)
+    assert logins.authenticate("anna", "abc") is False
+
+
+def test_outside_of_requests_whoever_asks_is_told(logins):
+    fastauth_memory.current.set(None)
+    logins.look_up = lambda _username: User()
+    assert [logins.authenticate("anna", password) for password in ("abc", "guess")] == [True, False]
 
 
 def test_what_is_no_password_is_none(logins):
     assert [logins.authenticate(*login) for login in ((None, None), ("anna", None), (None, "abc"))] == [False] * 3
-    assert logins.look_up("an\0na") is None
+    assert Logins(None, None, fastauth_memory, "").look_up("an\0na") is None
 
 
 def test_on_the_event_loop_nobody_is_checked_who_was_not_before(logins):

@@ -33,6 +33,7 @@ COMPANIONS: Final = (
     "engines.py",
     "fastauth.py",
     "fastauth_checks.py",
+    "fastauth_closed.py",
     "fastauth_gate.py",
     "fastauth_memory.py",
     "fastauth_routes.py",
