@@ -46,6 +46,9 @@ class Checks(Protocol):
     def was_right(self, user: str, password: str) -> bool:
         """Tell whether this was the user's password once."""
 
+    def was_right_anywhere(self, user: str, password: str) -> bool:
+        """Tell whether this was the user's password once, for any process of this server."""
+
     def matches(self, user: str, stored: str, password: str) -> bool:
         """Tell whether the password is right."""
 
@@ -92,6 +95,10 @@ class Logins:
         """Tell whether this was the user's password once."""
         return self._checks.was_right(username, password)
 
+    def was_right_anywhere(self, username: str, password: str) -> bool:
+        """Tell whether this was the user's password once, for any process of this server."""
+        return self._checks.was_right_anywhere(username, password)
+
     def check(self, user: Any | None, username: str, password: str) -> bool:
         """Tell whether it is this user's password; 90 ms and 32 MiB for one that is not known."""
         return self._checks.matches(username, self._hash(user), password) and user is not None
@@ -111,6 +118,11 @@ class Logins:
     def expect(self, username: str, password: str) -> None:
         """Leave the login of this request to be looked up when it is served."""
         self.begin(None, username, password, accepted=False)
+
+    def let_in(self) -> bool:
+        """Tell whether the login of this request was accepted, as far as it was looked up."""
+        memory = self._memory.current.get()
+        return memory is not None and bool(memory.accepted)
 
     def authenticate(self, username: str | None, password: str | None) -> bool:
         """Tell whether the user has this password now; the primary database alone is asked.
@@ -160,6 +172,10 @@ class MLflowsOwn:
         """Tell whether this was the user's password once."""
         return self._checks.was_right(username, password)
 
+    def was_right_anywhere(self, username: str, password: str) -> bool:
+        """Tell whether this was the user's password once, for any process of this server."""
+        return self._checks.was_right_anywhere(username, password)
+
     def check(self, _user: None, username: str, password: str) -> bool:
         """Tell whether it is this user's password, as MLflow does."""
         return self._checks.matches(username, username, password)
@@ -172,6 +188,10 @@ class MLflowsOwn:
 
     def expect(self, _username: str, _password: str) -> None:
         """Whatever comes, MLflow asks by itself."""
+
+    def let_in(self) -> bool:
+        """Leave it to the status of the answer."""
+        return True
 
 
 def supports(version: str) -> bool:

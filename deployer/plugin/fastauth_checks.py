@@ -15,10 +15,11 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 
 REMEMBERED = 10_000  # pairs of each kind, about 2 MiB
+KEPT = 2**16  # right passwords that all processes know of, 512 KiB
 AT_ONCE = 2  # scrypt checks, 32 MiB each
 GUESSES = 20  # wrong passwords in a row that nobody slows
 SECONDS_PER_GUESS = 5.0  # and one each so many seconds after them
-GUESSERS = 2**20  # that are told apart; 8 MiB of which no more is used than there are guessers
+GUESSERS = 2**20  # that are told apart; 8 MiB, of which a page is used from its first guesser on
 
 
 class Verified:
@@ -43,6 +44,7 @@ class Verified:
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()  # apart: guesses must not push out what is right
         self._once: OrderedDict[bytes, None] = OrderedDict()  # user and password alone, whatever the hash is by now
+        self._anywhere = memoryview(mmap.mmap(-1, 8 * KEPT)).cast("Q")  # of these, a part of the digest in its place
         self._flights: dict[bytes, Future[bool]] = {}
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(at_once)
@@ -62,6 +64,15 @@ class Verified:
         """Tell whether this was the user's password once: who has not heard of a new one yet does not guess."""
         with self._lock:
             return self.digest(user, password) in self._once
+
+    def was_right_anywhere(self, user: str, password: str) -> bool:
+        """Tell whether that was found out in any of the processes that were forked from the one that made this."""
+        place, mark = self._mark(user, password)
+        return self._anywhere[place] == mark
+
+    def _mark(self, user: str, password: str) -> tuple[int, int]:
+        digest = self.digest(user, password)
+        return int.from_bytes(digest[:8], "big") % KEPT, int.from_bytes(digest[8:16], "big")
 
     def _known(self, pair: bytes) -> bool | None:
         for memory, answer in ((self._right, True), (self._wrong, False)):
@@ -90,6 +101,8 @@ class Verified:
             if right:
                 self._remember(self._right, pair)
                 self._remember(self._once, self.digest(user, password))
+                place, mark = self._mark(user, password)
+                self._anywhere[place] = mark
             elif self._keep_wrong:
                 self._remember(self._wrong, pair)
             flight.set_result(right)
@@ -111,8 +124,8 @@ class Verified:
 class Throttle:
     """Lets `burst` go at once for each key, and one each `seconds` after them (generic cell rate algorithm).
 
-    Processes that are forked from the one that made it count together. Two of them at the very same moment may count as
-    one: a lock that all shared would be kept for ever by one that is killed.
+    It is for one thread of each process, and those that are forked from the one that made it count together. Two of
+    them at the very same moment may count as one: a lock that all shared would be kept for ever by one that is killed.
     """
 
     def __init__(
@@ -124,22 +137,22 @@ class Throttle:
         self._burst = burst
         self._seconds = seconds
         self._clock = clock
-        # when all that was taken is given back, by the key's hash, which nobody outside can foresee
-        self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast("d")
-        self._lock = threading.Lock()
+        self._secret = secrets.token_bytes(16)  # nobody outside is to foresee who has the same place
+        self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast("d")  # when all that was taken is given back
 
     def take(self, key: Hashable) -> float:
         """Take one; return 0, or without taking it the seconds to wait for it."""
-        now, place = self._clock(), hash(key) % GUESSERS
-        with self._lock:
-            due = max(self._due[place], now) + self._seconds
-            wait = due - self._burst * self._seconds - now
-            if wait > 0:
-                return wait
-            self._due[place] = due
-            return 0.0
+        now, place = self._clock(), self._place(key)
+        due = max(self._due[place], now) + self._seconds
+        wait = due - self._burst * self._seconds - now
+        if wait > 0:
+            return wait
+        self._due[place] = due
+        return 0.0
 
     def give_back(self, key: Hashable) -> None:
         """Undo one `take`: it was no guess."""
-        with self._lock:
-            self._due[hash(key) % GUESSERS] -= self._seconds
+        self._due[self._place(key)] -= self._seconds
+
+    def _place(self, key: Hashable) -> int:
+        return hash((self._secret, key)) % GUESSERS

@@ -12,11 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
-OF_STORE = ("authenticate_user", "get_user", "list_grants")
-OF_AUTH = {
-    "_role_based_read_predicate": "(username, resource_type, also_require=())",
-    "filter_experiment_ids": "(experiment_ids)",
-}
+OF_AUTH = ("filter_experiment_ids", "(experiment_ids)")
 OF_GRAPHQL = ("_get_graphql_auth_middleware", "()")
 
 
@@ -24,26 +20,20 @@ def seams() -> Iterator[tuple[Any, str, str]]:
     """Yield the objects whose functions are replaced, and those with the signatures that they must have."""
     from mlflow.server import auth, handlers
 
-    for name, signature in OF_AUTH.items():
-        yield auth, name, signature
+    yield auth, *OF_AUTH
     yield handlers, *OF_GRAPHQL
 
 
 def install() -> None:
-    """Put it around MLflow's own ways, and around what was put in their place."""
+    """Put it around MLflow's own ways."""
     from mlflow.server import auth, handlers
-    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
-    for name in OF_STORE:
-        setattr(SqlAlchemyStore, name, failing_as_mlflow_does(getattr(SqlAlchemyStore, name)))
-    auth._role_based_read_predicate = failing_as_mlflow_does(auth._role_based_read_predicate)
-    auth.filter_experiment_ids = failing_as_mlflow_does(_filtered(auth.filter_experiment_ids, auth))
-    graphql = _with_permissions(handlers._get_graphql_auth_middleware)
-    handlers._get_graphql_auth_middleware = failing_as_mlflow_does(graphql)
+    auth.filter_experiment_ids = _or_an_error(_filtered(auth.filter_experiment_ids, auth))
+    handlers._get_graphql_auth_middleware = _or_an_error(_with_permissions(handlers._get_graphql_auth_middleware))
 
 
-def failing_as_mlflow_does(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a look-up end with no other error than those of MLflow's own, for which its callers are ready."""
+def _or_an_error(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let it end with no other error than MLflow's own, which is an answer to the request."""
     from mlflow.exceptions import MlflowException
 
     @wraps(function)
@@ -53,7 +43,7 @@ def failing_as_mlflow_does(function: Callable[..., Any]) -> Callable[..., Any]:
         except MlflowException:
             raise
         except Exception as error:
-            raise MlflowException(f"A look-up of logins has failed: {type(error).__name__}") from error
+            raise MlflowException(f"A look-up of permissions has failed: {type(error).__name__}") from error
 
     return looking_up
 

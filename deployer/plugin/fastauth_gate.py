@@ -51,6 +51,9 @@ class Logins(Protocol):
     def was_right(self, username: str, password: str) -> bool:
         """Tell whether this was the user's password once."""
 
+    def was_right_anywhere(self, username: str, password: str) -> bool:
+        """Tell whether this was the user's password once, for any process of this server."""
+
     def check(self, user: Any | None, username: str, password: str) -> bool:
         """Tell whether the password is right, slowly."""
 
@@ -62,6 +65,9 @@ class Logins(Protocol):
 
     def expect(self, username: str, password: str) -> None:
         """Leave it to be looked up when the request is served."""
+
+    def let_in(self) -> bool:
+        """Tell whether the login was accepted, as far as it was looked up."""
 
 
 class Throttle(Protocol):
@@ -140,7 +146,7 @@ class Gate:
             await self._app(scope, receive, heard)
         finally:
             if self._access_log:
-                who = known if known and status != 401 else "-"  # MLflow has the last word
+                who = known if known and self._logins.let_in() and status != 401 else "-"  # MLflow has the last word
                 _write_line(scope, address, who, status, time.monotonic() - begun)
 
     async def _accepts(self, username: str, password: str, address: str, scope: Scope) -> bool:
@@ -152,9 +158,10 @@ class Gate:
             accepted = self._logins.known(user, username, password)
             if accepted is None:
                 accepted = await self._check(user, username, password, address)
-                if accepted:  # it may have been changed while others were checked
+                if accepted:
                     pair, user = self._logins.pair(user, username, password), await self._look_up(username)
-                    accepted = self._logins.pair(user, username, password) == pair
+                    if self._logins.pair(user, username, password) != pair:  # changed while others were checked
+                        return await self._accepts(username, password, address, scope)
         except Refusal:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, nobody is let in by it
@@ -174,7 +181,7 @@ class Gate:
         if flight is None:
             if len(self._flights) >= MOST_WAITING:
                 raise Refusal(503, 10, "Too many new logins at once.")
-            guesser = None if self._logins.was_right(username, password) else (username, _site(address))
+            guesser = None if self._logins.was_right_anywhere(username, password) else (username, _site(address))
             if guesser and (wait := self._throttle.take(guesser)):
                 raise Refusal(429, wait, "Too many wrong passwords for this user from your address.")
             loop = asyncio.get_running_loop()
@@ -216,8 +223,9 @@ def credentials(scope: Scope) -> tuple[str, str] | None:
     """Return the user name and password that a request brings, and leave them in it in one spelling.
 
     What could be read in two ways, MLflow would check by itself, uncounted and in the threads that are to be kept free:
-    a login that is there twice, cannot be decoded, or is of another scheme (its Flask takes a name and a password from
-    any) is taken out. Only what a provider behind MLflow's gateway is told stays.
+    a login that is there twice, cannot be decoded, or stands in the parameters of another scheme (Flask looks for a
+    name and a password in those of any) is taken out. Tokens stay, and whatever a provider behind MLflow's gateway is
+    told.
     """
     gateways = _in_one_spelling(scope, GATEWAY_HEADER, others=True)
     # an empty one counts as none (mlflow/server/auth/__init__.py `_authenticate_fastapi_request`)
@@ -227,11 +235,13 @@ def credentials(scope: Scope) -> tuple[str, str] | None:
 
 
 def _in_one_spelling(scope: Scope, name: bytes, *, others: bool) -> tuple[str, str] | None:
-    """Return the login in a header; `others`: leave one of another scheme alone."""
+    """Return the login in a header; `others`: leave those of another scheme alone, with parameters too."""
     given = [value for header, value in scope["headers"] if header == name]
     words = [value.decode("latin-1").split() for value in given]  # as MLflow does, which knows more blanks than ASCII
     basic = any(found[:1] and found[0].lower() == "basic" for found in words)
-    if others and not basic and all(words):
+    # as Werkzeug tells parameters from a token (datastructures/auth.py `Authorization.from_header`)
+    token = len(given) == 1 and b"=" not in given[0].rstrip(b"=")
+    if not basic and all(words) and (others or token):
         return None
     scope["headers"] = [(header, value) for header, value in scope["headers"] if header != name]
     if len(given) != 1 or not basic:

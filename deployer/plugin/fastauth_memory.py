@@ -54,10 +54,10 @@ class Memory:
         self.accepted, self.user, self.confirmed = accepted, user, True
 
     def user_once(self, read: Callable[[], Any]) -> Any:
-        """Return the user, read if they are not known."""
-        if self.user is None:
-            self.user = read()
-        return self.user
+        """Return the user, read if they are not known; what was found out before is good for one answer."""
+        found = read() if self.user is None else self.user
+        self.user = found if self.confirmed else None
+        return found
 
     def grants_once(self, asked: tuple[object, ...], read: Callable[[], list[Any]]) -> list[Any]:
         """Return what was granted, read if it is not known."""

@@ -5,8 +5,8 @@ for a member with one experiment of thirty, dozens on a server with thousands. M
 alone, and so does this, by the store's own hook for further conditions. What is found goes through MLflow's filter all
 the same, which has the last word; only where it would change nothing the answer is left as it is, and not made twice.
 
-Seams, in mlflow/server: `auth.filter_search_experiments`, `handlers._search_experiments`, and
-`_experiment_where_clauses` of the tracking store.
+Seams, in mlflow/server: `auth.filter_search_experiments`, `auth._role_based_read_predicate`,
+`handlers._search_experiments`, and `_experiment_where_clauses` of the tracking store.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import wraps
 from typing import Any
 
 FILTER_SIGNATURE, WHERE_SIGNATURE = "(resp)", "(self)"
+PREDICATE_SIGNATURE = "(username, resource_type, also_require=())"
 TYPES = frozenset({"experiment", "workspace"})  # of the grants that tell it; MLflow asks for the same, so once
 MOST_IDS = 1000  # in one statement, SQLite takes 32766 values; who may read more is filtered afterwards
 LARGEST_ID = 2**63 - 1
@@ -32,6 +33,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
     if _searches_for_all(auth):
         yield auth, "filter_search_experiments", FILTER_SIGNATURE
+        yield auth, "_role_based_read_predicate", PREDICATE_SIGNATURE
         yield TrackingStore, "_experiment_where_clauses", WHERE_SIGNATURE
 
 

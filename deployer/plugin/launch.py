@@ -153,9 +153,10 @@ def choose_who_remembers(count: int) -> None:
     """
     from mlflow.version import VERSION
 
-    seconds = FALLBACK_CACHE_SECONDS if count == 1 and not knows_mlflow() else 0
+    is_known = knows_mlflow()
+    seconds = FALLBACK_CACHE_SECONDS if count == 1 and not is_known else 0
     beside("auth_config").lay_over(auth_cache_ttl_seconds=str(seconds))
-    if knows_mlflow():
+    if is_known:
         return
     known = " and ".join(f"{major}.{minor}" for major, minor in beside("fastauth").SUPPORTED_MINORS)
     how = f"remembers a right one for {seconds} s" if seconds else "remembers none, as several processes serve"

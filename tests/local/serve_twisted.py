@@ -95,6 +95,7 @@ def break_parts():
             "pair",
             "known",
             "was_right",
+            "was_right_anywhere",
             "check",
             "begin_anew",
             "begin",
@@ -128,9 +129,9 @@ def refusals():
 
     for owner, names in (
         (SqlAlchemyStore, ("authenticate_user", "get_user", "list_grants")),
-        (auth, ("_fetch_or_none", "filter_search_experiments")),
+        (auth, ("_fetch_or_none", "filter_search_experiments", "_role_based_read_predicate")),
         (TrackingStore, ("_experiment_where_clauses",)),
-        (auth, ("_role_based_read_predicate", "filter_experiment_ids")),
+        (auth, ("filter_experiment_ids",)),
         (handlers, ("_get_graphql_auth_middleware",)),
     ):
         for name in names:

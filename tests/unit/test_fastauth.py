@@ -209,3 +209,14 @@ def test_forked_processes_count_together():
             os._exit(int(throttle.take("anna") != 0))
         assert os.waitpid(pid, 0)[1] == 0
     assert [throttle.take("anna") > 0 for _ in range(2)] == [False, True]
+
+
+def test_forked_processes_know_what_was_right_in_another():
+    verified = Verified(lambda stored, password: stored == password)
+    pid = os.fork()
+    if not pid:
+        os._exit(int(not verified.matches("anna", "abc", "abc")))
+    assert os.waitpid(pid, 0)[1] == 0
+    asked = [("anna", "abc"), ("anna", "wrong"), ("bert", "abc")]
+    assert [verified.was_right_anywhere(*login) for login in asked] == [True, False, False]
+    assert not verified.was_right("anna", "abc")

@@ -49,9 +49,21 @@ def logins():
     fastauth_memory.current.set(None)
 
 
-def test_the_user_and_their_grants_are_read_once(logins):
+def served(logins, user):
+    """Begin a request and let it be served."""
+    logins.begin(user, "anna", "abc", accepted=True)
+    fastauth_memory.current.get().confirm(True, user)
+
+
+def test_until_a_request_is_served_what_was_found_out_is_good_for_one_answer(logins):
     store = Wrapped()
     logins.begin("anna herself", "anna", "abc", accepted=True)
+    assert [store.get_user("anna") for _ in range(3)] == ["anna herself", "anna read 1", "anna read 2"]
+
+
+def test_the_user_and_their_grants_are_read_once(logins):
+    store = Wrapped()
+    served(logins, "anna herself")
     assert [store.get_user("anna") for _ in range(3)] == ["anna herself"] * 3
     assert [store.list_grants(1, "default", types) for types in (["a", "b"], ["b", "a"])] == [[1], [1]]
     assert store.reads == [["a", "b"]]
@@ -59,14 +71,14 @@ def test_the_user_and_their_grants_are_read_once(logins):
 
 def test_others_are_read_each_time(logins):
     store = Wrapped()
-    logins.begin("anna herself", "anna", "abc", accepted=True)
+    served(logins, "anna herself")
     assert [store.get_user("bert") for _ in range(2)] == ["bert read 1", "bert read 2"]
 
 
 @pytest.mark.parametrize("fail", [False, True])
 def test_after_a_change_they_are_read_anew_whether_it_went_well_or_not(logins, fail):
     store = Wrapped()
-    logins.begin("anna herself", "anna", "abc", accepted=True)
+    served(logins, "anna herself")
     store.list_grants(1, "default", ["a"])
     try:
         store.update_user("anna", fail=fail)
@@ -100,7 +112,9 @@ def test_a_login_is_looked_up_when_it_is_served_and_then_no_more(logins, found):
     else:
         logins.expect("anna", "abc")
     logins.look_up = lambda _username: user
+    assert logins.let_in() is found
     assert logins.authenticate("anna", "abc") is True
+    assert logins.let_in() is True
     assert fastauth_memory.current.get().user is user
     logins.look_up = lambda _username: None
     assert logins.authenticate("anna", "abc") is True
@@ -114,6 +128,7 @@ def test_who_is_deleted_before_that_is_refused(logins, found):
         logins.expect("anna", "abc")
     logins.look_up = lambda _username: None
     assert logins.authenticate("anna", "abc") is False
+    assert logins.let_in() is False
     assert fastauth_memory.current.get().user is None
 
 
