@@ -254,7 +254,9 @@ def serve(app: FastAPI, listener: socket.socket, count: int = 1) -> None:
     import uvicorn
 
     if count > 1:
-        beside("workers").run(count, lambda: serve(app, listener))
+        workers = beside("workers")
+        shared = workers.OneAtATime(fileno=listener.detach())
+        workers.run(count, lambda: serve(app, shared))
         return
     config = uvicorn.Config(
         app,

@@ -1,10 +1,12 @@
 """The socket that the server's program listens on."""
 
+import asyncio
 import socket
 
 import pytest
 
 from deployer.plugin import launch
+from deployer.plugin.workers import OneAtATime
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
@@ -18,3 +20,32 @@ def test_a_socket_of_its_own_names_its_protocol_so_that_answers_are_not_delayed(
             accepted, _ = listener.accept()
             assert accepted.proto == socket.IPPROTO_TCP
             accepted.close()
+
+
+def test_a_socket_of_several_processes_gives_one_connection_each_turn():
+    turns = []
+
+    async def story():
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as made:
+            listener = OneAtATime(fileno=made.detach())
+        address = listener.getsockname()
+        waiting = [socket.create_connection(address) for _ in range(5)]
+        turn = 0
+
+        class Accepted(asyncio.Protocol):
+            def connection_made(self, transport):
+                turns.append(turn)
+                transport.close()
+
+        server = await loop.create_server(Accepted, sock=listener)
+        while len(turns) < len(waiting):
+            turn += 1
+            await asyncio.sleep(0)
+        server.close()
+        await server.wait_closed()
+        for connection in waiting:
+            connection.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+    assert len(set(turns)) == 5
