@@ -75,6 +75,8 @@ def first_logins(python: str, folder: Path, count: int) -> Iterator[Goal]:
     with served(python, "ours", folder, 1, None) as ours:
         member = ours.logins["member"]
         assert member is not None  # it asks for logins
+        at_rest = ours.mebibytes()
+        yield Goal("memory of one process at rest, MiB, of what is computed", at_rest, sizing.SERVER_AT_REST_MIB)
         add_users(folder, count)
         statuses: list[int] = []
         start = threading.Barrier(count + 1)
@@ -96,6 +98,8 @@ def first_logins(python: str, folder: Path, count: int) -> Iterator[Goal]:
         yield Goal(f"{count} first logins at once: refused", len(statuses) - statuses.count(200), 0)
         limit = sizing.server_resources(1).memory_limit
         yield Goal("their peak memory, MiB, of the computed limit", ours.peak_mebibytes, limit)
+        room = sizing.CONCURRENT_COLD_LOGINS * sizing.COLD_LOGIN_MIB
+        yield Goal("of it above that at rest, MiB, of what is computed", ours.peak_mebibytes - at_rest, room)
 
 
 @contextmanager
@@ -156,7 +160,7 @@ def further_workers(python: str, folder: Path, seconds: float) -> Iterator[Goal]
             found[count] = ours.mebibytes()
     print(", ".join(f"{count} workers after a load: {size:.0f} MiB" for count, size in found.items()))
     each = (found[WORKERS] - found[1]) / (WORKERS - 1)
-    yield Goal("memory of a further worker, MiB", each, FURTHER_WORKER_MIB)
+    yield Goal("memory of a further worker, MiB", each, min(FURTHER_WORKER_MIB, sizing.FURTHER_WORKER_MIB))
 
 
 def _worked(ours: Contender, seconds: float, folder: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Final
 
 from deployer.core.stack import Resources
 
-# Measured on MLflow 3.17 with basic auth: 254 MiB PSS at rest in one process, 640 MiB at eight cold logins
-# (each scrypt check takes 32 MiB).
+# Upper bounds of what `make bench-logins` measures, MiB: one process at rest, what a further one adds after a load, and
+# the peak of 500 people who log in at once for the first time. Each check takes 32; no more than two run at once
+# (plugin/fastauth_checks.py), the room of the others is for what requests take: large searches, metrics, artifacts.
 SERVER_AT_REST_MIB: Final = 256
 FURTHER_WORKER_MIB: Final = 160
 COLD_LOGIN_MIB: Final = 32
