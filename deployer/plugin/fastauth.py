@@ -46,6 +46,9 @@ class Checks(Protocol):
     def was_right(self, user: str, password: str) -> bool:
         """Tell whether this was the user's password once."""
 
+    def was_checked(self, user: str, password: str) -> bool:
+        """Tell whether this password was checked for this user once."""
+
     def was_right_anywhere(self, user: str, password: str) -> bool:
         """Tell whether this was the user's password once, for any process of this server."""
 
@@ -94,6 +97,10 @@ class Logins:
     def was_right(self, username: str, password: str) -> bool:
         """Tell whether this was the user's password once."""
         return self._checks.was_right(username, password)
+
+    def was_checked(self, username: str, password: str) -> bool:
+        """Tell whether this password was checked for this user once."""
+        return self._checks.was_checked(username, password)
 
     def was_right_anywhere(self, username: str, password: str) -> bool:
         """Tell whether this was the user's password once, for any process of this server."""
@@ -171,6 +178,10 @@ class MLflowsOwn:
     def was_right(self, username: str, password: str) -> bool:
         """Tell whether this was the user's password once."""
         return self._checks.was_right(username, password)
+
+    def was_checked(self, username: str, password: str) -> bool:
+        """Tell whether this password was checked for this user once."""
+        return self._checks.was_checked(username, password)
 
     def was_right_anywhere(self, username: str, password: str) -> bool:
         """Tell whether this was the user's password once, for any process of this server."""

@@ -44,6 +44,7 @@ class Verified:
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._wrong: OrderedDict[bytes, None] = OrderedDict()  # apart: guesses must not push out what is right
         self._once: OrderedDict[bytes, None] = OrderedDict()  # user and password alone, whatever the hash is by now
+        self._not_once: OrderedDict[bytes, None] = OrderedDict()  # the same of wrong ones
         self._anywhere = memoryview(mmap.mmap(-1, 8 * KEPT)).cast("Q")  # of these, a part of the digest in its place
         self._flights: dict[bytes, Future[bool]] = {}
         self._lock = threading.Lock()
@@ -64,6 +65,12 @@ class Verified:
         """Tell whether this was the user's password once: who has not heard of a new one yet does not guess."""
         with self._lock:
             return self.digest(user, password) in self._once
+
+    def was_checked(self, user: str, password: str) -> bool:
+        """Tell whether this password was checked for this user once, whatever came of it: it is no new guess."""
+        digest = self.digest(user, password)
+        with self._lock:
+            return digest in self._once or digest in self._not_once
 
     def was_right_anywhere(self, user: str, password: str) -> bool:
         """Tell whether that was found out in any of the processes that were forked from the one that made this."""
@@ -105,6 +112,7 @@ class Verified:
                 self._anywhere[place] = mark
             elif self._keep_wrong:
                 self._remember(self._wrong, pair)
+                self._remember(self._not_once, self.digest(user, password))
             flight.set_result(right)
         except BaseException as error:
             flight.set_exception(error)
@@ -140,15 +148,19 @@ class Throttle:
         self._secret = secrets.token_bytes(16)  # nobody outside is to foresee who has the same place
         self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast("d")  # when all that was taken is given back
 
+    def wait(self, key: Hashable) -> float:
+        """Return the seconds until one can be taken, 0 if it can be now."""
+        return max(0.0, self._next(key) - self._burst * self._seconds - self._clock())
+
     def take(self, key: Hashable) -> float:
         """Take one; return 0, or without taking it the seconds to wait for it."""
-        now, place = self._clock(), self._place(key)
-        due = max(self._due[place], now) + self._seconds
-        wait = due - self._burst * self._seconds - now
-        if wait > 0:
-            return wait
-        self._due[place] = due
-        return 0.0
+        wait = self.wait(key)
+        if not wait:
+            self._due[self._place(key)] = self._next(key)
+        return wait
+
+    def _next(self, key: Hashable) -> float:
+        return max(self._due[self._place(key)], self._clock()) + self._seconds
 
     def give_back(self, key: Hashable) -> None:
         """Undo one `take`: it was no guess."""

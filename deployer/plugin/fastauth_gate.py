@@ -23,7 +23,9 @@ from urllib.parse import quote
 
 AT_ONCE = 2  # as many as are checked at once (fastauth_checks.py)
 LOOK_UPS_AT_ONCE = 8  # connections to the auth database
+PAUSE = 0.25  # seconds that the answer to a guesser takes
 MOST_WAITING = 1000  # logins to be checked; a minute's worth
+TOO_MANY_REQUESTS = 429
 IPV6_SITE = 64  # bits
 NICENESS = 10  # of the threads that check: those who are logged in come first
 GATEWAY_HEADER = b"x-mlflow-authorization"  # mlflow/gateway/constants.py; there the usual one may be a provider's
@@ -51,6 +53,9 @@ class Logins(Protocol):
     def was_right(self, username: str, password: str) -> bool:
         """Tell whether this was the user's password once."""
 
+    def was_checked(self, username: str, password: str) -> bool:
+        """Tell whether this password was checked for this user once."""
+
     def was_right_anywhere(self, username: str, password: str) -> bool:
         """Tell whether this was the user's password once, for any process of this server."""
 
@@ -73,8 +78,11 @@ class Logins(Protocol):
 class Throttle(Protocol):
     """`fastauth_checks.Throttle`."""
 
-    def take(self, key: tuple[str, str]) -> float:
+    def wait(self, key: tuple[str, str]) -> float:
         """Return 0, or the seconds to wait."""
+
+    def take(self, key: tuple[str, str]) -> float:
+        """Take one and return 0, or return the seconds to wait."""
 
     def give_back(self, key: tuple[str, str]) -> None:
         """Undo a `take`."""
@@ -96,6 +104,7 @@ class Gate:
     `forwarded`: requests come through one proxy that appends its client's address to X-Forwarded-For; all before that
     is the client's own saying. `access_log`: say who asked for what, in the Common Log Format with milliseconds added.
     `has_a_thread` tells of a request whether MLflow asks for its login in a thread: what was right once is left to it.
+    `pause`: seconds before a guesser is told to wait. One who comes again at once has others wait for the processor.
     """
 
     def __init__(
@@ -108,6 +117,7 @@ class Gate:
         forwarded: bool = False,
         access_log: bool = False,
         has_a_thread: Callable[[Scope], bool] = lambda _scope: False,
+        pause: float = PAUSE,
     ) -> None:
         self._app = app
         self._logins = logins
@@ -116,6 +126,7 @@ class Gate:
         self._forwarded = forwarded
         self._access_log = access_log
         self._has_a_thread = has_a_thread
+        self._pause = pause
         # their threads come when needed, so after a fork
         self._look_ups = ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "logins")
         self._checkers = ThreadPoolExecutor(AT_ONCE, "passwords", initializer=_be_nice)
@@ -141,6 +152,8 @@ class Gate:
                 if not self._is_open(scope["path"]) and (login := credentials(scope)):
                     known = login[0] if await self._accepts(*login, address, scope) else None
             except Refusal as refusal:
+                if refusal.status == TOO_MANY_REQUESTS:
+                    await asyncio.sleep(self._pause)
                 await _answer(refusal, heard)
                 return
             await self._app(scope, receive, heard)
@@ -154,6 +167,9 @@ class Gate:
             if self._logins.was_right(username, password) and self._has_a_thread(scope):
                 self._logins.expect(username, password)
                 return True  # to be asked for; MLflow decides
+            guesser = self._guesser(username, password, address)
+            if guesser and not self._logins.was_checked(username, password):
+                _slow(self._throttle.wait(guesser))  # before anything is looked up for it
             user = await self._look_up(username)
             accepted = self._logins.known(user, username, password)
             if accepted is None:
@@ -181,14 +197,17 @@ class Gate:
         if flight is None:
             if len(self._flights) >= MOST_WAITING:
                 raise Refusal(503, 10, "Too many new logins at once.")
-            guesser = None if self._logins.was_right_anywhere(username, password) else (username, _site(address))
-            if guesser and (wait := self._throttle.take(guesser)):
-                raise Refusal(429, wait, "Too many wrong passwords for this user from your address.")
+            if guesser := self._guesser(username, password, address):
+                _slow(self._throttle.take(guesser))
             loop = asyncio.get_running_loop()
             flight = loop.run_in_executor(self._checkers, self._logins.check, user, username, password)
             self._flights[pair] = flight
             flight.add_done_callback(lambda done: self._landed(pair, done, guesser))
         return await asyncio.shield(flight)
+
+    def _guesser(self, username: str, password: str, address: str) -> tuple[str, str] | None:
+        """Return who guesses, or None where it is no guess."""
+        return None if self._logins.was_right_anywhere(username, password) else (username, _site(address))
 
     def _landed(self, pair: bytes, flight: asyncio.Future[bool], guesser: tuple[str, str] | None) -> None:
         del self._flights[pair]
@@ -201,6 +220,11 @@ class Gate:
             return peer
         last = [value for name, value in scope["headers"] if name == b"x-forwarded-for"][-1:]
         return b"".join(last).rpartition(b",")[2].strip().decode("latin-1")[:64] or peer
+
+
+def _slow(wait: float) -> None:
+    if wait:
+        raise Refusal(TOO_MANY_REQUESTS, wait, "Too many wrong passwords for this user from your address.")
 
 
 def _site(address: str) -> str:

@@ -42,6 +42,9 @@ class Logins:
     def was_right(self, username, password):
         return password.startswith("once right")
 
+    def was_checked(self, username, password):
+        return any((user, name) == (username, password) for _, user, name in self.memory)
+
     def was_right_anywhere(self, username, password):
         return self.was_right(username, password) or username in self.elsewhere
 
@@ -82,9 +85,8 @@ class Server:
         self.logins = logins or Logins()
         self.seen = []
         self.status = 200
-        self.gate = Gate(
-            self.app, self.logins, Throttle(burst=2, seconds=5, clock=lambda: 0.0), lambda p: p == "/health", **options
-        )
+        throttle = Throttle(burst=2, seconds=5, clock=lambda: 0.0)
+        self.gate = Gate(self.app, self.logins, throttle, lambda p: p == "/health", **{"pause": 0.0, **options})
 
     async def app(self, scope, _receive, send):
         self.seen.append(scope)
@@ -188,6 +190,20 @@ def test_a_password_that_is_changed_while_others_are_checked_is_checked_again(sa
         server.logins.may_end.set()
         await asked
         assert server.logins.begun[-1] == ("anna", same)
+
+    asyncio.run(story())
+
+
+def test_nothing_is_looked_up_for_who_is_slowed_and_the_answer_takes_its_time():
+    async def story():
+        server = Server(pause=0.3)
+        assert [(await server.ask(f"anna:guess {number}"))[0] for number in range(2)] == [200, 200]
+        server.logins.error = RuntimeError("asked of the database")
+        slowed = asyncio.create_task(server.ask("anna:guess 3"))
+        done, _ = await asyncio.wait([slowed], timeout=0.05)
+        assert not done
+        assert await slowed == (429, b"5")
+        assert await server.ask("anna:guess 0") == (503, b"5")  # who was told before that it is wrong is no guesser
 
     asyncio.run(story())
 
