@@ -10,10 +10,10 @@ from deployer.core.stack import Resources
 # Upper bounds of what `make bench-logins` measures, MiB: one process at rest, what a further one adds after a load, and
 # the peak of 500 people who log in at once for the first time. Each check takes 32; no more than two run at once
 # (plugin/fastauth_checks.py), the room of the others is for what requests take: large searches, metrics, artifacts.
-SERVER_AT_REST_MIB: Final = 256
+SERVER_AT_REST_MIB: Final = 288
 FURTHER_WORKER_MIB: Final = 160
 COLD_LOGIN_MIB: Final = 32
-CONCURRENT_COLD_LOGINS: Final = 8
+CONCURRENT_COLD_LOGINS: Final = 7
 
 # Threads of one process that serve requests (AnyIO's default limiter, anyio.to_thread) where nobody counts connections.
 MOST_THREADS: Final = 40

@@ -43,7 +43,7 @@ class Logins:
         return password.startswith("once right")
 
     def was_checked(self, username, password):
-        return any((user, name) == (username, password) for _, user, name in self.memory)
+        return any((user, word) == (username, password) for _, user, word in self.memory)
 
     def was_right_anywhere(self, username, password):
         return self.was_right(username, password) or username in self.elsewhere
