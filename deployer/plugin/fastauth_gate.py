@@ -167,8 +167,8 @@ class Gate:
             if self._logins.was_right(username, password) and self._has_a_thread(scope):
                 self._logins.expect(username, password)
                 return True  # to be asked for; MLflow decides
-            guesser = self._guesser(username, password, address)
-            if guesser and not self._logins.was_checked(username, password):
+            is_new = not self._logins.was_checked(username, password)
+            if is_new and (guesser := self._guesser(username, password, address)):
                 _slow(self._throttle.wait(guesser))  # before anything is looked up for it
             user = await self._look_up(username)
             accepted = self._logins.known(user, username, password)

@@ -276,6 +276,8 @@ NOT_ASKED = {
     "take": YES,
     "was_right_anywhere": YES,
     "known": (True, False, True, True, True),
+    "was_checked": (True, False, True, True, True),
+    "wait": YES,
     "check": (False, True, False, False, False),
 }
 ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "credentials", "authenticate"), NO)
