@@ -1,8 +1,9 @@
 """Looks at every request's password before MLflow does, without a thread that serves; knows nothing of deployer.
 
 MLflow checks passwords in the threads that serve requests, and for artifacts on the event loop itself: a few people
-with new logins, or one who guesses, would make everybody wait. Here they wait by themselves. What is found out stays
-with the request (`fastauth.Memory`); who is let in is still decided by MLflow, which asks for it.
+with new logins, or one who guesses, would make everybody wait. Here they wait by themselves, and wrong passwords go no
+further. What is found out of right ones stays with the request (`fastauth_memory.Memory`); who is let in is still
+decided by MLflow, which asks for it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from urllib.parse import quote
 
 AT_ONCE = 2  # as many as are checked at once (fastauth_checks.py)
 LOOK_UPS_AT_ONCE = 8  # connections to the auth database
-PAUSE = 0.25  # seconds that the answer to a guesser takes
-MOST_WAITING = 1000  # logins to be checked; a minute's worth
-TOO_MANY_REQUESTS = 429
+REST = 3  # times as long as it took is nothing checked after a wrong one: who guesses has a part of the processor
+PAUSE = 0.5  # seconds that the answer to a guesser takes
+MOST_WAITING = 1000  # logins to be checked; a minute's worth, of wrong ones two
+UNAUTHORIZED, TOO_MANY_REQUESTS = 401, 429
 IPV6_SITE = 64  # bits
 NICENESS = 10  # of the threads that check: those who are logged in come first
 GATEWAY_HEADER = b"x-mlflow-authorization"  # mlflow/gateway/constants.py; there the usual one may be a provider's
@@ -89,12 +91,18 @@ class Throttle(Protocol):
 
 
 class Refusal(Exception):
-    """A request that is answered here: status, seconds until it may come again, what to tell."""
+    """A request that is answered here: status, what to tell, a header about what next; `pause` for who guesses."""
 
-    def __init__(self, status: int, seconds: float, text: str) -> None:
+    def __init__(self, status: int, text: str, header: tuple[bytes, bytes], *, pause: bool = False) -> None:
         super().__init__(text)
         self.status = status
-        self.seconds = max(1, math.ceil(seconds))
+        self.header = header
+        self.pause = pause
+
+
+def _later(status: int, seconds: float, text: str, *, pause: bool = False) -> Refusal:
+    whole = max(1, math.ceil(seconds))
+    return Refusal(status, f"{text} Try again in {whole} s.", (b"retry-after", b"%d" % whole), pause=pause)
 
 
 class Gate:
@@ -104,7 +112,8 @@ class Gate:
     `forwarded`: requests come through one proxy that appends its client's address to X-Forwarded-For; all before that
     is the client's own saying. `access_log`: say who asked for what, in the Common Log Format with milliseconds added.
     `has_a_thread` tells of a request whether MLflow asks for its login in a thread: what was right once is left to it.
-    `pause`: seconds before a guesser is told to wait. One who comes again at once has others wait for the processor.
+    `passes_on`: MLflow decides about wrong passwords, too, as it has a way of its own to find out who asks.
+    `pause`: seconds before a guesser is answered. One who comes again at once has others wait for the processor.
     """
 
     def __init__(
@@ -117,6 +126,7 @@ class Gate:
         forwarded: bool = False,
         access_log: bool = False,
         has_a_thread: Callable[[Scope], bool] = lambda _scope: False,
+        passes_on: bool = False,
         pause: float = PAUSE,
     ) -> None:
         self._app = app
@@ -126,6 +136,7 @@ class Gate:
         self._forwarded = forwarded
         self._access_log = access_log
         self._has_a_thread = has_a_thread
+        self._passes_on = passes_on
         self._pause = pause
         # their threads come when needed, so after a fork
         self._look_ups = ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "logins")
@@ -151,8 +162,10 @@ class Gate:
             try:
                 if not self._is_open(scope["path"]) and (login := credentials(scope)):
                     known = login[0] if await self._accepts(*login, address, scope) else None
+                    if known is None and not self._passes_on:
+                        raise self._wrong(*login, address)
             except Refusal as refusal:
-                if refusal.status == TOO_MANY_REQUESTS:
+                if refusal.pause:
                     await asyncio.sleep(self._pause)
                 await _answer(refusal, heard)
                 return
@@ -183,7 +196,7 @@ class Gate:
         except Exception as error:  # noqa: BLE001  # whatever it is, nobody is let in by it
             # only its kind: a driver's text may hold the database's password
             _log.error("no password can be checked: %s", type(error).__name__)
-            raise Refusal(503, 5, "Passwords cannot be checked just now.") from None
+            raise _later(503, 5, "Passwords cannot be checked just now.") from None
         self._logins.begin(user, username, password, accepted)
         return accepted
 
@@ -196,14 +209,27 @@ class Gate:
         flight = self._flights.get(pair)
         if flight is None:
             if len(self._flights) >= MOST_WAITING:
-                raise Refusal(503, 10, "Too many new logins at once.")
+                raise _later(503, 10, "Too many new logins at once.")
             if guesser := self._guesser(username, password, address):
                 _slow(self._throttle.take(guesser))
             loop = asyncio.get_running_loop()
-            flight = loop.run_in_executor(self._checkers, self._logins.check, user, username, password)
+            flight = loop.run_in_executor(self._checkers, self._checked, user, username, password)
             self._flights[pair] = flight
             flight.add_done_callback(lambda done: self._landed(pair, done, guesser))
         return await asyncio.shield(flight)
+
+    def _checked(self, user: Any | None, username: str, password: str) -> bool:
+        begun = time.thread_time()
+        right = self._logins.check(user, username, password)
+        if not right:
+            time.sleep(REST * (time.thread_time() - begun))
+        return right
+
+    def _wrong(self, username: str, password: str, address: str) -> Refusal:
+        guesser = self._guesser(username, password, address)
+        header = (b"www-authenticate", b'Basic realm="mlflow"')  # as MLflow does: browsers keep a password for a realm
+        text = "You are not authenticated: wrong user name or password."
+        return Refusal(UNAUTHORIZED, text, header, pause=guesser is not None)
 
     def _guesser(self, username: str, password: str, address: str) -> tuple[str, str] | None:
         """Return who guesses, or None where it is no guess."""
@@ -224,7 +250,7 @@ class Gate:
 
 def _slow(wait: float) -> None:
     if wait:
-        raise Refusal(TOO_MANY_REQUESTS, wait, "Too many wrong passwords for this user from your address.")
+        raise _later(TOO_MANY_REQUESTS, wait, "Too many wrong passwords for this user from your address.", pause=True)
 
 
 def _site(address: str) -> str:
@@ -280,11 +306,11 @@ def _in_one_spelling(scope: Scope, name: bytes, *, others: bool) -> tuple[str, s
 
 
 async def _answer(refusal: Refusal, send: Send) -> None:
-    body = f"{refusal} Try again in {refusal.seconds} s.\n".encode()
+    body = f"{refusal}\n".encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),
-        (b"retry-after", b"%d" % refusal.seconds),
+        refusal.header,
     ]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -43,6 +43,7 @@ FORWARDED = "DEPLOYER_FORWARDED"  # true: the last address in X-Forwarded-For is
 THREADS = "DEPLOYER_THREADS"  # that serve requests in each process
 MOST_THREADS = 40  # as many as AnyIO has by itself
 LOGIN_CONNECTIONS = "DEPLOYER_AUTH_CONNECTIONS"  # to the database of logins, of each process; unset: as many as others
+BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds out who asks, unless told otherwise
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 REQUIRED = (
     "MLFLOW_BACKEND_STORE_URI",
@@ -236,6 +237,7 @@ def create_app() -> FastAPI:
         is_open=auth.is_unprotected_route,
         forwarded=os.environ.get(FORWARDED) == "true",
         access_log=os.environ.get(ACCESS_LOG) == "true",
+        passes_on=auth.auth_config.authorization_function != BASIC_AUTH,
         **({"has_a_thread": straight} if straight else {}),
     )
     return app

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from deployer.plugin.fastauth import MLflowsOwn
 from deployer.plugin.fastauth_checks import Throttle, Verified
-from deployer.plugin.fastauth_gate import Gate, credentials
+from deployer.plugin.fastauth_gate import AT_ONCE, REST, Gate, credentials
 
 
 def basic(text):
@@ -105,14 +106,54 @@ class Server:
         return sent[0]["status"], dict(sent[0]["headers"]).get(b"retry-after")
 
 
-def test_what_was_found_out_is_kept_for_mlflow_which_decides():
+@pytest.mark.parametrize("passes_on", [False, True], ids=["or refused", "in either case"])
+def test_what_was_found_out_is_kept_for_mlflow_which_decides(passes_on):
     async def story():
-        server = Server()
+        server = Server(passes_on=passes_on)
         asked = ["anna:right", "anna:wrong", "nobody:right", ":right", None]
-        assert [await server.ask(login) for login in asked] == [(200, None)] * 5
+        told = [(200, None), *[(200 if passes_on else 401, None)] * 3, (200, None)]
+        assert [await server.ask(login) for login in asked] == told
         found = [("anna", True), ("anna", False), ("nobody", False), ("", False)]
         assert server.logins.begun == [*(step for login in found for step in ("anew", login)), "anew"]
         assert len(server.logins.checks) == 4
+        assert len(server.seen) == (5 if passes_on else 2)
+
+    asyncio.run(story())
+
+
+def test_who_is_refused_is_told_so_as_browsers_expect_it():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"authorization", basic("anna:wrong"))]
+    scope = {"type": "http", "method": "GET", "path": "/api", "headers": headers, "client": ("192.0.2.1", 1)}
+    asyncio.run(Server().gate(scope, None, send))
+    assert sent[0]["status"] == 401
+    assert dict(sent[0]["headers"])[b"www-authenticate"] == b'Basic realm="mlflow"'
+    assert sent[1]["body"] == b"You are not authenticated: wrong user name or password.\n"
+
+
+def test_after_a_wrong_password_none_is_checked_for_a_while():
+    async def story():
+        server = Server()
+        check, taken = server.logins.check, []
+
+        def check_and_work(*login):
+            begun, end = time.monotonic(), time.thread_time() + 0.05
+            while time.thread_time() < end:
+                pass
+            taken.append((begun, login[2]))
+            return check(*login)
+
+        server.logins.check = check_and_work
+        # as many right ones as there are threads, then as many wrong ones, whose threads are not there for the others
+        await asyncio.gather(*(server.ask(f"{name}:right") for name in ("anna", "bert")))
+        await asyncio.gather(*(server.ask(f"nobody:wrong {number}") for number in range(AT_ONCE)))
+        await asyncio.gather(*(server.ask(f"somebody:wrong {number}") for number in range(AT_ONCE)))
+        begun = sorted(at for at, password in taken if "wrong" in password)
+        assert begun[AT_ONCE] - begun[0] > 0.05 * (1 + REST) * 0.9
 
     asyncio.run(story())
 
@@ -126,7 +167,7 @@ def test_what_was_right_once_is_left_to_a_thread_where_there_is_one():
                 await server.ask(f"anna:{password}", path=path)
 
     asyncio.run(ask())
-    assert len(server.seen) == 4
+    assert len(server.seen) == 3
     kept = [begun for begun in server.logins.begun if begun != "anew"]
     assert kept == [("anna", "expected"), ("anna", True), ("anna", False), ("anna", True)]
 
@@ -145,12 +186,12 @@ def test_who_guesses_is_slowed_and_nobody_else():
         server = Server()
         assert await server.ask("bert:right") == (200, None)
         answers = [await server.ask(f"bert:guess {number}") for number in range(4)]
-        assert answers == [(200, None)] * 2 + [(429, b"5")] * 2
+        assert answers == [(401, None)] * 2 + [(429, b"5")] * 2
         assert await server.ask("bert:right") == (200, None)  # who is logged in stays so
-        assert await server.ask("bert:guess 0") == (200, None)  # nothing new was guessed
+        assert await server.ask("bert:guess 0") == (401, None)  # nothing new was guessed
         assert await server.ask("anna:right") == (200, None)  # a colleague behind the same address
-        assert await server.ask("bert:once right") == (200, None)  # who has not heard of a change yet
-        assert await server.ask("bert:guess 9", peer="192.0.2.2") == (200, None)
+        assert await server.ask("bert:once right") == (401, None)  # who has not heard of a change yet
+        assert await server.ask("bert:guess 9", peer="192.0.2.2") == (401, None)
 
     asyncio.run(story())
 
@@ -167,7 +208,7 @@ def test_a_client_of_ipv6_has_one_address_however_many_it_takes():
             "::ffff:192.0.2.2",
         ]
         answers = [await server.ask(f"bert:guess {number}", peer=peer) for number, peer in enumerate(peers)]
-        assert [status for status, _ in answers] == [200, 200, 429, 200, 200, 200]
+        assert [status for status, _ in answers] == [401, 401, 429, 401, 401, 401]
 
     asyncio.run(story())
 
@@ -197,13 +238,24 @@ def test_a_password_that_is_changed_while_others_are_checked_is_checked_again(sa
 def test_nothing_is_looked_up_for_who_is_slowed_and_the_answer_takes_its_time():
     async def story():
         server = Server(pause=0.3)
-        assert [(await server.ask(f"anna:guess {number}"))[0] for number in range(2)] == [200, 200]
+
+        async def slowly(login):
+            asked = asyncio.create_task(server.ask(login))
+            done, _ = await asyncio.wait([asked], timeout=0.1)
+            assert not done
+            return await asked
+
+        assert [await slowly(f"anna:guess {number}") for number in (0, 1, 1)] == [(401, None)] * 3
         server.logins.error = RuntimeError("asked of the database")
-        slowed = asyncio.create_task(server.ask("anna:guess 3"))
-        done, _ = await asyncio.wait([slowed], timeout=0.05)
-        assert not done
-        assert await slowed == (429, b"5")
+        assert await slowly("anna:guess 3") == (429, b"5")
         assert await server.ask("anna:guess 0") == (503, b"5")  # who was told before that it is wrong is no guesser
+
+    asyncio.run(story())
+
+
+def test_who_was_right_once_is_refused_without_a_pause():
+    async def story():
+        assert await asyncio.wait_for(Server(pause=600).ask("anna:once right"), 60) == (401, None)
 
     asyncio.run(story())
 
@@ -211,7 +263,7 @@ def test_nothing_is_looked_up_for_who_is_slowed_and_the_answer_takes_its_time():
 def test_who_is_logged_in_with_another_process_is_not_slowed():
     async def story():
         server = Server()
-        assert [(await server.ask(f"anna:guess {number}"))[0] for number in range(3)] == [200, 200, 429]
+        assert [(await server.ask(f"anna:guess {number}"))[0] for number in range(3)] == [401, 401, 429]
         assert await server.ask("anna:right") == (429, b"5")
         server.logins.elsewhere.add("anna")
         assert await server.ask("anna:right") == (200, None)
@@ -227,17 +279,17 @@ def test_an_mlflow_that_is_not_known_is_asked_once_for_each_right_login_and_gues
         assert [await server.ask("anna:right") for _ in range(3)] == [(200, None)] * 3
         assert asked == [("anna", "right")]
         answers = [await server.ask(f"anna:guess {number}") for number in range(4)]
-        assert answers == [(200, None)] * 2 + [(429, b"5")] * 2
+        assert answers == [(401, None)] * 2 + [(429, b"5")] * 2
         assert await server.ask("anna:right") == (200, None)
         assert await server.ask("bert:right") == (200, None)
         # a password that was wrong once, and is right now
-        assert await server.ask("bert:new") == (200, None)
+        assert await server.ask("bert:new") == (401, None)
         passwords["bert"] = "new"
         assert [await server.ask("bert:new") for _ in range(9)] == [(200, None)] * 9
         assert asked.count(("bert", "new")) == 2
         # whoever has not heard of it guesses nothing
         assert [await server.ask("bert:right") for _ in range(9)] == [(200, None)] * 9
-        assert len(server.seen) == 3 + 2 + 1 + 1 + 1 + 9 + 9  # MLflow decides for every request that comes through
+        assert len(server.seen) == 3 + 1 + 1 + 9 + 9  # MLflow decides for every request that comes through
 
     asyncio.run(story())
 
@@ -292,7 +344,8 @@ def test_the_access_log_names_who_asked_and_holds_neither_query_nor_what_is_no_n
         asyncio.run(server.ask(login, path='/a"\n b/ä'))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" ")[2] for line in lines] == ["anna", "-", "-", "-"]
-    assert all('"GET /a%22%0A%20b/%C3%A4" 200 - ' in line for line in lines)
+    answers = [line.partition('"GET /a%22%0A%20b/%C3%A4" ')[2][:5] for line in lines]
+    assert answers == ["200 -", "401 -", "401 -", "200 -"]
     assert "right" not in "".join(lines)
 
 
