@@ -25,7 +25,7 @@ from urllib.parse import quote
 AT_ONCE = 2  # as many as are checked at once (fastauth_checks.py)
 LOOK_UPS_AT_ONCE = 8  # connections to the auth database
 REST = 3  # times as long as it took is nothing checked after a wrong one: who guesses has a part of the processor
-PAUSE = 0.5  # seconds that the answer to a guesser takes
+PAUSE = 1.0  # seconds before a guesser is told the same again
 MOST_WAITING = 1000  # logins to be checked; a minute's worth, of wrong ones two
 UNAUTHORIZED, TOO_MANY_REQUESTS = 401, 429
 IPV6_SITE = 64  # bits
@@ -113,7 +113,8 @@ class Gate:
     is the client's own saying. `access_log`: say who asked for what, in the Common Log Format with milliseconds added.
     `has_a_thread` tells of a request whether MLflow asks for its login in a thread: what was right once is left to it.
     `passes_on`: MLflow decides about wrong passwords, too, as it has a way of its own to find out who asks.
-    `pause`: seconds before a guesser is answered. One who comes again at once has others wait for the processor.
+    `pause`: seconds before a guesser is answered where nothing was checked. One who comes again at once has others wait
+    for the processor.
     """
 
     def __init__(
@@ -162,8 +163,6 @@ class Gate:
             try:
                 if not self._is_open(scope["path"]) and (login := credentials(scope)):
                     known = login[0] if await self._accepts(*login, address, scope) else None
-                    if known is None and not self._passes_on:
-                        raise self._wrong(*login, address)
             except Refusal as refusal:
                 if refusal.pause:
                     await asyncio.sleep(self._pause)
@@ -198,6 +197,8 @@ class Gate:
             _log.error("no password can be checked: %s", type(error).__name__)
             raise _later(503, 5, "Passwords cannot be checked just now.") from None
         self._logins.begin(user, username, password, accepted)
+        if not accepted and not self._passes_on:
+            raise _wrong(pause=not is_new and self._guesser(username, password, address) is not None)
         return accepted
 
     async def _look_up(self, username: str) -> Any | None:
@@ -225,12 +226,6 @@ class Gate:
             time.sleep(REST * (time.thread_time() - begun))
         return right
 
-    def _wrong(self, username: str, password: str, address: str) -> Refusal:
-        guesser = self._guesser(username, password, address)
-        header = (b"www-authenticate", b'Basic realm="mlflow"')  # as MLflow does: browsers keep a password for a realm
-        text = "You are not authenticated: wrong user name or password."
-        return Refusal(UNAUTHORIZED, text, header, pause=guesser is not None)
-
     def _guesser(self, username: str, password: str, address: str) -> tuple[str, str] | None:
         """Return who guesses, or None where it is no guess."""
         return None if self._logins.was_right_anywhere(username, password) else (username, _site(address))
@@ -246,6 +241,11 @@ class Gate:
             return peer
         last = [value for name, value in scope["headers"] if name == b"x-forwarded-for"][-1:]
         return b"".join(last).rpartition(b",")[2].strip().decode("latin-1")[:64] or peer
+
+
+def _wrong(*, pause: bool) -> Refusal:
+    header = (b"www-authenticate", b'Basic realm="mlflow"')  # as MLflow does: browsers keep a password for a realm
+    return Refusal(UNAUTHORIZED, "You are not authenticated: wrong user name or password.", header, pause=pause)
 
 
 def _slow(wait: float) -> None:

@@ -8,7 +8,8 @@ long way  without the shorter way to Flask
 own search  experiments are searched in MLflow's own way
 stuck     a password check that is not known takes as long as the file named by STUCK is there
 failing   once it serves, every check raises
-broken    once it serves, the part raises whose name stands in the file named by BROKEN, with the name of the error
+broken    once it serves, the part raises whose name stands in the file named by BROKEN, with the name of the error;
+          and who guesses has not to wait
 changed   each function of MLflow's that is replaced is another one, or gone, and at last the first does something
           else; says what each was refused with, then starts as usual with the first one
 
@@ -171,6 +172,9 @@ if twist == "changed":
 
     SqlAlchemyStore.authenticate_user = lambda self, username, password, realm=None: True
     launch.main()
+if twist == "broken":
+    gate = launch.beside("fastauth_gate")
+    gate.REST, gate.Gate.__init__.__kwdefaults__["pause"] = 0, 0.0
 if twist == "open":
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app as application

@@ -110,7 +110,7 @@ def test_guesses_are_slowed_for_the_guesser_alone(serve: Serve) -> None:
     with serve("usual", DEPLOYER_FORWARDED="true") as address:
         add(address, ANNA, BERT)
         assert who(address, ANNA, **from_("192.0.2.1")).status_code == 200
-        answers = [who(address, (ANNA[0], f"guess {n}"), **from_("192.0.2.1")) for n in range(60)]
+        answers = [who(address, (ANNA[0], f"guess {n}"), **from_("192.0.2.1")) for n in range(40)]
         told = [answer.status_code for answer in answers]
         assert told[:20] == [401] * 20
         assert set(told[20:]) <= {401, 429}
@@ -122,19 +122,21 @@ def test_guesses_are_slowed_for_the_guesser_alone(serve: Serve) -> None:
         assert who(address, ANNA, **from_("192.0.2.1")).status_code == 200
         assert who(address, BERT, **from_("192.0.2.1")).status_code == 200
         assert who(address, (ANNA[0], "mistyped"), **from_("192.0.2.2")).status_code == 401
-        assert {who(address, (ANNA[0], "guess 0"), **from_("192.0.2.1")).status_code for _ in range(30)} == {401}
+        with ThreadPoolExecutor(10) as pool:
+            same = pool.map(lambda _: who(address, (ANNA[0], "guess 0"), **from_("192.0.2.1")).status_code, range(30))
+            assert set(same) == {401}
 
 
 def test_a_guess_in_another_spelling_is_counted_too(serve: Serve) -> None:
     path = f"{API}-artifacts/artifacts"
     with serve("usual") as address:
         for user, spelling in (("anna", b"\xa0Basic %b"), ("bert", b"Basic\xa0%b")):
-            told = []
-            for number in range(40):
-                line = spelling.replace(b"%b", base64.b64encode(f"{user}:guess {number}".encode()))
+            told: list[int] = []
+            while 429 not in told and len(told) < 40:
+                line = spelling.replace(b"%b", base64.b64encode(f"{user}:guess {len(told)}".encode()))
                 told.append(requests.get(f"{address}/{path}", headers={"Authorization": line}, timeout=60).status_code)
             assert told[:20] == [401] * 20, spelling
-            assert 429 in told, spelling
+            assert told[-1] == 429, spelling
 
 
 def test_a_guess_by_another_scheme_is_not_even_checked(serve: Serve) -> None:
@@ -371,8 +373,10 @@ def test_whatever_changes_holds_at_once_also_within_a_request(serve: Serve) -> N
 
 def test_a_proof_waits_where_somebody_else_has_guessed(machine: Machine) -> None:
     address = machine.create()["address"]
-    told = [who(address, ("admin", f"guess {number}")).status_code for number in range(40)]
-    assert 429 in told
+    told: list[int] = []
+    while 429 not in told and len(told) < 40:
+        told.append(who(address, ("admin", f"guess {len(told)}")).status_code)
+    assert told[-1] == 429
     assert all(check["ok"] for check in machine.json("verify")["verified"])
 
 

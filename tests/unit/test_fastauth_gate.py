@@ -245,7 +245,8 @@ def test_nothing_is_looked_up_for_who_is_slowed_and_the_answer_takes_its_time():
             assert not done
             return await asked
 
-        assert [await slowly(f"anna:guess {number}") for number in (0, 1, 1)] == [(401, None)] * 3
+        assert [await server.ask(f"anna:guess {number}") for number in (0, 1)] == [(401, None)] * 2
+        assert await slowly("anna:guess 1") == (401, None)
         server.logins.error = RuntimeError("asked of the database")
         assert await slowly("anna:guess 3") == (429, b"5")
         assert await server.ask("anna:guess 0") == (503, b"5")  # who was told before that it is wrong is no guesser
@@ -255,7 +256,9 @@ def test_nothing_is_looked_up_for_who_is_slowed_and_the_answer_takes_its_time():
 
 def test_who_was_right_once_is_refused_without_a_pause():
     async def story():
-        assert await asyncio.wait_for(Server(pause=600).ask("anna:once right"), 60) == (401, None)
+        server = Server(pause=600)
+        for _ in range(2):
+            assert await asyncio.wait_for(server.ask("anna:once right"), 60) == (401, None)
 
     asyncio.run(story())
 
