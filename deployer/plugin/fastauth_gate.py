@@ -1,9 +1,9 @@
 """Looks at every request's password before MLflow does, without a thread that serves; knows nothing of deployer.
 
 MLflow checks passwords in the threads that serve requests, and for artifacts on the event loop itself: a few people
-with new logins, or one who guesses, would make everybody wait. Here they wait by themselves, and wrong passwords go no
-further. What is found out of right ones stays with the request (`fastauth_memory.Memory`); who is let in is still
-decided by MLflow, which asks for it.
+with new logins, or one who guesses, would make everybody wait. Here they wait by themselves, and whose password turns
+out to be wrong is refused. What is found out of right ones stays with the request (`fastauth_memory.Memory`); who is
+let in is still decided by MLflow, which asks for it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from urllib.parse import quote
 
 AT_ONCE = 2  # as many as are checked at once (fastauth_checks.py)
 LOOK_UPS_AT_ONCE = 8  # connections to the auth database
-REST = 3  # times as long as it took is nothing checked after a wrong one: who guesses has a part of the processor
+REST = 3  # times as long as a wrong one took its thread checks no new one: who guesses has a part of the processor
 PAUSE = 1.0  # seconds before a guesser is told the same again
-MOST_WAITING = 1000  # logins to be checked; a minute's worth, of wrong ones two
+MOST_WAITING = 1000  # logins to be checked; a minute's worth, of wrong ones three
 UNAUTHORIZED, TOO_MANY_REQUESTS = 401, 429
 IPV6_SITE = 64  # bits
 NICENESS = 10  # of the threads that check: those who are logged in come first
@@ -112,7 +112,7 @@ class Gate:
     `forwarded`: requests come through one proxy that appends its client's address to X-Forwarded-For; all before that
     is the client's own saying. `access_log`: say who asked for what, in the Common Log Format with milliseconds added.
     `has_a_thread` tells of a request whether MLflow asks for its login in a thread: what was right once is left to it.
-    `passes_on`: MLflow decides about wrong passwords, too, as it has a way of its own to find out who asks.
+    `passes_on`: MLflow decides about wrong passwords, too: it may have another way to find out who asks.
     `pause`: seconds before a guesser is answered where nothing was checked. One who comes again at once has others wait
     for the processor.
     """
@@ -142,6 +142,8 @@ class Gate:
         # their threads come when needed, so after a fork
         self._look_ups = ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "logins")
         self._checkers = ThreadPoolExecutor(AT_ONCE, "passwords", initializer=_be_nice)
+        self._of_returning = ThreadPoolExecutor(1, "returning", initializer=_be_nice)  # who do not wait for guesses
+        self._rest = threading.local()
         self._flights: dict[bytes, asyncio.Future[bool]] = {}  # by pair
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -214,16 +216,23 @@ class Gate:
             if guesser := self._guesser(username, password, address):
                 _slow(self._throttle.take(guesser))
             loop = asyncio.get_running_loop()
-            flight = loop.run_in_executor(self._checkers, self._checked, user, username, password)
+            if guesser:
+                flight = loop.run_in_executor(self._checkers, self._checked, user, username, password)
+            else:
+                flight = loop.run_in_executor(self._of_returning, self._logins.check, user, username, password)
             self._flights[pair] = flight
             flight.add_done_callback(lambda done: self._landed(pair, done, guesser))
         return await asyncio.shield(flight)
 
     def _checked(self, user: Any | None, username: str, password: str) -> bool:
+        """Have what may be a guess checked, not before this thread has rested from the last wrong one."""
+        left = getattr(self._rest, "until", 0.0) - time.monotonic()
+        if left > 0:
+            time.sleep(left)
         begun = time.thread_time()
         right = self._logins.check(user, username, password)
-        if not right:
-            time.sleep(REST * (time.thread_time() - begun))
+        if not right and not self._passes_on:
+            self._rest.until = time.monotonic() + REST * (time.thread_time() - begun)
         return right
 
     def _guesser(self, username: str, password: str, address: str) -> tuple[str, str] | None:

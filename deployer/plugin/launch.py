@@ -199,6 +199,7 @@ def beside(name: str) -> Any:
 def create_app() -> FastAPI:
     """Return MLflow's application with basic auth on and the admin user made, plus `/health/stores`."""
     threads, engines = number(THREADS, MOST_THREADS), beside("engines")
+    is_known = knows_mlflow()
     checks, fastauth, gate = beside("fastauth_checks"), beside("fastauth"), beside("fastauth_gate")
     from mlflow.exceptions import MlflowException
     from mlflow.server import handlers
@@ -210,7 +211,7 @@ def create_app() -> FastAPI:
         handlers.initialize_backend_stores(backend, registry, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
         from mlflow.server import auth
 
-        if knows_mlflow():
+        if is_known:
             parts = [beside(f"fastauth_{part}") for part in ("memory", "search", "closed")]
             logins = fastauth.install(checks.Verified(check_password_hash), *parts)
         else:
@@ -229,7 +230,7 @@ def create_app() -> FastAPI:
         artifacts = beside("artifacts")
         artifacts.advertise(transfer)
         artifacts.delete_as_before()
-    straight = beside("fastauth_routes").install(app) if knows_mlflow() else None
+    straight = beside("fastauth_routes").install(app) if is_known else None
     app.add_middleware(
         gate.Gate,
         logins=logins,
@@ -237,9 +238,12 @@ def create_app() -> FastAPI:
         is_open=auth.is_unprotected_route,
         forwarded=os.environ.get(FORWARDED) == "true",
         access_log=os.environ.get(ACCESS_LOG) == "true",
-        passes_on=auth.auth_config.authorization_function != BASIC_AUTH,
+        passes_on=not is_known or auth.auth_config.authorization_function != BASIC_AUTH,
         **({"has_a_thread": straight} if straight else {}),
     )
+    # hosts and origins are looked at before logins, or a page of another origin could try passwords; what looks at
+    # requests in functions is MLflow's for logins and what comes after them
+    app.user_middleware.sort(key=lambda found: found.cls is gate.Gate or "dispatch" in found.kwargs)
     return app
 
 

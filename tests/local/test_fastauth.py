@@ -296,12 +296,13 @@ OF_EXPERIMENTS = {
 OF_GRAPHQL = {"get_graphql_authorization_middleware": (True, True, True, True, False)}
 PARTS = NOT_ASKED | ASKED | READ_ONCE | WHEN_SERVED | MLFLOWS | OF_FLASK | OF_RUNS | OF_EXPERIMENTS | OF_GRAPHQL
 CARL = ("carl", "a-password-without-any-permission")
+DORA = ("dora", "a-password-that-was-right-once")
 
 
 def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -> None:
     broken = tmp_path / "broken-part"
     with serve("broken", BROKEN=str(broken)) as address:
-        add(address, ANNA, BERT, CARL)
+        add(address, ANNA, BERT, CARL, DORA)
         with client(ADMIN) as admin:
             made = admin.post(f"{address}/{API}/experiments/create", json={"name": "closed"}, timeout=60).json()
             body = {"experiment_id": made["experiment_id"], "start_time": 1}
@@ -309,7 +310,7 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
             artifact = f"{API}-artifacts/artifacts/{made['experiment_id']}/{run}/artifacts/x"  # which FastAPI serves
             admin.put(f"{address}/{artifact}", data=b"secret", timeout=60).raise_for_status()
             body = {"resource_type": "experiment", "resource_id": made["experiment_id"], "permission": "READ"}
-            for name, _ in (ANNA, BERT):
+            for name, _ in (ANNA, BERT, DORA):
                 grant = f"{address}/api/3.0/mlflow/users/permissions/grant"
                 admin.post(grant, json={**body, "username": name}, timeout=60).raise_for_status()
         runs = {"experiment_ids": [made["experiment_id"]]}
@@ -332,12 +333,16 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
         nothing = (False,) * len(asked)
         assert let_in(ANNA) == (True,) * len(asked)
         assert let_in(CARL) == nothing
+        assert let_in(DORA) == (True,) * len(asked)
+        body = {"username": DORA[0], "password": "another-one-by-now"}
+        changed = requests.patch(f"{address}/{API}/users/update-password", json=body, auth=ADMIN, timeout=60)
+        changed.raise_for_status()
         found = {}
         for part in PARTS:
             # MLflow takes the first for a server without logins, the last for one without the parts for them
             for error in ("RuntimeError", "ImportError"):
                 broken.write_text(f"{part} {error}")
-                for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong"), CARL):
+                for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong"), CARL, DORA):
                     assert let_in(stranger) == nothing, (part, error, stranger)
                 found[part, error] = let_in(ANNA)
                 if part in NOT_ASKED:  # nobody knows Bert's yet
@@ -413,7 +418,12 @@ def test_the_way_of_a_request_is_shorter_and_its_answer_the_same(serve: Serve) -
                 admin.get(f"{address}/{path}", timeout=60).raise_for_status()
                 passages.append(counted(address)["passages"])
             assert who(address, None).status_code == 401
-            assert who(address, ADMIN, Host="evil.example").status_code == 403
+            elsewhere = {who(address, login, Host="evil.example").status_code for login in (ADMIN, BERT, None)}
+            assert elsewhere == {403}  # which of them is right nobody learns there
+            page = who(address, BERT, Origin="http://localhost:3000")
+            assert page.status_code == 401
+            assert page.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+            assert page.headers["X-Frame-Options"] == "SAMEORIGIN"
     assert told[0] == told[1]
     assert {status for _, _, _, status, *_ in told[0]} >= {200, 404, 405}
     assert passages == [0, 3, 3, 3]

@@ -3,15 +3,15 @@
 import asyncio
 import base64
 import threading
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployer.plugin import fastauth_gate
 from deployer.plugin.fastauth import MLflowsOwn
 from deployer.plugin.fastauth_checks import Throttle, Verified
-from deployer.plugin.fastauth_gate import AT_ONCE, REST, Gate, credentials
+from deployer.plugin.fastauth_gate import AT_ONCE, Gate, credentials
 
 
 def basic(text):
@@ -135,25 +135,41 @@ def test_who_is_refused_is_told_so_as_browsers_expect_it():
     assert sent[1]["body"] == b"You are not authenticated: wrong user name or password.\n"
 
 
-def test_after_a_wrong_password_none_is_checked_for_a_while():
+def test_a_thread_rests_after_a_wrong_password_before_it_checks_what_may_be_a_guess(monkeypatch):
+    rested, may_go_on = [], threading.Event()
+
+    def rest(seconds):
+        rested.append(seconds)
+        assert may_go_on.wait(60)
+
+    monkeypatch.setattr(fastauth_gate, "REST", 10**9)  # it has not passed when the next one comes
+    monkeypatch.setattr(fastauth_gate.time, "sleep", rest)
+
     async def story():
         server = Server()
-        check, taken = server.logins.check, []
+        check, all_at_once = server.logins.check, threading.Barrier(AT_ONCE)
 
-        def check_and_work(*login):
-            begun, end = time.monotonic(), time.thread_time() + 0.05
-            while time.thread_time() < end:
-                pass
-            taken.append((begun, login[2]))
-            return check(*login)
+        def check_together(user, username, password):
+            if password == "wrong":
+                all_at_once.wait(60)
+            return check(user, username, password)
 
-        server.logins.check = check_and_work
-        # as many right ones as there are threads, then as many wrong ones, whose threads are not there for the others
-        await asyncio.gather(*(server.ask(f"{name}:right") for name in ("anna", "bert")))
-        await asyncio.gather(*(server.ask(f"nobody:wrong {number}") for number in range(AT_ONCE)))
-        await asyncio.gather(*(server.ask(f"somebody:wrong {number}") for number in range(AT_ONCE)))
-        begun = sorted(at for at, password in taken if "wrong" in password)
-        assert begun[AT_ONCE] - begun[0] > 0.05 * (1 + REST) * 0.9
+        server.logins.check = check_together
+        for number in range(2 * AT_ONCE):  # none after right ones
+            server.logins.right.add(f"right {number}")
+            assert await server.ask(f"anna:right {number}") == (200, None)
+        # all threads have checked a wrong one, and none of them waits to say so
+        wrong = await asyncio.gather(*(server.ask(f"nobody {number}:wrong") for number in range(AT_ONCE)))
+        assert wrong == [(401, None)] * AT_ONCE
+        assert rested == []
+        new = asyncio.create_task(server.ask("bert:right"))
+        await asyncio.sleep(0.1)
+        assert not new.done()
+        assert await asyncio.wait_for(server.ask("anna:once right"), 60) == (401, None)  # who comes back does not wait
+        assert not new.done()
+        may_go_on.set()
+        assert await new == (200, None)
+        assert len(rested) == 1
 
     asyncio.run(story())
 
@@ -278,21 +294,21 @@ def test_an_mlflow_that_is_not_known_is_asked_once_for_each_right_login_and_gues
     async def story():
         passwords = {"anna": "right", "bert": "right"}
         logins, asked = mlflows_own(passwords)
-        server = Server(logins)
+        server = Server(logins, passes_on=True)
         assert [await server.ask("anna:right") for _ in range(3)] == [(200, None)] * 3
         assert asked == [("anna", "right")]
         answers = [await server.ask(f"anna:guess {number}") for number in range(4)]
-        assert answers == [(401, None)] * 2 + [(429, b"5")] * 2
+        assert answers == [(200, None)] * 2 + [(429, b"5")] * 2
         assert await server.ask("anna:right") == (200, None)
         assert await server.ask("bert:right") == (200, None)
         # a password that was wrong once, and is right now
-        assert await server.ask("bert:new") == (401, None)
+        assert await server.ask("bert:new") == (200, None)
         passwords["bert"] = "new"
         assert [await server.ask("bert:new") for _ in range(9)] == [(200, None)] * 9
         assert asked.count(("bert", "new")) == 2
         # whoever has not heard of it guesses nothing
         assert [await server.ask("bert:right") for _ in range(9)] == [(200, None)] * 9
-        assert len(server.seen) == 3 + 1 + 1 + 9 + 9  # MLflow decides for every request that comes through
+        assert len(server.seen) == 3 + 2 + 1 + 1 + 1 + 9 + 9  # MLflow decides for every request that comes through
 
     asyncio.run(story())
 
