@@ -106,7 +106,7 @@ def _later(status: int, seconds: float, text: str, *, pause: bool = False) -> Re
 
 
 class Gate:
-    """ASGI middleware around all others.
+    """ASGI middleware around all others that have to do with logins.
 
     `is_open` tells of a path whether nobody is asked for a password there.
     `forwarded`: requests come through one proxy that appends its client's address to X-Forwarded-For; all before that
@@ -211,12 +211,11 @@ class Gate:
         pair = self._logins.pair(user, username, password)
         flight = self._flights.get(pair)
         if flight is None:
-            if len(self._flights) >= MOST_WAITING:
-                raise _later(503, 10, "Too many new logins at once.")
-            if guesser := self._guesser(username, password, address):
-                _slow(self._throttle.take(guesser))
             loop = asyncio.get_running_loop()
-            if guesser:
+            if guesser := self._guesser(username, password, address):
+                if len(self._flights) >= MOST_WAITING:
+                    raise _later(503, 10, "Too many new logins at once.")
+                _slow(self._throttle.take(guesser))
                 flight = loop.run_in_executor(self._checkers, self._checked, user, username, password)
             else:
                 flight = loop.run_in_executor(self._of_returning, self._logins.check, user, username, password)

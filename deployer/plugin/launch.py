@@ -43,6 +43,7 @@ FORWARDED = "DEPLOYER_FORWARDED"  # true: the last address in X-Forwarded-For is
 THREADS = "DEPLOYER_THREADS"  # that serve requests in each process
 MOST_THREADS = 40  # as many as AnyIO has by itself
 LOGIN_CONNECTIONS = "DEPLOYER_AUTH_CONNECTIONS"  # to the database of logins, of each process; unset: as many as others
+OF_ORIGINS = ("mlflow.server.fastapi_security", "starlette.middleware.cors")  # modules with middleware
 BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds out who asks, unless told otherwise
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 REQUIRED = (
@@ -241,9 +242,8 @@ def create_app() -> FastAPI:
         passes_on=not is_known or auth.auth_config.authorization_function != BASIC_AUTH,
         **({"has_a_thread": straight} if straight else {}),
     )
-    # hosts and origins are looked at before logins, or a page of another origin could try passwords; what looks at
-    # requests in functions is MLflow's for logins and what comes after them
-    app.user_middleware.sort(key=lambda found: found.cls is gate.Gate or "dispatch" in found.kwargs)
+    # what looks at hosts and origins goes first (a stable sort): no page of another one learns which login is right
+    app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
     return app
 
 

@@ -327,6 +327,25 @@ def test_hundreds_who_come_at_once_with_one_password_are_one_guess_and_one_check
     asyncio.run(story())
 
 
+def test_where_too_many_wait_who_comes_back_is_looked_at_all_the_same(monkeypatch):
+    monkeypatch.setattr(fastauth_gate, "MOST_WAITING", 2)
+
+    async def story():
+        server = Server()
+        check = server.logins.check
+        server.logins.may_end.clear()
+        waiting = [asyncio.create_task(server.ask(f"{name}:right")) for name in ("anna", "bert")]
+        await asyncio.sleep(0.2)
+        assert await server.ask("nobody:wrong") == (503, b"10")
+        server.logins.check = lambda *login: False
+        assert await asyncio.wait_for(server.ask("anna:once right"), 60) == (401, None)
+        server.logins.check = check
+        server.logins.may_end.set()
+        assert await asyncio.gather(*waiting) == [(200, None)] * 2
+
+    asyncio.run(story())
+
+
 def test_an_exception_lets_nobody_in():
     async def story():
         server = Server()
