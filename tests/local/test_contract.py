@@ -151,6 +151,10 @@ def test_only_the_right_password_is_let_in(server: Server, path: str) -> None:
     logins = {None: 401, (ADMIN[0], "wrong"): 401, ("nobody", PASSWORD): 401, ADMIN: 200}
     assert {login: server.ask(path, login).status_code for login in logins} == logins
     assert server.ask(path, None).headers["WWW-Authenticate"].startswith("Basic ")
+    wrong = server.ask(path, (ADMIN[0], "wrong"))
+    assert wrong.headers["WWW-Authenticate"].startswith("Basic ")
+    # an MLflow that is not known is asked about wrong passwords, too
+    assert ("wrong user name or password" in wrong.text) == (server.case.said is None)
 
 
 def assert_a_changed_password_is_refused_at_once(server: Server) -> None:

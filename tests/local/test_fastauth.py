@@ -139,6 +139,14 @@ def test_a_guess_in_another_spelling_is_counted_too(serve: Serve) -> None:
             assert told[-1] == 429, spelling
 
 
+def test_a_function_of_ones_own_lets_in_whom_it_knows(serve: Serve) -> None:
+    with serve("own way", OWN_PASSWORD="a-token") as address:
+        for path in (f"{API}/experiments/get?experiment_id=0", f"{API}-artifacts/artifacts"):
+            for password, status in (("a-token", 200), ("another", 401)):
+                answer = requests.get(f"{address}/{path}", auth=("anybody", password), timeout=60)
+                assert answer.status_code == status, (path, password)
+
+
 def test_a_guess_by_another_scheme_is_not_even_checked(serve: Serve) -> None:
     with serve("usual") as address:
         add(address, ANNA)
