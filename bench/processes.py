@@ -141,10 +141,10 @@ def memory_at_rest() -> tuple[float, int]:
     it is then.
     """
     limit = time.monotonic() + _REST_LIMIT
-    time.sleep(_REST_SECONDS)
+    time.sleep(_REST_SECONDS)  # between two looks at the memory; nothing is timed meanwhile
     before = memory()
     while True:
-        time.sleep(_REST_SECONDS)
+        time.sleep(_REST_SECONDS)  # as above
         now = memory()
         if abs(now - before) <= _REST_CHANGE * before or time.monotonic() > limit:
             return now, len(descendants())
