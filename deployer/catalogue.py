@@ -10,6 +10,7 @@ from typing import Final
 
 PACKAGE: Final = Path(__file__).parent
 PLUGINS: Final = PACKAGE / "plugin"
+CONSTRAINTS: Final = PACKAGE / "constraints"
 
 
 @dataclass(frozen=True)

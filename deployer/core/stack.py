@@ -40,13 +40,15 @@ Text = tuple[str | SecretRef | VolumePath | FilePath, ...]
 class Package:
     """A Python distribution with extras; an image on a cluster, a virtual environment on local.
 
-    `beside` holds requirements of what an image of it has, and its extras do not name.
+    `beside` holds requirements of what an image of it has, and its extras do not name. `constraints` names the file in
+    `deployer/constraints/` with the tested versions of all packages that come along.
     """
 
     name: str
     version: str
     extras: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    constraints: str | None = None
 
     @property
     def requirement(self) -> str:

@@ -23,3 +23,9 @@ def unsupported_reason(version: str) -> str | None:
         known = ", ".join(f"{major}.{minor}.x" for major, minor in SUPPORTED_MINORS)
         return f"MLflow {version} is not supported by this release, which runs {known}"
     return None
+
+
+def constraints_file(version: str) -> str:
+    """Return the name of the file in `deployer/constraints/` with the tested dependencies of a supported `version`."""
+    major, minor, _ = version.split(".", 2)
+    return f"mlflow-{major}.{minor}.txt"

@@ -22,6 +22,7 @@ from deployer.core.stack import (
     Volume,
     Workload,
 )
+from deployer.core.versions import constraints_file
 
 SERVER: Final = "server"
 LAUNCH: Final = "launch.py"
@@ -65,7 +66,8 @@ def _external(spec: Spec) -> bool:
 def package(spec: Spec) -> Package:
     """Return the distribution that holds the server."""
     beside = (_S3_CLIENT, _POSTGRESQL_DRIVER) if _external(spec) else (_S3_CLIENT,)
-    return Package("mlflow", spec.spec.mlflow.version, ("auth",), beside)
+    version = spec.spec.mlflow.version
+    return Package("mlflow", version, ("auth",), beside, constraints_file(version))
 
 
 def image(spec: Spec) -> str:

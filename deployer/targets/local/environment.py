@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from deployer.catalogue import CONSTRAINTS
 from deployer.core.errors import EnvironmentFailed, NotReady, UsageError
 from deployer.core.stack import Package
 from deployer.core.versions import MIN_PYTHON
@@ -27,6 +28,13 @@ _PROBE: Final = """
 import json, os, sys
 base = getattr(sys, "_base_executable", None) or sys.executable
 print(json.dumps([sys.implementation.name, list(sys.version_info[:3]), os.path.realpath(base)]))
+"""
+# as `pip freeze` prints it (pip/_internal/operations/freeze.py), which an environment of uv's does not have
+_FREEZE: Final = """
+import importlib.metadata
+found = {d.name: d.version for d in importlib.metadata.distributions()}
+for name in sorted(found.keys() - {"pip", "setuptools", "wheel", "distribute"}, key=str.lower):
+    print(f"{name}=={found[name]}")
 """
 _NOT_INHERITED: Final = (
     "PYTHONHOME",
@@ -79,7 +87,9 @@ class Environment:
     def __init__(self, state: Path, package: Package, python: str | None) -> None:
         self._package = package
         self._base = interpreter(python or sys.executable)
-        digest = hashlib.sha256("\n".join((self._base.path, *package.beside)).encode()).hexdigest()[:8]
+        self._constraints = CONSTRAINTS / package.constraints if package.constraints else None
+        tested = self._constraints.read_text("utf-8") if self._constraints else ""
+        digest = hashlib.sha256("\n".join((self._base.path, *package.beside, tested)).encode()).hexdigest()[:8]
         version = ".".join(map(str, self._base.version))
         self.folder = (
             state / "environments" / f"{package.name}-{package.version}-{self._base.implementation}-{version}-{digest}"
@@ -102,10 +112,28 @@ class Environment:
             if self.ready():
                 return
             self._install(deadline, descriptor)
+            made = {
+                "requirement": self._package.requirement,
+                "python": self._base.path,
+                "packages": f"sha256:{hashlib.sha256(self._freeze()).hexdigest()}",
+            }
             draft = self.folder / f"{_COMPLETE}.draft"
-            draft.write_text(json.dumps({"requirement": self._package.requirement, "python": self._base.path}), "utf-8")
+            draft.write_text(json.dumps(made), "utf-8")
             draft.replace(self.folder / _COMPLETE)
             self._install_log.unlink(missing_ok=True)
+
+    def packages(self) -> str | None:
+        """Return `sha256:` and the SHA-256 of what `pip freeze` says of it; None before it was made."""
+        try:
+            made = json.loads((self.folder / _COMPLETE).read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+        return str(made["packages"]) if "packages" in made else None
+
+    def _freeze(self) -> bytes:
+        return subprocess.run(
+            [self.python, "-I", "-c", _FREEZE], stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True
+        ).stdout
 
     def _install(self, deadline: Deadline, lock: int) -> None:
         failures: list[str] = []
@@ -124,7 +152,9 @@ class Environment:
     def _ways(self) -> list[list[Sequence[str]]]:
         """Return the ways to make it, each a list of commands. uv knows nothing of pip's configuration, pip does."""
         folder, python, base = str(self.folder), str(self.python), self._base.path
-        wanted = (self._package.requirement, *self._package.beside)
+        wanted = [self._package.requirement, *self._package.beside]
+        if self._constraints:
+            wanted += ["--constraint", str(self._constraints)]
         ways: list[list[Sequence[str]]] = []
         if uv := _uv():
             install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *wanted]
