@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
+class Pin:
+    """An image by content: `digest` (`sha256:` and 64 hex digits) is what the reference `image` led to when proven."""
+
+    image: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Assigned:
     """Host name, ports and the like as the place assigned them; stored with the server.
 
@@ -14,7 +22,7 @@ class Assigned:
     the kind of exposure that it was given for, and `own_host` tells that the spec asked for it. `ports` maps a
     workload's port name to a TCP port. `keys` changes with the keys of services that somebody else runs: a server that
     was started with others is restarted. `namespace` is the Kubernetes namespace and `profile` the name of the
-    platform, both None on the local target.
+    platform, both None on the local target. `pin` holds for pods as long as the spec asks for the image that it names.
     """
 
     host: str | None = None
@@ -24,4 +32,5 @@ class Assigned:
     exposure: str | None = None
     own_host: bool = False
     keys: str | None = None
+    pin: Pin | None = None
     ports: Mapping[str, int] = field(default_factory=dict)

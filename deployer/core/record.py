@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deployer.core import document
-from deployer.core.assigned import Assigned
+from deployer.core.assigned import Assigned, Pin
 from deployer.core.spec import Spec
 
 
@@ -39,6 +39,7 @@ class Record:
                 "exposure": self.assigned.exposure,
                 "ownHost": self.assigned.own_host,
                 "keys": self.assigned.keys,
+                "pin": {"image": pin.image, "digest": pin.digest} if (pin := self.assigned.pin) else None,
                 "ports": dict(self.assigned.ports),
             },
             "proof": self.proof,
@@ -66,6 +67,7 @@ def record_from(data: Mapping[str, Any], source: str) -> Record:
             exposure=given.get("exposure"),
             own_host=bool(given.get("ownHost")),
             keys=given.get("keys"),
+            pin=Pin(str(pin["image"]), str(pin["digest"])) if (pin := given.get("pin")) else None,
             ports={str(name): int(port) for name, port in given["ports"].items()},
         ),
         proof=data["proof"],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.core.errors import NotFound
-from deployer.targets import Target
+from deployer.targets import Software, Target
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class View:
     username: str | None
     version: str
     proven: bool
+    packages: str | None = None
+    image: str | None = None
+    image_digest: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON-compatible data."""
@@ -35,11 +38,14 @@ class View:
             "username": self.username,
             "mlflowVersion": self.version,
             "proven": self.proven,
+            "packages": self.packages,
+            "image": self.image,
+            "imageDigest": self.image_digest,
         }
 
 
-def look(target: Target) -> View:
-    """Return a server's view.
+def look(target: Target, *, software: bool = False) -> View:
+    """Return a server's view; with `software`, which takes longer, also what it runs by content.
 
     Raises:
         NotFound: there is no such server.
@@ -53,6 +59,7 @@ def look(target: Target) -> View:
         state = "ready" if observed.ready else "starting"
     if record.deleted:
         state = "deleted"
+    runs = target.runtime.software(record.spec) if software else Software()
     return View(
         name=target.name,
         target=target.kind,
@@ -63,4 +70,7 @@ def look(target: Target) -> View:
         username=record.spec.spec.auth.admin_username,
         version=record.spec.spec.mlflow.version,
         proven=record.proof is not None and record.proof == observed.live.identity,
+        packages=runs.packages,
+        image=runs.image,
+        image_digest=runs.digest,
     )

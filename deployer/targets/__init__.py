@@ -64,6 +64,19 @@ class Live:
 
 
 @dataclass(frozen=True)
+class Software:
+    """What a server runs, by content; None where that is not known.
+
+    On this machine `packages` is the SHA-256 of what `pip freeze` prints for its environment. On a cluster `image` is
+    the reference that its pod was made from, and `digest` what the node pulled.
+    """
+
+    packages: str | None = None
+    image: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
 class Program:
     """Python source, and what it reads from standard input, which may be secret."""
 
@@ -153,6 +166,9 @@ class Runtime(Protocol):
 
     def observe(self) -> Live:
         """Return what runs now."""
+
+    def software(self, spec: Spec) -> Software:
+        """Return what the server runs, as far as that can be seen."""
 
     def explain(self, live: Live) -> str:
         """Return what is known of why it is not ready, or how it runs."""

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from deployer.core.versions import DEFAULT_MLFLOW
 from tests.cluster.user import User
 
 TRAINING = (Path(__file__).parents[1] / "local" / "training.py").read_text()
@@ -32,7 +33,7 @@ def test_an_ordinary_admin_gets_from_an_empty_namespace_to_a_verified_server(use
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     status = user.json("status")
     assert (status["state"], status["proven"], status["namespace"]) == ("ready", True, user.namespace)
-    assert user.json("list") == [status]
+    assert user.json("list") == [{**status, "image": None, "imageDigest": None}]  # only `status` asks for the pod
     assert "Application startup complete" in user.run("logs").stdout
     assert user.client(client_python, TRAINING).stdout.strip().endswith("all done")
 
@@ -47,6 +48,21 @@ def test_a_second_create_persists_no_write_and_a_diff_finds_nothing(user: User) 
     asked = user.bed.audit(user=user.name, since=since)
     assert len(asked) > 10
     assert persisted(asked) == []
+
+
+def test_a_pinned_server_runs_the_proven_image_by_its_digest_until_it_is_unpinned(user: User) -> None:
+    def image() -> str:
+        return str(user.json("status")["image"])
+
+    created = user.json("create", "mlflow", "--expose", "none", "--pin")
+    assert all(check["ok"] for check in created["verified"])
+    digest = user.json("status")["imageDigest"]
+    assert image() == f"ghcr.io/mlflow/mlflow@{digest}"
+    assert user.json("create", "mlflow")["changed"] is False
+    assert user.json("create", "mlflow", "--pin")["changed"] is False
+    assert user.json("create", "mlflow", "--no-pin")["changed"] is True
+    assert image() == f"ghcr.io/mlflow/mlflow:v{DEFAULT_MLFLOW}-full"
+    assert user.json("status")["imageDigest"] == digest
 
 
 def test_a_gateway_serves_as_well_as_an_ingress(user: User) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import requests
 
-from deployer.catalogue import PLUGINS
-from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS
+from deployer.catalogue import CONSTRAINTS, PLUGINS
+from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS, constraints_file
 from tests.local.machine import DEPLOYER
 from tests.local.servers import PASSWORD, free_port, running, settings
 
@@ -99,7 +99,8 @@ def install(version: str, folder: Path) -> str:
     add = [uv, "pip", "install", "--quiet", "--python", python]
     if subprocess.run([*add, f"mlflow[auth]=={version}"], check=False, timeout=600).returncode:
         # a release whose mlflow-skinny is not served everywhere; its wheel holds all of MLflow
-        subprocess.run([*add, f"mlflow[auth]=={DEFAULT_MLFLOW}"], check=True, timeout=600)
+        tested = ["--constraint", str(CONSTRAINTS / constraints_file(version))]
+        subprocess.run([*add, f"mlflow[auth]=={DEFAULT_MLFLOW}", *tested], check=True, timeout=600)
         subprocess.run([*add, "--no-deps", f"mlflow=={version}"], check=True, timeout=600)
     return python
 

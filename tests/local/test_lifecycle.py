@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import requests
 
+from deployer.catalogue import CONSTRAINTS
+from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
 from tests.local.machine import DEPLOYER, Machine
 
 TRAINING = Path(__file__).with_name("training.py")
@@ -39,9 +43,21 @@ def test_create_proves_the_server_and_says_how_to_use_it(machine: Machine) -> No
     assert requests.get(f"{created['address']}/api/2.0/mlflow/users/current", timeout=10).status_code == 401
     status = machine.json("status")
     assert (status["state"], status["proven"], status["address"]) == ("ready", True, created["address"])
-    assert machine.json("list") == [status]
+    assert machine.json("list") == [{**status, "packages": None}]  # only `status` looks into the environment
     assert "Application startup complete" in machine.run("logs", "--tail", "50").stdout
     assert machine.run("verify").returncode == 0
+
+
+def test_the_environment_holds_the_tested_versions_and_status_tells_them_by_their_hash(machine: Machine) -> None:
+    machine.create()
+    pip = [sys.executable, "-m", "pip", "--python", machine.server_python(), "--disable-pip-version-check", "freeze"]
+    frozen = subprocess.run(pip, capture_output=True, check=True, timeout=60).stdout
+    assert machine.json("status")["packages"] == f"sha256:{hashlib.sha256(frozen).hexdigest()}"
+    tested = (CONSTRAINTS / constraints_file(DEFAULT_MLFLOW)).read_text().lower().replace("_", "-").splitlines()
+    allowed = {line.partition(" ;")[0] for line in tested}
+    installed = {line.lower().replace("_", "-") for line in frozen.decode().splitlines()}
+    assert len(installed) > 60
+    assert {line for line in installed - allowed if not line.startswith("mlflow")} == set()
 
 
 def test_a_second_create_changes_nothing_and_says_so(machine: Machine) -> None:

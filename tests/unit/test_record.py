@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.assigned import Assigned
+from deployer.core.assigned import Assigned, Pin
 from deployer.core.errors import InvalidSpec
 from deployer.core.record import Record, record_from
 from deployer.core.spec import Spec
@@ -17,6 +17,7 @@ assigned = st.builds(
     namespace=st.one_of(st.none(), names),
     storage_class=st.one_of(st.none(), names),
     profile=st.one_of(st.none(), names),
+    pin=st.one_of(st.none(), st.builds(Pin, image=names, digest=names)),
     ports=st.dictionaries(names, st.integers(1, 65535)),
 )
 records = st.builds(

@@ -1,8 +1,11 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS, unsupported_reason
+from deployer.catalogue import CONSTRAINTS
+from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS, constraints_file, unsupported_reason
 from deployer.plugin import fastauth
 
 from .strategies import hostile
@@ -16,6 +19,15 @@ def test_the_fast_checks_know_the_versions_that_this_release_runs_and_no_others(
     assert fastauth.SUPPORTED_MINORS == SUPPORTED_MINORS
     known = ["3.17.2", "3.18.0", "3.18.0rc1", "3.16.0", "3.19.0", "13.17.0", "3.170.0", "4.17.0", "3", "unknown"]
     assert [version for version in known if fastauth.supports(version)] == ["3.17.2", "3.18.0", "3.18.0rc1"]
+
+
+@pytest.mark.parametrize("minor", SUPPORTED_MINORS)
+def test_every_supported_minor_has_its_tested_packages_in_full(minor):
+    lines = (CONSTRAINTS / constraints_file(f"{minor[0]}.{minor[1]}.0")).read_text().splitlines()
+    assert all(re.fullmatch(r"#.*|[a-z0-9._-]+==[a-z0-9.]+( ; .+)?", line) for line in lines)
+    assert {"boto3", "fastapi", "flask", "psycopg2-binary", "sqlalchemy", "uvicorn"} <= {
+        line.partition("==")[0] for line in lines
+    }
 
 
 @given(st.sampled_from(SUPPORTED_MINORS), st.integers(0, 9999))

@@ -42,6 +42,7 @@ from deployer.cli.where import find_target
 from deployer.core.errors import UsageError
 from deployer.core.platform import PROFILES
 from deployer.operations.create import Created, create
+from deployer.operations.pin import pin, require_pods, unpin
 from deployer.targets import Deadline, Target
 
 
@@ -92,6 +93,12 @@ def command(
     s3_prefix: S3Prefix = None,
     transfer: Transfer = None,
     make_bucket: MakeBucket = False,
+    pin_image: Annotated[
+        bool | None,
+        typer.Option(
+            "--pin/--no-pin", help="Run the image that was proven by its digest from now on.", show_default=False
+        ),
+    ] = None,
     take_over: TakeOver = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
@@ -122,11 +129,17 @@ def command(
     asked = wanted_server(
         name, file, flags, host=host, password_file=password_file, database_file=database_file, place=place
     )
+    if pin_image:
+        require_pods(asked.target)
     keys = asked.keys(make_bucket=make_bucket)
+    deadline = Deadline.after(timeout)
     with step_list() as progress:
-        created = create(
-            asked.target, asked.spec, asked.record, asked.password, Deadline.after(timeout), progress, keys
-        )
+        record = asked.record
+        if record and pin_image is False:
+            record = unpin(asked.target, record, deadline, progress)
+        created = create(asked.target, asked.spec, record, asked.password, deadline, progress, keys)
+        if pin_image:
+            created = pin(asked.target, created, deadline, progress)
     warn_of_plain_http(asked.target, created)
     _print(asked.target, created, form)
 

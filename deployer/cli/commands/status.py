@@ -18,7 +18,7 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Show one server; exit code 3 when it is not ready."""
-    view = look(find_target(name, target, namespace, context, quiet=True))
+    view = look(find_target(name, target, namespace, context, quiet=True), software=True)
     if form is Format.json:
         output.print_json(view.document())
     else:

@@ -6,7 +6,7 @@ from typing import Final
 
 from deployer.core import settings, sizing
 from deployer.core.address import url, written
-from deployer.core.assigned import Assigned
+from deployer.core.assigned import Assigned, Pin
 from deployer.core.databases import DATABASES
 from deployer.core.platform import Platform
 from deployer.core.secrets import ADMIN_USERNAME, GENERATED, S3_ACCESS_KEY, S3_SECRET_KEY
@@ -82,6 +82,17 @@ def image(spec: Spec) -> str:
     return wanted
 
 
+def pod_image(spec: Spec, pin: Pin | None) -> str:
+    """Return what pods run: the server's image, by its digest where that image is pinned."""
+    wanted = image(spec)
+    if pin is None or pin.image != wanted:
+        return wanted
+    repository = wanted.partition("@")[0]
+    name, colon, tag = repository.rpartition(":")
+    # a colon before the last slash begins a port. The tag goes: CRI-O takes no tag beside a digest
+    return f"{name if colon and '/' not in tag else repository}@{pin.digest}"
+
+
 def volumes(spec: Spec, platform: Platform, assigned: Assigned) -> tuple[Volume, ...]:
     """Return the server's volume, for databases and artifacts; none where both are elsewhere."""
     if not _on_volume(spec):
@@ -119,7 +130,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
     return Workload(
         name=SERVER,
         package=package(spec),
-        image=image(spec),
+        image=pod_image(spec, assigned.pin),
         command=(("python",), (FilePath(LAUNCH),)),
         env={
             **settings.server_environment(allowed_hosts(spec.name, assigned, exposure), origins, threads, port),

@@ -16,6 +16,7 @@ from deployer.core.assigned import Assigned
 from deployer.core.changes import Change, foreign_changes, is_fixed, object_changes
 from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotReady, ServerRefused, UsageError, last_line
+from deployer.core.images import running_image
 from deployer.core.manifest import (
     CLAIM,
     DEPLOYMENT,
@@ -40,7 +41,7 @@ from deployer.kube import objects, rollout
 from deployer.kube.refusals import Rejected, UnknownApi
 from deployer.kube.session import Session
 from deployer.kube.streams import lines_of_log
-from deployer.targets import Deadline, Live, Program
+from deployer.targets import Deadline, Live, Program, Software
 from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
 
 PORT: Final = 5000
@@ -313,6 +314,13 @@ class KubernetesRuntime:
         metadata = deployment["metadata"]
         identity = f"{metadata['uid']}:{metadata['generation']}"
         return Live("running", f"Deployment {self._name}", identity, ready=state.ready)
+
+    def software(self, spec: Spec) -> Software:
+        """Return the image of the newest pod that runs."""
+        for pod in rollout.pods_of(self._session, self._pods):
+            if found := running_image(pod, server.SERVER):
+                return Software(image=found.image, digest=found.digest)
+        return Software()
 
     def explain(self, live: Live) -> str:
         """Return why its pods are not ready, dug out of what the cluster says of them."""

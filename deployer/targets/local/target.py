@@ -21,14 +21,14 @@ from deployer.core.address import LOOPBACK, announced, at_loopback, forwarding, 
 from deployer.core.assigned import Assigned
 from deployer.core.changes import Change
 from deployer.core.components import server
-from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError, last_line
+from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError, UsageError, last_line
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.platform import LOCAL, Platform
 from deployer.core.rendering import Renderer, Unrepresentable
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import FilePath, SecretRef, Stack, Text, VolumePath, Workload
-from deployer.targets import Deadline, Live, Program, Target
+from deployer.targets import Deadline, Live, Program, Software, Target
 from deployer.targets.local import process
 from deployer.targets.local.access import LocalAccess, user_name
 from deployer.targets.local.environment import Environment
@@ -219,6 +219,13 @@ class LocalRuntime:
         else:
             way = f"its address is {url(host, port)}"
         return dataclasses.replace(live, detail=f"{live.detail}; {way}")
+
+    def software(self, spec: Spec) -> Software:
+        """Return what its environment holds."""
+        try:
+            return Software(packages=self._environment(spec).packages())
+        except UsageError:  # the interpreter that it was made with is gone
+            return Software()
 
     def explain(self, live: Live) -> str:
         """Return what the process record says."""

@@ -1,0 +1,55 @@
+"""Pin: have a server's pods run the very image that was proven, by its digest, or no longer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deployer.core.assigned import Pin
+from deployer.core.components import server
+from deployer.core.errors import NotReady, UsageError
+from deployer.core.record import Record
+from deployer.operations.create import Created, create
+from deployer.operations.steps import Progress
+from deployer.targets import Deadline, Target
+
+
+def require_pods(target: Target) -> None:
+    """Raise UsageError where there is no image."""
+    if target.namespace is None:
+        raise UsageError(
+            "--pin: a server on this machine has no image; its packages have the tested versions anyway",
+            hint="leave --pin out; `deployer status` shows the SHA-256 of `pip freeze`",
+        )
+
+
+def pin(target: Target, created: Created, deadline: Deadline, progress: Progress) -> Created:
+    """Store the digest of the image that was just proven, and prove the server with it: its pod is made anew.
+
+    Raises:
+        NotReady: the node does not say what it pulled.
+    """
+    record = created.record
+    image, found = server.image(record.spec), target.runtime.software(record.spec)
+    if found.digest is None:
+        raise NotReady(
+            f"the server is proven, but not pinned: its node does not say by which digest it pulled {image}",
+            hint="an image that was loaded into the node, not pulled, has none; leave --pin out",
+        )
+    wanted = Pin(image, found.digest)
+    if record.assigned.pin == wanted:
+        return created
+    stored = _store(target, wanted, deadline, progress)
+    return create(target, stored.spec, stored, None, deadline, progress)
+
+
+def unpin(target: Target, record: Record, deadline: Deadline, progress: Progress) -> Record:
+    """Forget the digest; the next `create` has the pods run what the image's name leads to."""
+    return _store(target, None, deadline, progress) if record.assigned.pin else record
+
+
+def _store(target: Target, wanted: Pin | None, deadline: Deadline, progress: Progress) -> Record:
+    with target.store.lock("create --pin", deadline, lambda holder: progress.note(f"waiting for {holder}")):
+        record = target.store.load()
+        if record is None or record.deleted:
+            raise NotReady("the server was deleted meanwhile", hint="try again")
+        return target.store.save(replace(record, assigned=replace(record.assigned, pin=wanted)))
