@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 20261121
+MLFLOW ?= 3.17.2
 # the servers of this machine in one process, the cluster in another (tests/conftest.py)
 SIDE_BY_SIDE := --numprocesses 2
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test test-local test-cluster soak lint bench bench-cluster bench-server bench-logins clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down test test-local test-cluster soak lint bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -59,6 +60,11 @@ cluster-down: $(VENV)/.test  ## end that Kubernetes and remove all of it
 
 cluster-images: $(VENV)/.test  ## build its programs and images, start nothing
 	$(BIN)/python -m tests.cluster.testbed images
+
+constraints: $(VENV)/.test  ## resolve a server's packages anew, for MLFLOW=MAJOR.MINOR.PATCH; run the tests afterwards
+	printf '%s\n' 'mlflow[auth]==$(MLFLOW)' 'boto3>=1.36,<2' 'psycopg2-binary>=2.9,<3' \
+	| $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header - \
+	| grep -v '^mlflow' > deployer/constraints/mlflow-$(basename $(MLFLOW)).txt
 
 clean:  ## remove what make has built
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
