@@ -17,7 +17,7 @@ from deployer.core import networks
 from tests.cluster.pods import bare, ready, run_in
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.command import CommandFailed, wait_until
-from tests.cluster.testbed.openshift import haproxy
+from tests.cluster.testbed.openshift import annotations
 
 pytestmark = pytest.mark.full_scale
 
@@ -365,7 +365,7 @@ def test_a_network_policy_knows_the_router_by_the_labels_of_its_namespace(opensh
     ],
 )
 def test_which_entries_make_a_list(value: str, entries: list[str]) -> None:
-    assert haproxy.allowed(value) == entries
+    assert annotations.allowed({LIST: value}) == entries
 
 
 @pytest.mark.parametrize(
@@ -373,4 +373,4 @@ def test_which_entries_make_a_list(value: str, entries: list[str]) -> None:
     [("30s", "30s"), ("5m", "5m"), ("100", "100"), ("25d", "2147483647ms"), ("0s", ""), ("1.5s", ""), ("30s ", "")],
 )
 def test_which_times_are_taken(value: str, taken: str) -> None:
-    assert haproxy.timeout(value) == taken
+    assert annotations.timeout(value) == taken
