@@ -63,6 +63,7 @@ def main(domain: str) -> None:
                 changed.set()
         if proxy.differs(plan.files) and not reloads.seconds_left(time.monotonic()):
             reloads = Reloads(started=time.monotonic())
+            print("reload", flush=True)
             proxy.load(plan.files)
         waiting = reloads.seconds_left(time.monotonic()) if proxy.differs(plan.files) else None
 
