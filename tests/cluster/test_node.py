@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +25,27 @@ def test_the_node_is_ready_and_says_its_version(cluster: Cluster) -> None:
 
 def test_up_on_a_running_cluster_is_the_same_cluster(cluster: Cluster) -> None:
     assert Cluster.up(cluster.audit_log.parent) == cluster
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("kubectl", "--", "get", "nodes", "--output=name"), "node/node\n"), (("openshift", "--hide"), "")],
+)
+def test_from_another_home_the_programs_of_the_running_cluster_are_used(
+    cluster: Cluster, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """Another HOME has another, empty cache; and without PATH nothing can be built."""
+    directory = ("--directory", str(cluster.audit_log.parent))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.cluster.testbed", *directory, *arguments],
+        env={"HOME": str(tmp_path), "PATH": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
+    assert not list(tmp_path.glob(".cache/*/*-*")), "nothing was built"
 
 
 def test_restricted_refuses_a_pod_that_runs_as_root(cluster: Cluster, namespace: str) -> None:

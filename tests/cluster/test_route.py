@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,3 +228,21 @@ def test_every_right_that_a_route_takes_is_named_where_it_is_missing(
         tried |= used
     verbs = {verb for verb, group, resource in tried if (group, resource) == ("route.openshift.io", "routes")}
     assert verbs == {"get", "create", "patch", "delete"}
+
+
+def test_the_router_of_the_testbed_reloads_at_most_every_five_seconds(member: User, openshift: Cluster) -> None:
+    """As OpenShift's, so that what is tested above is what users meet."""
+    log = ("logs", "deployment/router-default", "--namespace=openshift-ingress")
+
+    def reloads() -> int:
+        return openshift.kubectl(*log).splitlines().count("reload")
+
+    before, began = reloads(), time.monotonic()
+    for number in range(6):
+        name = f"many{number}"
+        kind = {"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {"name": name}}
+        member.kubectl("create", "-f", "-", stdin=json.dumps({**kind, "spec": {"to": {"name": "nobody"}}}))
+        member.kubectl("wait", f"route/{name}", "--for=jsonpath={.status.ingress[0].conditions[0].status}=True")
+    # every one of them is admitted; without the limit there would be six reloads
+    assert reloads() - before <= (time.monotonic() - began) // 5 + 1
+    wait_until(lambda: reloads() > before, "their reload", 30)

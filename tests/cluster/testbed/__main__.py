@@ -30,6 +30,7 @@ def main() -> int:
     }.items():
         commands.add_parser(name, help=meaning).add_argument("arguments", nargs=argparse.REMAINDER)
     given = parser.parse_args()
+    given.directory = given.directory.resolve()  # the node's processes have another working directory
     return COMMANDS[given.command](given)
 
 

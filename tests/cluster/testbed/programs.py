@@ -84,3 +84,15 @@ def definitions(kind: str) -> Path:
             shutil.copyfile(file, target / file.name)
 
     return cache.part(f"crd-{kind}", [module, version, pattern], build)
+
+
+def link(folder: Path) -> None:
+    """Fill a cluster's folder of programs and definitions with links to this cache.
+
+    What asks a running cluster uses these: another HOME has another cache, and newer sources another program.
+    """
+    folder.mkdir()
+    for program in (NODE, PROVISIONER):
+        (folder / program.name).symlink_to(binary(program))
+    for kind in DEFINITIONS:
+        (folder / kind).symlink_to(definitions(kind))

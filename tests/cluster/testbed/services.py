@@ -14,6 +14,7 @@ from tests.cluster.testbed.node import Node
 from tests.cluster.testbed.place import INSIDE, Place
 
 PKI = INSIDE / "pki"
+PROGRAMS = INSIDE / "programs"
 REGISTRY_PORT = 5001
 ETCD = "http://127.0.0.1:2379"
 ADMIN = INSIDE / "admin.kubeconfig"
@@ -31,7 +32,7 @@ class Service:
 def _node(program: str, **flags: object) -> tuple[str, ...]:
     """A program of the node's binary with its flags: snake_case becomes --kebab-case."""
     written = (f"--{name.replace('_', '-')}={value}" for name, value in flags.items())
-    return (str(programs.binary(programs.NODE)), program, *written)
+    return (str(PROGRAMS / programs.NODE.name), program, *written)
 
 
 def _etcd(_: Place) -> tuple[str, ...]:
@@ -126,7 +127,7 @@ def _storage(_: Place) -> tuple[str, ...]:
 
 def _provisioner(_: Place) -> tuple[str, ...]:
     return (
-        str(programs.binary(programs.PROVISIONER)),
+        str(PROGRAMS / programs.PROVISIONER.name),
         f"--csi-address={CSI_SOCKET}",
         f"--kubeconfig={ADMIN}",
         "--feature-gates=Topology=true",

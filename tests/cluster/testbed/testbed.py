@@ -38,6 +38,10 @@ class Testbed:
         return self.node.directory
 
     @property
+    def programs(self) -> Path:
+        return self.directory / "programs"
+
+    @property
     def admin_kubeconfig(self) -> Path:
         return self.directory / "admin.kubeconfig"
 
@@ -66,7 +70,7 @@ class Testbed:
         return self.node.place.host_address, self.node.place.other_host_address
 
     def kubectl(self) -> list[str]:
-        return [str(programs.binary(programs.NODE)), "kubectl", f"--kubeconfig={self.admin_kubeconfig}"]
+        return [str(self.programs / programs.NODE.name), "kubectl", f"--kubeconfig={self.admin_kubeconfig}"]
 
     def user_kubeconfig(self, name: str, namespace: str, seconds: float) -> str:
         authority = Authority(self.directory / "pki")
@@ -110,7 +114,9 @@ class Testbed:
 
     def openshift(self) -> Installation:
         pki, router = self.directory / "pki", self.node.place.router_address
-        return Installation(self.kubectl(), pki, router, configuration.ROUTES_DOMAIN)
+        return Installation(
+            self.kubectl(), pki, (self.programs / "route").resolve(), router, configuration.ROUTES_DOMAIN
+        )
 
     def pss_mib(self, uid: str) -> float:
         folders = self.node.place.cgroup_folders()
@@ -153,6 +159,7 @@ def find(directory: Path = DIRECTORY) -> Testbed | None:
 
 def _configure(testbed: Testbed) -> None:
     there, directory = testbed.node.place, testbed.directory
+    programs.link(testbed.programs)
     configuration.write(there, directory)
     images.lay_out(images.build(), directory / "registry")
     # the cluster refuses what it does not know, and the resolver goes on to the machine's own servers
@@ -173,7 +180,7 @@ def _start_controllers(testbed: Testbed) -> None:
 
 def _apply_core(testbed: Testbed) -> None:
     _apply(testbed, _manifest(testbed, "core.yaml"))
-    _apply(testbed, "\n---\n".join(file.read_text() for file in sorted(programs.definitions("gateway").iterdir())))
+    _apply(testbed, "\n---\n".join(file.read_text() for file in sorted((testbed.programs / "gateway").iterdir())))
 
 
 def _apply_ingress(testbed: Testbed) -> None:

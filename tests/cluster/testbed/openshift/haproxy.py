@@ -1,26 +1,40 @@
-"""Decides what Routes mean for HAProxy: objects of the API in, its files and each Route's status out. No I/O.
+"""Decides what Routes mean for HAProxy: objects of the API in, its files and each Route's verdict out. No I/O.
 
-The rules are those of OpenShift's router, release 4.22: its `haproxy-config.template`, `template_helper.go` and
-`unique_host.go`.
+The rules are those of openshift/router, of its template for HAProxy above all; tests/unit/test_router_*.py name the
+source line of each. What is different is listed in tests/cluster/README.md.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.cluster.testbed.openshift.admission import Verdict, judge
+from tests.cluster.testbed.openshift.backend import backend, backend_name
+from tests.cluster.testbed.openshift.listening import IN_POD, Listening
+
 Object = dict[str, Any]
 
-ROUTER = "default"
-FOLDER = "/tmp/router"
-SOCKET = f"{FOLDER}/haproxy.sock"
-ANNOTATION = "haproxy.router.openshift.io/"
-TIME = re.compile(r"([1-9][0-9]*)(us|ms|s|m|h|d)?")
-MILLISECONDS = {"us": 0.001, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-LONGEST = 2**31 - 1
+# headers that a router with mutual TLS sets; from a client they would be a forged identity
+SSL_HEADERS = (
+    "X-SSL",
+    "X-SSL-Client-CN",
+    "X-SSL-Client-DER",
+    "X-SSL-Client-DN",
+    "X-SSL-Client-NotAfter",
+    "X-SSL-Client-NotBefore",
+    "X-SSL-Client-SHA1",
+    "X-SSL-Client-Serial",
+    "X-SSL-Client-Subject",
+    "X-SSL-Client-Verify",
+    "X-SSL-Client-Version",
+    "X-SSL-Issuer",
+)
+SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
+# a map's pattern ends at white space
+WHITE = str.maketrans({" ": r"\x20", "\t": r"\t", "\r": r"\r", "\n": r"\n"})
 
 UNAVAILABLE = """\
 HTTP/1.0 503 Service Unavailable\r
@@ -32,55 +46,68 @@ Content-Type: text/html\r
 <p>No Route has this name, or no pod behind it is ready.</p></body></html>
 """
 
-HEAD = f"""\
+# a request's headers have tune.bufsize less tune.maxrewrite, which is 24 KiB
+HEAD = """\
 global
   log stdout format raw local0
   # by which the next process gets the listening sockets
-  stats socket {SOCKET} mode 600 expose-fd listeners
+  stats socket {folder}/haproxy.sock mode 600 expose-fd listeners
   ssl-default-bind-options ssl-min-ver TLSv1.2
+  tune.maxrewrite 8192
   tune.bufsize 32768
 defaults
-  mode http
   log global
-  option httplog
-  option forwardfor
-  errorfile 503 {FOLDER}/503.http
+  errorfile 503 {folder}/503.http
   timeout connect 5s
   timeout client 30s
+  timeout client-fin 1s
   timeout server 30s
+  timeout server-fin 1s
   timeout tunnel 1h
   timeout http-request 10s
   timeout http-keep-alive 300s
-frontend plain
-  bind :8080
-  http-request redirect scheme https code 302 if {{ base,map_reg({FOLDER}/redirect.map) -m found }}
-  use_backend %[base,map_reg({FOLDER}/plain.map)]
-frontend secure
-  bind :8443 ssl crt /certificate/wildcard.pem
-  use_backend %[base,map_reg({FOLDER}/secure.map)]
 frontend health
-  bind :1936
-  option dontlog-normal
+  mode http
+  bind {health}
   monitor-uri /healthz
+frontend public
+  bind {plain}
+  tcp-request inspect-delay 5s
+  tcp-request content accept if HTTP
+{http}
+  acl secure_redirect base,map_reg_int({folder}/redirect.map) -m bool
+  http-request redirect location https://%[req.hdr(host),regsub(:[0-9]+$,,)]%[url] code 302 if secure_redirect
+  use_backend %[base,map_reg({folder}/plain.map)]
+  default_backend unavailable
+frontend public_ssl
+  option tcplog
+  bind {secure}
+  tcp-request inspect-delay 5s
+  tcp-request content accept if {{ req_ssl_hello_type 1 }}
+  acl passed req.ssl_sni,lower,map_reg({folder}/passthrough.map) -m found
+  use_backend %[req.ssl_sni,lower,map_reg({folder}/tcp.map)] if passed
+  default_backend terminate
+backend terminate
+  server terminated unix@{folder}/tls.sock send-proxy
+frontend terminated
+  bind unix@{folder}/tls.sock ssl crt {certificate} accept-proxy
+{http}
+  use_backend %[base,map_reg({folder}/secure.map)]
+  default_backend unavailable
+backend unavailable
+  mode http
 """
 
-BACKEND = """\
-backend {name}
-  http-request add-header X-Forwarded-Host %[req.hdr(host)]
-  http-request add-header X-Forwarded-Port %[ssl_fc,iif(443,80)]
-  http-request add-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]
-  http-request add-header Forwarded for=%[src];host=%[req.hdr(host)];proto=%[ssl_fc,iif(https,http)]
-"""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the router says of a Route: admitted, or a reason and a message why not."""
-
-    route: Object
-    host: str
-    reason: str = ""
-    message: str = ""
+HTTP = "\n".join(
+    (
+        "  mode http",
+        "  option httplog",
+        "  http-request deny if { hdr_len(content-length) 0 }",
+        "  http-request del-header Proxy",
+        *(f"  http-request del-header {name}" for name in SSL_HEADERS),
+        "  http-request set-header Host %[req.hdr(Host),lower]",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -89,140 +116,55 @@ class Plan:
     verdicts: list[Verdict]
 
 
-def plan(routes: Iterable[Object], slices: Iterable[Object], domain: str) -> Plan:
+def plan(routes: Iterable[Object], slices: Iterable[Object], domain: str, listening: Listening = IN_POD) -> Plan:
     """Everything the router does about these Routes and EndpointSlices; the same objects give the same plan."""
     verdicts = list(judge(routes, domain))
     served = [verdict for verdict in verdicts if not verdict.reason]
     endpoints = sorted(slices, key=lambda item: str(item["metadata"]["name"]))
-    backends = [_backend(verdict.route, endpoints) for verdict in served]
-    maps: dict[str, list[tuple[str, str]]] = {"plain": [], "secure": [], "redirect": []}
+    head = HEAD.format(
+        folder=listening.folder,
+        certificate=listening.certificate,
+        plain=listening.bind(listening.plain),
+        secure=listening.bind(listening.secure),
+        health=listening.bind(listening.health),
+        http=HTTP,
+    )
+    sections = [backend(verdict.route, endpoints, listening.folder) for verdict in served]
+    files = {"haproxy.cfg": head + "".join(section.text for section in sections), "503.http": UNAVAILABLE}
+    files |= {name: text for section in sections for name, text in section.files.items()}
+    return Plan(files | _maps(served), verdicts)
+
+
+def _maps(served: list[Verdict]) -> dict[str, str]:
+    """Which host and path leads to which backend; the first pattern that fits is taken, so longer paths come first."""
+    maps: dict[str, list[str]] = {name: [] for name in ("plain", "secure", "redirect", "tcp", "passthrough")}
     for verdict in served:
-        for name in _frontends(verdict.route):
-            maps[name].append((_pattern(verdict), _name(verdict.route)))
-    files = {"haproxy.cfg": HEAD + "".join(backends), "503.http": UNAVAILABLE}
-    for name, entries in maps.items():
-        # the first pattern that fits is taken, so the longer path comes first
-        ordered = sorted(entries, key=lambda entry: (-len(entry[0]), entry))
-        files[f"{name}.map"] = "".join(f"{pattern} {backend}\n" for pattern, backend in ordered)
-    return Plan(files, verdicts)
+        spec = verdict.route["spec"]
+        tls, path = spec.get("tls") or {}, spec.get("path", "")
+        termination, insecure = tls.get("termination", ""), tls.get("insecureEdgeTerminationPolicy")
+        entry = f"{pattern(verdict.host, path)} {backend_name(verdict.route)}\n"
+        maps["redirect"].append(f"{pattern(verdict.host, path)} {int(insecure == 'Redirect')}\n")
+        if not termination or (termination != "passthrough" and insecure == "Allow"):
+            maps["plain"].append(entry)
+        if termination in {"edge", "reencrypt"}:
+            maps["secure"].append(entry)
+        if termination in {"passthrough", "reencrypt"} and not path:
+            maps["tcp"].append(entry)
+        if termination == "passthrough" and not path:
+            maps["passthrough"].append(f"^{_literal(verdict.host)}$ 1\n")
+    return {f"{name}.map": "".join(sorted(entries, reverse=True)) for name, entries in maps.items()}
 
 
-def judge(routes: Iterable[Object], domain: str) -> Iterator[Verdict]:
-    """The oldest Route has a host for its namespace, and there the oldest one each path."""
-    owners: dict[str, Object] = {}
-    paths: dict[tuple[str, str], Object] = {}
-    for route in sorted(routes, key=_age):
-        spec, metadata = route["spec"], route["metadata"]
-        host = spec.get("host") or (f"{spec['subdomain']}.{domain}" if spec.get("subdomain") else "")
-        termination = (spec.get("tls") or {}).get("termination", "edge")
-        if not host:
-            yield Verdict(route, host, "NoHostValue", "the route has no host")
-        elif termination != "edge":
-            yield Verdict(route, host, "UnsupportedTermination", f"this router does not do {termination}")
-        elif re.search(r"\s", spec.get("path", "")):
-            yield Verdict(route, host, "InvalidPath", "the path has white space")
-        elif (owner := owners.setdefault(host, route))["metadata"]["namespace"] != metadata["namespace"]:
-            yield Verdict(route, host, "HostAlreadyClaimed", f"an older route of another namespace has {host}")
-        elif (owner := paths.setdefault((host, spec.get("path", "")), route)) is not route:
-            name = owner["metadata"]["name"]
-            yield Verdict(route, host, "HostAlreadyClaimed", f"route {name} has {host} and is older")
-        else:
-            yield Verdict(route, host)
+def pattern(host: str, path: str) -> str:
+    """The regular expression of a host, with or without a dot and a port, and of everything below a path.
 
-
-def status(verdict: Verdict, domain: str, now: str) -> Object | None:
-    """The `status` to be written, or None if the Route has it."""
-    admitted = {"type": "Admitted", "status": "False" if verdict.reason else "True"}
-    if verdict.reason:
-        admitted |= {"reason": verdict.reason, "message": verdict.message}
-    entry: Object = {
-        "host": verdict.host,
-        "routerName": ROUTER,
-        "routerCanonicalHostname": f"router-{ROUTER}.{domain}",
-        "wildcardPolicy": "None",
-    }
-    written = (verdict.route.get("status") or {}).get("ingress") or []
-    present = next((item for item in written if item.get("routerName") == ROUTER), {})
-    conditions = [{**item, "lastTransitionTime": None} for item in present.get("conditions") or []]
-    if {**present, "conditions": conditions} == {**entry, "conditions": [{**admitted, "lastTransitionTime": None}]}:
-        return None
-    return {"ingress": [{**entry, "conditions": [{**admitted, "lastTransitionTime": now}]}]}
-
-
-def allowed(value: str) -> list[str]:
-    """The addresses of an allow-list; an empty list lets everybody in.
-
-    Space around the list voids all of it, and an entry that is wrong is left out: a list of wrong entries only is none.
+    `/x` is for /x and /x/y, and `/x/` is not for /x.
     """
-    return [entry for entry in value.split() if _is_address(entry)] if value == value.strip() else []
+    rest = "(.*)?" if path.endswith("/") else "(/.*)?"
+    if not path.strip("/"):
+        path, rest = "", "(/.*)?"
+    return rf"^{_literal(host)}\.?(:[0-9]+)?{_literal(path)}{rest}$"
 
 
-def _is_address(entry: str) -> bool:
-    """As Go's net.ParseIP and net.ParseCIDR have it: no zones, no netmasks, a prefix may begin with zeros."""
-    address, slash, prefix = entry.partition("/")
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    numeric = re.fullmatch("[0-9]+", prefix) is not None and int(prefix) <= found.max_prefixlen
-    return "%" not in address and (numeric or not slash)
-
-
-def timeout(value: str) -> str:
-    """A time as HAProxy takes it, at most its longest; empty where the value is none."""
-    found = TIME.fullmatch(value)
-    if not found:
-        return ""
-    longer = int(found[1]) * MILLISECONDS[found[2] or "ms"] > LONGEST
-    return f"{LONGEST}ms" if longer else value
-
-
-def _age(route: Object) -> tuple[str, str]:
-    return route["metadata"]["creationTimestamp"], route["metadata"]["uid"]
-
-
-def _name(route: Object) -> str:
-    kind = "be_edge_http" if route["spec"].get("tls") else "be_http"
-    return f"{kind}:{route['metadata']['namespace']}:{route['metadata']['name']}"
-
-
-def _pattern(verdict: Verdict) -> str:
-    path = verdict.route["spec"].get("path", "").rstrip("/")
-    return rf"^{re.escape(verdict.host)}\.?(:[0-9]+)?{re.escape(path)}(|/.*)$"
-
-
-def _frontends(route: Object) -> list[str]:
-    tls = route["spec"].get("tls")
-    if not tls:
-        return ["plain"]
-    insecure = {"Allow": ["plain"], "Redirect": ["redirect"]}
-    return ["secure", *insecure.get(tls.get("insecureEdgeTerminationPolicy") or "None", [])]
-
-
-def _backend(route: Object, slices: list[Object]) -> str:
-    annotations = route["metadata"].get("annotations") or {}
-    lines = [BACKEND.format(name=_name(route))]
-    if longest := timeout(annotations.get(f"{ANNOTATION}timeout", "")):
-        lines.append(f"  timeout server {longest}\n")
-    names = (f"{ANNOTATION}ip_allowlist", f"{ANNOTATION}ip_whitelist")
-    entries = allowed(next((annotations[name] for name in names if annotations.get(name)), ""))
-    # one to a line: a line may have 64 words
-    lines += [f"  acl allowlist src {entry}\n" for entry in entries]
-    lines += ["  tcp-request content reject if !allowlist\n"] if entries else []
-    servers = sorted(set(_servers(route, slices)))
-    return "".join(lines) + "".join(f"  server {server} {server}\n" for server in servers)
-
-
-def _servers(route: Object, slices: list[Object]) -> Iterator[str]:
-    """Addresses of ready pods; a Route's targetPort is the name or the number of a port of theirs."""
-    spec = route["spec"]
-    wanted = (spec.get("port") or {}).get("targetPort")
-    for item in slices:
-        metadata = item["metadata"]
-        service = (metadata.get("labels") or {}).get("kubernetes.io/service-name")
-        if (metadata["namespace"], service) != (route["metadata"]["namespace"], spec["to"]["name"]):
-            continue
-        ports = [port["port"] for port in item.get("ports") or [] if wanted in {None, port.get("name"), port["port"]}]
-        for endpoint in item.get("endpoints") or []:
-            if (endpoint.get("conditions") or {}).get("ready") is not False:
-                yield from (f"{address}:{port}" for address in endpoint["addresses"] for port in ports)
+def _literal(text: str) -> str:
+    return SPECIAL.sub(r"\\\g<0>", text).translate(WHITE)

@@ -10,7 +10,7 @@ from string import Template
 
 import yaml
 
-from tests.cluster.testbed import images, programs
+from tests.cluster.testbed import images
 from tests.cluster.testbed.certificates import Authority
 from tests.cluster.testbed.command import CommandFailed, run, wait_until
 from tests.cluster.testbed.openshift import project
@@ -18,7 +18,7 @@ from tests.cluster.testbed.openshift import project
 HERE = Path(__file__).parent
 MANIFESTS = HERE.parent / "manifests/openshift"
 # what runs in pods, as the ConfigMap `code`
-CODE = ("__init__.py", "api.py", "haproxy.py", "project.py", "projects.py", "router.py")
+CODE = sorted(file.name for file in HERE.glob("*.py") if file != Path(__file__))
 SERVED_AS = "projects.openshift-apiserver.svc"
 API_SERVICE = "v1.project.openshift.io"
 # a project of nobody: pods that are tried there tell whether the policies are in force
@@ -31,21 +31,25 @@ ROUTER_LABELS = {"network.openshift.io/policy-group": "ingress", "policy-group.n
 
 @dataclass(frozen=True)
 class Installation:
-    """`kubectl` is the command of the cluster's admin, `pki` the folder of its authority."""
+    """`kubectl` is the command of the cluster's admin, `pki` the folder of its authority, `routes` that of the CRD."""
 
     kubectl: list[str]
     pki: Path
+    routes: Path
     router_address: str
     routes_domain: str
 
     def show(self) -> None:
         """Install what is missing, and wait until all of it works."""
-        routes = programs.definitions("route")
-        parts = [self._objects(), *(file.read_text() for file in routes.iterdir()), yaml.safe_dump(self._api_service())]
+        parts = [
+            self._objects(),
+            *(file.read_text() for file in self.routes.iterdir()),
+            yaml.safe_dump(self._api_service()),
+        ]
         # the policies of pods last: these are tried below, and those before them are then in force as well
         parts += [self._manifest(name) for name in ("routes", "router", "projects", "scc")]
         run(*self.kubectl, "apply", "--server-side", "--filename=-", stdin="\n---\n".join(parts))
-        run(*self.kubectl, "wait", "--for=condition=Established", f"--filename={routes}", "--timeout=30s")
+        run(*self.kubectl, "wait", "--for=condition=Established", f"--filename={self.routes}", "--timeout=30s")
         for deployment in ("openshift-ingress/router-default", "openshift-apiserver/projects"):
             namespace, name = deployment.split("/")
             # also after its code has changed, which `wait` would not see
@@ -56,7 +60,7 @@ class Installation:
     def hide(self) -> None:
         """Remove the two API groups, and all Routes with theirs; what lies behind stays and is found again."""
         run(*self.kubectl, "delete", "--ignore-not-found", f"apiservice/{API_SERVICE}")
-        run(*self.kubectl, "delete", "--ignore-not-found", f"--filename={programs.definitions('route')}")
+        run(*self.kubectl, "delete", "--ignore-not-found", f"--filename={self.routes}")
 
     def _manifest(self, name: str) -> str:
         return Template((MANIFESTS / f"{name}.yaml").read_text()).substitute(

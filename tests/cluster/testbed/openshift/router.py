@@ -1,4 +1,7 @@
-"""Runs HAProxy in the router's pod: watches Routes and endpoints, loads what haproxy.py decides, writes statuses."""
+"""Runs HAProxy in the router's pod: watches Routes and endpoints, writes statuses, loads what haproxy.py decides.
+
+A status is written at once. The reload that puts it into force may come seconds later, as on OpenShift.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import threading
 import time
 from pathlib import Path
 
-from tests.cluster.testbed.openshift import haproxy
+from tests.cluster.testbed.openshift import admission, haproxy
 from tests.cluster.testbed.openshift.api import Collection, Refused, ask
-
-SETTLE_SECONDS = 0.05
+from tests.cluster.testbed.openshift.listening import IN_POD
+from tests.cluster.testbed.openshift.reloads import Reloads
 
 
 class Proxy:
@@ -22,10 +25,13 @@ class Proxy:
         self._files: dict[str, str] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
 
+    def differs(self, files: dict[str, str]) -> bool:
+        """Tell whether these files have not been loaded yet, nor been refused."""
+        return files != self._files
+
     def load(self, files: dict[str, str]) -> None:
         """Start a process that takes the listening sockets over: a signal to the present one can get lost."""
-        if files == self._files:
-            return
+        self._files = files
         self._folder.mkdir(exist_ok=True)
         for name, text in files.items():
             (self._folder / name).write_text(text, newline="")
@@ -34,11 +40,11 @@ class Proxy:
         if judged.returncode:
             print("refused:", judged.stderr, flush=True)
             return
-        self._files = files
         self._processes = [process for process in self._processes if process.poll() is None]
         if self._processes:
             # all of them, for one that has only just started may not have told its predecessor yet
-            command += ["-x", haproxy.SOCKET, "-sf", *(str(process.pid) for process in self._processes)]
+            socket = str(self._folder / "haproxy.sock")
+            command += ["-x", socket, "-sf", *(str(process.pid) for process in self._processes)]
         self._processes.append(subprocess.Popen(command))
 
 
@@ -46,20 +52,25 @@ def main(domain: str) -> None:
     changed = threading.Event()
     routes = Collection("/apis/route.openshift.io/v1/routes", changed)
     slices = Collection("/apis/discovery.k8s.io/v1/endpointslices", changed)
-    proxy = Proxy(Path(haproxy.FOLDER))
-    while changed.wait():
-        time.sleep(SETTLE_SECONDS)
+    proxy, reloads = Proxy(Path(IN_POD.folder)), Reloads()
+    waiting: float | None = None
+    while True:
+        changed.wait(waiting)
         changed.clear()
         plan = haproxy.plan(routes.current(), slices.current(), domain)
-        proxy.load(plan.files)
         for verdict in plan.verdicts:
             if not _say(verdict, domain):
                 changed.set()
+        if proxy.differs(plan.files) and not reloads.seconds_left(time.monotonic()):
+            reloads = Reloads(started=time.monotonic())
+            print("reload", flush=True)
+            proxy.load(plan.files)
+        waiting = reloads.seconds_left(time.monotonic()) if proxy.differs(plan.files) else None
 
 
-def _say(verdict: haproxy.Verdict, domain: str) -> bool:
+def _say(verdict: admission.Verdict, domain: str) -> bool:
     """Write a Route's status where it differs; False if that failed and is to be tried again."""
-    wanted = haproxy.status(verdict, domain, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    wanted = admission.status(verdict, domain, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     if wanted is None:
         return True
     metadata = verdict.route["metadata"]

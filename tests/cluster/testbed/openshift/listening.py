@@ -1,0 +1,23 @@
+"""Says where HAProxy listens and where its files are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Addresses and ports, the folder of all files, and the certificate, whose key lies beside it as NAME.key."""
+
+    folder: str
+    certificate: str
+    addresses: tuple[str, ...] = ("",)
+    plain: int = 80
+    secure: int = 443
+    health: int = 1936
+
+    def bind(self, port: int) -> str:
+        return ",".join(f"{address}:{port}" for address in self.addresses)
+
+
+IN_POD = Listening("/tmp/router", "/certificate/wildcard.pem")
