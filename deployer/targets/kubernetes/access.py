@@ -12,7 +12,7 @@ from deployer.core.assigned import Assigned
 from deployer.core.components import server
 from deployer.core.errors import Forbidden, NotReady
 from deployer.core.manifest import HTTP_ROUTE, INGRESS, ROUTE, SECRET, Kind, Manifest
-from deployer.core.platform import ALLOW_LISTS
+from deployer.core.routes import ALLOW_LISTS
 from deployer.core.readiness import http_route_problem, ingress_problem, route_state
 from deployer.kube import objects
 from deployer.kube.refusals import UnknownApi
