@@ -33,6 +33,7 @@ from deployer.core.outcome import Done, Outcome
 from deployer.core.platform import PROFILES, Platform, recognised
 from deployer.core.readiness import RouteState, Seen, readiness, route_state
 from deployer.core.rendering import Renderer
+from deployer.core.routes import require_host_label
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import Stack
@@ -149,7 +150,7 @@ class KubernetesRuntime:
         """Return host and port: they follow from the spec.
 
         Raises:
-            UsageError: it wants a public address without a host name.
+            UsageError: it wants a public address without a host name, or with one that is too long.
         """
         platform = self.platform(spec, before)
         wanted = spec.spec.exposure
@@ -158,6 +159,8 @@ class KubernetesRuntime:
         own_host = bool(host) and kind != "none"
         if kind == "route" and not host:  # the cluster assigns one, and gives it back
             host = before.host if before.exposure == kind and not before.own_host else None
+            if host is None:
+                require_host_label(self._name, self._session.namespace)
         elif kind != "none" and not host:
             raise UsageError(
                 f"a public address needs a host name: {platform.name} assigns none to a server's {kind}",
