@@ -42,6 +42,7 @@ from deployer.kube.refusals import Rejected, UnknownApi
 from deployer.kube.session import Session
 from deployer.kube.streams import lines_of_log
 from deployer.targets import Deadline, Live, Program
+from deployer.targets.kubernetes import foreign_lists
 from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
 
 PORT: Final = 5000
@@ -235,7 +236,7 @@ class KubernetesRuntime:
                 raise
             if not live:
                 return (Change(str(ref), None, "there"),)
-            changes = object_changes(ref, live, wanted)
+            changes = (*object_changes(ref, live, wanted), *foreign_lists.removals(wanted, manifest, force=force))
             if not changes:
                 return ()
             # the cluster's own controllers may have written between the two answers
@@ -264,10 +265,12 @@ class KubernetesRuntime:
 
     def _apply(self, manifest: Manifest, deadline: Deadline) -> None:
         ref = ref_of(manifest)
-        if ref.kind == ROUTE.name and (live := self._own(ref)) and is_fixed(live, manifest):
+        route = self._own(ref) if ref.kind == ROUTE.name else None
+        if route and is_fixed(route, manifest):
             self._delete([ref], deadline)
         try:
-            objects.apply(self._session, manifest, force=self._take_over)
+            applied = objects.apply(self._session, manifest, force=self._take_over)
+            foreign_lists.remove(self._session, applied, manifest, force=self._take_over)
         except Rejected:
             live = self._own(ref_of(manifest))
             if not live or not _never_bound(live):
