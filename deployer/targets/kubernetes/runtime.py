@@ -33,7 +33,7 @@ from deployer.core.outcome import Done, Outcome
 from deployer.core.platform import PROFILES, Platform, recognised
 from deployer.core.readiness import RouteState, Seen, readiness, route_state
 from deployer.core.rendering import Renderer
-from deployer.core.routes import require_host_label
+from deployer.core.routes import allow_list, require_host_label
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import Stack
@@ -64,9 +64,15 @@ class KubernetesRuntime:
         self._name = name
         self._note = note
         self._take_over = take_over
+        self._list_replaced: float | None = None
         self._pods = f"{selector(name)},app.kubernetes.io/component={server.SERVER}"
         data = catalogue()
         self._renderer = Renderer(data.templates, data.plugins)
+
+    @property
+    def list_age(self) -> float | None:
+        """Seconds since this command replaced the Route's list of who may connect, None where it did not."""
+        return None if self._list_replaced is None else time.monotonic() - self._list_replaced
 
     def platform(self, spec: Spec, before: Assigned) -> Platform:
         """Return the kind of cluster: as the spec says, as was found before, or as its address and API groups show."""
@@ -271,6 +277,8 @@ class KubernetesRuntime:
         try:
             applied = objects.apply(self._session, manifest, force=self._take_over)
             foreign_lists.remove(self._session, applied, manifest, force=self._take_over)
+            if route and allow_list(route) != allow_list(manifest):
+                self._list_replaced = time.monotonic()
         except Rejected:
             live = self._own(ref_of(manifest))
             if not live or not _never_bound(live):
