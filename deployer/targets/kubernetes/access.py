@@ -14,7 +14,6 @@ from deployer.core.components import server
 from deployer.core.errors import Forbidden, NotReady
 from deployer.core.manifest import HTTP_ROUTE, INGRESS, ROUTE, SECRET, Kind, Manifest
 from deployer.core.reach import (
-    RELOAD_SECONDS,
     STEADY_SECONDS,
     Answer,
     Asked,
@@ -120,26 +119,34 @@ class KubernetesAccess:
         told = False
         while True:
             answer, said = _ask(endpoint)
+            said = "lets this machine in as before the change of allowFrom" if answer is Answer.SERVED else said
             now = time.monotonic()
             course = course.then(answer, now) if course else Course(answer, now)
             asked = Asked(answer, now - course.since, course.turned, listed, self._runtime.list_age)
             found = verdict(asked, certificate_seconds(self._exposed(assigned)) if answer is Answer.UNTRUSTED else 0.0)
             if found is Verdict.REACHED or (answer is Answer.SERVED and not limit.left):
-                if asked.changed is not None and not course.turned:
-                    self._note(
-                        f"this machine could connect before allowFrom was changed and can now: it cannot see when the "
-                        f"router takes the change over, which lasts up to {RELOAD_SECONDS:.0f} seconds"
-                    )
+                self._note_unseen(asked)
                 return True
             if found is Verdict.SHUT_OUT:
                 return False
             if found is Verdict.FAILED or not limit.left:
-                cause, hint = self._diagnosis(assigned.exposure, said)
-                raise NotReady(f"the server is ready, but its address is not: {endpoint.url} {said}{cause}", hint=hint)
+                raise self._not_ready(endpoint, assigned, said)
             if not told and limit.left < _PATIENCE - 5:
                 told = True
                 self._note(f"waiting for {endpoint.url}: {said}")
             time.sleep(_POLL_SECONDS)
+
+    def _note_unseen(self, asked: Asked) -> None:
+        if asked.changed is not None and not asked.turned:
+            self._note(
+                "this machine may connect, as before the change of allowFrom: it cannot see the router take the "
+                f"change over, which takes seconds; {asked.changed:.0f} have passed"
+            )
+
+    def _not_ready(self, endpoint: Endpoint, assigned: Assigned, said: str) -> NotReady:
+        cause, hint = self._diagnosis(assigned.exposure, said)
+        words = said if endpoint.url in said else f"{endpoint.url} {said}"
+        return NotReady(f"the server is ready, but its address is not: {words}{cause}", hint=hint)
 
     def _exposed(self, assigned: Assigned) -> Manifest | None:
         """Return the object behind the public address, None where it cannot be read."""
