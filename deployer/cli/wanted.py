@@ -111,6 +111,7 @@ def wanted_server(
         platform=lambda profile: PROFILES[profile] if profile else target.platform(Spec(), before),
     )
     require_supported(spec, target.platform(spec, before), source)
+    target.runtime.would_assign(spec, before)  # an address that cannot be, before a bucket is made
     for change in spec_changes(record.spec, spec) if record else ():
         note(f"Change: {change}")
     return WantedServer(target, spec, record, password, databases)

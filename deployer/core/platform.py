@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from deployer.core.routes import FORWARDED_HEADERS
+
 ExposureKind = Literal["none", "ingress", "route", "gateway"]
 
 
@@ -21,8 +23,8 @@ class Platform:
     from the object's status.
     `exposure_annotations` go to an Ingress or Route.
     `router_namespace` holds the labels of the namespace that traffic from outside comes through.
-    `allow_list_annotation` is where a Route says who may reach it. `console_labels` make its console draw the server
-    as what it is. `custom_host_target` is what a host name of one's own must be a CNAME of. `api_hosts` are the API
+    `allow_lists` tells whether a Route can say who may connect. `console_labels` make its console draw the server as
+    what it is. `custom_host_target` is what a host name of one's own must be a CNAME of. `api_hosts` are the API
     servers known to be of this kind, `api_group` one that only this kind of cluster has, `context_prefix` how its
     tools name contexts.
     """
@@ -36,7 +38,7 @@ class Platform:
     host_template: str | None = None
     router_namespace: Mapping[str, str] = field(default_factory=dict)
     exposure_annotations: Mapping[str, str] = field(default_factory=dict)
-    allow_list_annotation: str | None = None
+    allow_lists: bool = False
     console_labels: Mapping[str, str] = field(default_factory=dict)
     custom_host_target: str | None = None
     api_hosts: tuple[str, ...] = ()
@@ -81,8 +83,11 @@ OPENSHIFT: Final = Platform(
     host_template="{name}-{namespace}.apps.example.org",
     # the label that OpenShift puts on its router's namespace
     router_namespace=MappingProxyType({"network.openshift.io/policy-group": "ingress"}),
-    exposure_annotations=MappingProxyType({"haproxy.router.openshift.io/timeout": "3600s"}),
-    allow_list_annotation="haproxy.router.openshift.io/ip_whitelist",  # old and new routers know it
+    # the cluster's own default may be one that lets clients choose their address
+    exposure_annotations=MappingProxyType(
+        {"haproxy.router.openshift.io/timeout": "3600s", FORWARDED_HEADERS: "append"}
+    ),
+    allow_lists=True,
     console_labels=MappingProxyType({"app.openshift.io/runtime": "python"}),
     api_group="route.openshift.io",
 )
@@ -93,7 +98,6 @@ RAHTI: Final = replace(
     exposures=("route", "none"),
     storage_class="standard-csi",
     host_template="{name}-{namespace}.2.rahtiapp.fi",
-    allow_list_annotation="haproxy.router.openshift.io/ip_allowlist",
     custom_host_target="router-default.apps.2.rahti.csc.fi",
     api_hosts=("api.2.rahti.csc.fi",),
     api_group=None,
@@ -110,7 +114,6 @@ LUMI_K: Final = replace(
 PROFILES: Final[Mapping[str, Platform]] = MappingProxyType(
     {platform.name: platform for platform in (KUBERNETES, KIND, OPENSHIFT, RAHTI, LUMI_K)}
 )
-ALLOW_LISTS: Final = frozenset(filter(None, (platform.allow_list_annotation for platform in PROFILES.values())))
 DEFAULT_PROFILE: Final = KUBERNETES.name
 
 

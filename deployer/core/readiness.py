@@ -22,6 +22,8 @@ _MOUNT: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume
 _GROWING: Final = frozenset({"TriggeredScaleUp", "Nominated"})  # cluster-autoscaler and Karpenter add a node
 _PULL: Final = frozenset({"Failed"})
 _VOLUME: Final = frozenset({"ProvisioningFailed", "FailedBinding", "VolumeResizeFailed"})
+# the kubelet's words where the pod must not run as root and nothing says which other user it has
+_ROOT: Final = re.compile("image will run as root|cannot verify user is non-root")
 REFUSED: Final = 78  # launch.py: the reason is the last line of its log
 
 
@@ -102,7 +104,7 @@ def pod_readiness(pod: Object, claims: Sequence[Object], events: Sequence[Object
         return Readiness(False, f"pod {name} has failed: {words}")
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     for container in containers:
-        found = _container(name, container, _last(events, name, _PULL))
+        found = _container(name, container, _last(events, name, _PULL), without_user=_without_user(pod))
         if found:
             return found
     mounts = _last(events, name, _MOUNT)
@@ -112,7 +114,14 @@ def pod_readiness(pod: Object, claims: Sequence[Object], events: Sequence[Object
     return Readiness(False, f"pod {name} {'runs, but is not ready yet' if running else 'is being started'}")
 
 
-def _container(pod: str, container: Object, pulling: str) -> Readiness | None:
+def _without_user(pod: Object) -> bool:
+    """Tell whether nothing gives a pod a numeric user: neither its manifest nor OpenShift's admission."""
+    spec = pod.get("spec") or {}
+    contexts = [spec.get("securityContext"), *(item.get("securityContext") for item in spec.get("containers") or ())]
+    return all((context or {}).get("runAsUser") is None for context in contexts)
+
+
+def _container(pod: str, container: Object, pulling: str, *, without_user: bool) -> Readiness | None:
     state = container.get("state") or {}
     waiting = state.get("waiting") or {}
     reason, message = str(waiting.get("reason", "")), one_line(str(waiting.get("message", "")))
@@ -128,7 +137,15 @@ def _container(pod: str, container: Object, pulling: str) -> Readiness | None:
         )
     if reason in _CONFIG:
         words = f"container {container['name']} of pod {pod} cannot be made: {message}"
-        return Readiness(False, words, stuck=True, hint="does a patch name what is not there?")
+        hint = "does a patch name what is not there?"
+        if without_user and _ROOT.search(message):
+            words += (
+                "; the profile is OpenShift's and leaves the user to the cluster, but this namespace has no UID range"
+            )
+            hint = (
+                "if this is not OpenShift, add --profile kubernetes; if it is, use a project that `oc new-project` made"
+            )
+        return Readiness(False, words, stuck=True, hint=hint)
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if ended and not container.get("ready") and (reason == "CrashLoopBackOff" or state.get("terminated")):
         return _ended(pod, container, ended)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from deployer.core.errors import Conflict
@@ -121,6 +121,24 @@ def scale(session: Session, kind: Kind, name: str, replicas: int) -> None:
         Call("patch", f"{kind.plural}.{kind.group}/scale", name, session.namespace),
         query={"fieldManager": FIELD_MANAGER},
         body={"spec": {"replicas": replicas}},
+        content_type="application/merge-patch+json",
+    )
+
+
+def remove_annotations(session: Session, live: Manifest, keys: Iterable[str]) -> None:
+    """Remove annotations of an object, whoever has written them.
+
+    Raises:
+        Conflict: the object was changed since `live` was read.
+    """
+    kind, metadata = KINDS[live["kind"]], live["metadata"]
+    removed = {"resourceVersion": metadata["resourceVersion"], "annotations": dict.fromkeys(keys)}
+    session.request(
+        "PATCH",
+        kind.path(session.namespace, metadata["name"]),
+        call(session, "patch", kind, metadata["name"]),
+        query={"fieldManager": FIELD_MANAGER},
+        body={"metadata": removed},
         content_type="application/merge-patch+json",
     )
 

@@ -95,7 +95,8 @@ def refusal(code: int, body: bytes, call: Call) -> DeployerError:
     if code == 409:
         return Conflict(f"cannot {call}: {message}", hint="try again")
     if code in (400, 405, 415, 422):
-        return Rejected(f"the cluster does not take it: cannot {call}: {message or f'HTTP {code}'}")
+        hint = _invalid_hint(message) if code == 422 else None
+        return Rejected(f"the cluster does not take it: cannot {call}: {message or f'HTTP {code}'}", hint=hint)
     if is_final(code, body):
         return Rejected(
             f"the cluster does not take it: cannot {call}: {message}",
@@ -104,6 +105,15 @@ def refusal(code: int, body: bytes, call: Call) -> DeployerError:
     return ClusterUnreachable(
         f"the cluster cannot answer now: {call}: {message or f'HTTP {code}'}", hint="try again later"
     )
+
+
+def _invalid_hint(message: str) -> str:
+    """Return what to do about an object that fails validation, by the field that its Status names."""
+    if "spec.host" not in message:
+        return "the message names the field: a value of the spec, or a patch in it, sets what the cluster does not take"
+    if "permission" in message:
+        return "leave --host out, or ask an administrator for the right to `create` and `update` routes/custom-host"
+    return "choose another host name with --host: each part has at most 63 characters, a-z, 0-9 and '-'"
 
 
 def is_final(code: int, body: bytes) -> bool:

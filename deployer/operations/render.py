@@ -12,6 +12,7 @@ from deployer.core.assigned import Assigned
 from deployer.core.components import build, labels_of
 from deployer.core.platform import Platform
 from deployer.core.rendering import Renderer, secret_manifests
+from deployer.core.routes import require_host_label
 from deployer.core.secrets import ADMIN_USERNAME, GENERATED
 from deployer.core.spec import Spec
 from deployer.core.stack import SecretRef
@@ -21,14 +22,21 @@ PLACEHOLDER = "{name}.example.org"
 
 
 def manifests(spec: Spec, platform: Platform, namespace: str) -> tuple[dict[str, str], str | None]:
-    """Return YAML documents by `Kind/name`, and the host where it had to be guessed."""
+    """Return YAML documents by `Kind/name`, and the host where it had to be guessed.
+
+    Raises:
+        UsageError: the cluster would assign a host that it then refuses.
+    """
     wanted = getattr(spec.spec.exposure, "host", None)
     guess = (platform.host_template or PLACEHOLDER).format(name=spec.name, namespace=namespace)
     assigned = Assigned(host=wanted or guess, namespace=namespace, ports={"http": PORT})
     stack = build(spec, platform, assigned)
     data = catalogue()
     documents = Renderer(data.templates, data.plugins).manifests(stack)
-    return documents, guess if stack.exposure.kind != "none" and not wanted else None
+    guessed = stack.exposure.kind != "none" and not wanted
+    if guessed and platform.host_template:
+        require_host_label(spec.name, namespace)
+    return documents, guess if guessed else None
 
 
 def credentials(spec: Spec, keys: Mapping[SecretRef, str]) -> str:

@@ -51,7 +51,23 @@ class Endpoint:
 
 def private_authority() -> str | None:
     """Return the file in which this user's environment names a private certificate authority, None without any."""
-    return next(filter(None, map(os.environ.get, _CA_NAMED)), None)
+    variable = _authority_variable()
+    return os.environ[variable] if variable else None
+
+
+def _authority_variable() -> str | None:
+    """Return the variable that names the authority: the first one that is set, as for MLflow's own client."""
+    return next((name for name in _CA_NAMED if os.environ.get(name)), None)
+
+
+def authority_hint() -> str:
+    """Return how to have a private certificate authority trusted; names the variable that is in force."""
+    variable = _authority_variable()
+    if variable is None:
+        return "for a private authority set SSL_CERT_FILE to its certificate"
+    later = _CA_NAMED[_CA_NAMED.index(variable) + 1 :]
+    wins = f", which wins over {' and '.join(later)}" if later else ""
+    return f"for a private authority add its certificate to {os.environ[variable]}: {variable} names that file{wins}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,10 @@ class Unreachable(Exception):
 
 class Closed(Unreachable):
     """Somebody took the connection and closed it again, without an answer."""
+
+
+class Untrusted(Unreachable):
+    """What answers has a certificate that is not trusted, or nothing to judge it by can be read."""
 
 
 class Refused(Exception):
@@ -143,19 +163,33 @@ class Client:
             return self._session.request(method, url, timeout=self._timeout, allow_redirects=False, **options)
         except requests.exceptions.RequestException as error:
             raise self._silence(error) from error
+        except OSError as error:  # requests lets its own out where there is no such file of authorities
+            raise Untrusted(
+                f"the certificate of {self._base} cannot be checked ({self._trusted()}: {error})"
+            ) from error
         except ValueError as error:  # urllib3 lets its own out where a host name is none
             raise Unreachable(f"{self._base} is not an address ({error})") from error
 
     def _silence(self, error: requests.exceptions.RequestException) -> Unreachable:
         if isinstance(_inner(error), ConnectionResetError | BrokenPipeError | ssl.SSLEOFError):
             return Closed(f"{self._base} closes the connection without an answer")
+        if isinstance(_inner(error), ssl.SSLCertVerificationError):
+            return Untrusted(f"the certificate of {self._base} is not trusted ({_innermost(error)}; {self._trusted()})")
         if isinstance(error, requests.exceptions.SSLError):
-            return Unreachable(f"the certificate of {self._base} is not trusted ({_innermost(error)})")
+            return Unreachable(f"TLS with {self._base} fails ({_innermost(error)}; {self._trusted()})")
         if isinstance(error, requests.exceptions.ReadTimeout):
             return Unreachable(f"{self._base} takes connections, but did not answer in time")
         if isinstance(error, requests.exceptions.Timeout):
             return Unreachable(f"{self._base} did not answer in time")
         return Unreachable(f"{self._base} cannot be reached ({_innermost(error)})")
+
+    def _trusted(self) -> str:
+        """Return in words which authorities are trusted, and who says so."""
+        named = self._session.verify
+        if not isinstance(named, str):
+            return "trusted are the usual authorities"
+        variable = next((name for name in _CA_NAMED if os.environ.get(name) == named), None)
+        return f"trusted is {named}, which {variable} names" if variable else f"trusted is {named}"
 
     def _json(self, response: requests.Response) -> dict[str, Any]:
         self._accept(response)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from deployer.kube.lease import SECONDS
@@ -172,6 +173,10 @@ def test_a_cluster_without_a_default_storage_class_is_named_with_what_to_type(us
             ("no node takes pod mlflow-", "Insufficient cpu"),
             marks=pytest.mark.full_scale,
         ),
+        (
+            {"profile": "openshift"},
+            ("image will run as root", "the profile is OpenShift's", "no UID range", "--profile kubernetes"),
+        ),
         (patched(hostNetwork=True), ("the cluster refuses the pods of Deployment mlflow", "PodSecurity")),
         (
             patched(containers=[{"name": "server", "command": ["sh", "-c", "echo the last words; exit 1"]}]),
@@ -183,7 +188,7 @@ def test_a_cluster_without_a_default_storage_class_is_named_with_what_to_type(us
             marks=pytest.mark.full_scale,
         ),
     ],
-    ids=["unbound", "no-image", "no-node", "node-full", "admission", "crash", "memory"],
+    ids=["unbound", "no-image", "no-node", "node-full", "no-user", "admission", "crash", "memory"],
 )
 def test_what_keeps_a_pod_from_starting_is_dug_out_and_mended_by_the_next_create(
     request: pytest.FixtureRequest, user: User, soak: bool, spec: dict[str, Any], messages: tuple[str, ...]
@@ -278,10 +283,15 @@ def test_two_deployers_at_once_end_in_one_server(user: User) -> None:
     assert user.run("verify").returncode == 0
 
 
-def test_without_the_namespace_of_the_ingress_the_proof_says_what_is_in_the_way(user: User) -> None:
+def test_what_is_in_the_way_of_the_address_is_said(user: User) -> None:
     refused = user.run("create", "--host", user.host(), "--timeout", "30", code=3).stderr
     assert "spec.networkPolicy.ingressNamespace" in refused
     assert user.create()["changed"] is True
+    # this Ingress has no issuer: nobody makes another certificate, and so none is waited for
+    refused = user.run("verify", code=3, env={"REQUESTS_CA_BUNDLE": certifi.where()}).stderr
+    assert f"{certifi.where()}, which REQUESTS_CA_BUNDLE names" in refused
+    assert "which wins over CURL_CA_BUNDLE and SSL_CERT_FILE" in refused
+    assert "waiting for https" not in refused
 
 
 def test_only_those_whom_the_policy_names_reach_the_pod_until_it_is_removed(

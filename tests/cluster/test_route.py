@@ -23,6 +23,7 @@ from tests.cluster.user import User
 from tests.local.machine import watched
 
 NOBODY = "192.0.2.0/24"  # of documentation: nobody's
+LISTS = ("haproxy.router.openshift.io/ip_allowlist", "haproxy.router.openshift.io/ip_whitelist")
 
 
 @pytest.fixture
@@ -155,12 +156,63 @@ def test_a_list_of_networks_lets_in_those_and_nobody_else(member: User) -> None:
     created = member.json("create", "mlflow", "--allow-from", f"{mine},{NOBODY}")
     assert reached(member, created["address"], mine)
     assert not reached(member, created["address"], other)
-    member.run("create", "mlflow", "--allow-from", NOBODY)
-    wait_until(lambda: not reached(member, created["address"], mine), "the new list to be in force", 30)
+    # whatever time the router takes: when `create` is back, the new list is in force
+    narrowed = member.run("create", "mlflow", "--allow-from", NOBODY)
+    assert not reached(member, created["address"], mine)
+    assert "this machine is none of those that may connect" in narrowed.stderr
     assert "the address itself is not proven" in member.run("verify").stderr
     annotations = member.get("route", "mlflow")["metadata"]["annotations"]
-    assert [value for key, value in annotations.items() if "list" in key] == [NOBODY]
+    assert {key: value for key, value in annotations.items() if "list" in key} == dict.fromkeys(LISTS, NOBODY)
     assert member.json("create")["changed"] is False
+    widened = member.run("create", "mlflow", "--allow-from", f"{mine},{other}")
+    assert "none of those" not in widened.stderr
+    assert reached(member, created["address"], mine)
+    kept = member.run("create", "mlflow", "--allow-from", mine)
+    assert "it cannot see the router take the change over" in kept.stderr
+    assert reached(member, created["address"], mine)
+    assert not reached(member, created["address"], other)
+
+
+def test_a_list_that_somebody_else_has_set_is_named_and_removed_only_when_told(served: tuple[User, Any]) -> None:
+    member, created = served
+    key = LISTS[0]
+    member.kubectl("annotate", "route", "mlflow", f"{key}={NOBODY}")
+    wait_until(lambda: not reached(member, created["address"]), "the list to be in force", 30)
+    assert f'{key}: "{NOBODY}" -> (not set)' in member.run("diff", code=6).stdout
+    refused = member.run("create", code=5).stderr
+    assert f"somebody else has set on Route/mlflow who may connect ({key}: '{NOBODY}')" in refused
+    assert member.json("create", "--take-over")["changed"] is True
+    assert key not in member.get("route", "mlflow")["metadata"]["annotations"]
+    assert reached(member, created["address"])
+    assert member.run("diff").returncode == 0
+
+
+def test_the_router_adds_the_client_s_address_whatever_the_cluster_does_by_itself(served: tuple[User, Any]) -> None:
+    member, _ = served
+    key = "haproxy.router.openshift.io/set-forwarded-headers"
+    assert member.get("route", "mlflow")["metadata"]["annotations"][key] == "append"
+    member.kubectl("annotate", "--overwrite", "route", "mlflow", f"{key}=never")
+    assert f'{key}: "never" -> "append"' in member.run("diff", code=6).stdout
+    assert key in member.run("create", code=5).stderr
+    member.run("create", "--take-over")
+    assert member.get("route", "mlflow")["metadata"]["annotations"][key] == "append"
+
+
+def test_another_profile_says_which_flags_leave_the_route_behind(served: tuple[User, Any]) -> None:
+    member, _ = served
+    member.run("create", "--allow-everyone")  # stores the Route, which so far was the profile's own way
+    assert member.run("diff").returncode == 0
+    refused = member.run("create", "--profile", "kubernetes", code=2).stderr
+    assert "kubernetes has no route" in refused
+    assert "add --expose ingress --host NAME" in refused
+
+
+def test_a_name_that_makes_the_host_too_long_is_refused_before_anything_is_made(member: User) -> None:
+    refused = member.run("create", "m" * 53, code=2).stderr
+    assert f"{'m' * 53}-{member.namespace}.DOMAIN" in refused
+    assert "--host" in refused
+    assert f"at most {62 - len(member.namespace)} characters" in refused
+    assert member.objects() == set()
 
 
 @pytest.mark.parametrize("wrong", ["10.0.0.0/8 ", "10.0.0.0/0.0.0.255", "010.0.0.0/8", "::ffff:10.0.0.1", "0.0.0.0/0"])

@@ -123,17 +123,17 @@ def test_the_router_of_openshift_is_let_in(case):
 
 
 @pytest.mark.parametrize(
-    ("case", "annotation", "networks"),
+    ("case", "networks"),
     [
-        ("rahti-route-allowed", "ip_allowlist", "86.50.172.0/27 193.167.209.160/28 2001:db8::/32"),
-        ("lumi-k-route-allowed", "ip_whitelist", "192.0.2.1/32"),
+        ("rahti-route-allowed", "86.50.172.0/27 193.167.209.160/28 2001:db8::/32"),
+        ("lumi-k-route-allowed", "192.0.2.1/32"),
     ],
 )
-def test_who_may_connect_stands_under_the_annotation_that_is_documented_there(case, annotation, networks):
+def test_who_may_connect_stands_under_both_annotations_that_routers_know(case, networks):
     items = [yaml.safe_load(text) for text in drawn(case).values()]
     annotations = one(items, "Route")["metadata"]["annotations"]
     lists = {key: value for key, value in annotations.items() if "list" in key}
-    assert lists == {f"haproxy.router.openshift.io/{annotation}": networks}
+    assert lists == {f"haproxy.router.openshift.io/{key}": networks for key in ("ip_allowlist", "ip_whitelist")}
 
 
 def test_the_console_draws_the_server_as_one_python_application(items):

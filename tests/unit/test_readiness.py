@@ -108,6 +108,12 @@ def seen(*pods, claims=(BOUND,), events=(), of=DEPLOYMENT):
     return Seen(of, pods, claims, events)
 
 
+def root(message, **spec):
+    return {**waiting("CreateContainerConfigError", message), "spec": spec}
+
+
+AS_ROOT = "container has runAsNonRoot and image will run as root (pod: mlflow, container: server)"
+NO_NUMBER = "container has runAsNonRoot and image has non-numeric user (mlflow), cannot verify user is non-root"
 MOUNT = event("mlflow-7d-abc", "FailedMount", 'MountVolume.SetUp failed for volume "files": configmap "ca" not found')
 NO_CLASS = {**CLAIM, "spec": {}}
 CASES = {
@@ -198,6 +204,21 @@ CASES = {
     ),
     "backs off from pulling": (
         seen(waiting("ImagePullBackOff", 'Back-off pulling image "a"')), "Back-off pulling image", False, "image", None,
+    ),
+    "no user where the platform gives none": (
+        seen(root(AS_ROOT, securityContext={"runAsNonRoot": True}, containers=[{"name": "server"}])),
+        "the profile is OpenShift's and leaves the user to the cluster, but this namespace has no UID range",
+        True, "--profile kubernetes", None,
+    ),
+    "a named user where no range gives a number": (
+        seen(root(NO_NUMBER)), "this namespace has no UID range", True, "--profile kubernetes", None,
+    ),
+    "a user of a patch that is root": (
+        seen(root(AS_ROOT, securityContext={"runAsUser": 0})), "image will run as root", True, "does a patch", None,
+    ),
+    "a user of one container's": (
+        seen(root(AS_ROOT, containers=[{"name": "server", "securityContext": {"runAsUser": 0}}])),
+        "image will run as root", True, "does a patch", None,
     ),
     "a secret that is not there": (
         seen(waiting("CreateContainerConfigError", 'secret "mlflow-admin" not found')),

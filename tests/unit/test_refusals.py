@@ -245,6 +245,29 @@ def test_a_conflict_names_every_owner_and_field_and_the_way_to_take_them_over():
     assert "--take-over" in error.hint
 
 
+ROUTE = Call("patch", "routes.route.openshift.io", "mlflow", "team-a")
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "hint"),
+    [
+        (CALL, INVALID, "a patch in it"),
+        (
+            ROUTE,
+            f'spec.host: Invalid value: "{"m" * 64}.a.org": must be no more than 63 characters',
+            "choose another host name with --host",
+        ),
+        (
+            ROUTE,
+            "spec.host: Forbidden: you do not have permission to set the host field of the route",
+            "routes/custom-host",
+        ),
+    ],
+)
+def test_an_object_that_is_invalid_comes_with_what_to_do(call, message, hint):
+    assert hint in refusal(422, answer(422, "Invalid", message), call).hint
+
+
 @pytest.mark.parametrize("causes", [None, [], [{"reason": "FieldValueInvalid", "message": "a", "field": "b"}]])
 def test_a_conflict_about_no_field_is_told_in_the_cluster_s_words(causes):
     error = refusal(409, answer(409, "Conflict", STALE, causes=causes), CALL)

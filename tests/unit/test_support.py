@@ -93,7 +93,7 @@ def test_what_is_let_through_is_only_what_this_release_can_do(one):
             one.spec.database.type in ("sqlite", "external")
             and one.spec.artifacts.type in ("volume", "s3")
             and (one.spec.exposure is None or one.spec.exposure.type in platform.exposures)
-            and (platform.allow_list_annotation or not getattr(one.spec.exposure, "allow_from", None))
+            and (platform.allow_lists or not getattr(one.spec.exposure, "allow_from", None))
             and (platform.pods or not one.spec.pod.trusted_ca)
         )
         try:
@@ -102,3 +102,19 @@ def test_what_is_let_through_is_only_what_this_release_can_do(one):
             assert not supported
         else:
             assert supported
+
+
+@pytest.mark.parametrize(
+    ("platform", "exposure", "flags"),
+    [
+        (KUBERNETES, {"type": "route"}, "add --expose ingress --host NAME;"),
+        (KUBERNETES, {"type": "route", "host": "a.example.org"}, "add --expose ingress;"),
+        (KUBERNETES, {"type": "route", "allowFrom": ["roihu"]}, "add --expose ingress --host NAME --allow-everyone;"),
+        (KIND, {"type": "route"}, "add --expose none;"),
+        (RAHTI, {"type": "ingress", "host": "a.example.org"}, "add --expose route;"),
+    ],
+)
+def test_the_flags_that_leave_an_exposure_behind_are_named(platform, exposure, flags):
+    with pytest.raises(InvalidSpec) as refusal:
+        require_supported(spec(exposure=exposure), platform, "the stored spec with these flags")
+    assert refusal.value.hint.startswith(flags)

@@ -8,6 +8,7 @@ from deployer.cli.options import Format, Output
 from deployer.cli.output import print_json, print_table
 from deployer.core.networks import KNOWN
 from deployer.core.platform import PROFILES, Platform
+from deployer.core.routes import ALLOW_LISTS
 
 
 def command(form: Output = Format.text) -> None:
@@ -37,7 +38,7 @@ def _document(platform: Platform) -> dict[str, Any]:
         "storageClass": platform.storage_class,
         "routerNamespace": dict(platform.router_namespace),
         "exposureAnnotations": dict(platform.exposure_annotations),
-        "allowListAnnotation": platform.allow_list_annotation,
+        "allowListAnnotations": list(ALLOW_LISTS) if platform.allow_lists else [],
         "customHostTarget": platform.custom_host_target,
         "fixedUser": platform.run_as,
         "recognisedBy": _recognised_by(platform),

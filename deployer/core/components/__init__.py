@@ -8,6 +8,7 @@ from deployer.core import networks
 from deployer.core.assigned import Assigned
 from deployer.core.components import server
 from deployer.core.platform import Platform
+from deployer.core.routes import ALLOW_LISTS
 from deployer.core.spec import GatewayExposure, IngressExposure, NoExposure, RouteExposure, Spec
 from deployer.core.stack import Exposure, Network, Patch, PodSettings, Stack
 
@@ -76,8 +77,9 @@ def _exposure(spec: Spec, platform: Platform, assigned: Assigned) -> Exposure:
             )
         case RouteExposure():
             annotations = {**platform.exposure_annotations, **wanted.annotations}
-            if wanted.allow_from and platform.allow_list_annotation:
-                annotations[platform.allow_list_annotation] = networks.written(wanted.allow_from)
+            if wanted.allow_from and platform.allow_lists:
+                # both keys: a router takes the one that it knows
+                annotations |= dict.fromkeys(ALLOW_LISTS, networks.written(wanted.allow_from))
             return replace(exposure, annotations=annotations)
     return exposure
 

@@ -6,27 +6,45 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Final
 
 from deployer.core.assigned import Assigned
 from deployer.core.components import server
 from deployer.core.errors import Forbidden, NotReady
 from deployer.core.manifest import HTTP_ROUTE, INGRESS, ROUTE, SECRET, Kind, Manifest
-from deployer.core.platform import ALLOW_LISTS
+from deployer.core.reach import (
+    STEADY_SECONDS,
+    Answer,
+    Asked,
+    Course,
+    Verdict,
+    certificate_seconds,
+    is_issued,
+    verdict,
+)
 from deployer.core.readiness import http_route_problem, ingress_problem, route_state
+from deployer.core.routes import allow_list
 from deployer.kube import objects
 from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
 from deployer.targets import Deadline
 from deployer.targets.kubernetes.runtime import KubernetesRuntime
 from deployer.targets.kubernetes.store import is_own
-from deployer.tracking.client import Client, Closed, Endpoint, Unreachable, private_authority
+from deployer.tracking.client import (
+    Client,
+    Closed,
+    Endpoint,
+    Unreachable,
+    Untrusted,
+    authority_hint,
+    private_authority,
+)
 
 _POLL_SECONDS: Final = 0.25
 # Controllers and DNS take seconds; what does not answer after this needs a person.
 _PATIENCE: Final = 60.0
-# a router closes the connection of whom it does not let in: nothing else tells that from a router that is not ready
-_CLOSED_TRIES: Final = 8
+_EXPOSED: Final = MappingProxyType({"ingress": INGRESS, "gateway": HTTP_ROUTE, "route": ROUTE})
 _GATEWAY_ERROR: Final = re.compile(r"answers 50[234]$")
 
 
@@ -57,14 +75,14 @@ class KubernetesAccess:
         """
         if assigned.host:
             endpoint = self.endpoint(assigned)
-            allowed = self._allowed(assigned, endpoint)
-            if allowed is None:
-                if deadline:
-                    self._await_address(endpoint, assigned.exposure, deadline)
+            if deadline is None and self._lets_in(assigned, endpoint):
+                yield endpoint
+                return
+            if deadline and self._await_address(endpoint, assigned, deadline):
                 yield endpoint
                 return
             self._note(
-                f"this machine is none of those that may connect ({allowed}): "
+                f"this machine is none of those that may connect ({self._allowed(assigned)}): "
                 "the address itself is not proven, the server is, through a tunnel"
             )
         from deployer.kube.websockets import tunnel  # noqa: PLC0415  # loads what most commands never need
@@ -73,54 +91,67 @@ class KubernetesAccess:
         with tunnel(self._session, pod, assigned.ports["http"]) as port:
             yield Endpoint(f"http://127.0.0.1:{port}")
 
-    def _allowed(self, assigned: Assigned, endpoint: Endpoint) -> str | None:
-        """Return the networks that an admitted Route lets in where it does not let this machine in, else None."""
+    def _allowed(self, assigned: Assigned) -> str | None:
+        """Return the networks that an admitted Route lets in, None where it lets everybody in."""
         route = self._own(ROUTE) if assigned.exposure == "route" else None
-        annotations = ((route or {}).get("metadata") or {}).get("annotations") or {}
-        listed = next((text for key, text in annotations.items() if key in ALLOW_LISTS), None)
-        if route is None or listed is None or not route_state(route).host:
-            return None
-        client = Client(endpoint, seconds=5.0)
-        try:
-            for _ in range(_CLOSED_TRIES):
-                try:
-                    client.status(server.ALIVE_PATH.lstrip("/"))
-                except Closed:
-                    time.sleep(_POLL_SECONDS)  # the router may not have looked at the Route yet
-                except Unreachable:
-                    return None
-                else:
-                    return None
-        finally:
-            client.close()
-        return str(listed)
+        return allow_list(route) if route and route_state(route).host else None
 
-    def _await_address(self, endpoint: Endpoint, exposure: str | None, deadline: Deadline) -> None:
+    def _lets_in(self, assigned: Assigned, endpoint: Endpoint) -> bool:
+        """Tell whether the Route's list, which nobody has just changed, lets this machine in."""
+        if self._allowed(assigned) is None:
+            return True
+        limit = Deadline.after(STEADY_SECONDS)
+        while _ask(endpoint)[0] is Answer.CLOSED:
+            if not limit.left:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def _await_address(self, endpoint: Endpoint, assigned: Assigned, deadline: Deadline) -> bool:
+        """Return True when the address leads to the server, False when the Route's list leaves this machine out.
+
+        Raises:
+            NotReady: it does neither in time.
+        """
         limit = Deadline.after(min(_PATIENCE, deadline.left))
-        client = Client(endpoint, seconds=5.0)
+        listed = self._allowed(assigned) is not None
+        course: Course | None = None
         told = False
-        try:
-            while True:
-                try:
-                    status, body = client.status(server.ALIVE_PATH.lstrip("/"))
-                    if status == 200 and body.strip() == "OK":
-                        return
-                    if status == 403:  # MLflow itself answers: what is wrong with it the proof says best
-                        return
-                    state = f"answers {status}"
-                except Unreachable as error:
-                    state = str(error)
-                if not limit.left:
-                    cause, hint = self._diagnosis(exposure, state)
-                    raise NotReady(
-                        f"the server is ready, but its address is not: {endpoint.url} {state}{cause}", hint=hint
-                    )
-                if not told and limit.left < _PATIENCE - 5:
-                    told = True
-                    self._note(f"waiting for {endpoint.url}: {state}")
-                time.sleep(_POLL_SECONDS)
-        finally:
-            client.close()
+        while True:
+            answer, said = _ask(endpoint)
+            said = "lets this machine in as before the change of allowFrom" if answer is Answer.SERVED else said
+            now = time.monotonic()
+            course = course.then(answer, now) if course else Course(answer, now)
+            asked = Asked(answer, now - course.since, course.turned, listed, self._runtime.list_age)
+            found = verdict(asked, certificate_seconds(self._exposed(assigned)) if answer is Answer.UNTRUSTED else 0.0)
+            if found is Verdict.REACHED or (answer is Answer.SERVED and not limit.left):
+                self._note_unseen(asked)
+                return True
+            if found is Verdict.SHUT_OUT:
+                return False
+            if found is Verdict.FAILED or not limit.left:
+                raise self._not_ready(endpoint, assigned, said)
+            if not told and limit.left < _PATIENCE - 5:
+                told = True
+                self._note(f"waiting for {endpoint.url}: {said}")
+            time.sleep(_POLL_SECONDS)
+
+    def _note_unseen(self, asked: Asked) -> None:
+        if asked.changed is not None and not asked.turned:
+            self._note(
+                "this machine may connect, as before the change of allowFrom: it cannot see the router take the "
+                f"change over, which takes seconds; {asked.changed:.0f} have passed"
+            )
+
+    def _not_ready(self, endpoint: Endpoint, assigned: Assigned, said: str) -> NotReady:
+        cause, hint = self._diagnosis(assigned.exposure, said)
+        words = said if endpoint.url in said else f"{endpoint.url} {said}"
+        return NotReady(f"the server is ready, but its address is not: {words}{cause}", hint=hint)
+
+    def _exposed(self, assigned: Assigned) -> Manifest | None:
+        """Return the object behind the public address, None where it cannot be read."""
+        kind = _EXPOSED.get(assigned.exposure or "")
+        return self._own(kind) if kind else None
 
     def _diagnosis(self, exposure: str | None, state: str) -> tuple[str, str]:
         """Return what the cluster says of the object behind the address, and what a person can do."""
@@ -130,6 +161,8 @@ class KubernetesAccess:
             problem = None if _GATEWAY_ERROR.search(state) else ingress_problem(ingress)
             if secret := self._missing_secret(ingress):
                 return f"; Secret {secret} for its TLS is not there", "`kubectl create secret tls` makes it"
+            if problem is None and "certificate" in state:
+                return "", _certificate_hint(ingress)
         elif exposure == "gateway" and (http_route := self._own(HTTP_ROUTE)):
             problem = http_route_problem(http_route)
         elif exposure == "route":
@@ -148,8 +181,10 @@ class KubernetesAccess:
         if "certificate" in said:
             return "", (
                 "the router has none for a host of your own: docs/openshift.md says how to give the Route one; "
-                "for a private authority set SSL_CERT_FILE to its certificate"
+                f"{authority_hint()}"
             )
+        if "closes the connection" in said and allow_list(route):
+            return "", "is this machine in allowFrom? a router may take seconds to know a new list: give more --timeout"
         if "cannot be reached" in said and state.cname:
             return "", f"in its DNS, {state.host} must be a CNAME of {state.cname}; then type the same command"
         return "", _hint(said)
@@ -172,6 +207,39 @@ class KubernetesAccess:
         return None
 
 
+def _ask(endpoint: Endpoint) -> tuple[Answer, str]:
+    """Return what comes of one request, and that in words.
+
+    Over a new connection: a router may serve one that is open by the list that it was opened under.
+    """
+    client = Client(endpoint, seconds=5.0)
+    try:
+        status, body = client.status(server.ALIVE_PATH.lstrip("/"))
+    except Closed as error:
+        return Answer.CLOSED, str(error)
+    except Untrusted as error:
+        return Answer.UNTRUSTED, str(error)
+    except Unreachable as error:
+        return Answer.OTHER, str(error)
+    finally:
+        client.close()
+    # 403: MLflow itself answers, and what is wrong with it the proof says best
+    served = status == 403 or (status == 200 and body.strip() == "OK")
+    return Answer.SERVED if served else Answer.OTHER, f"answers {status}"
+
+
+def _certificate_hint(ingress: Manifest) -> str:
+    """Return what to do about the certificate that an Ingress shows."""
+    if is_issued(ingress):
+        return (
+            f"a certificate that cert-manager makes may take minutes: type the same command again; {authority_hint()}"
+        )
+    return (
+        "nobody makes a certificate for this Ingress: name a Secret with one (--tls-secret), or an issuer of "
+        f"cert-manager in the spec; {authority_hint()}"
+    )
+
+
 def _hint(state: str) -> str:
     if _GATEWAY_ERROR.search(state) or "takes connections" in state:
         return (
@@ -181,8 +249,5 @@ def _hint(state: str) -> str:
     if "cannot be reached" in state or "in time" in state:
         return "does the host name lead to the cluster's ingress? ask who runs its DNS, then type the same command"
     if "certificate" in state:
-        return (
-            "a certificate that cert-manager makes may take minutes: type the same command again; without one, name a "
-            "TLS secret or an issuer in the spec; for a private authority set SSL_CERT_FILE to its certificate"
-        )
+        return f"ask who runs the Gateway for its certificate; {authority_hint()}"
     return "what serves this address is not the server: is the host name another's? is the class or Gateway right?"

@@ -34,6 +34,7 @@ from deployer.core.outcome import Done, Outcome
 from deployer.core.platform import PROFILES, Platform, recognised
 from deployer.core.readiness import RouteState, Seen, readiness, route_state
 from deployer.core.rendering import Renderer
+from deployer.core.routes import allow_list, require_host_label
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import Stack
@@ -42,6 +43,7 @@ from deployer.kube.refusals import Rejected, UnknownApi
 from deployer.kube.session import Session
 from deployer.kube.streams import lines_of_log
 from deployer.targets import Deadline, Live, Program, Software
+from deployer.targets.kubernetes import foreign_lists
 from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
 
 PORT: Final = 5000
@@ -63,9 +65,15 @@ class KubernetesRuntime:
         self._name = name
         self._note = note
         self._take_over = take_over
+        self._list_replaced: float | None = None
         self._pods = f"{selector(name)},app.kubernetes.io/component={server.SERVER}"
         data = catalogue()
         self._renderer = Renderer(data.templates, data.plugins)
+
+    @property
+    def list_age(self) -> float | None:
+        """Seconds since this command replaced the Route's list of who may connect, None where it did not."""
+        return None if self._list_replaced is None else time.monotonic() - self._list_replaced
 
     def platform(self, spec: Spec, before: Assigned) -> Platform:
         """Return the kind of cluster: as the spec says, as was found before, or as its address and API groups show."""
@@ -150,7 +158,7 @@ class KubernetesRuntime:
         """Return host and port: they follow from the spec.
 
         Raises:
-            UsageError: it wants a public address without a host name.
+            UsageError: it wants a public address without a host name, or with one that is too long.
         """
         platform = self.platform(spec, before)
         wanted = spec.spec.exposure
@@ -159,6 +167,8 @@ class KubernetesRuntime:
         own_host = bool(host) and kind != "none"
         if kind == "route" and not host:  # the cluster assigns one, and gives it back
             host = before.host if before.exposure == kind and not before.own_host else None
+            if host is None:
+                require_host_label(self._name, self._session.namespace)
         elif kind != "none" and not host:
             raise UsageError(
                 f"a public address needs a host name: {platform.name} assigns none to a server's {kind}",
@@ -233,7 +243,7 @@ class KubernetesRuntime:
                 raise
             if not live:
                 return (Change(str(ref), None, "there"),)
-            changes = object_changes(ref, live, wanted)
+            changes = (*object_changes(ref, live, wanted), *foreign_lists.removals(wanted, manifest, force=force))
             if not changes:
                 return ()
             # the cluster's own controllers may have written between the two answers
@@ -262,10 +272,14 @@ class KubernetesRuntime:
 
     def _apply(self, manifest: Manifest, deadline: Deadline) -> None:
         ref = ref_of(manifest)
-        if ref.kind == ROUTE.name and (live := self._own(ref)) and is_fixed(live, manifest):
+        route = self._own(ref) if ref.kind == ROUTE.name else None
+        if route and is_fixed(route, manifest):
             self._delete([ref], deadline)
         try:
-            objects.apply(self._session, manifest, force=self._take_over)
+            applied = objects.apply(self._session, manifest, force=self._take_over)
+            foreign_lists.remove(self._session, applied, manifest, force=self._take_over)
+            if route and allow_list(route) != allow_list(manifest):
+                self._list_replaced = time.monotonic()
         except Rejected:
             live = self._own(ref_of(manifest))
             if not live or not _never_bound(live):

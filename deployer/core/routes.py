@@ -1,0 +1,76 @@
+"""What OpenShift's router makes of a Route's annotations and host name. Decides only; no I/O.
+
+Source: openshift/router, images/router/haproxy/conf/haproxy-config.template; openshift/library-go,
+pkg/route/hostassignment and pkg/route/validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from deployer.core.errors import UsageError
+
+_PREFIX: Final = "haproxy.router.openshift.io/"
+# Routers up to OpenShift 4.17 know the second key only. From 4.18 on the first one wins.
+ALLOW_LISTS: Final = (f"{_PREFIX}ip_allowlist", f"{_PREFIX}ip_whitelist")
+FORWARDED_HEADERS: Final = f"{_PREFIX}set-forwarded-headers"
+# With these the last address in X-Forwarded-For is the one that connected to the router. The router's other values
+# (`never`, `if-none`) let clients send an address of their choice; it ignores a value that it does not know.
+FORWARDED_VALUES: Final = ("append", "replace")
+LONGEST_LABEL: Final = 63  # of a DNS name (RFC 1035)
+
+
+def _plain(key: str) -> str:
+    """Return an annotation's name without its prefix, in one spelling."""
+    return key.rpartition("/")[2].lower().replace("-", "_")
+
+
+_PLAIN_LISTS: Final = frozenset(map(_plain, ALLOW_LISTS))
+
+
+def annotation_problems(annotations: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why annotations that decide who may connect, and from which address, cannot be given by hand.
+
+    A value of None removes an annotation, as in a patch.
+    """
+    for key, value in annotations.items():
+        if _plain(key) in _PLAIN_LISTS:
+            yield f"{key!r}: say it as allowFrom, a mistake in it lets everybody in"
+        if _plain(key) == _plain(FORWARDED_HEADERS) and value not in FORWARDED_VALUES:
+            yield (
+                f"{key!r} must be {' or '.join(FORWARDED_VALUES)}: otherwise clients choose the address that the "
+                "server counts their wrong passwords under"
+            )
+
+
+def foreign_lists(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, str]:
+    """Return the allow-lists of a live Route that `wanted` does not have, by annotation."""
+    if wanted.get("kind") != "Route":
+        return {}
+    there = live["metadata"].get("annotations") or {}
+    drawn = wanted["metadata"].get("annotations") or {}
+    return {key: str(there[key]) for key in ALLOW_LISTS if key in there and key not in drawn}
+
+
+def allow_list(route: Mapping[str, Any]) -> str | None:
+    """Return the list of networks that a Route lets in, None where it lets everybody in."""
+    annotations = route["metadata"].get("annotations") or {}
+    return next((str(annotations[key]) for key in ALLOW_LISTS if annotations.get(key)), None)
+
+
+def require_host_label(name: str, namespace: str) -> None:
+    """Raise UsageError where the host that OpenShift would assign to a server's Route is not a DNS name.
+
+    OpenShift assigns NAME-NAMESPACE.DOMAIN, and then refuses a label of more than 63 characters.
+    """
+    label = f"{name}-{namespace}"
+    if len(label) <= LONGEST_LABEL:
+        return
+    room = LONGEST_LABEL - len(namespace) - 1
+    shorter = f", or choose a name of at most {room} characters for the server" if room > 0 else ""
+    raise UsageError(
+        f"OpenShift would assign the host name {label}.DOMAIN, the first part of which has {len(label)} characters; "
+        f"at most {LONGEST_LABEL} are possible",
+        hint=f"add --host with a host name of your own{shorter}",
+    )
