@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from deployer.core.errors import InvalidSpec, Problem
-from deployer.core.spec import API_VERSION, KIND, NamespaceName, ObjectName, Plain, Quantity, Spec, Word
+from deployer.core.spec import API_VERSION, KIND, STORED, NamespaceName, ObjectName, Plain, Quantity, Spec, Word
 
 MAX_BYTES: Final = 64 << 10  # a spec with every field set has 2 KiB
 MAX_DEPTH: Final = 20
@@ -104,8 +104,8 @@ def parse(raw: bytes, source: str) -> dict[str, Any]:
     return data
 
 
-def validate(data: Mapping[str, Any], source: str) -> Spec:
-    """Return the Spec in `data`.
+def validate(data: Mapping[str, Any], source: str, *, stored: bool = False) -> Spec:
+    """Return the Spec in `data`; `stored`: of a server that exists, made by this release or an earlier one.
 
     Raises:
         InvalidSpec: with every mistake in it, path first.
@@ -116,7 +116,7 @@ def validate(data: Mapping[str, Any], source: str) -> Spec:
         if data.get(key) is None
     )
     try:
-        spec = Spec.model_validate(data, by_alias=True, by_name=False)
+        spec = Spec.model_validate(data, by_alias=True, by_name=False, context={STORED: stored})
     except ValidationError as error:
         raise InvalidSpec(source, (*header, *_problems(error))) from None
     if header:
