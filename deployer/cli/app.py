@@ -81,7 +81,7 @@ class _Commands(TyperGroup):
 
             if not isinstance(error, DeployerError):
                 raise
-            sys.stderr.write(f"{type(error).__name__}: {error.message}\n")
+            sys.stderr.write(f"{error.title}: {error.message}\n")
             if error.hint:
                 sys.stderr.write(f"Next: {error.hint}\n")
             raise typer.Exit(error.exit_code) from None

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from deployer.cli.spec_options import read_limited
+from deployer.cli.spec_options import only_line
 from deployer.core.credentials import value_problem
 from deployer.core.errors import UsageError
 from deployer.core.secrets import username_problem
@@ -70,21 +70,13 @@ def ask_login(username: str | None, password_file: str | None, url: str) -> Logi
     if problem := username_problem(name):
         raise UsageError(f"the user name {problem}", hint="give the one that the server knows with --username")
     if password_file is not None:
-        password = _from_file(password_file)
+        password = only_line(password_file)
     else:
         fits = ours and (named or name) == name
         password = (fits and os.environ.get("MLFLOW_TRACKING_PASSWORD")) or _asked(f"Password of {name}", hidden=True)
     if problem := value_problem(password):
         raise UsageError(f"the password {problem}, so it cannot be an MLflow client's", hint="check how it was copied")
     return Login(name, password)
-
-
-def _from_file(path: str) -> str:
-    raw = read_limited(path, "a password file")
-    try:
-        return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: the password is not text", hint="use a file with the password alone") from None
 
 
 def _asked(what: str, *, hidden: bool) -> str:

@@ -28,6 +28,8 @@ API_VERSION: Final = "mlflow-deployer.github.io/v1alpha1"
 KIND: Final = "MLflowServer"
 # what the context of a validation says of a spec that an earlier release accepted and stored
 STORED: Final = "stored"
+# types of database and artifacts that the schema knows and this release refuses (support.py)
+NOT_BUILT: Final = frozenset({"postgres", "objectstore"})
 
 # A Service of that name must be possible (RFC 1035 label); Helm's limit leaves room for suffixes.
 MAX_NAME: Final = 53

@@ -104,7 +104,7 @@ def command(
             s3_prefix=s3_prefix, transfer=transfer,
         ),
         "spec.profile": profile,
-        "spec.exposure.type": _exposure(expose, gateway=gateway, ingress=ingress_class or tls_secret, route=allow_from),
+        "spec.exposure.type": expose,
         "spec.exposure.ingressClass": ingress_class,
         "spec.exposure.tlsSecret": tls_secret,
         "spec.exposure.gateway": gateway,
@@ -114,7 +114,9 @@ def command(
         "spec.volume.size": volume_size,
         "spec.volume.storageClass": storage_class,
     }  # fmt: skip
-    project = _project(namespace, csc_project) if create_project or csc_project else None
+    if csc_project is not None and not create_project:
+        raise UsageError(f"--csc-project {csc_project} needs --create-project", hint="add it, or leave both out")
+    project = _project(namespace, csc_project) if create_project else None
 
     def place(wanted: str) -> Target:
         return find_target(wanted, target, namespace, context, take_over=take_over, introduce=True, project=project)
@@ -123,17 +125,12 @@ def command(
         name, file, flags, host=host, password_file=password_file, database_file=database_file, place=place
     )
     keys = asked.keys(make_bucket=make_bucket)
-    with step_list() as progress:
+    with step_list(asked.changes) as progress:
         created = create(
             asked.target, asked.spec, asked.record, asked.password, Deadline.after(timeout), progress, keys
         )
     warn_of_plain_http(asked.target, created)
     _print(asked.target, created, form)
-
-
-def _exposure(wanted: str | None, *, gateway: object, ingress: object, route: object) -> str | None:
-    """Return the kind of exposure that is asked for, or that what is asked for belongs to."""
-    return wanted or ("gateway" if gateway else "ingress" if ingress else "route" if route else None)
 
 
 def _project(namespace: str | None, csc_project: str | None) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from deployer.cli.effective import effective
 from deployer.cli.options import DatabaseFile, Format, Output
 from deployer.cli.output import print_json
 from deployer.cli.progress import note
-from deployer.cli.spec_options import databases_from, read_limited, spec_from, write_private
+from deployer.cli.spec_options import SPEC_FILE, databases_from, read_limited, spec_from, write_private
+from deployer.core import document
 from deployer.core.databases import HINT
-from deployer.core.errors import UsageError
+from deployer.core.errors import InvalidSpec, UsageError
 from deployer.core.platform import PROFILES, profile_of
 from deployer.core.spec import ExternalDatabase
 from deployer.core.support import require_supported
@@ -46,21 +48,27 @@ def command(
     if file == "-" and database_file == "-":
         raise UsageError("only one of the files can come from standard input", hint="put the other into a file")
     databases = databases_from(database_file)
-    flags = {"spec.database.type": "external"} if databases else {}
-    content = read_limited(file, "a spec file") if file else None
+    flags: dict[str, Any] = {"spec.database.type": "external"} if databases else {}
+    content = read_limited(file, SPEC_FILE) if file else b""
     spec, source = spec_from(name, file, flags, None, content=content)
     platform = profile_of(profile, spec.spec.profile)
     if host is not None:
-        kind = spec.spec.exposure.type if spec.spec.exposure else platform.exposures[0]
-        flags |= {"spec.exposure.type": kind, "spec.exposure.host": host}
-        spec, source = spec_from(name, file, flags, None, content=content)
-    require_supported(spec, platform, source)
+        flags |= {"spec.exposure.host": host}
+        spec, source = spec_from(name, file, flags, None, content=content, platform=lambda _: platform)
+    try:
+        require_supported(spec, platform, source)
+    except InvalidSpec as error:
+        raise document.located(error, content) from None
+    spec = effective(spec, platform, flags, None, file, content)
     documents, guessed = manifests(spec, platform, namespace)
     if guessed:
         note(f"No host is given, so {guessed} stands in its place: say --host NAME before you apply this")
     if credentials_file:
         if isinstance(spec.spec.database, ExternalDatabase) and not databases:
-            raise UsageError("the Secrets hold the URLs of the databases", hint=f"--database-file FILE; {HINT}")
+            raise UsageError(
+                "--credentials needs --database-file: the Secrets hold the URLs of the databases",
+                hint=f"add --database-file FILE; {HINT}",
+            )
         keys = {**found_keys(spec, os.environ, Path(os.path.expanduser("~")), note), **databases}
         write_private(Path(credentials_file), credentials(spec, keys))
         note(f"Wrote the Secrets to {credentials_file}")

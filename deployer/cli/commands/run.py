@@ -90,7 +90,7 @@ def command(
 
 def _run(asked: WantedServer, *, make_bucket: bool, timeout: float) -> None:
     foreground, name = LocalForeground(asked.target.name), asked.target.name
-    with foreground.hold(), ending() as signals, step_list() as progress:
+    with foreground.hold(), ending() as signals, step_list(asked.changes) as progress:
         ran = asked.target.runtime.observe().state == "running"
         try:
             keys = asked.keys(make_bucket=make_bucket)
