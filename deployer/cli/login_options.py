@@ -19,14 +19,19 @@ from deployer.tracking.client import Login
 _SCHEMES: Final = ("http://", "https://")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-fA-F:]+")
 
-Username = Annotated[str | None, typer.Option("--username", help="User name; MLFLOW_TRACKING_USERNAME, or asked for.")]
+Username = Annotated[
+    str | None, typer.Option("--username", metavar="NAME", help="User name; MLFLOW_TRACKING_USERNAME, or asked for.")
+]
 PasswordFile = Annotated[
     str | None,
-    typer.Option("--password-file", help="File with the password, - for standard input; otherwise asked for."),
+    typer.Option(
+        "--password-file", metavar="FILE", help="File with the password, - for standard input; otherwise asked for."
+    ),
 ]
 Keyring = Annotated[bool, typer.Option("--keyring", help="Use the system's keyring instead of ~/.mlflow/credentials.")]
 AuthorityFile = Annotated[
-    str | None, typer.Option("--ca-file", help="Certificate of a private authority, for a server by address.")
+    str | None,
+    typer.Option("--ca-file", metavar="FILE", help="Certificate of a private authority, for a server by address."),
 ]
 
 
@@ -53,6 +58,16 @@ def address_in(text: str) -> str | None:
             hint="leave it out: it is asked for, or use --username and --password-file",
         )
     return f"{parts.scheme.lower()}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def require_no_place(target: object, namespace: str | None, context: str | None) -> None:
+    """Raise UsageError where options say where a named server is, and there is no name."""
+    for option, value in (("--target", target), ("--namespace", namespace), ("--context", context)):
+        if value is not None:
+            raise UsageError(
+                f"{option} {value} needs the NAME of a server: an address says itself where it is",
+                hint="give a NAME, or leave it out",
+            )
 
 
 def ask_login(username: str | None, password_file: str | None, url: str) -> Login:

@@ -22,6 +22,7 @@ from deployer.cli.options import (
     MakeBucket,
     MlflowVersion,
     Namespace,
+    OptionalName,
     Output,
     PasswordFile,
     Port,
@@ -46,9 +47,7 @@ from deployer.targets import Deadline, Target
 
 
 def command(
-    name: Annotated[
-        str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
-    ] = None,
+    name: OptionalName = None,
     file: File = None,
     target: TargetOption = None,
     namespace: Namespace = None,
@@ -61,30 +60,50 @@ def command(
     password_file: PasswordFile = None,
     default_permission: DefaultPermission = None,
     database_file: DatabaseFile = None,
-    profile: Annotated[str | None, typer.Option("--profile", help=f"Kind of cluster: {', '.join(PROFILES)}.")] = None,
-    expose: Annotated[str | None, typer.Option("--expose", help="ingress, gateway, route or none.")] = None,
-    host: Annotated[
-        str | None, typer.Option("--host", help="Public host name; on this machine: name or address to listen at.")
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="PROFILE", help=f"Kind of cluster: {', '.join(PROFILES)}.")
     ] = None,
-    ingress_class: Annotated[str | None, typer.Option("--ingress-class", help="Class of the Ingress.")] = None,
-    tls_secret: Annotated[str | None, typer.Option("--tls-secret", help="Secret with the host's certificate.")] = None,
+    expose: Annotated[
+        str | None, typer.Option("--expose", metavar="KIND", help="ingress, gateway, route or none.")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="HOST", help="Public host name; on this machine: name or address to listen at."),
+    ] = None,
+    ingress_class: Annotated[
+        str | None, typer.Option("--ingress-class", metavar="CLASS", help="Class of the Ingress.")
+    ] = None,
+    tls_secret: Annotated[
+        str | None, typer.Option("--tls-secret", metavar="SECRET", help="Secret with the host's certificate.")
+    ] = None,
     allow_from: Annotated[
-        list[str] | None, typer.Option("--allow-from", help="Network that may connect; again, or commas, for more.")
+        list[str] | None,
+        typer.Option("--allow-from", metavar="NETWORK", help="Network that may connect; again, or commas, for more."),
     ] = None,
     allow_everyone: Annotated[
         bool, typer.Option("--allow-everyone", help="Consent to everybody: as --allow-from, or instead of it.")
     ] = False,
-    gateway: Annotated[str | None, typer.Option("--gateway", help="NAMESPACE/NAME of the Gateway.")] = None,
-    ingress_namespace: Annotated[
-        str | None, typer.Option("--ingress-namespace", help="Namespace that traffic from outside comes through.")
+    gateway: Annotated[
+        str | None, typer.Option("--gateway", metavar="NAMESPACE/NAME", help="NAMESPACE/NAME of the Gateway.")
     ] = None,
-    volume_size: Annotated[str | None, typer.Option("--volume-size", help="Size of the volume, such as 10Gi.")] = None,
-    storage_class: Annotated[str | None, typer.Option("--storage-class", help="Storage class of the volume.")] = None,
+    ingress_namespace: Annotated[
+        str | None,
+        typer.Option(
+            "--ingress-namespace", metavar="NAMESPACE", help="Namespace that traffic from outside comes through."
+        ),
+    ] = None,
+    volume_size: Annotated[
+        str | None, typer.Option("--volume-size", metavar="SIZE", help="Size of the volume, such as 10Gi.")
+    ] = None,
+    storage_class: Annotated[
+        str | None, typer.Option("--storage-class", metavar="CLASS", help="Storage class of the volume.")
+    ] = None,
     create_project: Annotated[
         bool, typer.Option("--create-project", help="Make the OpenShift project that -n names.")
     ] = False,
     csc_project: Annotated[
-        str | None, typer.Option("--csc-project", help="CSC project that pays for it, such as 2001234.")
+        str | None,
+        typer.Option("--csc-project", metavar="NUMBER", help="CSC project that pays for it, such as 2001234."),
     ] = None,
     bucket: Bucket = None,
     s3_endpoint: S3Endpoint = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deployer.cli import output
-from deployer.cli.options import Context, Format, Namespace, Output, TargetOption
+from deployer.cli.options import Context, Format, Namespace, OptionalName, Output, TargetOption
 from deployer.cli.spec_options import spec_from
 from deployer.cli.where import find_target
 from deployer.core.errors import Drifted
@@ -15,10 +15,10 @@ from deployer.operations.drift import drift
 
 
 def command(
-    name: Annotated[
-        str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
+    name: OptionalName = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", metavar="FILE", help="Spec file, - for standard input.")
     ] = None,
-    file: Annotated[str | None, typer.Option("--file", "-f", help="Spec file, - for standard input.")] = None,
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from deployer.cli.effective import effective
-from deployer.cli.options import DatabaseFile, Format, Output
+from deployer.cli.options import DatabaseFile, Format, OptionalName, Output
 from deployer.cli.output import print_json
 from deployer.cli.progress import note
 from deployer.cli.spec_options import SPEC_FILE, databases_from, read_limited, spec_from, write_private
+from deployer.cli.where import require_namespace
 from deployer.core import document
 from deployer.core.databases import HINT
-from deployer.core.errors import InvalidSpec, UsageError
+from deployer.core.document import any_of
+from deployer.core.errors import InvalidSpec, UsageError, one_line
 from deployer.core.platform import PROFILES, profile_of
 from deployer.core.spec import ExternalDatabase
 from deployer.core.support import require_supported
@@ -25,26 +26,33 @@ from deployer.operations.render import credentials, manifests
 
 
 def command(
-    name: Annotated[
-        str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
-    ] = None,
+    name: OptionalName = None,
     profile: Annotated[
-        str | None, typer.Option("--profile", help=f"Kind of cluster, if not as in the spec: {', '.join(PROFILES)}.")
+        str | None,
+        typer.Option(
+            "--profile", metavar="PROFILE", help=f"Kind of cluster, if not as in the spec: {', '.join(PROFILES)}."
+        ),
     ] = None,
-    file: Annotated[str | None, typer.Option("--file", "-f", help="Spec file, - for standard input.")] = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace the manifests are for.")] = "default",
-    host: Annotated[str | None, typer.Option("--host", help="Public host name.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", metavar="FILE", help="Spec file, - for standard input.")
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NAMESPACE", help="Namespace the manifests are for.")
+    ] = "default",
+    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Public host name.")] = None,
     credentials_file: Annotated[
-        str | None, typer.Option("--credentials", help="Also make the Secrets, in this new file (mode 0600).")
+        str | None,
+        typer.Option("--credentials", metavar="FILE", help="Also make the Secrets, in this new file (mode 0600)."),
     ] = None,
     database_file: DatabaseFile = None,
     form: Output = Format.text,
 ) -> None:
     """Print the Kubernetes manifests of a server."""
     if profile is not None and profile not in PROFILES:
-        raise UsageError(f"there is no profile {profile!r}", hint=f"--profile {' or '.join(PROFILES)}")
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
-        raise UsageError(f"{namespace!r} cannot be a namespace: lower-case letters, digits and '-', at most 63")
+        raise UsageError(
+            f"--profile {one_line(profile)}: there is no such profile", hint=f"it is {any_of([*PROFILES])}"
+        )
+    require_namespace(namespace)
     if file == "-" and database_file == "-":
         raise UsageError("only one of the files can come from standard input", hint="put the other into a file")
     databases = databases_from(database_file)

@@ -18,6 +18,7 @@ from deployer.cli.options import (
     File,
     MakeBucket,
     MlflowVersion,
+    OptionalName,
     PasswordFile,
     Port,
     Python,
@@ -43,13 +44,13 @@ from deployer.targets.local.foreground import LocalForeground
 
 
 def command(
-    name: Annotated[
-        str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
-    ] = None,
+    name: OptionalName = None,
     file: File = None,
     target: TargetOption = None,
     port: Port = None,
-    host: Annotated[str | None, typer.Option("--host", help="Name or address to listen at; 127.0.0.1 if none.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Name or address to listen at; 127.0.0.1 if none.")
+    ] = None,
     python: Python = None,
     mlflow_version: MlflowVersion = None,
     workers: Workers = None,
