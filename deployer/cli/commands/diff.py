@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from deployer.cli import output
+from deployer.cli.effective import effective
 from deployer.cli.options import Context, Format, Namespace, OptionalName, Output, TargetOption
-from deployer.cli.spec_options import spec_from
+from deployer.cli.spec_options import SPEC_FILE, read_limited, spec_from
 from deployer.cli.where import find_target
 from deployer.core.errors import Drifted
 from deployer.operations.drift import drift
@@ -25,8 +26,11 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Show what differs from what was asked for; exit code 6 when something does."""
-    spec = spec_from(name, file, {}, None)[0] if file else None
+    content = read_limited(file, SPEC_FILE) if file else b""
+    spec = spec_from(name, file, {}, None, content=content)[0] if file else None
     place = find_target(spec.name if spec else name or "mlflow", target, namespace, context)
+    if spec and (record := place.store.load()):  # as `create` would
+        spec = effective(spec, place.platform(spec, record.assigned), {}, record.spec, file, content)
     changes = drift(place, spec)
     if form is Format.json:
         output.print_json([{"path": c.path, "before": c.before, "after": c.after} for c in changes])
