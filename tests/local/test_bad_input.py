@@ -124,7 +124,7 @@ def test_a_port_of_another_server_of_ours_is_refused_even_while_that_is_stopped(
 @pytest.mark.parametrize("python", ["/nonexistent/python", "/bin/ls", "/etc/passwd", "/", "no-such-python"])
 def test_a_wrong_interpreter_is_refused(machine: Machine, python: str) -> None:
     refused = machine.run("create", "--target", "local", "--python", python, code=2)
-    assert f"--python {python}" in refused.stderr
+    assert f"--python (spec.local.python) {python}: " in refused.stderr
 
 
 def test_a_release_that_cannot_be_installed_says_why_and_leaves_nothing_half_made(bare_machine: Machine) -> None:

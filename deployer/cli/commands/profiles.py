@@ -29,7 +29,7 @@ def command(form: Output = Format.text) -> None:
 def _lines(platform: Platform) -> list[str]:
     """Return what a person needs to choose a profile, in lines of at most 80 characters."""
     first, *others = platform.exposures
-    exposures = f"--expose {first}, or {any_of(others)}"
+    exposures = f"--expose {any_of([f'{first} (the default)', *others])}"
     texts = [platform.description, exposures, f"recognised by {_recognised_by(platform)}"]
     lines = [line for text in texts for line in textwrap.wrap(text, _WIDTH - _INDENT)]
     return [f"{platform.name:<{_INDENT}}{lines[0]}", *(f"{'':{_INDENT}}{line}" for line in lines[1:])]
