@@ -15,6 +15,7 @@ help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
 demo: $(VENV)/.demo  ## a real, authenticated, verified MLflow server on this machine
+	@echo "Creating the server mlflow. Its own environment (MLflow, about 90 packages, 1 GB) is installed the first time."
 	@$(BIN)/deployer create mlflow --target local
 	@echo
 	@echo "It keeps running. See it with '$(BIN)/deployer status', end it with 'make demo-down'."
@@ -74,7 +75,8 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[uv]'
+	@echo "Installing the command deployer into $(VENV)/, from about 40 packages; pip says which."
+	$(BIN)/python -m pip install --progress-bar off --disable-pip-version-check --constraint constraints.txt --editable '.[uv]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python

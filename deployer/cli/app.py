@@ -5,7 +5,6 @@ Imports typer alone, so that `deployer --help` is as fast as typer allows.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import io
 import os
@@ -13,7 +12,9 @@ import sys
 from typing import Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from deployer.cli.unknown import no_command, rewritten
 
 COMMANDS: Final = {
     "init": "Write a commented spec file to start from.",
@@ -39,6 +40,28 @@ COMMANDS: Final = {
     "schema": "Print the JSON Schema of a spec file.",
 }
 INTERRUPTED: Final = 130
+WIDEST_HELP: Final = 1000
+
+
+class _Command(TyperCommand):
+    """Shows arguments by their names alone, without the library's words for types."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        names = [(param.metavar, param.required) for param in self.params if _is_argument(param)]
+        return ["[OPTIONS]", *(str(name) if required else f"[{name}]" for name, required in names)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        records = [(param, param.get_help_record(ctx)) for param in self.get_params(ctx)]
+        arguments = [(str(param.metavar), said[1]) for param, said in records if said and _is_argument(param)]
+        options = [said for param, said in records if said and not _is_argument(param)]
+        for title, lines in (("Arguments", arguments), ("Options", options)):
+            if lines:
+                with formatter.section(title):
+                    formatter.write_dl(lines)
+
+
+def _is_argument(param: Any) -> bool:
+    return bool(param.param_type_name == "argument")
 
 
 class _Commands(TyperGroup):
@@ -49,12 +72,14 @@ class _Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
-            close = difflib.get_close_matches(cmd_name, COMMANDS, n=1)
-            ctx.fail(f"There is no command {cmd_name!r}.{f' Did you mean {close[0]!r}?' if close else ''}")
+            raise no_command(cmd_name, COMMANDS)
         module = importlib.import_module(f"deployer.cli.commands.{cmd_name.replace('-', '_')}")
         one = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
-        one.command(cmd_name, help=COMMANDS[cmd_name])(module.command)
+        one.command(cmd_name, cls=_Command, help=COMMANDS[cmd_name])(module.command)
         return typer.main.get_command(one)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, rewritten(args))
 
     def format_commands(self, _: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -73,7 +98,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except OSError as error:  # of standard output: a full disk, or `deployer logs | head` and nobody reads any more
             if not isinstance(error, BrokenPipeError):
-                sys.stderr.write(f"Failed: {error}\n")
+                sys.stderr.write(f"Error: cannot write to standard output: {error.strerror}\n")
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(1) from None
         except Exception as error:
@@ -81,7 +106,7 @@ class _Commands(TyperGroup):
 
             if not isinstance(error, DeployerError):
                 raise
-            sys.stderr.write(f"{type(error).__name__}: {error.message}\n")
+            sys.stderr.write(f"{error.title}: {error.message}\n")
             if error.hint:
                 sys.stderr.write(f"Next: {error.hint}\n")
             raise typer.Exit(error.exit_code) from None
@@ -93,7 +118,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    # else help would have 80 columns on the widest terminal
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST_HELP},
 )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from deployer.cli.spec_options import read_limited
+from deployer.cli.spec_options import only_line
 from deployer.core.credentials import value_problem
 from deployer.core.errors import UsageError
 from deployer.core.secrets import username_problem
@@ -19,14 +19,19 @@ from deployer.tracking.client import Login
 _SCHEMES: Final = ("http://", "https://")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-fA-F:]+")
 
-Username = Annotated[str | None, typer.Option("--username", help="User name; MLFLOW_TRACKING_USERNAME, or asked for.")]
+Username = Annotated[
+    str | None, typer.Option("--username", metavar="NAME", help="User name; MLFLOW_TRACKING_USERNAME, or asked for.")
+]
 PasswordFile = Annotated[
     str | None,
-    typer.Option("--password-file", help="File with the password, - for standard input; otherwise asked for."),
+    typer.Option(
+        "--password-file", metavar="FILE", help="File with the password, - for standard input; otherwise asked for."
+    ),
 ]
 Keyring = Annotated[bool, typer.Option("--keyring", help="Use the system's keyring instead of ~/.mlflow/credentials.")]
 AuthorityFile = Annotated[
-    str | None, typer.Option("--ca-file", help="Certificate of a private authority, for a server by address.")
+    str | None,
+    typer.Option("--ca-file", metavar="FILE", help="Certificate of a private authority, for a server by address."),
 ]
 
 
@@ -55,6 +60,16 @@ def address_in(text: str) -> str | None:
     return f"{parts.scheme.lower()}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
+def require_no_place(target: object, namespace: str | None, context: str | None) -> None:
+    """Raise UsageError where options say where a named server is, and there is no name."""
+    for option, value in (("--target", target), ("--namespace", namespace), ("--context", context)):
+        if value is not None:
+            raise UsageError(
+                f"{option} {value} needs the NAME of a server: an address says itself where it is",
+                hint="give a NAME, or leave it out",
+            )
+
+
 def ask_login(username: str | None, password_file: str | None, url: str) -> Login:
     """Return a login for the server at `url` from options, environment, or a person at the terminal.
 
@@ -70,21 +85,13 @@ def ask_login(username: str | None, password_file: str | None, url: str) -> Logi
     if problem := username_problem(name):
         raise UsageError(f"the user name {problem}", hint="give the one that the server knows with --username")
     if password_file is not None:
-        password = _from_file(password_file)
+        password = only_line(password_file)
     else:
         fits = ours and (named or name) == name
         password = (fits and os.environ.get("MLFLOW_TRACKING_PASSWORD")) or _asked(f"Password of {name}", hidden=True)
     if problem := value_problem(password):
         raise UsageError(f"the password {problem}, so it cannot be an MLflow client's", hint="check how it was copied")
     return Login(name, password)
-
-
-def _from_file(path: str) -> str:
-    raw = read_limited(path, "a password file")
-    try:
-        return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: the password is not text", hint="use a file with the password alone") from None
 
 
 def _asked(what: str, *, hidden: bool) -> str:

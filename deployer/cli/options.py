@@ -7,7 +7,9 @@ from typing import Annotated, Final
 
 import typer
 
-DEFAULT_TIMEOUT: Final = 600.0
+from deployer.cli.parsing import choice, seconds, whole_number
+
+DEFAULT_TIMEOUT: Final = 600
 
 
 class TargetKind(StrEnum):
@@ -38,20 +40,38 @@ class Form(StrEnum):
     github = "github"
 
 
-Name = Annotated[str, typer.Argument(help="Name of the server.", show_default=True)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the server.", show_default=True)]
+OptionalName = Annotated[
+    str | None, typer.Argument(metavar="NAME", help="Name of the server; mlflow by default.", show_default=False)
+]
 TargetOption = Annotated[
     TargetKind | None,
-    typer.Option("--target", help="Where the server runs; found out where it is not given.", show_default=False),
+    typer.Option(
+        "--target",
+        metavar="local|kubernetes",
+        parser=choice("--target", TargetKind),
+        help="Where the server runs; found out where it is not given.",
+        show_default=False,
+    ),
 ]
 Namespace = Annotated[
     str | None,
     typer.Option(
-        "--namespace", "-n", help="Namespace on a cluster; the context's own if not given.", show_default=False
+        "--namespace",
+        "-n",
+        metavar="NAMESPACE",
+        help="Namespace on a cluster; the context's own if not given.",
+        show_default=False,
     ),
 ]
 Context = Annotated[
     str | None,
-    typer.Option("--context", help="Context of the kubeconfig; the current one if not given.", show_default=False),
+    typer.Option(
+        "--context",
+        metavar="CONTEXT",
+        help="Context of the kubeconfig; the current one if not given.",
+        show_default=False,
+    ),
 ]
 TakeOver = Annotated[
     bool,
@@ -61,31 +81,63 @@ TakeOver = Annotated[
         "server is on record, is gone for good.",
     ),
 ]
-File = Annotated[str | None, typer.Option("--file", "-f", help="Spec file, - for standard input.")]
-Port = Annotated[int | None, typer.Option("--port", help="TCP port on this machine.")]
-Python = Annotated[str | None, typer.Option("--python", help="Interpreter for the server's environment.")]
-MlflowVersion = Annotated[str | None, typer.Option("--mlflow-version", help="MLflow release.")]
-Workers = Annotated[int | None, typer.Option("--workers", help="Processes that serve; 1 if not given.")]
-Username = Annotated[str | None, typer.Option("--username", help="The administrator's user name.")]
+File = Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help="Spec file, - for standard input.")]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", metavar="PORT", parser=whole_number("--port", 1024, 65535), help="TCP port on this machine."
+    ),
+]
+Python = Annotated[
+    str | None, typer.Option("--python", metavar="PATH", help="Interpreter for the server's environment.")
+]
+MlflowVersion = Annotated[str | None, typer.Option("--mlflow-version", metavar="VERSION", help="MLflow release.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="COUNT",
+        parser=whole_number("--workers", 1, 16),
+        help="Processes that serve; 1 if not given.",
+    ),
+]
+Username = Annotated[str | None, typer.Option("--username", metavar="NAME", help="The administrator's user name.")]
 PasswordFile = Annotated[
-    str | None, typer.Option("--password-file", help="File with the administrator's password; made if not given.")
+    str | None,
+    typer.Option("--password-file", metavar="FILE", help="File with the administrator's password; made if not given."),
 ]
 DatabaseFile = Annotated[
     str | None,
     typer.Option(
-        "--database-file", help="File with the URLs of the PostgreSQL databases to use, - for standard input."
+        "--database-file",
+        metavar="FILE",
+        help="File with the URLs of the PostgreSQL databases to use, - for standard input.",
     ),
 ]
 DefaultPermission = Annotated[
-    str | None, typer.Option("--default-permission", help="NO_PERMISSIONS, READ, EDIT or MANAGE.")
+    str | None, typer.Option("--default-permission", metavar="PERMISSION", help="NO_PERMISSIONS, READ, EDIT or MANAGE.")
 ]
-Bucket = Annotated[str | None, typer.Option("--bucket", help="S3 bucket for the artifacts.")]
-S3Endpoint = Annotated[str | None, typer.Option("--s3-endpoint", help="URL of the S3 service; Allas if not given.")]
-S3Region = Annotated[str | None, typer.Option("--s3-region", help="Its region, where it wants one.")]
-S3Prefix = Annotated[str | None, typer.Option("--s3-prefix", help="Path inside the bucket.")]
+Bucket = Annotated[str | None, typer.Option("--bucket", metavar="NAME", help="S3 bucket for the artifacts.")]
+S3Endpoint = Annotated[
+    str | None, typer.Option("--s3-endpoint", metavar="URL", help="URL of the S3 service; Allas if not given.")
+]
+S3Region = Annotated[str | None, typer.Option("--s3-region", metavar="REGION", help="Its region, where it wants one.")]
+S3Prefix = Annotated[str | None, typer.Option("--s3-prefix", metavar="PATH", help="Path inside the bucket.")]
 Transfer = Annotated[
-    str | None, typer.Option("--transfer", help="proxied (through the server) or direct (client to S3).")
+    str | None, typer.Option("--transfer", metavar="WAY", help="proxied (through the server) or direct (client to S3).")
 ]
 MakeBucket = Annotated[bool, typer.Option("--make-bucket", help="Make the bucket if it is not there.")]
-Output = Annotated[Format, typer.Option("--output", "-o", help="How the result is printed.")]
-Timeout = Annotated[float, typer.Option("--timeout", help="Seconds until the command gives up.", min=1.0)]
+Output = Annotated[
+    Format,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="text|json",
+        parser=choice("--output", Format),
+        help="How the result is printed.",
+    ),
+]
+Timeout = Annotated[
+    float,
+    typer.Option("--timeout", metavar="SECONDS", parser=seconds("--timeout"), help="Time until the command gives up."),
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -28,9 +28,13 @@ def note(text: str) -> None:
 
 
 class StepList:
-    """Prints each step when it begins and when it is done; on a terminal the running one is animated."""
+    """Prints each step when it begins and when it is done; on a terminal the running one is animated.
 
-    def __init__(self) -> None:
+    `first` is printed before the first step: what only holds once nothing refuses the whole any more.
+    """
+
+    def __init__(self, first: Sequence[str] = ()) -> None:
+        self._first = list(first)
         self._console: Console | None = None
         self._status: Status | None = None
         if sys.stderr.isatty():
@@ -40,6 +44,7 @@ class StepList:
 
     def step(self, name: str, number: int, count: int) -> None:
         """A step has begun."""
+        self._begin()
         if self._console:
             self._status = self._console.status(f"{name} ...", spinner="dots" if writes_unicode(sys.stderr) else "line")
             self._status.start()
@@ -48,6 +53,7 @@ class StepList:
 
     def done(self, name: str, detail: str, seconds: float | None) -> None:
         """A step is done."""
+        self._begin()
         self.end()
         took = "" if seconds is None else f" ({seconds:.1f} s)"
         if self._console:
@@ -59,6 +65,11 @@ class StepList:
             self._console.print(f"[{colour}]{mark}[/] {name:<12} {escape(detail)}[dim]{took}[/]")
         else:
             note(f"{'ok' if seconds is not None else '--'} {name}: {detail}{took}")
+
+    def _begin(self) -> None:
+        for text in self._first:
+            self.note(text)
+        self._first.clear()
 
     def note(self, text: str) -> None:
         """Something a person should know has happened."""
@@ -77,9 +88,9 @@ class StepList:
 
 
 @contextmanager
-def step_list() -> Iterator[StepList]:
+def step_list(first: Sequence[str] = ()) -> Iterator[StepList]:
     """Yield a step list that leaves the terminal in order, whatever happens."""
-    steps = StepList()
+    steps = StepList(first)
     try:
         yield steps
     finally:

@@ -7,39 +7,49 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from deployer.cli.flags import implied_exposure, named, require_fitting
 from deployer.core import databases, document
-from deployer.core.errors import InvalidSpec, Problem, UsageError
+from deployer.core.errors import InvalidSpec, UsageError, one_line
 from deployer.core.platform import DEFAULT_PROFILE, PROFILES, Platform
 from deployer.core.secrets import password_problem
 from deployer.core.spec import API_VERSION, EXPOSURES, KIND, Spec
 from deployer.core.stack import SecretRef
 
-_STDIN = "-"
+SPEC_FILE: Final = "a spec file"
+COMMAND_LINE: Final = "the command line"
+_STDIN: Final = "-"
+_ONE_LINE: Final = "use a file with the password alone, in printable ASCII characters"
 
 
 def read_limited(path: str, what: str) -> bytes:
     """Return the bytes of a regular file, a pipe, or standard input for `-`; never more than a spec may have.
 
     Raises:
-        InvalidSpec: it cannot be read.
+        UsageError: it cannot be read.
     """
 
-    def fail(reason: str) -> InvalidSpec:
-        return InvalidSpec(path, (Problem("", f"cannot be read as {what}: {reason}"),))
+    def fail(reason: str) -> UsageError:
+        hint = "`deployer init -f FILE` writes one to start from" if what == SPEC_FILE else "give the path of another"
+        return UsageError(f"{one_line(path)} cannot be read as {what}: {reason}", hint=hint)
 
     try:
         if path == _STDIN:
             return sys.stdin.buffer.read(document.MAX_BYTES + 1)
         with open(path, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode) and not stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
                 raise fail("it is not a file")
             return file.read(document.MAX_BYTES + 1)
     except IsADirectoryError:
         raise fail("it is a directory") from None
-    except (OSError, ValueError) as error:
-        raise fail(getattr(error, "strerror", None) or str(error)) from None
+    except FileNotFoundError:
+        raise fail("there is no such file") from None
+    except OSError as error:
+        raise fail(error.strerror or "the system refuses") from None
+    except ValueError:  # a NUL in the path
+        raise fail("that is no path") from None
 
 
 def spec_from(
@@ -55,24 +65,36 @@ def spec_from(
 
     `flags` maps a dotted path to a value; None means the flag was not given. `content` is the file's, where it was
     read already; `platform` returns the kind of place that a spec with such a profile is for.
+
+    Raises:
+        UsageError: with every mistake, by flag, or by line and path of the file.
     """
+    raw = b""
     if file is not None:
-        data, source = document.parse(content or read_limited(file, "a spec file"), file), file
+        raw = content if content is not None else read_limited(file, SPEC_FILE)
+        data, source = document.parse(raw, file), file
     elif stored is not None:
         data, source = stored.document(), "the stored spec with these flags"
     else:
-        data, source = {"apiVersion": API_VERSION, "kind": KIND}, "these flags"
-    # checked before the flags go in: they must not paper over a mistake of the file
-    spec = document.validate(data, source)
+        data, source = {"apiVersion": API_VERSION, "kind": KIND}, COMMAND_LINE
+    kept = file is None and stored is not None
+    try:  # before the flags go in: they must not paper over a mistake of the file
+        spec = document.validate(data, source, stored=kept)
+    except InvalidSpec as error:
+        raise document.located(error, raw) if file else error from None
     if name is not None and file is not None and "name" in (data.get("metadata") or {}) and spec.name != name:
         raise UsageError(f"{file} is about server {spec.name!r}, the command line about {name!r}", hint="leave one out")
-    merged, flags = spec.document(), dict(flags)
-    _switch(merged["spec"], flags)
-    for path, value in {**flags, "metadata.name": name}.items():
+    merged, wanted = spec.document(), {**flags, "spec.exposure.type": implied_exposure(flags)}
+    _switch(merged["spec"], wanted)
+    for path, value in {**wanted, "metadata.name": name}.items():
         if value is not None:
             _set(merged, path.split("."), value)
     _complete(merged["spec"], platform)
-    return document.validate(merged, source), source
+    require_fitting({path: value for path, value in flags.items() if path in wanted}, merged["spec"])
+    try:
+        return document.validate(merged, source, stored=kept), source
+    except InvalidSpec as error:
+        raise named(error, {**flags, "metadata.name": name}) from None
 
 
 def _switch(parts: dict[str, Any], flags: dict[str, Any]) -> None:
@@ -115,14 +137,30 @@ def password_from(path: str | None) -> str | None:
     """
     if path is None:
         return None
+    text = only_line(path)
+    if problem := password_problem(text):
+        raise UsageError(f"{_shown(path)}: {problem}", hint="leave --password-file out and one is made for you")
+    return text
+
+
+def only_line(path: str) -> str:
+    """Return the one line of a password file (`-`: standard input), without its end.
+
+    Raises:
+        UsageError: it is no text, or has several lines. The text never quotes it.
+    """
     raw = read_limited(path, "a password file")
     try:
         text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: the password is not text", hint="use printable ASCII characters") from None
-    if problem := password_problem(text):
-        raise UsageError(f"{path}: {problem}", hint="leave --password-file out and one is made for you")
+        raise UsageError(f"{_shown(path)}: the password is not text", hint=_ONE_LINE) from None
+    if (count := len(text.split("\n"))) > 1:
+        raise UsageError(f"{_shown(path)} has {count} lines, and a password is one line", hint=_ONE_LINE)
     return text
+
+
+def _shown(path: str) -> str:
+    return "standard input" if path == _STDIN else one_line(path)
 
 
 def databases_from(path: str | None) -> dict[SecretRef, str]:
@@ -143,4 +181,4 @@ def write_private(path: Path, content: str) -> None:
     except FileExistsError:
         raise UsageError(f"{path} exists already, and is never overwritten", hint="name another file") from None
     except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="name another file") from None

@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deployer.cli.effective import effective
+from deployer.cli.flags import named, require_cluster
 from deployer.cli.progress import note
-from deployer.cli.spec_options import databases_from, password_from, read_limited, spec_from
+from deployer.cli.spec_options import SPEC_FILE, databases_from, password_from, read_limited, spec_from
+from deployer.core import document
 from deployer.core.assigned import Assigned
 from deployer.core.changes import spec_changes
-from deployer.core.errors import UsageError
+from deployer.core.errors import InvalidSpec, UsageError
 from deployer.core.platform import PROFILES
 from deployer.core.record import Record
-from deployer.core.spec import Spec
+from deployer.core.spec import S3Artifacts, Spec
 from deployer.core.stack import SecretRef
 from deployer.core.support import require_supported
 from deployer.operations.artifacts import s3_keys
@@ -25,16 +28,25 @@ from deployer.targets import Target
 
 @dataclass(frozen=True)
 class WantedServer:
-    """What is wanted and where, the record that it was made from, and the URLs of databases that were given."""
+    """What is wanted and where, the record that it was made from, and the URLs of databases that were given.
+
+    `changes` has a line for each field that differs from the record, to be shown before the first of them is made.
+    """
 
     target: Target
     spec: Spec
     record: Record | None
     password: str | None = field(repr=False)
     databases: Mapping[SecretRef, str] = field(repr=False)
+    changes: tuple[str, ...] = ()
 
     def keys(self, *, make_bucket: bool) -> dict[SecretRef, str]:
         """Return the keys of others' services that it is to have: those of S3 are found and tried."""
+        if make_bucket and not isinstance(self.spec.spec.artifacts, S3Artifacts):
+            raise UsageError(
+                "--make-bucket needs a bucket, and this server keeps its artifacts on its volume",
+                hint="add --bucket NAME, or leave it out",
+            )
         home = Path(os.path.expanduser("~"))
         found = s3_keys(self.target, self.record, self.spec, os.environ, home, note, make_bucket=make_bucket)
         return {**found, **self.databases}
@@ -81,7 +93,7 @@ def wanted_server(
     database_file: str | None,
     place: Callable[[str], Target],
 ) -> WantedServer:
-    """Return what file, flags and the stored spec make together; says on standard error what that changes.
+    """Return what file, flags and the stored spec make together.
 
     `place` finds the target of a server by its name. `host` is a public host name on a cluster, and what to listen at
     on this machine.
@@ -90,31 +102,35 @@ def wanted_server(
         raise UsageError("only one of the files can come from standard input", hint="put the others into files")
     password = password_from(password_file)
     databases = databases_from(database_file)
-    content = read_limited(file, "a spec file") if file else None
+    content = read_limited(file, SPEC_FILE) if file else b""
     wanted_name = "mlflow" if name is None else name
     if file:
         wanted_name = spec_from(name, file, {}, None, content=content)[0].name
     target = place(wanted_name)
-    if target.namespace and (flags.get("spec.local.port") is not None or flags.get("spec.local.python") is not None):
-        raise UsageError("--port and --python are for the local target only", hint="leave them out")
+    if not target.namespace:
+        require_cluster(flags)
     if databases:
         flags = {**flags, "spec.database.type": "external"}
     flags = {**flags, "spec.exposure.host" if target.namespace else "spec.local.host": host}
     record = target.store.load()
-    before = record.assigned if record else Assigned()
+    before, stored = record.assigned if record else Assigned(), record.spec if record else None
     spec, source = spec_from(
         name if file else target.name,
         file,
         flags,
-        record.spec if record else None,
+        stored,
         content=content,
         platform=lambda profile: PROFILES[profile] if profile else target.platform(Spec(), before),
     )
-    require_supported(spec, target.platform(spec, before), source)
+    platform = target.platform(spec, before)
+    try:
+        require_supported(spec, platform, source)
+    except InvalidSpec as error:
+        raise named(document.located(error, content), flags) from None
     target.runtime.would_assign(spec, before)  # an address that cannot be, before a bucket is made
-    for change in spec_changes(record.spec, spec) if record else ():
-        note(f"Change: {change}")
-    return WantedServer(target, spec, record, password, databases)
+    spec = effective(spec, platform, flags, stored, file, content)
+    changes = spec_changes(stored, spec) if stored else ()
+    return WantedServer(target, spec, record, password, databases, tuple(f"Change: {change}" for change in changes))
 
 
 def _absolute(python: str | None) -> str | None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from deployer.cli.options import TargetKind
 from deployer.cli.progress import note
-from deployer.core.errors import UsageError
+from deployer.core.errors import UsageError, one_line
 from deployer.core.spec import name_problem
 from deployer.kube.contexts import in_a_pod, read_contexts
 from deployer.targets import Target
@@ -42,7 +42,7 @@ def find_target(
     if cluster:
         target = cluster_target(name, namespace, context, take_over=take_over, introduce=introduce, project=project)
     elif project is not None:
-        raise UsageError("--create-project is for OpenShift clusters only", hint="leave it out")
+        raise UsageError("--create-project needs an OpenShift cluster, and this is this machine", hint="leave it out")
     else:
         target = local_target(name, lambda holder: note(f"waiting for {holder}"), take_over=take_over)
     if not quiet:
@@ -52,11 +52,9 @@ def find_target(
 
 def _choose(name: str, wanted: TargetKind | None, namespace: str | None, context: str | None) -> tuple[bool, str]:
     """Tell whether it is a cluster, and why."""
-    if namespace is not None and not _NAMESPACE.fullmatch(namespace):
-        raise UsageError(f"{namespace!r} cannot be a namespace: lower-case letters, digits and '-', at most 63")
+    require_namespace(namespace)
+    require_one_place(wanted, namespace, context)
     if wanted is TargetKind.local:
-        if namespace is not None or context is not None:
-            raise UsageError("--target local has no --namespace and no --context", hint="leave them out")
         return False, "as --target says"
     if wanted is TargetKind.kubernetes:
         return True, "as --target says"
@@ -69,6 +67,27 @@ def _choose(name: str, wanted: TargetKind | None, namespace: str | None, context
     if in_a_pod():
         return True, "this is a pod of it"
     return False, "no kubeconfig names a current context"
+
+
+def require_namespace(namespace: str | None) -> None:
+    """Raise UsageError where --namespace names what cannot be one."""
+    if namespace is not None and not _NAMESPACE.fullmatch(namespace):
+        raise UsageError(
+            f"--namespace {one_line(namespace) or repr(namespace)} cannot be a namespace",
+            hint="it has lower-case letters, digits and '-', at most 63",
+        )
+
+
+def require_one_place(wanted: TargetKind | None, namespace: str | None, context: str | None) -> None:
+    """Raise UsageError where --target local meets options of clusters."""
+    if wanted is not TargetKind.local:
+        return
+    for option, value in (("--namespace", namespace), ("--context", context)):
+        if value is not None:
+            raise UsageError(
+                f"{option} {one_line(value)} needs a cluster, and --target local is this machine",
+                hint="leave one of the two out",
+            )
 
 
 def cluster_target(

@@ -5,14 +5,25 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from deployer.core.errors import InvalidSpec, Problem
-from deployer.core.spec import API_VERSION, KIND, NamespaceName, ObjectName, Plain, Quantity, Spec, Word
+from deployer.core.spec import (
+    API_VERSION,
+    KIND,
+    NOT_BUILT,
+    STORED,
+    NamespaceName,
+    ObjectName,
+    Plain,
+    Quantity,
+    Spec,
+    Word,
+)
 
 MAX_BYTES: Final = 64 << 10  # a spec with every field set has 2 KiB
 MAX_DEPTH: Final = 20
@@ -26,6 +37,13 @@ _PLAIN: Final[Mapping[str, str]] = {
     "dict_type": "must be a mapping (key: value lines below it)",
     "list_type": "must be a list (lines that begin with -)",
     "missing": "is missing",
+}
+
+_BOUNDS: Final[Mapping[str, str]] = {
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} characters",
 }
 
 _FORMS: Final[Mapping[str, str]] = {
@@ -104,8 +122,39 @@ def parse(raw: bytes, source: str) -> dict[str, Any]:
     return data
 
 
-def validate(data: Mapping[str, Any], source: str) -> Spec:
-    """Return the Spec in `data`.
+def located(error: InvalidSpec, raw: bytes) -> InvalidSpec:
+    """Return the same mistakes with the lines of the file that they stand in.
+
+    `raw` was parsed without an error; it is empty where there is no file.
+    """
+    lines = _lines("", yaml.compose(raw.decode("utf-8-sig"), Loader=_Loader))
+    found = dict(lines)
+
+    def line(path: str) -> int | None:
+        while path and path not in found:
+            path = path.rpartition(".")[0]
+        return found.get(path)
+
+    problems = tuple(Problem(each.path, each.message, line(each.path)) for each in error.problems)
+    return InvalidSpec(error.source, problems, hint=error.hint)
+
+
+def _lines(path: str, node: yaml.Node | None) -> Iterator[tuple[str, int]]:
+    """Yield the path of every key and item below a node, with its line, from 1 on."""
+    if isinstance(node, yaml.MappingNode):
+        inside = [(str(key.value), key, value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        inside = [(str(index), item, item) for index, item in enumerate(node.value)]
+    else:
+        return
+    for name, at, value in inside:
+        inner = f"{path}.{name}" if path else name
+        yield inner, at.start_mark.line + 1
+        yield from _lines(inner, value)
+
+
+def validate(data: Mapping[str, Any], source: str, *, stored: bool = False) -> Spec:
+    """Return the Spec in `data`; `stored`: of a server that exists, made by this release or an earlier one.
 
     Raises:
         InvalidSpec: with every mistake in it, path first.
@@ -116,7 +165,7 @@ def validate(data: Mapping[str, Any], source: str) -> Spec:
         if data.get(key) is None
     )
     try:
-        spec = Spec.model_validate(data, by_alias=True, by_name=False)
+        spec = Spec.model_validate(data, by_alias=True, by_name=False, context={STORED: stored})
     except ValidationError as error:
         raise InvalidSpec(source, (*header, *_problems(error))) from None
     if header:
@@ -132,16 +181,24 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
             yield Problem(path, f"unknown key{_suggestion(str(item['loc'][-1]), model)}")
         elif kind in ("literal_error", "union_tag_invalid"):
             context = item.get("ctx", {})
-            wanted = str(context.get("expected") or context.get("expected_tags"))
+            expected = str(context.get("expected") or context.get("expected_tags"))
+            wanted = [word for word in re.findall("'([^']*)'", expected) if word not in NOT_BUILT]
             tag = ".type" if kind == "union_tag_invalid" else ""
-            yield Problem(f"{path}{tag}", f"must be {wanted}")
+            yield Problem(f"{path}{tag}", f"must be {any_of(wanted)}")
         elif kind == "union_tag_not_found":
             yield Problem(path, "needs `type: ...` to say which kind it is")
         elif kind == "string_pattern_mismatch":
             yield Problem(path, _FORMS.get(item.get("ctx", {}).get("pattern", ""), "has characters it cannot have"))
+        elif kind in _BOUNDS:
+            yield Problem(path, _BOUNDS[kind].format(**item["ctx"]))
         else:
             text = item["msg"].removeprefix("Value error, ")
             yield Problem(path, _PLAIN.get(kind) or re.sub(r"^(Input|String) should", "must", text))
+
+
+def any_of(words: Sequence[str]) -> str:
+    """Return words as a choice: `a`, `a or b`, `a, b or c`."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _suggestion(key: str, model: type[BaseModel] | None) -> str:

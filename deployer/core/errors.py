@@ -9,9 +9,10 @@ class DeployerError(Exception):
     """A failure that a person can act on.
 
     `message` says what, where and why; `hint`, where there is one, says what to type next.
-    Neither ever holds a secret.
+    Neither ever holds a secret. `title` begins the message on a terminal.
     """
 
+    title = "Error"
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -29,28 +30,34 @@ class UsageError(DeployerError):
 class NotFound(DeployerError):
     """There is no server of that name."""
 
+    title = "Not found"
+
 
 class NotReady(DeployerError):
     """Something was not ready before the deadline, or stopped being ready."""
 
+    title = "Not ready"
     exit_code = 3
 
 
 class Forbidden(DeployerError):
     """The operating system or the API refuses what the command needs."""
 
+    title = "Forbidden"
     exit_code = 4
 
 
 class Conflict(DeployerError):
     """Somebody or something else holds what the command needs: a lock, a port, a field."""
 
+    title = "Conflict"
     exit_code = 5
 
 
 class Drifted(DeployerError):
     """What runs is not what was asked for."""
 
+    title = "Drift"
     exit_code = 6
 
 
@@ -61,13 +68,19 @@ class StateError(DeployerError):
 class ServerRefused(DeployerError):
     """The server's program will not start with what it was given, such as a database of another schema."""
 
+    title = "Server refused"
+
 
 class EnvironmentFailed(DeployerError):
     """The virtual environment of an MLflow version cannot be made."""
 
+    title = "Installation failed"
+
 
 class VerificationFailed(DeployerError):
     """The running server did not prove what it must; the message names the first check that failed."""
+
+    title = "Verification failed"
 
 
 def one_line(text: str) -> str:
@@ -82,13 +95,15 @@ def last_line(text: str) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a spec: where (a path such as `spec.database.size`) and what."""
+    """One mistake in a spec: where (a path such as `spec.database.size`, the line of its file) and what."""
 
     path: str
     message: str
+    line: int | None = None
 
     def __str__(self) -> str:
-        return one_line(f"{self.path}: {self.message}" if self.path else self.message)
+        place = ": ".join(filter(None, (f"line {self.line}" if self.line else "", self.path)))
+        return one_line(f"{place}: {self.message}" if place else self.message)
 
 
 class InvalidSpec(UsageError):
@@ -98,4 +113,5 @@ class InvalidSpec(UsageError):
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         lines = "".join(f"\n  {problem}" for problem in problems)
         super().__init__(f"{source}: {count}{lines}", hint=hint or "`deployer schema` prints every field")
+        self.source = source
         self.problems = problems

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from deployer.core.rendering import yaml_value
-from deployer.core.spec import Spec
+from deployer.core.spec import NOT_BUILT, Spec
 
 
 def example(spec: Spec) -> str:
@@ -39,8 +39,8 @@ def _plain(value: Any) -> Any:
 
 
 def _choices(annotation: Any) -> str:
-    """Return the types or words that an annotation allows, where there is a choice."""
-    words = list(dict.fromkeys(_words(annotation)))
+    """Return the types or words that an annotation allows and `create` accepts, where there is a choice."""
+    words = [word for word in dict.fromkeys(_words(annotation)) if word not in NOT_BUILT]
     return f" ({' | '.join(words)})" if len(words) > 1 else ""
 
 

@@ -1,30 +1,69 @@
-"""Reads what a pod's status says of its images; asks nothing itself."""
+"""References to container images, and prefixes of them, by the grammar of the distribution project.
+
+Source: github.com/distribution/reference, `reference.go` (grammar) and `regexp.go`; `normalize.go` for what is refused
+besides (a repository that looks like an image ID).
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
-from deployer.core.manifest import Manifest
+MAX_NAME: Final = 255  # characters of registry and path together (reference.go, RepositoryNameTotalLengthMax)
 
-# what can be pulled again: a registry's digest. A bare `sha256:...` is a runtime's own number of an image
-_DIGEST: Final = re.compile(r"@(sha256:[0-9a-f]{64})$")
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_REGISTRY: Final = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]{{2,39}}\])(?::[0-9]{{1,5}})?"
+_COMPONENT: Final = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_NAME: Final = rf"(?P<name>(?:{_REGISTRY}/)?{_COMPONENT}(?:/{_COMPONENT})*)"
+_VERSION: Final = r"(?P<tag>:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?P<digest>@[^@]*)?"
+_REFERENCE: Final = re.compile(_NAME + _VERSION)
+_ONLY_REGISTRY: Final = re.compile(_REGISTRY)
+_DIGEST: Final = re.compile(
+    r"@(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}|(?!sha256:|sha512:)[A-Za-z][A-Za-z0-9]*"
+    r"(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})"
+)
+_IMAGE_ID: Final = re.compile(r"[0-9a-f]{64}")
+_SCHEME: Final = re.compile(r"[a-z]+://")
+_PREFIX: Final = "must be a registry such as ghcr.io, or with a path such as mirror.example.org/ghcr, without scheme"
 
 
-@dataclass(frozen=True)
-class RunningImage:
-    """The reference that a container was made from, and the digest that its node pulled; None: it pulled nothing."""
+def image_problem(text: str) -> str | None:
+    """Return why `text` cannot be the reference of an image (`[REGISTRY[:PORT]/]PATH[:TAG][@DIGEST]`), or None.
 
-    image: str
-    digest: str | None
-
-
-def running_image(pod: Manifest, container: str) -> RunningImage | None:
-    """Return the image of a pod's container that is ready, or None (core/v1 ContainerStatus, `imageID`)."""
-    image = {found["name"]: found["image"] for found in pod["spec"]["containers"]}.get(container)
-    for status in (pod.get("status") or {}).get("containerStatuses") or ():
-        if status["name"] == container and status.get("ready") and image:
-            digest = _DIGEST.search(status.get("imageID") or "")
-            return RunningImage(image, digest[1] if digest else None)
+    The answer quotes nothing of `text`.
+    """
+    if _SCHEME.match(text):
+        return "must be the reference of an image, which begins with a registry and has no scheme such as https://"
+    match = _REFERENCE.fullmatch(text)
+    if match is None or _IMAGE_ID.fullmatch(match["name"]):
+        if text != text.lower() and _REFERENCE.fullmatch(text.lower()):
+            return "must be the reference of an image; its path has lower-case letters only"
+        return "must be the reference of an image, such as ghcr.io/mlflow/mlflow:v3.17.2-full"
+    if len(match["name"]) > MAX_NAME:
+        return f"has {len(match['name'])} characters of registry and path, an image has at most {MAX_NAME}"
+    if match["digest"] and not _DIGEST.fullmatch(match["digest"]):
+        return "has a digest that is none: @sha256: and 64 hexadecimal digits"
     return None
+
+
+def mirror_problem(prefix: str, mirror: str) -> str | None:
+    """Return why `mirror` cannot take the place of `prefix` in the reference of an image, or None.
+
+    Both are a registry, a registry with the first parts of a path, or an image; a slash may end them.
+    The answer quotes nothing of them.
+    """
+    for text, what in ((prefix, "the prefix"), (mirror, "the mirror")):
+        bare = text.removesuffix("/")
+        if not _ONLY_REGISTRY.fullmatch(bare) and (problem := image_problem(bare)):
+            return f"{what} {_PREFIX if problem.startswith('must') else problem}"
+    if _is_versioned(mirror) and not _is_versioned(prefix):
+        return "the mirror has a tag or digest and the prefix has none: leave it out, the image's own is kept"
+    return None
+
+
+def _is_versioned(text: str) -> bool:
+    match = _REFERENCE.fullmatch(text.removesuffix("/"))
+    if match is None:
+        return False
+    # `mirror:5000` is a registry with its port
+    return bool(match["digest"] or (match["tag"] and not _ONLY_REGISTRY.fullmatch(text.removesuffix("/"))))

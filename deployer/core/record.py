@@ -58,7 +58,7 @@ def record_from(data: Mapping[str, Any], source: str) -> Record:
     """
     given = data["assigned"]
     return Record(
-        spec=document.validate(data["spec"], source),
+        spec=document.validate(data["spec"], source, stored=True),
         assigned=Assigned(
             host=given["host"],
             namespace=given["namespace"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from deployer.core import databases, secrets, sizing
+from deployer.core import bypass, databases, secrets, sizing
 from deployer.core.spec import Proxy, S3Artifacts
 from deployer.core.stack import FilePath, Text, VolumePath
 
@@ -96,7 +96,11 @@ def s3_environment(artifacts: S3Artifacts) -> dict[str, Text]:
 
 def outbound_environment(proxy: Proxy, *, trusted_ca: bool) -> dict[str, Text]:
     """Return what steers the calls that the server itself makes: webhooks, S3, registries of models."""
-    proxies = {"HTTP_PROXY": proxy.http, "HTTPS_PROXY": proxy.https, "NO_PROXY": proxy.no_proxy}
+    proxies = {
+        "HTTP_PROXY": proxy.http,
+        "HTTPS_PROXY": proxy.https,
+        "NO_PROXY": proxy.no_proxy and bypass.written(proxy.no_proxy),
+    }
     environment: dict[str, Text] = {
         spelling: (value,) for name, value in proxies.items() if value for spelling in (name, name.lower())
     }

@@ -8,15 +8,28 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
-from deployer.core import address, networks, patches
+from deployer.core import address, bypass, images, networks, patches
 from deployer.core.secrets import username_problem
 from deployer.core.versions import DEFAULT_MLFLOW, unsupported_reason
 
 API_VERSION: Final = "mlflow-deployer.github.io/v1alpha1"
 KIND: Final = "MLflowServer"
+# what the context of a validation says of a spec that an earlier release accepted and stored
+STORED: Final = "stored"
+# types of database and artifacts that the schema knows and this release refuses (support.py)
+NOT_BUILT: Final = frozenset({"postgres", "objectstore"})
 
 # A Service of that name must be possible (RFC 1035 label); Helm's limit leaves room for suffixes.
 MAX_NAME: Final = 53
@@ -92,6 +105,30 @@ def _patch(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _is_stored(info: ValidationInfo) -> bool:
+    """Tell whether the value was accepted by a release that took any text there: its server must stay manageable."""
+    return bool(info.context and info.context.get(STORED))
+
+
+def _image(value: str, info: ValidationInfo) -> str:
+    if not _is_stored(info):
+        _checked(images.image_problem(value))
+    return value
+
+
+def _mirrors(value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+    if not _is_stored(info):
+        found = ((prefix, images.mirror_problem(prefix, mirror)) for prefix, mirror in value.items())
+        _checked("; ".join(f"{prefix!r}: {problem}" for prefix, problem in found if problem))
+    return value
+
+
+def _no_proxy(value: str, info: ValidationInfo) -> str:
+    if not _is_stored(info):
+        _checked(bypass.bypass_problem(value))
+    return value
+
+
 def _host_name(value: str) -> str:
     if not _HOST.fullmatch(value):
         raise ValueError("must be a host name such as mlflow.example.org, in lower case, without scheme or port")
@@ -147,6 +184,9 @@ DrawnKind = Literal[
 ]  # fmt: skip
 Labels = Annotated[dict[str, str], AfterValidator(_labels_or_raise)]
 ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
+Image = Annotated[Word, AfterValidator(_image)]
+Mirrors = Annotated[dict[Word, Word], AfterValidator(_mirrors)]
+NoProxy = Annotated[Plain, AfterValidator(_no_proxy)]
 
 
 class _Part(BaseModel):
@@ -186,7 +226,7 @@ class Mlflow(_Part):
     """The MLflow release."""
 
     version: str = Field(DEFAULT_MLFLOW, description="MLflow version, MAJOR.MINOR.PATCH")
-    image: Word | None = Field(None, description="container image instead of the official one of that version")
+    image: Image | None = Field(None, description="container image instead of the official one of that version")
 
     @field_validator("version")
     @classmethod
@@ -350,7 +390,9 @@ class Proxy(_Part):
 
     http: ProxyUrl | None = Field(None, description="proxy for http addresses")
     https: ProxyUrl | None = Field(None, description="proxy for https addresses")
-    no_proxy: Plain | None = Field(None, description="hosts to reach without it, separated by commas")
+    no_proxy: NoProxy | None = Field(
+        None, description="hosts to reach without it, separated by commas: names, .domains, addresses, networks"
+    )
 
 
 class Patch(_Part):
@@ -365,7 +407,7 @@ class Pod(_Part):
     """Where and from what the server's pods run."""
 
     image_pull_secrets: list[ObjectName] = Field(default_factory=list, description="Secrets for private registries")
-    image_mirrors: dict[Word, Word] = Field(
+    image_mirrors: Mirrors = Field(
         default_factory=dict, description="registry or prefix of an image, and what to pull it from instead"
     )
     node_selector: Labels = Field(default_factory=dict, description="labels a node must have")

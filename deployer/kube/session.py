@@ -274,8 +274,19 @@ def connect(context: str | None, namespace: str | None) -> Session:
         where = namespace or found.contexts[name].namespace
         return Session(Context(name, where, configuration.host), configuration)
     except Exception as error:  # noqa: BLE001  # the client lets out whatever a malformed file makes of its code
-        what = one_line(str(error)) if isinstance(error, ConfigException | OSError) else type(error).__name__
-        raise UsageError(f"context {name!r} of the kubeconfig cannot be used: {what}", hint="mend it") from None
+        raise UsageError(
+            f"context {name!r} of the kubeconfig cannot be used: {_why(error)}",
+            hint="log in to the cluster again, or choose another with --context",
+        ) from None
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong with a configuration, without the words of Python and of its errors."""
+    if isinstance(error, ConfigException):
+        return one_line(str(error))
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return "it is not as a kubeconfig should be"
 
 
 def _in_cluster(namespace: str | None) -> Session:
@@ -284,5 +295,5 @@ def _in_cluster(namespace: str | None) -> Session:
         load_incluster_config(client_configuration=configuration)
         own = (SERVICE_ACCOUNT / "namespace").read_text("utf-8").strip()
     except (ConfigException, OSError) as error:
-        raise UsageError(f"this pod's service account cannot be used: {error}") from None
+        raise UsageError(f"this pod's service account cannot be used: {_why(error)}") from None
     return Session(Context("in-cluster", namespace or own, configuration.host, in_cluster=True), configuration)

@@ -25,7 +25,7 @@ def require_same_store(before: Record | None, spec: Spec) -> None:
     if places[0] != places[1]:
         raise Conflict(
             "the server's artifacts lie where they were first put, and are not moved from there",
-            hint="leave spec.artifacts as it was, or make another server",
+            hint="leave --bucket and the other S3 options (spec.artifacts) as they were, or make another server",
         )
 
 

@@ -148,7 +148,7 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
     if existing.username != spec.spec.auth.admin_username:
         raise Conflict(
             f"the administrator of this server is {existing.username!r}; a spec cannot rename the account",
-            hint=f"leave spec.auth.adminUsername at {existing.username!r}",
+            hint=f"leave --username out (spec.auth.adminUsername is {existing.username!r})",
         )
     if password is not None and password != existing.password:
         raise Conflict(

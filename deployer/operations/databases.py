@@ -40,7 +40,7 @@ def require_databases(target: Target, before: Record | None, spec: Spec, given: 
     if before and proven and before.spec.spec.database.type != spec.spec.database.type:
         raise Conflict(
             "the server's runs and users lie where they were first put, and are not moved from there",
-            hint="leave spec.database as it was, or make another server",
+            hint="leave --database-file out (spec.database as it was), or make another server",
         )
     if not isinstance(spec.spec.database, ExternalDatabase):
         return

@@ -26,6 +26,7 @@ import platform
 import socket
 import sys
 import uuid
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def main() -> None:
             raise Refusal(f"not set: {', '.join(missing)}")
         count = number("MLFLOW_WORKERS", 1)
         ask_the_processor()
+        pass_over_known_warnings()
         listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
         configure_mlflow()
         choose_who_remembers(count)
@@ -103,6 +105,14 @@ def ask_the_processor() -> None:
         platform.processor()
     finally:
         os.environ.update(ours)
+
+
+def pass_over_known_warnings() -> None:
+    """Keep one warning out of the log, that nobody who runs a server can act on.
+
+    mlflow/server/fastapi_app.py imports Starlette's bridge to WSGI, which newer releases of Starlette call deprecated.
+    """
+    warnings.filterwarnings("ignore", message=r"starlette\.middleware\.wsgi is deprecated")
 
 
 def listening_socket() -> socket.socket:

@@ -347,7 +347,7 @@ def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine,
 
     team.colleague("SELECT ON ALL TABLES IN SCHEMA public").give(machine)  # gets in, and cannot write
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
-    assert "VerificationFailed: the server is not proven with the new URLs" in refused
+    assert "Verification failed: the server is not proven with the new URLs" in refused
     assert "it runs with the ones before again" in refused
     require_proven_with(machine, team)
 

@@ -58,7 +58,7 @@ def test_a_server_that_dies_ends_it_with_the_server_s_last_words(machine: Machin
         run.until_up()
         os.kill(machine.pid(), signal.SIGKILL)
         assert run.ended() == 3
-    assert "NotReady: the server has ended by itself: process" in run.errors
+    assert "Not ready: the server has ended by itself: process" in run.errors
     assert run.errors.count("Application startup complete") == 2  # as it came, and among the last words
     assert "the same command starts it again" in run.errors
     assert machine.processes() == []

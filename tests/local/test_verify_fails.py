@@ -21,9 +21,9 @@ def launch(machine: Machine) -> list[str]:
 def failed_check(machine: Machine, address: str, login: dict[str, str] = LOGIN) -> str:
     """Return the message of the one check that failed, after it was printed as the command's last word."""
     done = machine.run("verify", "--tracking-uri", address, env=login, code=1)
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("VerificationFailed: ")]
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("Verification failed: ")]
     assert done.stdout.count("✗") == 1
-    return line.removeprefix("VerificationFailed: ")
+    return line.removeprefix("Verification failed: ")
 
 
 @pytest.fixture

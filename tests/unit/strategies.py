@@ -59,6 +59,9 @@ _label_text = st.from_regex(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,20}[A-Za-z0-9])?", 
 _label_keys = st.one_of(_label_text, _label_text.map(lambda text: f"example.org/{text}"))
 images = st.builds("{}/{}:{}".format, hosts, names, names)
 labels = st.dictionaries(_label_keys, st.one_of(st.just(""), _label_text), max_size=3)
+_mirrors = st.dictionaries(st.one_of(hosts, images), st.one_of(hosts, hosts.map("{}/mirror/".format)), max_size=3)
+_around_proxy = st.one_of(hosts, hosts.map(".{}".format), hosts.map("*.{}:8080".format), st.ip_addresses().map(str))
+bypasses = st.one_of(st.just("*"), st.lists(_around_proxy, min_size=1, max_size=4).map(",".join))
 annotations = st.dictionaries(_label_keys, st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1))
 proxies = st.builds("{}://{}:{}".format, st.sampled_from(["http", "https"]), hosts, st.integers(1, 65535))
 DRAWN_KINDS = (
@@ -143,10 +146,10 @@ def documents(
         exposure=one_of_types(*exposures),
         networkPolicy=_maybe(ingressNamespace=names),
         profile=st.sampled_from(["kubernetes", "kind", "openshift", "rahti", "lumi-k"]),
-        proxy=_maybe(http=proxies, https=proxies, noProxy=hosts),
+        proxy=_maybe(http=proxies, https=proxies, noProxy=bypasses),
         pod=_maybe(
             imagePullSecrets=st.lists(names, max_size=3),
-            imageMirrors=st.dictionaries(st.one_of(hosts, images), hosts, max_size=3),
+            imageMirrors=_mirrors,
             nodeSelector=labels,
             trustedCa=st.fixed_dictionaries({"configMap": names}, optional={"key": names}),
         ),

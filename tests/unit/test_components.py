@@ -158,6 +158,9 @@ def test_the_image_is_the_official_one_of_the_version_unless_another_is_named():
     assert package(other).requirement == "mlflow[auth]==3.18.0"
 
 
+DIGEST = f"sha256:{'0' * 64}"
+
+
 @pytest.mark.parametrize(
     ("image", "mirrors", "pulled"),
     [
@@ -167,7 +170,7 @@ def test_the_image_is_the_official_one_of_the_version_unless_another_is_named():
         ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io": "m.org/ghcr/"}, "m.org/ghcr/mlflow/mlflow:v1"),
         ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io/mlflow": "m.org/a"}, "m.org/a/mlflow:v1"),
         ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io/mlflow/mlflow": "m.org/a"}, "m.org/a:v1"),
-        ("ghcr.io/mlflow/mlflow@sha256:0", {"ghcr.io/mlflow/mlflow": "m.org/a"}, "m.org/a@sha256:0"),
+        (f"ghcr.io/mlflow/mlflow@{DIGEST}", {"ghcr.io/mlflow/mlflow": "m.org/a"}, f"m.org/a@{DIGEST}"),
         ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io/mlflow/mlflow:v1": "m.org/a:v2"}, "m.org/a:v2"),
         ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io": "m.org/a", "ghcr.io/mlflow": "m.org/b"}, "m.org/b/mlflow:v1"),
         ("ghcr.io/mlflow/mlflow:v1", {"ghcr.io/mlflow": "m.org/b", "ghcr.io": "m.org/a"}, "m.org/b/mlflow:v1"),

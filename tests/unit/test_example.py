@@ -53,8 +53,8 @@ def test_every_line_is_explained():
 @pytest.mark.parametrize(
     ("field", "choices"),
     [
-        ("database", "(sqlite | postgres | external)"),
-        ("artifacts", "(volume | s3 | objectstore)"),
+        ("database", "(sqlite | external)"),
+        ("artifacts", "(volume | s3)"),
         ("defaultPermission", "(NO_PERMISSIONS | READ | EDIT | MANAGE)"),
         ("exposure", "(none | ingress | route | gateway)"),
     ],

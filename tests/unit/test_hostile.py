@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from deployer.core import document
+from deployer.core import bypass, document
 from deployer.core.errors import InvalidSpec
 from deployer.core.platform import KUBERNETES, RAHTI, Platform
 from deployer.core.spec import API_VERSION, KIND
@@ -213,7 +213,12 @@ FIELDS = (
     ),
     Field("spec.proxy.http", around(PROXY), proxy("HTTP_PROXY")),
     Field("spec.proxy.https", around(PROXY), proxy("HTTPS_PROXY")),
-    Field("spec.proxy.noProxy", hostile, proxy("NO_PROXY")),
+    Field(
+        "spec.proxy.noProxy",
+        # in other spellings it comes out in the one that all clients read (test_bypass.py)
+        around(r"\.?[a-z]{1,9}\.org(,10\.0\.0\.0/8)?(,a:[1-9])?").filter(lambda text: bypass.written(text) == text),
+        proxy("NO_PROXY"),
+    ),
     Field(
         "spec.pod.imagePullSecrets",
         st.lists(around(NAME), min_size=1, max_size=3),

@@ -1,54 +1,110 @@
-"""Images by digest: what a pod's status says, and what a pinned pod runs."""
-
-from __future__ import annotations
+"""References of images and what may take the place of their registries, by the grammar of distribution/reference."""
 
 import pytest
 
-from deployer.core.assigned import Pin
-from deployer.core.components.server import pod_image
-from deployer.core.images import RunningImage, running_image
-from deployer.core.spec import Mlflow, ServerSpec, Spec
+from deployer.core import document
+from deployer.core.errors import InvalidSpec
+from deployer.core.images import MAX_NAME, image_problem, mirror_problem
+from deployer.core.record import Record, record_from
 
-DIGEST = f"sha256:{'0123456789abcdef' * 4}"
-NAME = "ghcr.io/mlflow/mlflow:v3.17.2-full"
+from .strategies import HEADER
 
-
-def pod(*, ready: bool = True, image_id: str = f"ghcr.io/mlflow/mlflow@{DIGEST}") -> dict:
-    status = {"name": "server", "ready": ready, "imageID": image_id}
-    return {"spec": {"containers": [{"name": "server", "image": NAME}]}, "status": {"containerStatuses": [status]}}
+SHA = f"sha256:{'0a' * 32}"
 
 
 @pytest.mark.parametrize(
-    ("image_id", "digest"),
+    "image",
     [
-        (f"ghcr.io/mlflow/mlflow@{DIGEST}", DIGEST),  # containerd, CRI-O
-        (f"docker-pullable://ghcr.io/mlflow/mlflow@{DIGEST}", DIGEST),
-        (DIGEST, None),  # loaded into the node: no registry has it under this number
-        (f"ghcr.io/mlflow/mlflow@{DIGEST[:-1]}", None),
-        ("", None),
+        *("mlflow", "mlflow:v1", "mlflow/mlflow", "ghcr.io/mlflow/mlflow:v3.17.2-full", "a__b/c-d.e--f:_1"),
+        *(
+            "localhost/a",
+            "localhost:5000/a",
+            "registry:5000/a/b:c",
+            "10.0.0.1:5000/a",
+            "[fd00::1]:5000/a:b",
+            "Reg.io/a",
+        ),
+        *(
+            f"a@{SHA}",
+            f"ghcr.io/a/b:c@{SHA}",
+            f"a@sha512:{'0' * 128}",
+            f"a:{'x' * 128}",
+            f"r.io/{'a' * (MAX_NAME - 5)}",
+        ),
     ],
 )
-def test_a_digest_is_one_that_a_registry_knows(image_id: str, digest: str | None) -> None:
-    assert running_image(pod(image_id=image_id), "server") == RunningImage(NAME, digest)
-
-
-def test_a_container_that_is_not_ready_proves_nothing() -> None:
-    assert running_image(pod(ready=False), "server") is None
-    assert running_image(pod(), "another") is None
-    assert running_image({"spec": {"containers": []}}, "server") is None
+def test_a_reference_is_taken(image):
+    assert image_problem(image) is None
 
 
 @pytest.mark.parametrize(
-    ("image", "pinned"),
+    ("image", "words"),
     [
-        (None, f"ghcr.io/mlflow/mlflow@{DIGEST}"),
-        ("registry.example.org:5000/team/mlflow", f"registry.example.org:5000/team/mlflow@{DIGEST}"),
-        ("registry.example.org:5000/team/mlflow:1", f"registry.example.org:5000/team/mlflow@{DIGEST}"),
-        (f"quay.io/team/mlflow:1@sha256:{'f' * 64}", f"quay.io/team/mlflow@{DIGEST}"),
+        *(
+            (text, "such as ghcr.io/mlflow/mlflow")
+            for text in ("", "a:", ":a", "/a", "a/", "a//b", "a b", "a:b:c", "a@b@c")
+        ),
+        *(
+            (text, "such as ghcr.io/mlflow/mlflow")
+            for text in ("_a", "a_", "a..b", "a___b", "é", "a:é", "-a.io/b", "0" * 64)
+        ),
+        *((text, "such as ghcr.io/mlflow/mlflow") for text in (f"a:{'x' * 129}", "a:-b", "a\n")),
+        ("https://ghcr.io/a", "no scheme"),
+        ("docker://a", "no scheme"),
+        ("ghcr.io/MLflow/mlflow", "lower-case letters only"),
+        *(
+            (f"a@{text}", "has a digest that is none")
+            for text in ("", "sha256:0", f"sha256:{'0' * 63}", f"sha256:{'A' * 64}")
+        ),
+        ("user:password@r.io/a", "has a digest that is none"),
+        (f"r.io/{'a' * MAX_NAME}", "has 260 characters"),
     ],
 )
-def test_a_pin_holds_for_the_image_that_it_names_and_for_no_other(image: str | None, pinned: str) -> None:
-    spec = Spec(spec=ServerSpec(mlflow=Mlflow(image=image)))
-    wanted = pod_image(spec, None)
-    assert pod_image(spec, Pin(wanted, DIGEST)) == pinned
-    assert pod_image(spec, Pin(f"{wanted}-other", DIGEST)) == wanted
+def test_what_is_no_reference_is_refused_without_quoting_it(image, words):
+    problem = image_problem(image)
+    assert words in problem
+    assert "password" not in problem
+
+
+@pytest.mark.parametrize(
+    ("prefix", "mirror"),
+    [
+        *(("ghcr.io", "mirror:5000/ghcr"), ("ghcr.io/", "a/"), ("registry:5000", "m.org"), ("docker.io", "m.org:5000")),
+        *(("ghcr.io/mlflow", "m.org/a/b"), ("ghcr.io/a:v1", "m.org/a:v2"), (f"ghcr.io/a@{SHA}", f"m.org/a@{SHA}")),
+    ],
+)
+def test_a_mirror_is_taken(prefix, mirror):
+    assert mirror_problem(prefix, mirror) is None
+
+
+@pytest.mark.parametrize(
+    ("prefix", "mirror", "words"),
+    [
+        ("https://ghcr.io", "m.org", "the prefix must be a registry"),
+        ("ghcr.io", "https://m.org", "the mirror must be a registry"),
+        ("ghcr.io", "m.org//", "the mirror must be a registry"),
+        ("/", "m.org", "the prefix must be a registry"),
+        ("ghcr.io", "m.org/A", "the mirror must be a registry"),
+        ("ghcr.io/a", "m.org/a:v1", "has a tag or digest and the prefix has none"),
+        ("ghcr.io/a", f"m.org/a@{SHA}", "has a tag or digest and the prefix has none"),
+        ("ghcr.io/a@sha256:1", "m.org/a", "the prefix has a digest that is none"),
+    ],
+)
+def test_what_cannot_be_a_mirror_is_refused(prefix, mirror, words):
+    assert words in mirror_problem(prefix, mirror)
+
+
+OLD = [
+    ("mlflow", {"image": "no-image!"}),
+    ("proxy", {"http": "http://a:1", "noProxy": "a b"}),
+    ("pod", {"imageMirrors": {"x://": "y"}}),
+]
+
+
+@pytest.mark.parametrize(("part", "fields"), OLD)
+def test_a_server_that_an_earlier_release_made_with_any_text_there_is_still_read(part, fields):
+    data = {**Record(document.validate(HEADER, "file")).document(), "spec": {**HEADER, "spec": {part: fields}}}
+    stored = record_from(data, "record").spec
+    assert stored.document()["spec"][part].items() >= fields.items()
+    with pytest.raises(InvalidSpec):
+        document.validate({**HEADER, "spec": {part: fields}}, "file")

@@ -22,6 +22,7 @@ from deployer.cli.options import (
     MakeBucket,
     MlflowVersion,
     Namespace,
+    OptionalName,
     Output,
     PasswordFile,
     Port,
@@ -47,9 +48,7 @@ from deployer.targets import Deadline, Target
 
 
 def command(
-    name: Annotated[
-        str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
-    ] = None,
+    name: OptionalName = None,
     file: File = None,
     target: TargetOption = None,
     namespace: Namespace = None,
@@ -62,30 +61,50 @@ def command(
     password_file: PasswordFile = None,
     default_permission: DefaultPermission = None,
     database_file: DatabaseFile = None,
-    profile: Annotated[str | None, typer.Option("--profile", help=f"Kind of cluster: {', '.join(PROFILES)}.")] = None,
-    expose: Annotated[str | None, typer.Option("--expose", help="ingress, gateway, route or none.")] = None,
-    host: Annotated[
-        str | None, typer.Option("--host", help="Public host name; on this machine: name or address to listen at.")
+    profile: Annotated[
+        str | None, typer.Option("--profile", metavar="PROFILE", help=f"Kind of cluster: {', '.join(PROFILES)}.")
     ] = None,
-    ingress_class: Annotated[str | None, typer.Option("--ingress-class", help="Class of the Ingress.")] = None,
-    tls_secret: Annotated[str | None, typer.Option("--tls-secret", help="Secret with the host's certificate.")] = None,
+    expose: Annotated[
+        str | None, typer.Option("--expose", metavar="KIND", help="ingress, gateway, route or none.")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="HOST", help="Public host name; on this machine: name or address to listen at."),
+    ] = None,
+    ingress_class: Annotated[
+        str | None, typer.Option("--ingress-class", metavar="CLASS", help="Class of the Ingress.")
+    ] = None,
+    tls_secret: Annotated[
+        str | None, typer.Option("--tls-secret", metavar="SECRET", help="Secret with the host's certificate.")
+    ] = None,
     allow_from: Annotated[
-        list[str] | None, typer.Option("--allow-from", help="Network that may connect; again, or commas, for more.")
+        list[str] | None,
+        typer.Option("--allow-from", metavar="NETWORK", help="Network that may connect; again, or commas, for more."),
     ] = None,
     allow_everyone: Annotated[
         bool, typer.Option("--allow-everyone", help="Consent to everybody: as --allow-from, or instead of it.")
     ] = False,
-    gateway: Annotated[str | None, typer.Option("--gateway", help="NAMESPACE/NAME of the Gateway.")] = None,
-    ingress_namespace: Annotated[
-        str | None, typer.Option("--ingress-namespace", help="Namespace that traffic from outside comes through.")
+    gateway: Annotated[
+        str | None, typer.Option("--gateway", metavar="NAMESPACE/NAME", help="NAMESPACE/NAME of the Gateway.")
     ] = None,
-    volume_size: Annotated[str | None, typer.Option("--volume-size", help="Size of the volume, such as 10Gi.")] = None,
-    storage_class: Annotated[str | None, typer.Option("--storage-class", help="Storage class of the volume.")] = None,
+    ingress_namespace: Annotated[
+        str | None,
+        typer.Option(
+            "--ingress-namespace", metavar="NAMESPACE", help="Namespace that traffic from outside comes through."
+        ),
+    ] = None,
+    volume_size: Annotated[
+        str | None, typer.Option("--volume-size", metavar="SIZE", help="Size of the volume, such as 10Gi.")
+    ] = None,
+    storage_class: Annotated[
+        str | None, typer.Option("--storage-class", metavar="CLASS", help="Storage class of the volume.")
+    ] = None,
     create_project: Annotated[
         bool, typer.Option("--create-project", help="Make the OpenShift project that -n names.")
     ] = False,
     csc_project: Annotated[
-        str | None, typer.Option("--csc-project", help="CSC project that pays for it, such as 2001234.")
+        str | None,
+        typer.Option("--csc-project", metavar="NUMBER", help="CSC project that pays for it, such as 2001234."),
     ] = None,
     bucket: Bucket = None,
     s3_endpoint: S3Endpoint = None,
@@ -111,7 +130,7 @@ def command(
             s3_prefix=s3_prefix, transfer=transfer,
         ),
         "spec.profile": profile,
-        "spec.exposure.type": _exposure(expose, gateway=gateway, ingress=ingress_class or tls_secret, route=allow_from),
+        "spec.exposure.type": expose,
         "spec.exposure.ingressClass": ingress_class,
         "spec.exposure.tlsSecret": tls_secret,
         "spec.exposure.gateway": gateway,
@@ -121,7 +140,9 @@ def command(
         "spec.volume.size": volume_size,
         "spec.volume.storageClass": storage_class,
     }  # fmt: skip
-    project = _project(namespace, csc_project) if create_project or csc_project else None
+    if csc_project is not None and not create_project:
+        raise UsageError(f"--csc-project {csc_project} needs --create-project", hint="add it, or leave both out")
+    project = _project(namespace, csc_project) if create_project else None
 
     def place(wanted: str) -> Target:
         return find_target(wanted, target, namespace, context, take_over=take_over, introduce=True, project=project)
@@ -133,7 +154,7 @@ def command(
         require_pods(asked.target)
     keys = asked.keys(make_bucket=make_bucket)
     deadline = Deadline.after(timeout)
-    with step_list() as progress:
+    with step_list(asked.changes) as progress:
         record = asked.record
         if record and pin_image is False:
             record = unpin(asked.target, record, deadline, progress)
@@ -142,11 +163,6 @@ def command(
             created = pin(asked.target, created, deadline, progress)
     warn_of_plain_http(asked.target, created)
     _print(asked.target, created, form)
-
-
-def _exposure(wanted: str | None, *, gateway: object, ingress: object, route: object) -> str | None:
-    """Return the kind of exposure that is asked for, or that what is asked for belongs to."""
-    return wanted or ("gateway" if gateway else "ingress" if ingress else "route" if route else None)
 
 
 def _project(namespace: str | None, csc_project: str | None) -> str:

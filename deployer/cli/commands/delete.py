@@ -26,7 +26,7 @@ def command(
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
-    timeout: Timeout = 60.0,
+    timeout: Timeout = 60,
 ) -> None:
     """Delete a server; its data and credentials are kept unless told otherwise."""
     place = find_target(name, target, namespace, context)

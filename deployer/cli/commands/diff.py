@@ -7,26 +7,30 @@ from typing import Annotated
 import typer
 
 from deployer.cli import output
-from deployer.cli.options import Context, Format, Namespace, Output, TargetOption
-from deployer.cli.spec_options import spec_from
+from deployer.cli.effective import effective
+from deployer.cli.options import Context, Format, Namespace, OptionalName, Output, TargetOption
+from deployer.cli.spec_options import SPEC_FILE, read_limited, spec_from
 from deployer.cli.where import find_target
 from deployer.core.errors import Drifted
 from deployer.operations.drift import drift
 
 
 def command(
-    name: Annotated[
-        str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
+    name: OptionalName = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", metavar="FILE", help="Spec file, - for standard input.")
     ] = None,
-    file: Annotated[str | None, typer.Option("--file", "-f", help="Spec file, - for standard input.")] = None,
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
     form: Output = Format.text,
 ) -> None:
     """Show what differs from what was asked for; exit code 6 when something does."""
-    spec = spec_from(name, file, {}, None)[0] if file else None
+    content = read_limited(file, SPEC_FILE) if file else b""
+    spec = spec_from(name, file, {}, None, content=content)[0] if file else None
     place = find_target(spec.name if spec else name or "mlflow", target, namespace, context)
+    if spec and (record := place.store.load()):  # as `create` would
+        spec = effective(spec, place.platform(spec, record.assigned), {}, record.spec, file, content)
     changes = drift(place, spec)
     if form is Format.json:
         output.print_json([{"path": c.path, "before": c.before, "after": c.after} for c in changes])

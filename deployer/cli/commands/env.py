@@ -9,8 +9,10 @@ import typer
 from deployer.cli import output
 from deployer.cli.client import client_of, lines_for
 from deployer.cli.options import Context, Form, Format, Name, Namespace, Output, TargetOption
+from deployer.cli.parsing import choice
 from deployer.cli.progress import note
 from deployer.cli.where import find_target
+from deployer.core.document import any_of
 from deployer.operations.away import require_reach
 from deployer.operations.logins import login_of
 from deployer.operations.records import endpoint_of
@@ -21,7 +23,15 @@ def command(
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
-    language: Annotated[Form, typer.Option("--format", help="What the lines are for.")] = Form.shell,
+    language: Annotated[
+        Form,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            parser=choice("--format", Form),
+            help=f"What the lines are for: {any_of([*Form])}.",
+        ),
+    ] = Form.shell,
     form: Output = Format.text,
 ) -> None:
     """Print what points MLflow clients at a server, without the password: eval "$(deployer env NAME)"."""

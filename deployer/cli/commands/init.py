@@ -14,7 +14,9 @@ from deployer.core.example import example
 
 def command(
     name: Name = "mlflow",
-    file: Annotated[str, typer.Option("--file", "-f", help="File to write, - for standard output.")] = "mlflow.yaml",
+    file: Annotated[
+        str, typer.Option("--file", "-f", metavar="FILE", help="File to write, - for standard output.")
+    ] = "mlflow.yaml",
 ) -> None:
     """Write a commented spec file."""
     spec, _ = spec_from(name, None, {}, None)

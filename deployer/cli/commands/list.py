@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from deployer.cli import output
 from deployer.cli.options import Context, Format, Namespace, Output, TargetKind, TargetOption
 from deployer.cli.progress import note
+from deployer.cli.where import require_namespace, require_one_place
 from deployer.core.errors import DeployerError, NotFound, StateError
 from deployer.kube.contexts import in_a_pod, read_contexts
 from deployer.operations.look import View, look
@@ -20,6 +21,8 @@ def command(
 ) -> None:
     """List all servers, also those whose data alone is kept."""
     views: list[View] = []
+    require_namespace(namespace)
+    require_one_place(target, namespace, context)
     cluster_asked = target is TargetKind.kubernetes or namespace is not None or context is not None
     if not cluster_asked:
         for name in server_names(state_directory()):
@@ -28,7 +31,8 @@ def command(
         try:
             views += _on_cluster(namespace, context)
         except DeployerError:
-            _print(views, form)  # what is here does not hang on what is there
+            if views:
+                _print(views, form)  # what is here does not hang on what is there
             raise
     _print(views, form)
 

@@ -13,7 +13,15 @@ import typer
 
 from deployer.cli import output
 from deployer.cli.client import client_at, client_of
-from deployer.cli.login_options import AuthorityFile, Keyring, PasswordFile, Username, address_in, ask_login
+from deployer.cli.login_options import (
+    AuthorityFile,
+    Keyring,
+    PasswordFile,
+    Username,
+    address_in,
+    ask_login,
+    require_no_place,
+)
 from deployer.cli.options import Context, Format, Namespace, Output, TargetOption, Timeout
 from deployer.cli.progress import note
 from deployer.cli.where import find_target
@@ -31,7 +39,7 @@ _WINNERS: Final = (USERNAME, PASSWORD)  # mlflow/utils/credentials.py: they win 
 
 
 def command(
-    server: Annotated[str, typer.Argument(metavar="[NAME|URL]", help="A server's name, or any server's address.")] = (
+    server: Annotated[str, typer.Argument(metavar="NAME|URL", help="A server's name, or any server's address.")] = (
         "mlflow"
     ),
     username: Username = None,
@@ -41,21 +49,23 @@ def command(
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
-    timeout: Timeout = 60.0,
+    timeout: Timeout = 60,
     form: Output = Format.text,
 ) -> None:
     """Check a login and keep it in ~/.mlflow/credentials, where MLflow looks for it; print what else to export."""
     address = address_in(server)
     if address is None:
         if ca_file is not None:
-            raise UsageError("--ca-file is for a server by address", hint="a named server's is known: leave it out")
+            raise UsageError(
+                f"--ca-file {ca_file} needs the URL of a server", hint="leave it out: that of a named server is known"
+            )
         place = find_target(server, target, namespace, context, quiet=True)
         login = _member(place, username, password_file)
         with reachable(place, Deadline.after(timeout)) as endpoint:
             user = check(endpoint, login)
         client, owner = client_of(place, endpoint_of(place), login.username), Owner(endpoint_of(place).url, server)
     else:
-        _refuse_place(target, namespace, context)
+        require_no_place(target, namespace, context)
         endpoint = Endpoint(address, _authority(ca_file))
         login = ask_login(username, password_file, address)
         user = check(endpoint, login)
@@ -67,18 +77,15 @@ def command(
 def _member(place: Target, username: str | None, password_file: str | None) -> Login:
     """Return the stored login, or that of a member who is named."""
     if username is None and password_file is not None:
-        raise UsageError("--password-file says whose password it is with --username", hint="add --username NAME")
+        raise UsageError(
+            "--password-file needs --username, which says whose password it is", hint="add --username NAME"
+        )
     return login_of(place) if username is None else ask_login(username, password_file, endpoint_of(place).url)
-
-
-def _refuse_place(target: object, namespace: str | None, context: str | None) -> None:
-    if target is not None or namespace is not None or context is not None:
-        raise UsageError("an address has no --target, --namespace or --context", hint="leave them out")
 
 
 def _authority(ca_file: str | None) -> str | None:
     if ca_file is not None and not Path(ca_file).is_file():
-        raise UsageError(f"--ca-file {ca_file} is no file", hint="give the certificate in PEM")
+        raise UsageError(f"--ca-file {ca_file}: there is no such file", hint="give the path of a certificate in PEM")
     return ca_file or private_authority()
 
 

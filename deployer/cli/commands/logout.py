@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deployer.cli import output
-from deployer.cli.login_options import Keyring, Username, address_in
+from deployer.cli.login_options import Keyring, Username, address_in, require_no_place
 from deployer.cli.options import Context, Format, Namespace, Output, TargetKind, TargetOption
 from deployer.cli.progress import note
 from deployer.cli.where import find_target
@@ -24,9 +24,7 @@ from deployer.targets import Target
 def command(
     server: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[NAME|URL]", help="Whose login; the one that is kept if not given.", show_default=False
-        ),
+        typer.Argument(metavar="NAME|URL", help="Whose login; the one that is kept if not given.", show_default=False),
     ] = None,
     username: Username = None,
     keyring: Keyring = False,
@@ -36,6 +34,12 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Take the login that `deployer login` keeps away again, and give back the one before it."""
+    if server is None or address_in(server) is not None:
+        require_no_place(target, namespace, context)
+    if username is not None and not keyring:
+        raise UsageError(
+            f"--username {username} needs --keyring: the file has room for one login", hint="add it, or leave both out"
+        )
     if keyring:
         url, user = _in_keyring(server or "mlflow", username, target, namespace, context)
         gone = user is not None and rings.forget(url, user)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from deployer.cli.options import Context, Name, Namespace, TargetOption
+from deployer.cli.parsing import whole_number
 from deployer.cli.progress import note
 from deployer.cli.where import find_target
 from deployer.operations.away import away
@@ -16,7 +17,12 @@ from deployer.operations.records import require_record
 
 def command(
     name: Name = "mlflow",
-    tail: Annotated[int, typer.Option("--tail", help="Number of lines from the end.", min=0, max=1_000_000)] = 100,
+    tail: Annotated[
+        int,
+        typer.Option(
+            "--tail", metavar="LINES", parser=whole_number("--tail", 0, 1_000_000), help="Number of lines from the end."
+        ),
+    ] = 100,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until interrupted.")] = False,
     target: TargetOption = None,
     namespace: Namespace = None,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import textwrap
+from typing import Any, Final
 
 from deployer.cli.options import Format, Output
-from deployer.cli.output import print_json, print_table
+from deployer.cli.output import print_json
+from deployer.core.document import any_of
 from deployer.core.networks import KNOWN
 from deployer.core.platform import PROFILES, Platform
 from deployer.core.routes import ALLOW_LISTS
+
+_WIDTH: Final = 80
+_INDENT: Final = 12
 
 
 def command(form: Output = Format.text) -> None:
@@ -16,10 +21,19 @@ def command(form: Output = Format.text) -> None:
     if form is Format.json:
         print_json({"profiles": [_document(platform) for platform in PROFILES.values()], "networks": dict(KNOWN)})
         return
-    rows = [(p.name, p.description, " ".join(p.exposures), _recognised_by(p)) for p in PROFILES.values()]
-    print_table(("profile", "what it is", "exposure", "recognised by"), rows)
+    for platform in PROFILES.values():
+        print("\n".join(_lines(platform)))
     known = ", ".join(f"{name} ({network})" for name, network in KNOWN.items())
-    print(f"\nNetworks that --allow-from knows by name: {known}")
+    print("\n" + "\n".join(textwrap.wrap(f"Networks that --allow-from knows by name: {known}", _WIDTH)))
+
+
+def _lines(platform: Platform) -> list[str]:
+    """Return what a person needs to choose a profile, in lines of at most 80 characters."""
+    first, *others = platform.exposures
+    exposures = f"--expose {any_of([f'{first} (the default)', *others])}"
+    texts = [platform.description, exposures, f"recognised by {_recognised_by(platform)}"]
+    lines = [line for text in texts for line in textwrap.wrap(text, _WIDTH - _INDENT)]
+    return [f"{platform.name:<{_INDENT}}{lines[0]}", *(f"{'':{_INDENT}}{line}" for line in lines[1:])]
 
 
 def _recognised_by(platform: Platform) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from deployer.cli.options import DatabaseFile, Format, Output
+from deployer.cli.effective import effective
+from deployer.cli.options import DatabaseFile, Format, OptionalName, Output
 from deployer.cli.output import print_json
 from deployer.cli.progress import note
-from deployer.cli.spec_options import databases_from, read_limited, spec_from, write_private
+from deployer.cli.spec_options import SPEC_FILE, databases_from, read_limited, spec_from, write_private
+from deployer.cli.where import require_namespace
+from deployer.core import document
 from deployer.core.databases import HINT
-from deployer.core.errors import UsageError
+from deployer.core.document import any_of
+from deployer.core.errors import InvalidSpec, UsageError, one_line
 from deployer.core.platform import PROFILES, profile_of
 from deployer.core.spec import ExternalDatabase
 from deployer.core.support import require_supported
@@ -23,44 +26,57 @@ from deployer.operations.render import credentials, manifests
 
 
 def command(
-    name: Annotated[
-        str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
-    ] = None,
+    name: OptionalName = None,
     profile: Annotated[
-        str | None, typer.Option("--profile", help=f"Kind of cluster, if not as in the spec: {', '.join(PROFILES)}.")
+        str | None,
+        typer.Option(
+            "--profile", metavar="PROFILE", help=f"Kind of cluster, if not as in the spec: {', '.join(PROFILES)}."
+        ),
     ] = None,
-    file: Annotated[str | None, typer.Option("--file", "-f", help="Spec file, - for standard input.")] = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Namespace the manifests are for.")] = "default",
-    host: Annotated[str | None, typer.Option("--host", help="Public host name.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", "-f", metavar="FILE", help="Spec file, - for standard input.")
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NAMESPACE", help="Namespace the manifests are for.")
+    ] = "default",
+    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Public host name.")] = None,
     credentials_file: Annotated[
-        str | None, typer.Option("--credentials", help="Also make the Secrets, in this new file (mode 0600).")
+        str | None,
+        typer.Option("--credentials", metavar="FILE", help="Also make the Secrets, in this new file (mode 0600)."),
     ] = None,
     database_file: DatabaseFile = None,
     form: Output = Format.text,
 ) -> None:
     """Print the Kubernetes manifests of a server."""
     if profile is not None and profile not in PROFILES:
-        raise UsageError(f"there is no profile {profile!r}", hint=f"--profile {' or '.join(PROFILES)}")
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
-        raise UsageError(f"{namespace!r} cannot be a namespace: lower-case letters, digits and '-', at most 63")
+        raise UsageError(
+            f"--profile {one_line(profile)}: there is no such profile", hint=f"it is {any_of([*PROFILES])}"
+        )
+    require_namespace(namespace)
     if file == "-" and database_file == "-":
         raise UsageError("only one of the files can come from standard input", hint="put the other into a file")
     databases = databases_from(database_file)
-    flags = {"spec.database.type": "external"} if databases else {}
-    content = read_limited(file, "a spec file") if file else None
+    flags: dict[str, Any] = {"spec.database.type": "external"} if databases else {}
+    content = read_limited(file, SPEC_FILE) if file else b""
     spec, source = spec_from(name, file, flags, None, content=content)
     platform = profile_of(profile, spec.spec.profile)
     if host is not None:
-        kind = spec.spec.exposure.type if spec.spec.exposure else platform.exposures[0]
-        flags |= {"spec.exposure.type": kind, "spec.exposure.host": host}
-        spec, source = spec_from(name, file, flags, None, content=content)
-    require_supported(spec, platform, source)
+        flags |= {"spec.exposure.host": host}
+        spec, source = spec_from(name, file, flags, None, content=content, platform=lambda _: platform)
+    try:
+        require_supported(spec, platform, source)
+    except InvalidSpec as error:
+        raise document.located(error, content) from None
+    spec = effective(spec, platform, flags, None, file, content)
     documents, guessed = manifests(spec, platform, namespace)
     if guessed:
         note(f"No host is given, so {guessed} stands in its place: say --host NAME before you apply this")
     if credentials_file:
         if isinstance(spec.spec.database, ExternalDatabase) and not databases:
-            raise UsageError("the Secrets hold the URLs of the databases", hint=f"--database-file FILE; {HINT}")
+            raise UsageError(
+                "--credentials needs --database-file: the Secrets hold the URLs of the databases",
+                hint=f"add --database-file FILE; {HINT}",
+            )
         keys = {**found_keys(spec, os.environ, Path(os.path.expanduser("~")), note), **databases}
         write_private(Path(credentials_file), credentials(spec, keys))
         note(f"Wrote the Secrets to {credentials_file}")

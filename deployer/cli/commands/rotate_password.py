@@ -21,10 +21,12 @@ from deployer.targets import Deadline
 def command(
     name: Name = "mlflow",
     user: Annotated[
-        str | None, typer.Option("--user", help="A member instead of the administrator.", show_default=False)
+        str | None,
+        typer.Option("--user", metavar="NAME", help="A member instead of the administrator.", show_default=False),
     ] = None,
     password_file: Annotated[
-        str | None, typer.Option("--password-file", help="File with the new password; made if not given.")
+        str | None,
+        typer.Option("--password-file", metavar="FILE", help="File with the new password; made if not given."),
     ] = None,
     recover: Annotated[
         bool,
@@ -33,7 +35,7 @@ def command(
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
-    timeout: Timeout = 120.0,
+    timeout: Timeout = 120,
     form: Output = Format.text,
 ) -> None:
     """Give the administrator, or a member, a new password, and prove that the old one is refused."""

@@ -18,6 +18,7 @@ from deployer.cli.options import (
     File,
     MakeBucket,
     MlflowVersion,
+    OptionalName,
     PasswordFile,
     Port,
     Python,
@@ -43,13 +44,13 @@ from deployer.targets.local.foreground import LocalForeground
 
 
 def command(
-    name: Annotated[
-        str | None, typer.Argument(help="Name of the server; mlflow by default.", show_default=False)
-    ] = None,
+    name: OptionalName = None,
     file: File = None,
     target: TargetOption = None,
     port: Port = None,
-    host: Annotated[str | None, typer.Option("--host", help="Name or address to listen at; 127.0.0.1 if none.")] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Name or address to listen at; 127.0.0.1 if none.")
+    ] = None,
     python: Python = None,
     mlflow_version: MlflowVersion = None,
     workers: Workers = None,
@@ -90,7 +91,7 @@ def command(
 
 def _run(asked: WantedServer, *, make_bucket: bool, timeout: float) -> None:
     foreground, name = LocalForeground(asked.target.name), asked.target.name
-    with foreground.hold(), ending() as signals, step_list() as progress:
+    with foreground.hold(), ending() as signals, step_list(asked.changes) as progress:
         ran = asked.target.runtime.observe().state == "running"
         try:
             keys = asked.keys(make_bucket=make_bucket)

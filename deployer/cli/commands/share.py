@@ -28,12 +28,13 @@ from deployer.tracking.login import Unauthenticated, exists
 def command(
     name: Name = "mlflow",
     user: Annotated[
-        str | None, typer.Option("--user", help="The colleague's user name; it must exist.", show_default=False)
+        str | None,
+        typer.Option("--user", metavar="NAME", help="The colleague's user name; it must exist.", show_default=False),
     ] = None,
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
-    timeout: Timeout = 60.0,
+    timeout: Timeout = 60,
     form: Output = Format.text,
 ) -> None:
     """Print what a colleague needs to start with a server; the password is not in it."""

@@ -17,7 +17,8 @@ from deployer.operations.records import typed
 def command(
     name: Name = "mlflow",
     user: Annotated[
-        str | None, typer.Option("--user", help="A member instead of the administrator.", show_default=False)
+        str | None,
+        typer.Option("--user", metavar="NAME", help="A member instead of the administrator.", show_default=False),
     ] = None,
     target: TargetOption = None,
     namespace: Namespace = None,

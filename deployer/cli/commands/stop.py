@@ -16,7 +16,7 @@ def command(
     namespace: Namespace = None,
     context: Context = None,
     take_over: TakeOver = False,
-    timeout: Timeout = 60.0,
+    timeout: Timeout = 60,
 ) -> None:
     """Stop a server; everything is kept."""
     place = find_target(name, target, namespace, context, take_over=take_over)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from deployer.cli import output
-from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption, Timeout
+from deployer.cli.login_options import require_no_place
+from deployer.cli.options import Context, Format, Namespace, OptionalName, Output, TargetOption, Timeout
 from deployer.cli.progress import note
 from deployer.cli.where import find_target
 from deployer.core.errors import NotReady, UsageError
@@ -22,7 +23,7 @@ from deployer.tracking.verify import verify
 
 
 def command(
-    name: Name = "mlflow",
+    name: OptionalName = None,
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
@@ -30,18 +31,23 @@ def command(
         str | None,
         typer.Option(
             "--tracking-uri",
+            metavar="URL",
             help="Any MLflow server instead; its login from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
         ),
     ] = None,
-    timeout: Timeout = 120.0,
+    timeout: Timeout = 120,
     form: Output = Format.text,
 ) -> None:
     """Prove that a server works and is closed to strangers; exit code 1 when it does not."""
     place = None
     if tracking_uri is not None:
+        if name is not None:
+            raise UsageError(f"{name} and --tracking-uri are two servers", hint="leave one out")
+        require_no_place(target, namespace, context)
         endpoint, login = Endpoint(tracking_uri.rstrip("/"), private_authority()), _login_from_environment(tracking_uri)
         report = verify(endpoint, login)
     else:
+        name = name or "mlflow"
         place = find_target(name, target, namespace, context)
         live = place.runtime.observe()
         if live.state == "elsewhere":
@@ -63,8 +69,11 @@ def command(
 
 def _login_from_environment(uri: str) -> Login:
     if not uri.startswith(("http://", "https://")) or "@" in uri:
-        raise UsageError(f"{uri!r} is not a server's address", hint="give one such as https://mlflow.example.org")
+        raise UsageError(
+            "--tracking-uri: that is not a server's address, or holds a login",
+            hint="give one such as https://mlflow.example.org",
+        )
     try:
         return Login(os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"])
     except KeyError as missing:
-        raise UsageError(f"{missing.args[0]} is not set; it is needed with --tracking-uri") from None
+        raise UsageError(f"--tracking-uri needs {missing.args[0]}, which is not set", hint="export it") from None

@@ -16,7 +16,7 @@ from deployer.core.assigned import Assigned
 from deployer.core.changes import Change, foreign_changes, is_fixed, object_changes
 from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotReady, ServerRefused, UsageError, last_line
-from deployer.core.images import running_image
+from deployer.core.image_status import running_image
 from deployer.core.manifest import (
     CLAIM,
     DEPLOYMENT,

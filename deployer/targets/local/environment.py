@@ -65,7 +65,10 @@ def interpreter(command: str) -> Interpreter:
     """
     where = shutil.which(os.path.expanduser(command))
     if where is None:
-        raise UsageError(f"--python {command}: there is no such program", hint="give a path such as /usr/bin/python3")
+        raise UsageError(
+            f"--python (spec.local.python) {command}: there is no such program",
+            hint="give a path such as /usr/bin/python3",
+        )
     try:
         answer = subprocess.run(
             [where, "-I", "-c", _PROBE], capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL
@@ -73,11 +76,13 @@ def interpreter(command: str) -> Interpreter:
         implementation, version, base = json.loads(answer)
         major, minor, patch = version
     except (OSError, subprocess.SubprocessError, ValueError, TypeError):
-        raise UsageError(f"--python {command}: {where} is not a Python 3 interpreter") from None
+        raise UsageError(f"--python (spec.local.python) {command}: {where} is not a Python 3 interpreter") from None
     found = Interpreter(str(implementation), (int(major), int(minor), int(patch)), str(base))
     if found.version[:2] < MIN_PYTHON:
         wanted, has = ".".join(map(str, MIN_PYTHON)), ".".join(map(str, found.version))
-        raise UsageError(f"--python {command}: MLflow needs Python {wanted} or newer, this is {has}")
+        raise UsageError(
+            f"--python (spec.local.python) {command}: MLflow needs Python {wanted} or newer, this is {has}"
+        )
     return found
 
 

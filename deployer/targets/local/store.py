@@ -82,7 +82,7 @@ def explained(where: Path) -> Iterator[None]:
                 hint="make it writable, or set XDG_STATE_HOME to a directory of yours",
             ) from error
         raise StateError(
-            f"cannot use {path}: {error.strerror}", hint="or set XDG_STATE_HOME to another directory"
+            f"cannot use {path}: {error.strerror}", hint="set XDG_STATE_HOME to another directory"
         ) from error
 
 

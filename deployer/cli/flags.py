@@ -1,0 +1,129 @@
+"""Flags and the fields of a spec that they set: mistakes in them are told by the name of the flag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from deployer.core.errors import InvalidSpec, Problem, UsageError, one_line
+
+FLAGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "metadata.name": "NAME",
+        "spec.profile": "--profile",
+        "spec.mlflow.version": "--mlflow-version",
+        "spec.workers": "--workers",
+        "spec.auth.adminUsername": "--username",
+        "spec.auth.defaultPermission": "--default-permission",
+        "spec.database.type": "--database-file",
+        "spec.artifacts.type": "--bucket",
+        "spec.artifacts.bucket": "--bucket",
+        "spec.artifacts.endpoint": "--s3-endpoint",
+        "spec.artifacts.region": "--s3-region",
+        "spec.artifacts.prefix": "--s3-prefix",
+        "spec.artifacts.transfer": "--transfer",
+        "spec.volume.size": "--volume-size",
+        "spec.volume.storageClass": "--storage-class",
+        "spec.exposure.type": "--expose",
+        "spec.exposure.host": "--host",
+        "spec.exposure.ingressClass": "--ingress-class",
+        "spec.exposure.tlsSecret": "--tls-secret",
+        "spec.exposure.gateway": "--gateway",
+        "spec.exposure.allowFrom": "--allow-from",
+        "spec.exposure.allowEveryone": "--allow-everyone",
+        "spec.networkPolicy.ingressNamespace": "--ingress-namespace",
+        "spec.local.port": "--port",
+        "spec.local.host": "--host",
+        "spec.local.python": "--python",
+    }
+)
+# the kind of exposure that a flag belongs to, and how it is asked for
+_BELONGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "spec.exposure.ingressClass": ("ingress", "an Ingress: --expose ingress"),
+        "spec.exposure.tlsSecret": ("ingress", "an Ingress: --expose ingress"),
+        "spec.exposure.gateway": ("gateway", "a Gateway: --expose gateway"),
+        "spec.exposure.allowFrom": ("route", "a Route: --expose route"),
+        "spec.exposure.allowEveryone": ("route", "a Route: --expose route"),
+    }
+)
+_OF_BUCKET: Final = tuple(f"spec.artifacts.{key}" for key in ("endpoint", "region", "prefix", "transfer"))
+_HELP: Final = "`deployer create --help` explains every flag"
+_SWITCHES: Final = ("spec.exposure.allowEveryone", "spec.database.type")
+
+
+def shown(path: str, value: object) -> str:
+    """Return a flag with its value as it was typed."""
+    if path in _SWITCHES or path not in FLAGS:
+        return FLAGS.get(path, path)
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return f"{FLAGS[path]} {one_line(text) or repr(text)}"
+
+
+def implied_exposure(flags: Mapping[str, Any]) -> str | None:
+    """Return the kind of exposure that --expose names, or that other flags belong to; None where none does."""
+    if (wanted := flags.get("spec.exposure.type")) is not None:
+        return str(wanted)
+    # a Gateway first: it is the one that must be named
+    order = ("gateway", "ingress", "route")
+    kinds = {kind for path, (kind, _) in _BELONGS.items() if flags.get(path) and not path.endswith("allowEveryone")}
+    return next((kind for kind in order if kind in kinds), None)
+
+
+def require_cluster(flags: Mapping[str, Any]) -> None:
+    """Raise UsageError where a flag is about a public address, which servers of this machine do not have."""
+    for path, value in flags.items():
+        if value is not None and path.startswith("spec.exposure."):
+            raise UsageError(
+                f"{shown(path, value)} needs a cluster, and this server runs on this machine",
+                hint="leave it out, or add --target kubernetes",
+            )
+
+
+def require_fitting(flags: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
+    """Raise UsageError where a flag needs another one; `merged` is the data of `spec` with the flags in it.
+
+    Such mistakes would otherwise be told as unknown keys of a part of the spec.
+    """
+    given = {path: value for path, value in flags.items() if value is not None}
+    artifacts = (merged.get("artifacts") or {}).get("type")
+    if artifacts != "s3":
+        for path in _OF_BUCKET:
+            if path in given and not (artifacts == "objectstore" and path.endswith("transfer")):
+                raise UsageError(
+                    f"{shown(path, given[path])} needs a bucket, and this server keeps its artifacts on its volume",
+                    hint="add --bucket NAME, or leave it out",
+                )
+    exposure = merged.get("exposure") or {}
+    kind = exposure.get("type")
+    for path, (belongs, what) in _BELONGS.items():
+        if path in given and kind not in (None, belongs):
+            raise UsageError(f"{shown(path, given[path])} needs {what}", hint=f"this is --expose {kind}: leave one out")
+    if "spec.exposure.host" in given and kind == "none":
+        raise UsageError(
+            f"{shown('spec.exposure.host', given['spec.exposure.host'])} needs a public address, and --expose none "
+            "gives none",
+            hint="leave one of the two out",
+        )
+    if kind == "gateway" and not exposure.get("gateway"):
+        raise UsageError("--expose gateway needs a Gateway", hint="add --gateway NAMESPACE/NAME")
+
+
+def named(error: InvalidSpec, flags: Mapping[str, Any]) -> UsageError:
+    """Return the mistakes of a spec with the names of the flags that they came from, where they came from flags."""
+    given = {path: value for path, value in flags.items() if value is not None}
+    problems = tuple(_named(error.problems, given))
+    if problems == error.problems:
+        return error
+    if len(problems) == 1:
+        return UsageError(str(problems[0]), hint=_HELP)
+    return InvalidSpec("the command line", problems, hint=_HELP)
+
+
+def _named(problems: tuple[Problem, ...], given: Mapping[str, Any]) -> Iterator[Problem]:
+    for problem in problems:
+        path = next((path for path in given if problem.path == path or problem.path.startswith(f"{path}.")), None)
+        if path is None and problem.path in ("spec.exposure", "spec.exposure.type"):
+            path = next((path for path in _BELONGS if path in given), None)  # which implied the kind
+        yield Problem(shown(path, given[path]), problem.message) if path else problem

@@ -1,0 +1,57 @@
+"""Values of options that are no plain text: read in words of our own, not of the library's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from deployer.core.errors import UsageError, one_line
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def whole_number(flag: str, least: int, most: int) -> Callable[[Any], int]:
+    """Return what reads a whole number within bounds, written in digits."""
+
+    def read(value: Any) -> int:
+        if isinstance(value, int):
+            return value
+        if value.isascii() and value.isdigit() and least <= int(value[:20]) <= most:
+            return int(value)
+        raise _wrong(flag, value, f"must be a whole number from {least} to {most}")
+
+    return read
+
+
+def seconds(flag: str) -> Callable[[Any], float]:
+    """Return what reads a number of seconds, at least one."""
+
+    def read(value: Any) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = 0.0
+        if 1.0 <= number < float("inf"):
+            return number
+        raise _wrong(flag, value, "must be a number of seconds, at least 1")
+
+    return read
+
+
+def choice(flag: str, kind: type[_Choice]) -> Callable[[Any], _Choice]:
+    """Return what reads one of a few words."""
+
+    def read(value: Any) -> _Choice:
+        try:
+            return kind(value)
+        except ValueError:
+            *others, last = [word.value for word in kind]
+            raise _wrong(flag, value, f"must be {', '.join(others)} or {last}") from None
+
+    return read
+
+
+def _wrong(flag: str, value: object, problem: str) -> UsageError:
+    text = one_line(str(value))
+    return UsageError(f"{flag} {text or repr(text)}: {problem}", hint="add --help to see every option")

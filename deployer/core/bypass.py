@@ -1,0 +1,79 @@
+"""The hosts that are reached without a proxy, as NO_PROXY lists them: checked, and written as all clients read them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+
+EVERY: Final = "*"
+
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_NAME: Final = re.compile(rf"(?=.{{1,255}}\Z)(?:\*?\.)?{_LABEL}(?:\.{_LABEL})*")
+_PORT: Final = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*):(?P<port>[0-9]{1,5})")
+_FORMS: Final = "must be a host such as a.example.org, a domain such as .example.org, an IP address or a network (CIDR)"
+
+
+def bypass_problem(text: str) -> str | None:
+    """Return why `text` cannot be the value of NO_PROXY, or None.
+
+    It is `*` alone, or a list with commas: host names, domains (`.example.org`, `*.example.org`), IP addresses and
+    networks (CIDR); all but networks may have a port. Blanks around an item do not count.
+    """
+    items = [item.strip(" ") for item in text.split(",")]
+    if items == [EVERY]:
+        return None
+    for number, item in enumerate(items, 1):
+        if problem := _item_problem(item):
+            return f"item {number} {problem}" if len(items) > 1 else problem
+    return None
+
+
+def written(text: str) -> str:
+    """Return the list as every client reads it: no blanks, and `.example.org` for `*.example.org`.
+
+    Python's urllib and requests take the asterisk literally (urllib.request.proxy_bypass_environment,
+    requests.utils.should_bypass_proxies), and never find such a host.
+    """
+    items = (item.strip(" ") for item in text.split(","))
+    return ",".join(item[1:] if item.startswith("*.") else item for item in items)
+
+
+def _item_problem(item: str) -> str | None:
+    if not item:
+        return "is empty"
+    if item == EVERY:
+        return "is *, which must be the only one: it means every host"
+    if "://" in item:
+        return "has a scheme; a host has none"
+    if "/" in item:
+        return _network_problem(item)
+    host = item
+    if not _is_address(item) and (match := _PORT.fullmatch(item)):
+        host = match["host"]
+        if not 0 < int(match["port"]) < 65536:
+            return "has a port that is none"
+        if host.startswith("["):
+            return None if _is_address(host[1:-1]) else _FORMS
+    if _is_address(host):
+        return None
+    if not _NAME.fullmatch(host) or re.fullmatch(r"[0-9.]+", host):
+        return _FORMS
+    return None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
+def _network_problem(item: str) -> str | None:
+    try:
+        ipaddress.ip_network(item, strict=False)
+    except ValueError:
+        return _FORMS
+    # `10.0.0.0/255.0.0.0` is a network to Python and none to Go
+    return None if re.fullmatch(r"[0-9]{1,3}", item.rpartition("/")[2]) else _FORMS

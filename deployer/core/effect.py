@@ -1,0 +1,117 @@
+"""The fields of a spec that change nothing at a kind of place, or beside other fields: a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from deployer.core import networks
+from deployer.core.platform import Platform
+from deployer.core.spec import ExternalDatabase, RouteExposure, S3Artifacts, ServerSpec, Spec
+
+_Condition = Callable[[ServerSpec, Platform], bool]
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A field that changes nothing: its path in a spec file, and why, as the end of a sentence."""
+
+    path: str
+    reason: str
+
+
+def _on_this_machine(_: ServerSpec, platform: Platform) -> bool:
+    return not platform.pods
+
+
+def _on_a_cluster(_: ServerSpec, platform: Platform) -> bool:
+    return platform.pods
+
+
+def _without_volume(wanted: ServerSpec, platform: Platform) -> bool:
+    elsewhere = isinstance(wanted.database, ExternalDatabase) and isinstance(wanted.artifacts, S3Artifacts)
+    return platform.pods and elsewhere
+
+
+def _without_proxy(wanted: ServerSpec, platform: Platform) -> bool:
+    # this machine's own proxy settings are handed to the server, and a patch may set those of a pod
+    return platform.pods and not (wanted.proxy.http or wanted.proxy.https or wanted.patches)
+
+
+def _narrow_list(wanted: ServerSpec, _: Platform) -> bool:
+    exposure = wanted.exposure
+    if not isinstance(exposure, RouteExposure) or not exposure.allow_from:
+        return False
+    return networks.everyone(exposure.allow_from) is None
+
+
+_CLUSTER: Final = "needs a cluster, and this server runs on this machine"
+_MACHINE: Final = "is for servers on this machine, and this one runs on a cluster"
+_NO_VOLUME: Final = "needs a volume, and this server has none: runs are in PostgreSQL, artifacts in S3"
+_RULES: Final[tuple[tuple[str, _Condition, str], ...]] = (
+    *(
+        (path, _on_this_machine, _CLUSTER)
+        for path in (
+            "metadata.labels",
+            "spec.profile",
+            "spec.mlflow.image",
+            "spec.artifacts.scratch",
+            "spec.volume.size",
+            "spec.volume.storageClass",
+            "spec.networkPolicy.ingressNamespace",
+            "spec.pod.imagePullSecrets",
+            "spec.pod.imageMirrors",
+            "spec.pod.nodeSelector",
+            "spec.patches",
+        )
+    ),
+    *((f"spec.local.{key}", _on_a_cluster, _MACHINE) for key in ("port", "host", "python")),
+    *((f"spec.volume.{key}", _without_volume, _NO_VOLUME) for key in ("size", "storageClass")),
+    ("spec.proxy.noProxy", _without_proxy, "needs a proxy (spec.proxy.http or spec.proxy.https), and there is none"),
+    (
+        "spec.exposure.allowEveryone",
+        _narrow_list,
+        "contradicts spec.exposure.allowFrom, which admits some networks only",
+    ),
+)
+
+
+def idle(spec: Spec, platform: Platform) -> tuple[Idle, ...]:
+    """Return every field with another value than its default that changes nothing on `platform`.
+
+    What a platform refuses altogether, such as an exposure that it does not have, is for `require_supported`.
+    """
+    return tuple(_idle(spec, platform))
+
+
+def idle_anyway(spec: Spec, platform: Platform, path: str) -> Idle | None:
+    """Return the field at `path` where it would change nothing, also with its default value; None where it counts."""
+    found = (Idle(path, reason) for rule, applies, reason in _RULES if rule == path and applies(spec.spec, platform))
+    return next(found, None)
+
+
+def _idle(spec: Spec, platform: Platform) -> Iterator[Idle]:
+    for path, applies, reason in _RULES:
+        if applies(spec.spec, platform) and _is_set(spec, path):
+            yield Idle(path, reason)
+
+
+def _is_set(spec: Spec, path: str) -> bool:
+    part: Any = spec
+    *parents, last = path.split(".")
+    for key in parents:
+        part = _value(part, key)
+    if not isinstance(part, BaseModel):
+        return False
+    field = next((each for each in type(part).model_fields.values() if each.alias == last), None)
+    return field is not None and _value(part, last) != field.get_default(call_default_factory=True)
+
+
+def _value(part: Any, key: str) -> Any:
+    if not isinstance(part, BaseModel):
+        return None
+    name = next((name for name, field in type(part).model_fields.items() if key in (field.alias, name)), None)
+    return getattr(part, name) if name else None
