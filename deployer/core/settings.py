@@ -19,6 +19,7 @@ FORWARDED: Final = "DEPLOYER_FORWARDED"
 THREADS: Final = "DEPLOYER_THREADS"
 AUTH_CONNECTIONS: Final = "DEPLOYER_AUTH_CONNECTIONS"
 ACCESS_LOG: Final = "DEPLOYER_ACCESS_LOG"
+MAX_REQUEST_BODY: Final = "DEPLOYER_MAX_REQUEST_BODY"
 AUTH_DATABASE: Final = "DEPLOYER_AUTH_DATABASE_URI"
 
 # MLflow's own cache may go on to accept a password that was changed while a login with it was being checked, and with

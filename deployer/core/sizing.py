@@ -34,6 +34,14 @@ CPU_REQUEST_MILLICORES: Final = 250
 CPU_LIMIT_MILLICORES: Final = 1000
 
 
+_BYTES: Final = {"Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
+
+
+def in_bytes(quantity: str) -> int:
+    """Return the bytes of a size such as `32Mi` (spec.py Quantity)."""
+    return int(quantity[:-2]) * _BYTES[quantity[-2:]]
+
+
 @dataclass(frozen=True)
 class Pool:
     """Connections of one SQLAlchemy engine: `size` stay open, `overflow` more come and go."""

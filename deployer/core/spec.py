@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from deployer.core import address, bypass, images, networks, patches
+from deployer.core import address, bypass, images, networks, patches, sizing
 from deployer.core.secrets import username_problem
 from deployer.core.versions import DEFAULT_MLFLOW, unsupported_reason
 
@@ -40,6 +40,15 @@ _DNS = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL_KEY = re.compile(rf"(?:(?=[^/]{{1,253}}/){_DNS}(\.{_DNS})*/)?" + _LABEL.pattern)
 
 Quantity = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$")]
+_MOST_REQUEST_BODY: Final = 1 << 30  # bytes: MLflow keeps the body in memory, in several copies
+
+
+def _request_body(value: str) -> str:
+    if sizing.in_bytes(value) > _MOST_REQUEST_BODY:
+        raise ValueError("must be at most 1Gi: MLflow keeps the body in memory")
+    return value
+
+
 # a name of a Kubernetes object: DNS subdomain (RFC 1123)
 ObjectName = Annotated[
     str, StringConstraints(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
@@ -174,6 +183,7 @@ def _network(value: str) -> str:
     return value
 
 
+RequestBody = Annotated[Quantity, AfterValidator(_request_body)]
 ListenAddress = Annotated[str, StringConstraints(max_length=253), AfterValidator(address.canonical)]
 Networks = Annotated[str, StringConstraints(max_length=64), AfterValidator(_network)]
 HostName = Annotated[str, AfterValidator(_host_name)]
@@ -443,6 +453,9 @@ class ServerSpec(_Part):
         None, description="how the server is reached; without one as the platform does it"
     )
     network_policy: NetworkPolicy = Field(default_factory=NetworkPolicy, description="who may connect")
+    max_request_body: RequestBody = Field(
+        "32Mi", description="largest body of a request, at most 1Gi; uploads of artifacts have no limit"
+    )
     proxy: Proxy = Field(default_factory=Proxy, description="the proxy for what the server calls itself")
     pod: Pod = Field(default_factory=Pod, description="where and from what the pods run; clusters only")
     patches: list[Patch] = Field(default_factory=list, description="changes to drawn manifests; clusters only")

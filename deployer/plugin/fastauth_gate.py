@@ -163,8 +163,11 @@ class Gate:
 
         try:
             try:
-                if not self._is_open(scope["path"]) and (login := credentials(scope)):
-                    known = login[0] if await self._accepts(*login, address, scope) else None
+                if not self._is_open(scope["path"]):
+                    login = credentials(scope)
+                    if login is None and not self._passes_on:
+                        raise _anonymous()  # before its body is read, and before MLflow looks at other headers
+                    known = login[0] if login and await self._accepts(*login, address, scope) else None
             except Refusal as refusal:
                 if refusal.pause:
                     await asyncio.sleep(self._pause)
@@ -249,6 +252,15 @@ class Gate:
             return peer
         last = [value for name, value in scope["headers"] if name == b"x-forwarded-for"][-1:]
         return b"".join(last).rpartition(b",")[2].strip().decode("latin-1")[:64] or peer
+
+
+def _anonymous() -> Refusal:
+    """Return MLflow's own answer (mlflow/server/auth/__init__.py `make_basic_auth_response`)."""
+    text = (
+        "You are not authenticated. Please see "
+        "https://www.mlflow.org/docs/latest/auth/index.html#authenticating-to-mlflow on how to authenticate."
+    )
+    return Refusal(UNAUTHORIZED, text, (b"www-authenticate", b'Basic realm="mlflow"'))
 
 
 def _wrong(*, pause: bool) -> Refusal:

@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 
 EX_CONFIG = 78
 FIRST_INHERITED_FD = 3
-GRACEFUL_SHUTDOWN_SECONDS = 10
-# longer than a proxy keeps an idle connection (Traefik 90, nginx 60): else a request that it sends on one which is just
-# being closed ends with 502
-KEEP_ALIVE_SECONDS = 120
 FALLBACK_CACHE_SECONDS = 300  # of MLflow's own memory for right passwords
 TRANSFER = "DEPLOYER_ARTIFACT_TRANSFER"  # proxied or direct; unset where artifacts lie on a volume
 FORWARDED = "DEPLOYER_FORWARDED"  # true: the last address in X-Forwarded-For is the client's
@@ -47,6 +43,8 @@ LOGIN_CONNECTIONS = "DEPLOYER_AUTH_CONNECTIONS"  # to the database of logins, of
 OF_ORIGINS = ("mlflow.server.fastapi_security", "starlette.middleware.cors")  # modules with middleware
 BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds out who asks, unless told otherwise
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
+MAX_REQUEST_BODY = "DEPLOYER_MAX_REQUEST_BODY"  # bytes of a request that is no upload of an artifact
+USUAL_REQUEST_BODY = 32 << 20
 REQUIRED = (
     "MLFLOW_BACKEND_STORE_URI",
     "MLFLOW_ARTIFACTS_DESTINATION",
@@ -71,6 +69,7 @@ def main() -> None:
         count = number("MLFLOW_WORKERS", 1)
         ask_the_processor()
         pass_over_known_warnings()
+        beside("descriptors").raise_limit()
         listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
         configure_mlflow()
         choose_who_remembers(count)
@@ -212,6 +211,7 @@ def create_app() -> FastAPI:
     threads, engines = number(THREADS, MOST_THREADS), beside("engines")
     is_known = knows_mlflow()
     checks, fastauth, gate = beside("fastauth_checks"), beside("fastauth"), beside("fastauth_gate")
+    bodies, most = beside("bodies"), number(MAX_REQUEST_BODY, USUAL_REQUEST_BODY)
     from mlflow.exceptions import MlflowException
     from mlflow.server import handlers
     from werkzeug.security import check_password_hash
@@ -241,7 +241,10 @@ def create_app() -> FastAPI:
         artifacts = beside("artifacts")
         artifacts.advertise(transfer)
         artifacts.delete_as_before()
+    beside("workspaces").refuse_as_bad_request()
+    streams = bodies.streams_uploads(app.router.routes)
     straight = beside("fastauth_routes").install(app) if is_known else None
+    app.add_middleware(bodies.Capped, most=most, is_open=auth.is_unprotected_route, streams=streams)
     app.add_middleware(
         gate.Gate,
         logins=logins,
@@ -250,7 +253,8 @@ def create_app() -> FastAPI:
         forwarded=os.environ.get(FORWARDED) == "true",
         access_log=os.environ.get(ACCESS_LOG) == "true",
         passes_on=not is_known or auth.auth_config.authorization_function != BASIC_AUTH,
-        **({"has_a_thread": straight} if straight else {}),
+        # a body is read before that thread begins: one that is large waits until its login was looked up
+        **({"has_a_thread": lambda scope: straight(scope) and bodies.is_small(scope)} if straight else {}),
     )
     # what looks at hosts and origins goes first (a stable sort): no page of another one learns which login is right
     app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
@@ -267,24 +271,11 @@ def release_connections() -> None:
 
 def serve(app: FastAPI, listener: socket.socket, count: int = 1) -> None:
     """Serve `app` on `listener` until SIGTERM or SIGINT, in this process or in `count` forked ones."""
-    import uvicorn
-
-    if count > 1:
-        workers = beside("workers")
-        shared = workers.OneAtATime(fileno=listener.detach())
-        workers.run(count, lambda: serve(app, shared))
-        return
-    config = uvicorn.Config(
-        app,
-        workers=1,
-        access_log=False,
-        proxy_headers=False,  # fastauth_gate.py reads the address: uvicorn believes whatever a local client says
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
-        log_level="info",
-        lifespan="on",  # without it the threads are not bounded
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    serving = beside("serving")
+    if count == 1:
+        serving.run(app, listener, beside)
+    else:
+        beside("workers").run(count, lambda: serving.run(app, listener, beside, evenly=True))
 
 
 if __name__ == "__main__":

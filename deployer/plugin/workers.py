@@ -8,37 +8,13 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _SHORTEST_LIFE_SECONDS = 1.0
-
-
-class OneAtATime(socket.socket):
-    """A listening socket of several processes, which share its connections evenly.
-
-    Whoever is woken first, asyncio has accept all that wait (asyncio.selector_events `_accept_connection`), and one
-    process would serve all connections of a client, as long as they last. Here it is told after each that no other
-    waits, and comes back for it when its loop has turned: another one that has nothing to do is faster.
-    """
-
-    _taken = False
-
-    def accept(self) -> tuple[socket.socket, Any]:
-        """Return one connection; every other time there is none."""
-        self._taken = not self._taken
-        if not self._taken:
-            raise BlockingIOError
-        try:
-            return super().accept()
-        except OSError:
-            self._taken = False
-            raise
 
 
 def run(count: int, work: Callable[[], None]) -> None:

@@ -337,6 +337,7 @@ def test_the_table_names_every_field_that_manifests_are_drawn_from():
         "spec.profile": "only kept",
         "spec.local.port": "a number, on the local target",
         "spec.workers": "a number",
+        "spec.maxRequestBody": "a size, in test_spec.py",
         "spec.accessLog": "a switch",
         "spec.local.python": "only kept",
         "spec.local.host": "a name, on the local target, in test_address.py",

@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from deployer.plugin import launch
-from deployer.plugin.workers import OneAtATime
+from deployer.plugin.connections import Register
+from deployer.plugin.descriptors import Listener
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
@@ -28,7 +29,7 @@ def test_a_socket_of_several_processes_gives_one_connection_each_turn():
     async def story():
         loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as made:
-            listener = OneAtATime(fileno=made.detach())
+            listener = Listener(fileno=made.detach(), connections=Register(lambda: 0.0, {}), evenly=True)
         address = listener.getsockname()
         waiting = [socket.create_connection(address) for _ in range(5)]
         turn = 0

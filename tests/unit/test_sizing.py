@@ -3,6 +3,10 @@ import pytest
 from deployer.core import sizing
 
 
+def test_a_size_is_read_as_bytes():
+    assert [sizing.in_bytes(size) for size in ("1Mi", "32Mi", "3Gi", "1Ti")] == [1 << 20, 32 << 20, 3 << 30, 1 << 40]
+
+
 @pytest.mark.parametrize("threads", [4, 11, 40])
 def test_requests_cannot_wait_for_one_another_for_ever(threads):
     pool = sizing.pool(threads)

@@ -30,7 +30,10 @@ LAUNCH: Final = "launch.py"
 COMPANIONS: Final = (
     "artifacts.py",
     "auth_config.py",
+    "bodies.py",
+    "connections.py",
     "databases.py",
+    "descriptors.py",
     "engines.py",
     "fastauth.py",
     "fastauth_checks.py",
@@ -40,8 +43,12 @@ COMPANIONS: Final = (
     "fastauth_routes.py",
     "fastauth_search.py",
     "health.py",
+    "http_protocol.py",
+    "log_limits.py",
+    "serving.py",
     "threads.py",
     "workers.py",
+    "workspaces.py",
 )
 _S3_CLIENT: Final = "boto3>=1.36,<2"
 _POSTGRESQL_DRIVER: Final = "psycopg2-binary>=2.9,<3"
@@ -135,6 +142,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         env={
             **settings.server_environment(allowed_hosts(spec.name, assigned, exposure), origins, threads, port),
             "MLFLOW_WORKERS": (str(spec.spec.workers),),
+            settings.MAX_REQUEST_BODY: (str(sizing.in_bytes(spec.spec.max_request_body)),),
             **({settings.FORWARDED: ("true",)} if exposure.kind != "none" else {}),
             **({settings.ACCESS_LOG: ("true",)} if spec.spec.access_log else {}),
             **({"MLFLOW_HOST": (spec.spec.local.host or direct,)} if direct else {}),

@@ -71,6 +71,8 @@ class LocalForeground:
 def _hand_on(log: TextIO, line: Callable[[str], None]) -> None:
     while text := log.readline():
         line(text.rstrip("\n"))
+    if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut it, plugin/log_limits.py
+        log.seek(0, SEEK_END)
 
 
 def _readable(descriptor: int, milliseconds: int) -> bool:

@@ -312,6 +312,8 @@ class LocalRuntime:
                 if line := log.readline():
                     yield line.rstrip("\n")
                 else:
+                    if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut it, plugin/log_limits.py
+                        log.seek(0, os.SEEK_END)
                     time.sleep(0.2)
 
     def _alive(self) -> bool:

@@ -1,0 +1,181 @@
+"""Bounds the bodies of requests, which MLflow keeps in memory as a whole; knows nothing of deployer.
+
+Nearly all routes are Flask's: the bridge between ASGI and WSGI (starlette/middleware/wsgi.py) collects a body before
+Flask asks who sends it. Only uploads of artifacts are streamed (mlflow/server/artifact_router.py), so they have no
+bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+# MLflow's own prefixes of uploads through the server, mlflow/server/artifact_router.py
+ARTIFACTS = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
+MOST_OF_STRANGERS = 1 << 16  # bytes; the open pages need none
+MOST_UNCONFIRMED = 1 << 20  # bytes that are read before it is known whether a login still holds
+MOST_UNREAD = 1 << 20  # bytes; with more left, a connection ends with its answer (http_protocol.py MOST_DRAINED)
+BAD_REQUEST, CONTENT_TOO_LARGE = 400, 413
+CLOSE = (b"connection", b"close")
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Refused(Exception):
+    """A body that is not handed on: status, and a text for a person."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def length(scope: Scope) -> float:
+    """Return how many bytes the body of a request has: 0 without one, infinity where its end is not known."""
+    declared: float = 0
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return math.inf
+        if name == b"content-length":
+            declared = int(value)  # digits alone: h11 has looked at them
+    return declared
+
+
+def is_small(scope: Scope) -> bool:
+    """Tell whether a body may be read before its login is looked up."""
+    return length(scope) <= MOST_UNCONFIRMED
+
+
+def is_upload(scope: Scope) -> bool:
+    """Tell whether a request writes an artifact."""
+    return scope["method"] == "PUT" and str(scope["path"]).startswith(ARTIFACTS)
+
+
+def streams_uploads(routes: Any) -> bool:
+    """Tell of an application's routes whether one of FastAPI's own takes uploads, bit by bit."""
+    wanted = f"{ARTIFACTS[0]}{{artifact_path:path}}"
+    return any(getattr(route, "path", "") == wanted and "PUT" in (route.methods or ()) for route in routes)
+
+
+class Capped:
+    """ASGI middleware that refuses larger bodies than `most` bytes with 413, unread where their length is declared.
+
+    `is_open` tells of a path whether it is for strangers: bodies are small there.
+    `streams`: uploads of artifacts are not kept in memory, so they have no bound; else those with a login have none.
+    """
+
+    def __init__(self, app: App, most: int, is_open: Callable[[str], bool], *, streams: bool) -> None:
+        self._app = app
+        self._most = most
+        self._is_open = is_open
+        self._streams = streams
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        declared = length(scope) if scope["type"] == "http" else 0
+        if not declared:
+            await self._app(scope, receive, send)
+            return
+        body = Body(receive, send, declared, self._bound(scope))
+        try:
+            await self._app(scope, body.receive, body.send)
+        except Exception:
+            if body.refused is None:
+                raise
+        if body.refused and not body.answered:
+            await _answer(body.refused, send)
+
+    def _bound(self, scope: Scope) -> float:
+        if self._is_open(scope["path"]):
+            return MOST_OF_STRANGERS
+        if is_upload(scope) and (self._streams or any(name == b"authorization" for name, _ in scope["headers"])):
+            return math.inf
+        return self._most
+
+
+class Body:
+    """The body of one request on its way to the application; nothing of the application passes once it is refused.
+
+    Frameworks turn what is raised while they read into answers of their own, so these are held back.
+    """
+
+    def __init__(self, receive: Receive, send: Send, declared: float, most: float) -> None:
+        self._receive = receive
+        self._send = send
+        self._declared = declared
+        self._most = most
+        self._received = 0
+        self._complete = False
+        self.refused: Refused | None = None
+        self.answered = False
+
+    async def receive(self) -> Message:
+        """Return the next part.
+
+        Raises:
+            Refused: it is too large, or the client has left before its end. The bridge to Flask would go on with a part.
+        """
+        if self.answered:
+            return await self._receive()  # who reads on only waits for the client to leave
+        if self._declared != math.inf and self._declared > self._most:
+            raise self._too_large()
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+            if self._received > self._most:
+                raise self._too_large()
+        elif not self._complete:
+            self.refused = Refused(BAD_REQUEST, "The body of this request did not arrive as a whole.")
+            raise self.refused
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Hand a part of the answer on."""
+        if self.refused is None or self.answered:
+            self.answered = True
+            await self._send(message)
+
+    def _too_large(self) -> Refused:
+        text = f"The body of this request is larger than {int(self._most)} bytes, which is all that is accepted here."
+        self.refused = Refused(CONTENT_TOO_LARGE, text)
+        return self.refused
+
+
+class Closing:
+    """ASGI middleware around all others: answers to bodies that nobody reads say that the connection ends with them."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        declared = length(scope) if scope["type"] == "http" else 0
+        if declared <= MOST_UNREAD:
+            await self._app(scope, receive, send)
+            return
+        left = declared
+
+        async def receiving() -> Message:
+            nonlocal left
+            message = await receive()
+            left = left - len(message.get("body", b"")) if message.get("more_body", False) else 0
+            return message
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start" and left > MOST_UNREAD:
+                message["headers"] = [*message.get("headers", ()), CLOSE]
+            await send(message)
+
+        await self._app(scope, receiving, sending)
+
+
+async def _answer(refused: Refused, send: Send) -> None:
+    body = f"{refused}\n".encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

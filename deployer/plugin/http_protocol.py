@@ -1,0 +1,157 @@
+"""uvicorn's HTTP/1.1 connection with deadlines and an end that loses no answer; knows nothing of deployer.
+
+uvicorn (0.30 to 0.54, uvicorn/protocols/http/h11_impl.py) waits for ever for the rest of a request, reads on without
+bound what an answered request still sends, and closes a connection with unread data, which takes the answer from the
+client (RFC 9112, 9.6).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST_DRAINED = 1 << 20  # bytes that are read of a body after its request was answered
+LINGER_SECONDS = 5.0  # that a client has to read the last answer, while it goes on to send
+OVERFLOW_SECONDS = 1.0  # the same, once it has sent more than is drained
+RECEIVED_AT_ONCE = 1 << 16  # bytes; asyncio's 256 KiB would be held for each connection that waits for its login
+
+
+class LingeringTransport:
+    """A transport whose `close` waits for a client that still sends: it would lose the answer with the connection."""
+
+    def __init__(self, transport: Any, close: Any) -> None:
+        self._transport = transport
+        self.write = transport.write
+        self.close = close
+        self.lingers = False
+
+    def is_closing(self) -> bool:
+        """Tell whether nothing can be sent any more."""
+        return self.lingers or bool(self._transport.is_closing())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class Register(Protocol):
+    """`connections.Register`."""
+
+    def add(self, connection: Any) -> None:
+        """Take note of a new connection."""
+
+    def discard(self, connection: Any) -> None:
+        """Forget one that was closed."""
+
+
+class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's, nothing here knows its types
+    """One connection. `waits` names what it waits for as `connections.LIMITS` does."""
+
+    def __init__(self, register: Register, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._register = register
+        self._real: Any = None
+        self._since = self.loop.time()
+        self._in_head = True
+        self._drained = 0
+        self._expects = False  # the client sends its body only after 100 Continue
+        self._unsent = (0, 0.0)  # bytes, and since when so many
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for the head of the first request."""
+        super().connection_made(transport)
+        self._real = transport
+        if hasattr(transport, "max_size"):
+            transport.max_size = RECEIVED_AT_ONCE  # of recv(), asyncio.selector_events
+        self.transport = LingeringTransport(transport, self._close)
+        self._register.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._register.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand data on, or count it where nobody wants it any more."""
+        if self.transport.lingers:
+            self._drain(len(data))
+            return
+        if self._is_answered() and self.conn.their_state is h11.SEND_BODY:
+            self._drained += len(data)
+            if self._drained > MOST_DRAINED:
+                self.transport.close()
+                return
+        elif not self._in_head:
+            self._since = self.loop.time()
+        super().data_received(data)
+        self._in_head = self._has_partial_head()
+        self._expects = bool(self.conn.they_are_waiting_for_100_continue)
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request, or for the rest of this one's body."""
+        self._since, self._drained = self.loop.time(), 0
+        super().on_response_complete()
+        self._in_head = self._has_partial_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless another answer has begun."""
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
+    def waits(self, now: float) -> tuple[str, float]:
+        """Return what it waits for from its client, and since when."""
+        unsent = self._real.get_write_buffer_size()
+        if unsent:
+            if unsent != self._unsent[0]:
+                self._unsent = unsent, now
+            return "reading", self._unsent[1]
+        self._unsent = 0, now
+        if self.transport.is_closing():
+            return "closing", self._since
+        if self._in_head:
+            return "head", self._since
+        if self._is_answered():
+            return ("answered body" if self.conn.their_state is h11.SEND_BODY else "idle"), self._since
+        cycle = self.cycle
+        if not cycle.more_body or cycle.response_started or self.flow.read_paused or cycle.waiting_for_100_continue:
+            self._since = now
+            return "nothing", now
+        return "body", self._since
+
+    def end(self) -> None:
+        """Close it at once."""
+        self._real.abort()
+
+    def _is_answered(self) -> bool:
+        return self.cycle is not None and bool(self.cycle.response_complete)
+
+    def _has_partial_head(self) -> bool:
+        return self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
+
+    def _close(self) -> None:
+        """Close it, once the client has had the time to read the answer where it still sends.
+
+        Closed with unread data, TCP resets the connection, and the client's system may drop the answer.
+        """
+        if self.transport.is_closing():
+            return
+        if self.conn.their_state not in {h11.SEND_BODY, h11.ERROR} or not self._real.can_write_eof():
+            self._real.close()
+            return
+        self.transport.lingers = True
+        self._since, self._drained = self.loop.time(), 0
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # its answer could not be sent any more
+            self.cycle.message_event.set()
+        self._real.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_SECONDS, self._real.abort)
+
+    def _drain(self, count: int) -> None:
+        self._drained += count
+        if (self._expects or self._drained > MOST_DRAINED) and not self.flow.read_paused:
+            self.flow.pause_reading()
+            self.loop.call_later(OVERFLOW_SECONDS, self._real.abort)

@@ -1,0 +1,128 @@
+"""Bounds what one run of a server writes to its log; knows nothing of deployer.
+
+A stranger can cause an error as often as he likes, and each may come with a traceback. A repeated error is written once
+a minute, with a count. A log that is a file keeps its newest part; of a pipe, as on a cluster, its reader takes care.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+WINDOW_SECONDS = 60.0
+DIFFERENT = 10  # texts from the same line of code that are written in a window
+LONGEST = 8192  # characters of a message; of a traceback twice as many
+MOST_BYTES = 16 << 20  # of a log that is a file; half of them are kept
+STANDARD = (1, 2)  # descriptors of standard output and standard error
+_DECIDED = "deployer_decided"  # on a record: what was decided at the first of several handlers
+
+
+@dataclass
+class Source:
+    """What one line of code has logged since `begun` (seconds of the clock)."""
+
+    begun: float
+    example: str
+    level: int
+    written: set[str] = field(default_factory=set)
+    held_back: int = 0
+
+
+class Repeats(logging.Filter):
+    """Lets a warning or error through once a window, and at most `DIFFERENT` from the same line of code."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._sources: dict[tuple[str, int, str], Source] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is written; shorten it."""
+        decided = getattr(record, _DECIDED, None)
+        if decided is None:
+            decided = record.levelno < logging.WARNING or self._is_new(record)
+            setattr(record, _DECIDED, decided)
+            if decided:
+                shorten(record)
+        return bool(decided)
+
+    def _is_new(self, record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        text = f"{record.getMessage().strip()}{f' ({kind.__name__})' if kind else ''}"[:LONGEST]
+        key = (record.pathname, record.lineno, kind.__name__ if kind else "")
+        with self._lock:
+            source = self._sources.setdefault(key, Source(self._clock(), text, record.levelno))
+            if text in source.written or len(source.written) >= DIFFERENT:
+                source.held_back += 1
+                return False
+            source.written.add(text)
+            return True
+
+    def flush(self) -> None:
+        """Write how often each error came again in a window that is over, and begin the next one."""
+        now = self._clock()
+        with self._lock:
+            over = [key for key, source in self._sources.items() if now - source.begun >= WINDOW_SECONDS]
+            ended = [self._sources.pop(key) for key in over]
+            for key, source in zip(over, ended, strict=True):
+                if source.held_back:  # goes on to be held back
+                    self._sources[key] = Source(now, source.example, source.level, source.written)
+        for source in ended:
+            if source.held_back:
+                text = "%d more in the last %.0f s like: %s"
+                said = (source.held_back, now - source.begun, source.example)
+                logging.getLogger("deployer").log(source.level, text, *said, extra={_DECIDED: True})
+
+
+def shorten(record: logging.LogRecord) -> None:
+    """Cut a message or traceback that somebody may have made as long as he likes."""
+    if len(message := record.getMessage()) > LONGEST:
+        record.msg, record.args = f"{message[:LONGEST]}...", None
+    if record.exc_info and not record.exc_text:
+        text = logging.Formatter().formatException(record.exc_info)
+        if len(text) > 2 * LONGEST:
+            text = f"{text[:LONGEST]}\n...\n{text[-LONGEST:]}"
+        record.exc_text = text  # which formatters take instead of their own
+
+
+def install(repeats: logging.Filter) -> None:
+    """Have every handler of every logger ask it; call it once all loggers are set up."""
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.root.manager.loggerDict))]
+    handlers = {handler for logger in loggers for handler in logger.handlers}
+    if logging.lastResort is not None:
+        handlers.add(logging.lastResort)
+    for handler in handlers:
+        handler.addFilter(repeats)
+
+
+def keep_newest(descriptors: Iterable[int] = STANDARD, most: int = MOST_BYTES) -> None:
+    """Cut the older half off each log that is a file, open for appending, and larger than `most` bytes."""
+    for descriptor in descriptors:
+        try:
+            status = os.fstat(descriptor)
+            appends = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
+            if status.st_size > most and appends and stat.S_ISREG(status.st_mode):
+                _cut(descriptor, most)
+        except OSError:  # not ours to reopen, or a full disk: the log stays as it is
+            continue
+
+
+def _cut(descriptor: int, most: int) -> None:
+    with open(f"/proc/self/fd/{descriptor}", "r+b") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another process of this server does it
+        size = os.fstat(log.fileno()).st_size
+        if size <= most:
+            return
+        newest = os.pread(log.fileno(), most // 2, size - most // 2)
+        log.truncate(0)
+        os.write(descriptor, newest[newest.find(b"\n") + 1 :])

@@ -1,0 +1,67 @@
+"""Runs uvicorn in one process, and once a second looks after its connections and its log; knows nothing of deployer."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+GRACEFUL_SHUTDOWN_SECONDS = 10
+# longer than a proxy keeps an idle connection (Traefik 90, nginx 60): else a request that it sends on one which is just
+# being closed ends with 502
+KEEP_ALIVE_SECONDS = 120
+LARGEST_HEAD = 1 << 15  # bytes of a request's line and headers; nginx takes as many
+TICKS_PER_SECOND = 10  # uvicorn/server.py `main_loop`
+
+
+class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is the server's, nothing here knows its types
+    """uvicorn's server; calls `every_second` from its main loop, so that no request needs a timer."""
+
+    def __init__(self, config: Any, every_second: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._every_second = every_second
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is due; return whether to stop."""
+        if counter % TICKS_PER_SECOND == 0:
+            self._every_second()
+        return bool(await super().on_tick(counter))
+
+
+def run(app: Any, listener: socket.socket, beside: Callable[[str], Any], *, evenly: bool = False) -> None:
+    """Serve `app` on `listener` until SIGTERM or SIGINT.
+
+    `beside` imports a module that lies beside this file. `evenly`: other processes serve the same socket.
+    """
+    descriptors, logs = beside("descriptors"), beside("log_limits")
+    connections = beside("connections")
+    register = connections.Register(time.monotonic, connections.LIMITS)
+    config = uvicorn.Config(
+        beside("bodies").Closing(app),
+        http=partial(beside("http_protocol").Connection, register),
+        ws="none",  # MLflow serves no WebSocket, and none would come past the checks of logins
+        loop="asyncio",  # whose transports and sockets `http_protocol` and `descriptors` know
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+        workers=1,
+        access_log=False,
+        proxy_headers=False,  # fastauth_gate.py reads the address: uvicorn believes whatever a local client says
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        log_level="info",
+        lifespan="on",  # without it the threads are not bounded
+    )
+    repeats = logs.Repeats()
+    logs.install(repeats)  # after uvicorn has set up its loggers
+
+    def every_second() -> None:
+        register.sweep()
+        descriptors.watch_reserve(register)
+        repeats.flush()
+        logs.keep_newest()
+
+    shared = descriptors.Listener(fileno=listener.detach(), connections=register, evenly=evenly)
+    Server(config, every_second).run(sockets=[shared])

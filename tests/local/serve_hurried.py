@@ -1,0 +1,14 @@
+"""Starts the server as launch.py does, with shorter deadlines (PYTHONPATH: the folder of launch.py).
+
+python serve_hurried.py WAIT=SECONDS...      (the waits are those of connections.py LIMITS)
+"""
+
+import sys
+
+import launch
+
+connections = launch.beside("connections")
+shorter = dict(word.split("=") for word in sys.argv[1:])
+assert shorter.keys() <= connections.LIMITS.keys()
+connections.LIMITS = {**connections.LIMITS, **{wait: float(seconds) for wait, seconds in shorter.items()}}
+launch.main()

@@ -1,0 +1,390 @@
+"""What strangers and slow clients may take of a server: memory, connections, descriptors, and room in its log.
+
+One server, whose deadlines are shorter and whose limits are smaller than usual, is asked through raw sockets.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from deployer.catalogue import PLUGINS
+from tests.local.machine import Machine
+from tests.local.servers import PASSWORD, free_port, running, settings
+
+SCRIPT = Path(__file__).with_name("serve_hurried.py")
+MIB = 1 << 20
+DEADLINE = 2.0  # seconds, for heads and between the parts of a body
+MOST = 4 * MIB  # of a body that is no artifact
+DESCRIPTORS = 256
+PATIENCE = 60  # seconds for what takes a moment on a machine that does nothing else
+
+FLASK = "/api/2.0/mlflow/experiments/create"
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/a/artifacts/"
+GONE = ("gone", "the-password-of-a-deleted-user")
+
+
+def basic(username: str, password: str) -> str:
+    return f"Authorization: Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
+
+
+ADMIN = basic("admin", PASSWORD)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running one."""
+
+    address: str
+    pid: int
+    log: Path
+
+    def connect(self) -> socket.socket:
+        host, _, port = self.address.removeprefix("http://").partition(":")
+        return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+    def memory(self) -> int:
+        """Return the bytes that are resident now."""
+        return self._status("VmRSS")
+
+    def peak(self) -> int:
+        """Return the most bytes that were resident since `forget_peak`."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    def _status(self, name: str) -> int:
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+    def ask(self, path: str, login: tuple[str, str] | None = ("admin", PASSWORD), **options: object) -> int:
+        """Return the status of a request on a connection of its own."""
+        with requests.Session() as session:
+            session.trust_env = False
+            method = str(options.pop("method", "GET"))
+            answer = session.request(method, self.address + path, auth=login, timeout=PATIENCE, **options)  # type: ignore[arg-type]
+            return answer.status_code
+
+
+@pytest.fixture(scope="module")
+def server(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    machine = Machine(tmp_path_factory.mktemp("machine"))
+    machine.share(environments)
+    folder, port = tmp_path_factory.mktemp("served"), free_port()
+    command = [
+        *("prlimit", f"--nofile={DESCRIPTORS - 56}:{DESCRIPTORS}"),
+        *(machine.server_python(), str(SCRIPT), f"head={DEADLINE}", f"body={DEADLINE}", f"answered body={DEADLINE}"),
+    ]
+    env = {**settings(folder, port), "PYTHONPATH": str(PLUGINS), "DEPLOYER_MAX_REQUEST_BODY": str(MOST)}
+    with running(command, env, port, path="health/stores") as address:
+        (pid,) = (pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _runs(pid, str(folder)))
+        found = Server(address, pid, folder / "server.log")
+        user = {"username": GONE[0], "password": GONE[1]}
+        assert found.ask("/api/2.0/mlflow/users/create", method="POST", json=user) == 200
+        assert found.ask("/api/2.0/mlflow/users/current", GONE) == 200
+        assert found.ask("/api/2.0/mlflow/users/delete", method="DELETE", json={"username": GONE[0]}) == 200
+        yield found
+
+
+def _runs(pid: int, folder: str) -> bool:
+    try:
+        return SCRIPT.name in Path(f"/proc/{pid}/cmdline").read_text() and f"HOME={folder}\0" in (
+            Path(f"/proc/{pid}/environ").read_text()
+        )
+    except OSError:
+        return False
+
+
+def head(method: str, path: str, *headers: str) -> bytes:
+    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: localhost:1", *headers, "", "")).encode()
+
+
+def send_on(connection: socket.socket, most: int, part: bytes = bytes(MIB)) -> int:
+    """Send up to `most` bytes; return how many the server's side took before it closed."""
+    sent = 0
+    with suppress(ConnectionError):
+        while sent < most:
+            sent += connection.send(part)
+    return sent
+
+
+def answer(connection: socket.socket) -> bytes:
+    """Return what was answered, whole: to the end of the connection, or of a body whose length is known."""
+    got = b""
+    with suppress(ConnectionError):
+        while part := connection.recv(1 << 16):
+            got += part
+            top, found, body = got.partition(b"\r\n\r\n")
+            length = [line for line in top.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+            if found and length and len(body) >= int(length[0].partition(b":")[2]):
+                break
+    return got
+
+
+def status(text: bytes) -> int:
+    assert text.startswith(b"HTTP/1.1 "), text[:200]
+    return int(text.split()[1])
+
+
+def closes(connection: socket.socket, seconds: float) -> bool:
+    """Tell whether the server closes a connection within that time, without a word."""
+    connection.settimeout(seconds)
+    try:
+        return connection.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def eventually(found: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE
+    while not found():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+@contextmanager
+def many(server: Server, count: int) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(server.connect()) for _ in range(count)]
+
+
+# --- bodies of strangers
+
+
+STRANGERS = {
+    "no login": ("POST", FLASK, ()),
+    "an upload without login": ("PUT", f"{ARTIFACT}stranger", ()),
+    "a token": ("POST", FLASK, ("Authorization: Bearer abc",)),
+    "a wrong password": ("POST", FLASK, (basic("admin", "wrong"),)),
+    "a deleted user": ("POST", FLASK, (basic(*GONE),)),
+}
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("who", STRANGERS)
+def test_the_body_of_a_stranger_is_not_kept(server: Server, who: str, framing: str, soak: bool) -> None:
+    """A whole one, sent to the end or until the connection is closed; the answer arrives in spite of it."""
+    method, path, headers = STRANGERS[who]
+    with server.connect() as connection:  # the check of a password takes 32 MiB once
+        connection.sendall(head(method, path, *headers))
+        assert status(answer(connection)) == 401
+    size = (600 if soak else 100) * MIB
+    rest = server.memory()
+    server.forget_peak()
+    with server.connect() as connection:
+        chunked = framing == "chunked"
+        connection.sendall(head(method, path, *headers, f"Content-Length: {size}" if not chunked else CHUNKED))
+        part = b"%x\r\n%s\r\n" % (MIB, bytes(MIB)) if chunked else bytes(MIB)
+        sent = send_on(connection, size, part)
+        told = answer(connection)
+    assert status(told) == 401
+    assert b'www-authenticate: Basic realm="mlflow"' in told
+    assert b"connection: close" in told
+    assert sent < size / 2
+    assert server.peak() <= 1.1 * rest
+
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def test_unfinished_bodies_of_strangers_are_not_held(server: Server) -> None:
+    rest = server.memory()
+    with many(server, 5) as connections:
+        for connection in connections:
+            connection.sendall(head("POST", FLASK, f"Content-Length: {100 * MIB}"))
+            send_on(connection, 90 * MIB)
+            assert status(answer(connection)) == 401
+        assert server.memory() <= 1.1 * rest
+        assert all(closes(connection, PATIENCE) for connection in connections)
+
+
+@pytest.mark.parametrize("path", ["/health", "/static-files/index.html", "/api/3.0/mlflow/server-info"])
+def test_open_pages_take_no_large_body(server: Server, path: str) -> None:
+    rest = server.memory()
+    server.forget_peak()
+    with server.connect() as connection:
+        connection.sendall(head("POST", path, CHUNKED))
+        send_on(connection, 100 * MIB, b"%x\r\n%s\r\n" % (MIB, bytes(MIB)))
+        assert status(answer(connection)) in {405, 413}
+    assert server.peak() <= 1.1 * rest
+    assert server.ask("/health", None) == 200
+
+
+def test_a_refused_client_that_waits_for_100_continue_is_not_asked_for_its_body(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(head("PUT", f"{ARTIFACT}expects", "Expect: 100-continue", f"Content-Length: {100 * MIB}"))
+        assert status(answer(connection)) == 401
+        assert closes(connection, PATIENCE)
+
+
+def test_a_small_body_of_a_stranger_leaves_the_connection_open(server: Server) -> None:
+    with server.connect() as connection:
+        for _ in range(3):
+            connection.sendall(head("POST", FLASK, "Content-Length: 100000") + bytes(100000))
+            told = answer(connection)
+            assert status(told) == 401
+            assert b"connection: close" not in told
+
+
+# --- bodies of those who are logged in
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_body_above_the_limit_is_refused(server: Server, framing: str) -> None:
+    with server.connect() as connection:
+        if framing == "length":  # of which nothing is sent
+            connection.sendall(head("POST", FLASK, ADMIN, f"Content-Length: {MOST + 1}"))
+        else:
+            connection.sendall(head("POST", FLASK, ADMIN, CHUNKED))
+            send_on(connection, 2 * MOST, b"%x\r\n%s\r\n" % (MIB, bytes(MIB)))
+        told = answer(connection)
+    assert status(told) == 413
+    assert str(MOST).encode() in told
+
+
+def test_a_body_below_the_limit_is_read(server: Server) -> None:
+    body = {"name": "n", "tags": [{"key": "k", "value": "v" * (MOST - 1000)}]}
+    assert server.ask(FLASK, method="POST", json=body) == 400  # MLflow finds the value too long
+    assert server.ask(FLASK, method="POST", json={"name": "small"}) == 200
+
+
+def test_artifacts_have_no_limit_and_are_not_kept_in_memory(server: Server, soak: bool) -> None:
+    size = (600 if soak else 64) * MIB
+    path = f"{ARTIFACT}large"
+    assert server.ask(path, method="PUT", data=b"warm up") == 200
+    rest = server.memory()
+    server.forget_peak()
+    with server.connect() as connection:
+        connection.sendall(head("PUT", path, ADMIN, f"Content-Length: {size}"))
+        assert send_on(connection, size) == size
+        assert status(answer(connection)) == 200
+    assert server.peak() <= 1.1 * rest
+    with requests.get(server.address + path, auth=("admin", PASSWORD), stream=True, timeout=PATIENCE) as found:
+        assert sum(map(len, found.iter_content(MIB))) == size
+
+
+# --- slow clients
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health HT", head("GET", "/health")[:-2]])
+def test_a_head_has_a_deadline(server: Server, sent: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(sent)
+        assert closes(connection, PATIENCE)
+
+
+@pytest.mark.parametrize("before", [0, 1], ids=["the first request", "the next request"])
+def test_a_head_that_comes_byte_by_byte_has_the_same_deadline(server: Server, before: int) -> None:
+    with server.connect() as connection:
+        for _ in range(before):
+            connection.sendall(head("GET", "/health"))
+            assert status(answer(connection)) == 200
+        begun = time.monotonic()
+        with suppress(ConnectionError):
+            for number in range(PATIENCE * 4):
+                connection.sendall(b"G" if number == 0 else b"E")
+                time.sleep(0.25)
+        assert time.monotonic() - begun < PATIENCE / 2
+        assert closes(connection, PATIENCE)
+
+
+def test_an_idle_connection_outlives_the_deadlines(server: Server) -> None:
+    with server.connect() as connection:
+        for _ in range(2):
+            connection.sendall(head("GET", "/health"))
+            assert status(answer(connection)) == 200
+            time.sleep(DEADLINE + 1.5)
+
+
+def test_a_body_that_stops_has_a_deadline_and_one_that_goes_on_has_none(server: Server) -> None:
+    with server.connect() as stopped, server.connect() as slow:
+        for connection in (stopped, slow):
+            connection.sendall(head("PUT", f"{ARTIFACT}slow", ADMIN, "Content-Length: 10") + b"0")
+        for _ in range(9):
+            time.sleep(DEADLINE / 3)
+            slow.sendall(b"1")
+        assert status(answer(slow)) == 200
+        assert closes(stopped, PATIENCE)
+
+
+def test_a_slow_reader_gets_all_of_a_download(server: Server) -> None:
+    size, path = 16 * MIB, f"{ARTIFACT}download"
+    assert server.ask(path, method="PUT", data=bytes(size)) == 200
+    with server.connect() as connection:
+        connection.sendall(head("GET", path, ADMIN))
+        time.sleep(DEADLINE + 1.5)
+        got = 0
+        while got < size:
+            got += len(connection.recv(MIB))
+        time.sleep(DEADLINE + 1.5)
+
+
+# --- descriptors, and the log
+
+
+def test_the_soft_limit_of_descriptors_is_raised(server: Server) -> None:
+    (line,) = (x for x in Path(f"/proc/{server.pid}/limits").read_text().splitlines() if x.startswith("Max open files"))
+    assert line.split()[3:5] == [str(DESCRIPTORS)] * 2
+
+
+def test_idle_connections_keep_nobody_out_and_do_not_fill_the_log(server: Server) -> None:
+    before = server.log.stat().st_size
+    with many(server, 300) as idle:
+        for connection in idle[::2]:
+            with suppress(ConnectionError):
+                connection.sendall(b"GET /health HTTP/1.1\r\n")
+        for _ in range(20):
+            assert server.ask("/health", None) == 200
+            assert server.ask("/api/2.0/mlflow/users/current") == 200
+            assert server.ask(f"{ARTIFACT}small", method="PUT", data=b"a") == 200
+        assert len(os.listdir(f"/proc/{server.pid}/fd")) < DESCRIPTORS - 64
+    assert server.log.stat().st_size - before < 10_000
+
+
+def test_connections_that_idle_after_an_answer_keep_nobody_out(server: Server) -> None:
+    with many(server, 300) as idle:
+        for connection in idle:
+            with suppress(ConnectionError):
+                connection.sendall(head("GET", "/health"))
+        for _ in range(20):
+            assert server.ask("/health", None) == 200
+            assert server.ask("/api/2.0/mlflow/users/current") == 200
+
+
+def test_what_a_stranger_repeats_is_in_the_log_once(server: Server) -> None:
+    before = server.log.stat().st_size
+    for number in range(100):
+        with server.connect() as connection:
+            connection.sendall(b"this is no HTTP\r\n\r\n")
+            assert status(answer(connection)) == 400
+        assert server.ask("/", None, headers={"Host": f"stranger{number}.example"}) == 403
+    text = server.log.read_text()[before:]
+    assert text.count("Invalid HTTP request") <= 5  # once a minute, and the machine may be slow
+    assert text.count("Rejected request with invalid Host header") <= 50
+    assert text.count("\n") < 60
+
+
+# --- another header
+
+
+def test_the_header_of_a_workspace_is_no_error_of_the_server(server: Server) -> None:
+    header = {"X-MLflow-Workspace": "x"}
+    for path in ("/api/2.0/mlflow/users/current", f"{ARTIFACT}a", "/", "/api/3.0/mlflow/no/such"):
+        assert server.ask(path, None, headers=header) == 401
+        assert server.ask(path, headers=header) == 400
+    assert server.ask("/health", None, headers=header) == 400
+    assert eventually(lambda: server.ask("/health", None) == 200)
