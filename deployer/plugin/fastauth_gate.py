@@ -9,7 +9,6 @@ let in is still decided by MLflow, which asks for it.
 from __future__ import annotations
 
 import asyncio
-import base64
 import ipaddress
 import logging
 import math
@@ -19,8 +18,13 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
+
+if TYPE_CHECKING or __package__:
+    from .credentials_header import credentials
+else:  # the server finds this file beside launch.py
+    from credentials_header import credentials
 
 AT_ONCE = 2  # as many as are checked at once (fastauth_checks.py)
 LOOK_UPS_AT_ONCE = 8  # connections to the auth database
@@ -30,7 +34,6 @@ MOST_WAITING = 1000  # logins to be checked; a minute's worth, of wrong ones thr
 UNAUTHORIZED, TOO_MANY_REQUESTS = 401, 429
 IPV6_SITE = 64  # bits
 NICENESS = 10  # of the threads that check: those who are logged in come first
-GATEWAY_HEADER = b"x-mlflow-authorization"  # mlflow/gateway/constants.py; there the usual one may be a provider's
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -275,42 +278,6 @@ def _site(address: str) -> str:
 def _be_nice() -> None:
     if sys.platform == "linux":  # where a thread may have a niceness of its own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def credentials(scope: Scope) -> tuple[str, str] | None:
-    """Return the user name and password that a request brings, and leave them in it in one spelling.
-
-    What could be read in two ways, MLflow would check by itself, uncounted and in the threads that are to be kept free:
-    a login that is there twice, cannot be decoded, or stands in the parameters of another scheme (Flask looks for a
-    name and a password in those of any) is taken out. Tokens stay, and whatever a provider behind MLflow's gateway is
-    told.
-    """
-    gateways = _in_one_spelling(scope, GATEWAY_HEADER, others=True)
-    # an empty one counts as none (mlflow/server/auth/__init__.py `_authenticate_fastapi_request`)
-    own = scope["path"].startswith("/gateway/") and any(name == GATEWAY_HEADER for name, _ in scope["headers"])
-    usual = _in_one_spelling(scope, b"authorization", others=own)
-    return gateways if own else usual
-
-
-def _in_one_spelling(scope: Scope, name: bytes, *, others: bool) -> tuple[str, str] | None:
-    """Return the login in a header; `others`: leave those of another scheme alone, with parameters too."""
-    given = [value for header, value in scope["headers"] if header == name]
-    words = [value.decode("latin-1").split() for value in given]  # as MLflow does, which knows more blanks than ASCII
-    basic = any(found[:1] and found[0].lower() == "basic" for found in words)
-    # as Werkzeug tells parameters from a token (datastructures/auth.py `Authorization.from_header`)
-    token = len(given) == 1 and b"=" not in given[0].rstrip(b"=")
-    if not basic and all(words) and (others or token):
-        return None
-    scope["headers"] = [(header, value) for header, value in scope["headers"] if header != name]
-    if len(given) != 1 or not basic:
-        return None
-    try:
-        text = base64.b64decode("".join(words[0][1:])).decode()
-    except ValueError:  # no base64, or no UTF-8
-        return None
-    scope["headers"].append((name, b"Basic " + base64.b64encode(text.encode())))
-    username, _, password = text.partition(":")
-    return username, password
 
 
 async def _answer(refusal: Refusal, send: Send) -> None:

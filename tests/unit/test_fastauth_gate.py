@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.plugin import fastauth_gate
+from deployer.plugin.credentials_header import credentials
 from deployer.plugin.fastauth import MLflowsOwn
 from deployer.plugin.fastauth_checks import Throttle, Verified
-from deployer.plugin.fastauth_gate import AT_ONCE, Gate, credentials
+from deployer.plugin.fastauth_gate import AT_ONCE, Gate
 
 
 def basic(text):

@@ -29,6 +29,7 @@ LAUNCH: Final = "launch.py"
 COMPANIONS: Final = (
     "artifacts.py",
     "auth_config.py",
+    "credentials_header.py",
     "databases.py",
     "engines.py",
     "fastauth.py",
