@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING or __package__:
@@ -19,21 +20,28 @@ IN_A_ROW = 4  # jobs of the first queue before one of the second, if both have a
 class Job:
     """A function that waits for a thread. It returns its result and the seconds for which its thread rests then."""
 
-    __slots__ = ("done", "function")
+    __slots__ = ("done", "function", "is_second")
 
-    def __init__(self, function: Callable[[], tuple[Any, float]], done: asyncio.Future[Any]) -> None:
+    def __init__(
+        self, function: Callable[[], tuple[Any, float]], done: asyncio.Future[Any], *, is_second: bool
+    ) -> None:
         self.function = function
         self.done = done
+        self.is_second = is_second
 
 
 class FairExecutor:
-    """Runs at most `at_once` jobs at once; serves `first` before `second`, but does not let `second` starve."""
+    """Runs at most `at_once` jobs at once; serves `first` before `second`, but does not let `second` starve.
+
+    Of several threads one is never used for `second`: no job of `first` waits for one of `second`, or for its rest.
+    """
 
     def __init__(
         self, threads: ThreadPoolExecutor, at_once: int, first: FairQueue[Job], second: FairQueue[Job] | None = None
     ) -> None:
         self._threads = threads
         self._idle = at_once
+        self._idle_for_second = max(1, at_once - 1)
         self._first = first
         self._second: FairQueue[Job] = FairQueue(0, 0) if second is None else second
         self._in_a_row = 0
@@ -47,7 +55,7 @@ class FairExecutor:
             Full: the queue has no room for this job.
         """
         queue = self._second if second else self._first
-        job = Job(function, asyncio.get_running_loop().create_future())
+        job = Job(function, asyncio.get_running_loop().create_future(), is_second=second)
         removed = queue.push(address, name, job)
         if removed is not None and not removed.done.done():
             removed.done.set_exception(Full())
@@ -59,19 +67,20 @@ class FairExecutor:
         return result
 
     def _start(self) -> None:
-        while self._idle and (self._first or self._second):
-            job = self._next()
+        while self._idle and (job := self._next()):
             self._idle -= 1
+            self._idle_for_second -= job.is_second
             running = asyncio.get_running_loop().run_in_executor(self._threads, job.function)
-            running.add_done_callback(lambda found, job=job: self._finish(job, found))  # type: ignore[misc]
+            running.add_done_callback(partial(self._finish, job))
 
-    def _next(self) -> Job:
-        is_second_due = not self._first or self._in_a_row >= IN_A_ROW
-        if self._second and is_second_due:
+    def _next(self) -> Job | None:
+        if self._second and self._idle_for_second and (not self._first or self._in_a_row >= IN_A_ROW):
             self._in_a_row = 0
             return self._second.pop()
-        self._in_a_row += 1
-        return self._first.pop()
+        if self._first:
+            self._in_a_row += 1
+            return self._first.pop()
+        return None
 
     def _finish(self, job: Job, running: asyncio.Future[tuple[Any, float]]) -> None:
         rest = 0.0
@@ -83,10 +92,11 @@ class FairExecutor:
         elif not job.done.done():
             job.done.set_exception(error)
         if rest > 0:
-            asyncio.get_running_loop().call_later(rest, self._rested)
+            asyncio.get_running_loop().call_later(rest, self._rested, job)
         else:
-            self._rested()
+            self._rested(job)
 
-    def _rested(self) -> None:
+    def _rested(self, job: Job) -> None:
         self._idle += 1
+        self._idle_for_second += job.is_second
         self._start()

@@ -31,7 +31,7 @@ NICENESS = 10  # of the threads that check: requests of known logins come first
 # places of a queue: for all addresses, and for one
 LOOK_UPS = (4000, 4000)  # a look-up takes a millisecond
 CHECKS = (1000, 600)  # users that exist; half a minute of right passwords for one address
-CHECKS_OF_NOBODY = (500, 64)  # users that do not exist; twelve seconds for one address
+CHECKS_OF_NOBODY = (500, 64)  # users that do not exist; half a minute, too
 
 Guesser = tuple[str, str]  # user name, site
 

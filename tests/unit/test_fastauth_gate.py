@@ -168,7 +168,7 @@ def test_a_thread_rests_after_a_wrong_password_before_it_checks_what_may_be_a_gu
             server.logins.right.add(f"right {number}")
             assert await server.ask(f"anna:right {number}") == (200, None)
         # all threads have checked a wrong one, and none of them waits to say so
-        wrong = await asyncio.gather(*(server.ask(f"nobody {number}:wrong") for number in range(AT_ONCE)))
+        wrong = await asyncio.gather(*(server.ask(f"{name}:wrong") for name in ("anna", "bert")))
         assert wrong == [(401, None)] * AT_ONCE
         new = asyncio.create_task(server.ask("bert:right"))
         await asyncio.sleep(0.1)
@@ -404,7 +404,7 @@ def test_a_password_is_not_checked_for_a_client_that_has_left(capsys):
         staying = Server(server.logins)
         staying.gate = server.gate
         server.logins.may_end.clear()
-        # two are being checked, the others wait, and one of them has another request with the same login
+        # one is being checked, the others wait, and one of them has another request with the same login
         leaving = [asyncio.create_task(server.ask(f"nobody {number}:wrong")) for number in range(9)]
         other = asyncio.create_task(staying.ask("nobody 8:wrong"))
         await asyncio.sleep(0.2)
@@ -413,7 +413,7 @@ def test_a_password_is_not_checked_for_a_client_that_has_left(capsys):
         assert all(isinstance(task.exception(), IndexError) for task in leaving)  # nothing was sent
         server.logins.may_end.set()
         assert await other == (401, None)
-        assert sorted(server.logins.checks) == [(f"nobody {number}", "wrong") for number in (0, 1, 8)]
+        assert sorted(server.logins.checks) == [(f"nobody {number}", "wrong") for number in (0, 8)]
         # none of the others counts as a guess
         assert [await staying.ask(f"nobody 7:wrong {number}") for number in range(2)] == [(401, None)] * 2
 
@@ -434,9 +434,9 @@ def test_invented_names_delay_no_user_of_the_same_address():
         assert await asyncio.gather(*users) == [(200, None)] * 2
         assert await other == (401, None)
         begun = [username for username, _ in server.logins.checks]
-        assert max(begun.index(name) for name in ("anna", "bert", "nobody at all")) < AT_ONCE + 4
+        assert max(begun.index(name) for name in ("anna", "bert", "nobody at all")) < 6
         told = [status for status, _ in await asyncio.gather(*flood)]
-        assert told.count(401) == login_checks.CHECKS_OF_NOBODY[1] + AT_ONCE
+        assert told.count(401) == login_checks.CHECKS_OF_NOBODY[1] + 1
         assert told.count(503) == 300 - told.count(401)
 
     asyncio.run(story())

@@ -83,6 +83,25 @@ def test_the_second_queue_waits_for_the_first_but_not_for_ever():
     asyncio.run(story())
 
 
+def test_one_thread_is_kept_for_the_first_queue():
+    async def story():
+        pool, may_end = ThreadPoolExecutor(2), threading.Event()
+        executor = FairExecutor(pool, 2, FairQueue(9, 9), FairQueue(9, 9))
+
+        def wait():
+            assert may_end.wait(60)
+            return "second", 0.0
+
+        second = [asyncio.create_task(executor.run(wait, "a", second=True)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        assert await asyncio.wait_for(executor.run(lambda: ("first", 0.0), "a"), 60) == "first"
+        may_end.set()
+        assert await asyncio.gather(*second) == ["second"] * 3
+        pool.shutdown()
+
+    asyncio.run(story())
+
+
 def test_a_job_that_is_cancelled_before_it_has_begun_never_runs():
     async def story():
         threads = Threads()
