@@ -8,29 +8,37 @@ let in is still decided by MLflow, which asks for it.
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import ipaddress
 import logging
 import math
-import os
 import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-AT_ONCE = 2  # as many as are checked at once (fastauth_checks.py)
-LOOK_UPS_AT_ONCE = 8  # connections to the auth database
-REST = 3  # times as long as a wrong one took its thread checks no new one: who guesses has a part of the processor
+if TYPE_CHECKING or __package__:
+    from .client_presence import Client, ClientLeft
+    from .credentials_header import credentials
+    from .fair_queue import Full
+    from .guess_turns import PATIENCE, Throttle, TooLate
+    from .login_checks import Guesser, LoginChecks
+    from .refusal_pause import RefusalPause
+    from .shared_work import SharedWork
+else:  # the server finds these files beside launch.py
+    from client_presence import Client, ClientLeft
+    from credentials_header import credentials
+    from fair_queue import Full
+    from guess_turns import PATIENCE, Throttle, TooLate
+    from login_checks import Guesser, LoginChecks
+    from refusal_pause import RefusalPause
+    from shared_work import SharedWork
+
 PAUSE = 1.0  # seconds before a guesser is told the same again
-MOST_WAITING = 1000  # logins to be checked; a minute's worth, of wrong ones three
 UNAUTHORIZED, TOO_MANY_REQUESTS = 401, 429
+CLIENT_LEFT = 499  # in the access log alone, as nginx writes it
 IPV6_SITE = 64  # bits
-NICENESS = 10  # of the threads that check: those who are logged in come first
-GATEWAY_HEADER = b"x-mlflow-authorization"  # mlflow/gateway/constants.py; there the usual one may be a provider's
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -77,19 +85,6 @@ class Logins(Protocol):
         """Tell whether the login was accepted, as far as it was looked up."""
 
 
-class Throttle(Protocol):
-    """`fastauth_checks.Throttle`."""
-
-    def wait(self, key: tuple[str, str]) -> float:
-        """Return 0, or the seconds to wait."""
-
-    def take(self, key: tuple[str, str]) -> float:
-        """Take one and return 0, or return the seconds to wait."""
-
-    def give_back(self, key: tuple[str, str]) -> None:
-        """Undo a `take`."""
-
-
 class Refusal(Exception):
     """A request that is answered here: status, what to tell, a header about what next; `pause` for who guesses."""
 
@@ -129,22 +124,18 @@ class Gate:
         has_a_thread: Callable[[Scope], bool] = lambda _scope: False,
         passes_on: bool = False,
         pause: float = PAUSE,
+        patience: float = PATIENCE,
     ) -> None:
         self._app = app
         self._logins = logins
-        self._throttle = throttle
+        self._checks = LoginChecks(logins, throttle, passes_on=passes_on, patience=patience)
         self._is_open = is_open
         self._forwarded = forwarded
         self._access_log = access_log
         self._has_a_thread = has_a_thread
         self._passes_on = passes_on
-        self._pause = pause
-        # their threads come when needed, so after a fork
-        self._look_ups = ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "logins")
-        self._checkers = ThreadPoolExecutor(AT_ONCE, "passwords", initializer=_be_nice)
-        self._of_returning = ThreadPoolExecutor(1, "returning", initializer=_be_nice)  # who do not wait for guesses
-        self._rest = threading.local()
-        self._flights: dict[bytes, asyncio.Future[bool]] = {}  # by pair
+        self._pause = RefusalPause(pause)
+        self._shared = SharedWork[tuple[bool, bytes]]()  # by login and where a guess comes from
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -153,6 +144,7 @@ class Gate:
             return
         self._logins.begin_anew()
         address = self._address(scope)
+        client = Client(scope, receive)
         begun, status, known = time.monotonic(), 500, None
 
         async def heard(message: MutableMapping[str, Any]) -> None:
@@ -167,84 +159,57 @@ class Gate:
                     login = credentials(scope)
                     if login is None and not self._passes_on:
                         raise _anonymous()  # before its body is read, and before MLflow looks at other headers
-                    known = login[0] if login and await self._accepts(*login, address, scope) else None
+                    known = login[0] if login and await self._accepts(*login, address, scope, client) else None
             except Refusal as refusal:
                 if refusal.pause:
-                    await asyncio.sleep(self._pause)
+                    await self._pause.wait(_site(address))
                 await _answer(refusal, heard)
                 return
-            await self._app(scope, receive, heard)
+            except ClientLeft:
+                status = CLIENT_LEFT
+                return
+            await self._app(scope, client.receive, heard)
         finally:
             if self._access_log:
                 who = known if known and self._logins.let_in() and status != 401 else "-"  # MLflow has the last word
                 _write_line(scope, address, who, status, time.monotonic() - begun)
 
-    async def _accepts(self, username: str, password: str, address: str, scope: Scope) -> bool:
+    async def _accepts(self, username: str, password: str, address: str, scope: Scope, client: Client) -> bool:
         try:
-            if self._logins.was_right(username, password) and self._has_a_thread(scope):
+            was_right = self._logins.was_right(username, password)
+            if was_right and self._has_a_thread(scope):
                 self._logins.expect(username, password)
                 return True  # to be asked for; MLflow decides
-            is_new = not self._logins.was_checked(username, password)
-            if is_new and (guesser := self._guesser(username, password, address)):
-                _slow(self._throttle.wait(guesser))  # before anything is looked up for it
-            user = await self._look_up(username)
-            accepted = self._logins.known(user, username, password)
+            guesser = None if was_right else self._guesser(username, password, address)
+            is_new = guesser is not None and not self._logins.was_checked(username, password)
+            user = accepted = None
+            if not is_new:  # else nothing is looked up before the guess has its turn
+                user = await self._checks.look_up(username, guesser)
+                accepted = self._logins.known(user, username, password)
             if accepted is None:
-                accepted = await self._check(user, username, password, address)
-                if accepted:
-                    pair, user = self._logins.pair(user, username, password), await self._look_up(username)
-                    if self._logins.pair(user, username, password) != pair:  # changed while others were checked
-                        return await self._accepts(username, password, address, scope)
-        except Refusal:
+                work = partial(self._checks.decide, username, password, guesser)
+                accepted, pair = await self._shared.do((username, password, guesser), work, client)
+                user = await self._checks.look_up(username, guesser)
+                if self._logins.pair(user, username, password) != pair:  # the password changed meanwhile
+                    return await self._accepts(username, password, address, scope, client)
+        except (Refusal, ClientLeft):
             raise
+        except TooLate as late:
+            raise _slow(late.seconds) from None
+        except Full:
+            raise _later(503, 10, "Too many new logins at once.", pause=True) from None
         except Exception as error:  # noqa: BLE001  # whatever it is, nobody is let in by it
             # only its kind: a driver's text may hold the database's password
             _log.error("no password can be checked: %s", type(error).__name__)
             raise _later(503, 5, "Passwords cannot be checked just now.") from None
         self._logins.begin(user, username, password, accepted)
         if not accepted and not self._passes_on:
-            raise _wrong(pause=not is_new and self._guesser(username, password, address) is not None)
+            raise _wrong(pause=not is_new and guesser is not None)
         return accepted
 
-    async def _look_up(self, username: str) -> Any | None:
-        return await asyncio.get_running_loop().run_in_executor(self._look_ups, self._logins.look_up, username)
-
-    async def _check(self, user: Any | None, username: str, password: str, address: str) -> bool:
-        """Have a password checked, or wait for who has it checked already: many come at once after a change."""
-        pair = self._logins.pair(user, username, password)
-        flight = self._flights.get(pair)
-        if flight is None:
-            loop = asyncio.get_running_loop()
-            if guesser := self._guesser(username, password, address):
-                if len(self._flights) >= MOST_WAITING:
-                    raise _later(503, 10, "Too many new logins at once.")
-                _slow(self._throttle.take(guesser))
-                flight = loop.run_in_executor(self._checkers, self._checked, user, username, password)
-            else:
-                flight = loop.run_in_executor(self._of_returning, self._logins.check, user, username, password)
-            self._flights[pair] = flight
-            flight.add_done_callback(lambda done: self._landed(pair, done, guesser))
-        return await asyncio.shield(flight)
-
-    def _checked(self, user: Any | None, username: str, password: str) -> bool:
-        """Have what may be a guess checked, not before this thread has rested from the last wrong one."""
-        left = getattr(self._rest, "until", 0.0) - time.monotonic()
-        if left > 0:
-            time.sleep(left)
-        begun = time.thread_time()
-        right = self._logins.check(user, username, password)
-        if not right and not self._passes_on:
-            self._rest.until = time.monotonic() + REST * (time.thread_time() - begun)
-        return right
-
-    def _guesser(self, username: str, password: str, address: str) -> tuple[str, str] | None:
+    def _guesser(self, username: str, password: str, address: str) -> Guesser | None:
         """Return who guesses, or None where it is no guess."""
         return None if self._logins.was_right_anywhere(username, password) else (username, _site(address))
-
-    def _landed(self, pair: bytes, flight: asyncio.Future[bool], guesser: tuple[str, str] | None) -> None:
-        del self._flights[pair]
-        if guesser and (flight.cancelled() or flight.exception() or flight.result()):
-            self._throttle.give_back(guesser)  # it was no wrong guess
 
     def _address(self, scope: Scope) -> str:
         peer = str((scope.get("client") or ("-",))[0])
@@ -268,61 +233,21 @@ def _wrong(*, pause: bool) -> Refusal:
     return Refusal(UNAUTHORIZED, "You are not authenticated: wrong user name or password.", header, pause=pause)
 
 
-def _slow(wait: float) -> None:
-    if wait:
-        raise _later(TOO_MANY_REQUESTS, wait, "Too many wrong passwords for this user from your address.", pause=True)
+def _slow(wait: float) -> Refusal:
+    return _later(TOO_MANY_REQUESTS, wait, "Too many wrong passwords for this user from your address.", pause=True)
 
 
 def _site(address: str) -> str:
-    """Return what stands for the addresses that one client has: of IPv6 as many as it likes."""
+    """Return what stands for the addresses that one client has: its IPv4 address, or its IPv6 network."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv4Address) or found.ipv4_mapped:
+    if isinstance(found, ipaddress.IPv4Address):
         return address
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
     return str(ipaddress.IPv6Network((found.packed, IPV6_SITE), strict=False))
-
-
-def _be_nice() -> None:
-    if sys.platform == "linux":  # where a thread may have a niceness of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def credentials(scope: Scope) -> tuple[str, str] | None:
-    """Return the user name and password that a request brings, and leave them in it in one spelling.
-
-    What could be read in two ways, MLflow would check by itself, uncounted and in the threads that are to be kept free:
-    a login that is there twice, cannot be decoded, or stands in the parameters of another scheme (Flask looks for a
-    name and a password in those of any) is taken out. Tokens stay, and whatever a provider behind MLflow's gateway is
-    told.
-    """
-    gateways = _in_one_spelling(scope, GATEWAY_HEADER, others=True)
-    # an empty one counts as none (mlflow/server/auth/__init__.py `_authenticate_fastapi_request`)
-    own = scope["path"].startswith("/gateway/") and any(name == GATEWAY_HEADER for name, _ in scope["headers"])
-    usual = _in_one_spelling(scope, b"authorization", others=own)
-    return gateways if own else usual
-
-
-def _in_one_spelling(scope: Scope, name: bytes, *, others: bool) -> tuple[str, str] | None:
-    """Return the login in a header; `others`: leave those of another scheme alone, with parameters too."""
-    given = [value for header, value in scope["headers"] if header == name]
-    words = [value.decode("latin-1").split() for value in given]  # as MLflow does, which knows more blanks than ASCII
-    basic = any(found[:1] and found[0].lower() == "basic" for found in words)
-    # as Werkzeug tells parameters from a token (datastructures/auth.py `Authorization.from_header`)
-    token = len(given) == 1 and b"=" not in given[0].rstrip(b"=")
-    if not basic and all(words) and (others or token):
-        return None
-    scope["headers"] = [(header, value) for header, value in scope["headers"] if header != name]
-    if len(given) != 1 or not basic:
-        return None
-    try:
-        text = base64.b64decode("".join(words[0][1:])).decode()
-    except ValueError:  # no base64, or no UTF-8
-        return None
-    scope["headers"].append((name, b"Basic " + base64.b64encode(text.encode())))
-    username, _, password = text.partition(":")
-    return username, password
 
 
 async def _answer(refusal: Refusal, send: Send) -> None:

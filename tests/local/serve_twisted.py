@@ -82,10 +82,14 @@ def breakable(owner, name):
 
 
 def break_parts():
+    import fair_executor
+    import fair_queue
     import fastauth
     import fastauth_checks
     import fastauth_gate
     import fastauth_memory
+    import login_checks
+    import shared_work
     from mlflow.server import auth
     from mlflow.server.auth.db.models import SqlUser
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
@@ -105,7 +109,11 @@ def break_parts():
             "expect",
             "authenticate",
         ),
-        fastauth_checks.Throttle: ("take", "wait"),
+        fastauth_checks.Throttle: ("take",),
+        fair_queue.FairQueue: ("push",),
+        fair_executor.FairExecutor: ("run",),
+        shared_work.SharedWork: ("do",),
+        login_checks.LoginChecks: ("decide",),
         fastauth_gate: ("credentials",),
         fastauth_memory.Memory: ("confirm", "user_once", "grants_once"),
         SqlAlchemyStore: ("get_user", "list_grants"),
@@ -184,8 +192,10 @@ if twist == "changed":
     SqlAlchemyStore.authenticate_user = lambda self, username, password, realm=None: True
     launch.main()
 if twist == "broken":
-    gate = launch.beside("fastauth_gate")
-    gate.REST, gate.Gate.__init__.__kwdefaults__["pause"] = 0, 0.0
+    launch.beside("fastauth_gate").Gate.__init__.__kwdefaults__["pause"] = 0.0
+    launch.beside("login_checks").REST = 0
+    throttle = launch.beside("fastauth_checks").Throttle
+    throttle.__init__.__defaults__ = (10**6, *throttle.__init__.__defaults__[1:])
 if twist == "open":
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app as application

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -231,12 +231,17 @@ def test_mlflows_page_makes_a_user_who_can_log_in(server: Server) -> None:
 def test_guesses_are_slowed_for_the_one_at_whom_they_aim(server: Server) -> None:
     aimed, other = server.member("aimed"), server.member("other")
     assert server.ask(CURRENT, aimed).status_code == 200
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda number: server.ask(CURRENT, (aimed[0], f"guess {number}")), range(40)))
-    assert {answer.status_code for answer in answers} == {401, 429}
-    refused = [answer for answer in answers if answer.status_code == 429]
-    assert len(refused) <= 20
-    assert all(1 <= int(answer.headers["Retry-After"]) <= 5 for answer in refused)
+    begun, told = time.monotonic(), []
+
+    def guess(number: int) -> None:
+        with suppress(requests.Timeout):  # who waits for a turn
+            url, login = f"{server.address}/{CURRENT}", (aimed[0], f"guess {number}")
+            told.append(requests.get(url, auth=login, timeout=10).status_code)
+
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(guess, range(40)))
+    assert set(told) == {401}
+    assert len(told) <= 20 + (time.monotonic() - begun) / 5
     assert server.ask(CURRENT, other).status_code == 200
     assert server.ask(CURRENT, aimed).status_code == 200  # who is logged in stays so
 
@@ -247,7 +252,7 @@ def test_guesses_at_either_of_two_workers_are_counted_together(python_of: Callab
         name, password = server.member("aimed")
         assert server.ask(CURRENT, (name, password)).status_code == 200
         begun = time.monotonic()
-        with ThreadPoolExecutor(8) as pool:
+        with ThreadPoolExecutor(60) as pool:
             told = list(pool.map(lambda number: server.ask(CURRENT, (name, f"guess {number}")).status_code, range(60)))
         later = (time.monotonic() - begun) / 5  # one more each so many seconds
         assert set(told) == {401, 429}

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.plugin import fastauth_gate
+from deployer.plugin import login_checks
+from deployer.plugin.credentials_header import credentials
 from deployer.plugin.fastauth import MLflowsOwn
 from deployer.plugin.fastauth_checks import Throttle, Verified
-from deployer.plugin.fastauth_gate import AT_ONCE, Gate, credentials
+from deployer.plugin.fastauth_gate import Gate
+from deployer.plugin.login_checks import AT_ONCE
 
 
 def basic(text):
@@ -79,6 +81,13 @@ def mlflows_own(passwords):
     return MLflowsOwn(Verified(authenticate, keep_wrong=False)), asked
 
 
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
 class Server:
     """A gate in front of an application that always answers with the same status."""
 
@@ -87,12 +96,18 @@ class Server:
         self.seen = []
         self.status = 200
         throttle = Throttle(burst=2, seconds=5, clock=lambda: 0.0)
-        self.gate = Gate(self.app, self.logins, throttle, lambda p: p == "/health", **{"pause": 0.0, **options})
+        self.gate = Gate(
+            self.app, self.logins, throttle, lambda p: p == "/health", **{"pause": 0.0, "patience": 0.05, **options}
+        )
 
     async def app(self, scope, _receive, send):
         self.seen.append(scope)
         await send({"type": "http.response.start", "status": self.status, "headers": []})
         await send({"type": "http.response.body", "body": b""})
+
+    async def receive(self):
+        """The client stays, and sends no body."""
+        await asyncio.Event().wait()
 
     async def ask(self, login=None, path="/api", peer="192.0.2.1", headers=()):
         sent = []
@@ -102,7 +117,7 @@ class Server:
 
         headers = [*headers, *([(b"authorization", basic(login))] if login is not None else [])]
         scope = {"type": "http", "method": "GET", "path": path, "headers": headers, "client": (peer, 1)}
-        await self.gate(scope, None, send)
+        await self.gate(scope, self.receive, send)
         return sent[0]["status"], dict(sent[0]["headers"]).get(b"retry-after")
 
 
@@ -129,21 +144,15 @@ def test_who_is_refused_is_told_so_as_browsers_expect_it():
 
     headers = [(b"authorization", basic("anna:wrong"))]
     scope = {"type": "http", "method": "GET", "path": "/api", "headers": headers, "client": ("192.0.2.1", 1)}
-    asyncio.run(Server().gate(scope, None, send))
+    server = Server()
+    asyncio.run(server.gate(scope, server.receive, send))
     assert sent[0]["status"] == 401
     assert dict(sent[0]["headers"])[b"www-authenticate"] == b'Basic realm="mlflow"'
     assert sent[1]["body"] == b"You are not authenticated: wrong user name or password.\n"
 
 
 def test_a_thread_rests_after_a_wrong_password_before_it_checks_what_may_be_a_guess(monkeypatch):
-    rested, may_go_on = [], threading.Event()
-
-    def rest(seconds):
-        rested.append(seconds)
-        assert may_go_on.wait(60)
-
-    monkeypatch.setattr(fastauth_gate, "REST", 10**9)  # it has not passed when the next one comes
-    monkeypatch.setattr(fastauth_gate.time, "sleep", rest)
+    monkeypatch.setattr(login_checks, "REST", 10**9)  # it has not passed when the next one comes
 
     async def story():
         server = Server()
@@ -159,17 +168,15 @@ def test_a_thread_rests_after_a_wrong_password_before_it_checks_what_may_be_a_gu
             server.logins.right.add(f"right {number}")
             assert await server.ask(f"anna:right {number}") == (200, None)
         # all threads have checked a wrong one, and none of them waits to say so
-        wrong = await asyncio.gather(*(server.ask(f"nobody {number}:wrong") for number in range(AT_ONCE)))
+        wrong = await asyncio.gather(*(server.ask(f"{name}:wrong") for name in ("anna", "bert")))
         assert wrong == [(401, None)] * AT_ONCE
-        assert rested == []
         new = asyncio.create_task(server.ask("bert:right"))
         await asyncio.sleep(0.1)
         assert not new.done()
         assert await asyncio.wait_for(server.ask("anna:once right"), 60) == (401, None)  # who comes back does not wait
         assert not new.done()
-        may_go_on.set()
-        assert await new == (200, None)
-        assert len(rested) == 1
+        new.cancel()
+        await asyncio.wait({new})
 
     asyncio.run(story())
 
@@ -202,12 +209,42 @@ def test_who_guesses_is_slowed_and_nobody_else():
         server = Server()
         assert await server.ask("bert:right") == (200, None)
         answers = [await server.ask(f"bert:guess {number}") for number in range(4)]
-        assert answers == [(401, None)] * 2 + [(429, b"5")] * 2
+        assert answers == [(401, None)] * 2 + [(429, b"5")] * 2  # no turn came while they waited
         assert await server.ask("bert:right") == (200, None)  # who is logged in stays so
         assert await server.ask("bert:guess 0") == (401, None)  # nothing new was guessed
         assert await server.ask("anna:right") == (200, None)  # a colleague behind the same address
         assert await server.ask("bert:once right") == (401, None)  # who has not heard of a change yet
         assert await server.ask("bert:guess 9", peer="192.0.2.2") == (401, None)
+
+    asyncio.run(story())
+
+
+def test_a_right_password_gets_a_turn_after_a_stranger_has_guessed_from_the_same_address():
+    async def story():
+        clock = Clock()
+        server = Server()
+        throttle = Throttle(burst=2, seconds=0.3, clock=clock)
+        server.gate = Gate(server.app, server.logins, throttle, lambda _path: False)
+
+        def wrong():
+            return sum(password != "right" for _, password in server.logins.checks)
+
+        for number in range(2):
+            assert await server.ask(f"anna:guess {number}") == (401, None)
+        guesses = [asyncio.create_task(server.ask(f"anna:more {number}")) for number in range(4)]
+        hers = asyncio.create_task(server.ask("anna:right"))
+        await asyncio.sleep(0.5)
+        assert wrong() == 2  # the clock of the throttle stands still
+        while not hers.done():
+            before = wrong()
+            clock.now += 0.3
+            await asyncio.sleep(0.7)  # more than two turns of the timers
+            assert wrong() <= before + 1  # what each turn has for guesses
+        assert await hers == (200, None)
+        assert await server.ask("anna:right") == (200, None)
+        for task in guesses:
+            task.cancel()
+        await asyncio.wait(guesses)
 
     asyncio.run(story())
 
@@ -222,9 +259,11 @@ def test_a_client_of_ipv6_has_one_address_however_many_it_takes():
             "2001:db8:0:1::3",
             "::ffff:192.0.2.1",
             "::ffff:192.0.2.2",
+            "192.0.2.1",
+            "192.0.2.1",
         ]
         answers = [await server.ask(f"bert:guess {number}", peer=peer) for number, peer in enumerate(peers)]
-        assert [status for status, _ in answers] == [401, 401, 429, 401, 401, 401]
+        assert [status for status, _ in answers] == [401, 401, 429, 401, 401, 401, 401, 429]
 
     asyncio.run(story())
 
@@ -264,7 +303,7 @@ def test_nothing_is_looked_up_for_who_is_slowed_and_the_answer_takes_its_time():
         assert [await server.ask(f"anna:guess {number}") for number in (0, 1)] == [(401, None)] * 2
         assert await slowly("anna:guess 1") == (401, None)
         server.logins.error = RuntimeError("asked of the database")
-        assert await slowly("anna:guess 3") == (429, b"5")
+        assert await slowly("anna:guess 3") == (429, b"5")  # after its turn did not come
         assert await server.ask("anna:guess 0") == (503, b"5")  # who was told before that it is wrong is no guesser
 
     asyncio.run(story())
@@ -328,20 +367,128 @@ def test_hundreds_who_come_at_once_with_one_password_are_one_guess_and_one_check
 
 
 def test_where_too_many_wait_who_comes_back_is_looked_at_all_the_same(monkeypatch):
-    monkeypatch.setattr(fastauth_gate, "MOST_WAITING", 2)
+    monkeypatch.setattr(login_checks, "CHECKS", (1, 1))
+    monkeypatch.setattr(login_checks, "CHECKS_OF_NOBODY", (1, 1))
 
     async def story():
         server = Server()
         check = server.logins.check
         server.logins.may_end.clear()
-        waiting = [asyncio.create_task(server.ask(f"{name}:right")) for name in ("anna", "bert")]
+        waiting = [asyncio.create_task(server.ask(f"{name}:right")) for name in ("anna", "bert", "nobody")]
         await asyncio.sleep(0.2)
-        assert await server.ask("nobody:wrong") == (503, b"10")
+        assert await server.ask("nobody else:wrong") == (503, b"10")
         server.logins.check = lambda *login: False
         assert await asyncio.wait_for(server.ask("anna:once right"), 60) == (401, None)
         server.logins.check = check
         server.logins.may_end.set()
-        assert await asyncio.gather(*waiting) == [(200, None)] * 2
+        assert await asyncio.gather(*waiting) == [(200, None), (200, None), (401, None)]
+
+    asyncio.run(story())
+
+
+class Guest(Server):
+    """A server one of whose clients leaves when it is told to."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.left = asyncio.Event()
+
+    async def receive(self):
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+
+def test_a_password_is_not_checked_for_a_client_that_has_left(capsys):
+    async def story():
+        server = Guest(access_log=True)
+        staying = Server(server.logins)
+        staying.gate = server.gate
+        server.logins.may_end.clear()
+        # one is being checked, the others wait, and one of them has another request with the same login
+        leaving = [asyncio.create_task(server.ask(f"nobody {number}:wrong")) for number in range(9)]
+        other = asyncio.create_task(staying.ask("nobody 8:wrong"))
+        await asyncio.sleep(0.2)
+        server.left.set()
+        await asyncio.wait(leaving, timeout=60)
+        assert all(isinstance(task.exception(), IndexError) for task in leaving)  # nothing was sent
+        server.logins.may_end.set()
+        assert await other == (401, None)
+        assert sorted(server.logins.checks) == [(f"nobody {number}", "wrong") for number in (0, 8)]
+        # none of the others counts as a guess
+        assert [await staying.ask(f"nobody 7:wrong {number}") for number in range(2)] == [(401, None)] * 2
+
+    asyncio.run(story())
+    assert capsys.readouterr().out.count('"GET /api" 499 -') == 9
+
+
+def test_invented_names_delay_no_user_of_the_same_address():
+    async def story():
+        server = Server()
+        server.logins.may_end.clear()
+        flood = [asyncio.create_task(server.ask(f"nobody {number}:wrong")) for number in range(300)]
+        await asyncio.sleep(0.2)
+        users = [asyncio.create_task(server.ask(f"{name}:right")) for name in ("anna", "bert")]
+        other = asyncio.create_task(server.ask("nobody at all:wrong", peer="192.0.2.9"))
+        await asyncio.sleep(0.2)
+        server.logins.may_end.set()
+        assert await asyncio.gather(*users) == [(200, None)] * 2
+        assert await other == (401, None)
+        begun = [username for username, _ in server.logins.checks]
+        assert max(begun.index(name) for name in ("anna", "bert", "nobody at all")) < 6
+        told = [status for status, _ in await asyncio.gather(*flood)]
+        assert told.count(401) == login_checks.CHECKS_OF_NOBODY[1] + 1
+        assert told.count(503) == 300 - told.count(401)
+
+    asyncio.run(story())
+
+
+def test_a_small_body_that_was_read_while_a_password_was_checked_reaches_the_application():
+    async def story():
+        server, read = Server(), []
+        messages = [
+            {"type": "http.request", "body": b"one", "more_body": True},
+            {"type": "http.request", "body": b"two", "more_body": False},
+        ]
+
+        async def receive():
+            if not messages:
+                await asyncio.Event().wait()
+            return messages.pop(0)
+
+        async def app(scope, receive, send):
+            read.extend([(await receive())["body"], (await receive())["body"]])
+            await Server.app(server, scope, receive, send)
+
+        server.receive, server.gate._app = receive, app
+        server.logins.may_end.clear()
+        asked = asyncio.create_task(server.ask("anna:right", headers=[(b"content-length", b"6")]))
+        await asyncio.sleep(0.2)
+        assert messages == []
+        server.logins.may_end.set()
+        assert await asked == (200, None)
+        assert read == [b"one", b"two"]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"content-length", b"65537"),
+        (b"content-length", b"9" * 400),
+        (b"transfer-encoding", b"chunked"),
+        (b"expect", b"100-continue"),
+    ],
+)
+def test_a_body_that_may_be_large_or_is_not_asked_for_yet_is_not_read(header):
+    async def story():
+        server = Server()
+
+        async def receive():
+            raise AssertionError
+
+        server.receive = receive
+        assert await server.ask("anna:right", headers=[header]) == (200, None)
 
     asyncio.run(story())
 

@@ -1,0 +1,80 @@
+"""Notices that a client has left while its request waits, by the ASGI message `http.disconnect`.
+
+A body must be read before that message comes. What is read is kept for the application, so only small bodies are read:
+a request with a large body, or with one of unknown length, counts as waiting until it is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+MOST_READ = 64 * 1024  # bytes of a body that are kept
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before it was answered."""
+
+
+class Client:
+    """The client of one request. `receive` is for the application: it begins with what was read here."""
+
+    __slots__ = ("_read", "_receive", "_scope", "receive")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._read: deque[Message] | None = None
+        self.receive = receive  # as it is, until something was read: most requests never wait
+
+    async def wait_for(self, work: asyncio.Future[Any]) -> None:
+        """Wait until `work` is done, whatever came of it.
+
+        Raises:
+            ClientLeft: the client has left, and the work goes on.
+            Exception: whatever `receive` raised first.
+        """
+        if not is_watchable(self._scope):
+            await asyncio.wait({work})
+            return
+        leaving = asyncio.ensure_future(self._until_left())
+        try:
+            await asyncio.wait({work, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                leaving.result()
+                raise ClientLeft
+        finally:
+            leaving.cancel()
+            await asyncio.wait({leaving})  # two must not receive at once
+            if not leaving.cancelled():
+                leaving.exception()  # asyncio would log an exception that nobody looked at
+
+    async def _until_left(self) -> None:
+        while (message := await self._receive())["type"] != "http.disconnect":
+            if self._read is None:
+                self._read = deque()
+                self.receive = self._read_first
+            self._read.append(message)
+
+    async def _read_first(self) -> Message:
+        return self._read.popleft() if self._read else await self._receive()
+
+
+def is_watchable(scope: Scope) -> bool:
+    """Tell whether all of a request's body may be read before the request is served.
+
+    To receive would also ask a client for its body that waits for "100 Continue" (RFC 9110, 10.1.1).
+    """
+    length = b"0"
+    for name, value in scope["headers"]:
+        if name in {b"expect", b"transfer-encoding"}:
+            return False
+        if name == b"content-length":
+            length = value
+    return length.isdigit() and int(length[:9]) <= MOST_READ and len(length) <= 9

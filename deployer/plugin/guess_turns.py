@@ -1,0 +1,133 @@
+"""Makes passwords beyond the budget of their user and address wait for a turn, instead of refusing them unchecked.
+
+A user behind a shared address may come after a stranger who has used up the budget. The user's right password gets a
+turn at the rate of the throttle, and so do the stranger's guesses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from typing import Protocol
+
+PLACES = 64  # passwords of one address that wait for a turn
+MOST_WAITING = 1000  # of all addresses
+PATIENCE = 20.0  # seconds that a password waits; clients and proxies give up after 30
+SHORTEST_WAIT = 0.01  # seconds; rounding must not make a timer fire without end
+
+Key = tuple[str, str]  # user name, site
+
+
+class Throttle(Protocol):
+    """`fastauth_checks.Throttle`."""
+
+    def wait(self, key: Key) -> float:
+        """Return the seconds until one can be taken."""
+
+    def take(self, key: Key) -> float:
+        """Take one and return 0, or return the seconds to wait."""
+
+    def give_back(self, key: Key) -> None:
+        """Undo a `take`."""
+
+
+class TooLate(Exception):
+    """A password got no turn; `seconds` until the next turn."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+class GuessTurns:
+    """Hands out what the throttle allows; the passwords of one user from one address wait in one lane."""
+
+    def __init__(
+        self, throttle: Throttle, *, places: int = PLACES, most: int = MOST_WAITING, patience: float = PATIENCE
+    ) -> None:
+        self._throttle = throttle
+        self._places = places
+        self._most = most
+        self._patience = patience
+        self._lanes: dict[Key, list[asyncio.Future[None]]] = {}  # oldest first
+        self._sizes: Counter[str] = Counter()  # waiting passwords by site
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+
+    async def take(self, key: Key) -> None:
+        """Take a guess from the budget of this key; wait for a turn if nothing is left of it.
+
+        Raises:
+            TooLate: no turn came in time, or too many passwords wait.
+        """
+        wait = self._throttle.take(key)
+        if not wait:
+            return
+        if sum(self._sizes.values()) >= self._most:
+            raise TooLate(wait)
+        self._make_room(key[1])
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._lanes.setdefault(key, []).append(turn)
+        self._sizes[key[1]] += 1
+        self._arm(key, wait)
+        deadline = loop.call_later(self._patience, self._give_up, key, turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._throttle.give_back(key)  # its turn came while the client left
+            raise
+        finally:
+            deadline.cancel()
+            self._remove(key, turn)
+
+    def _make_room(self, site: str) -> None:
+        """Remove the oldest password of the longest lane of a full site: a newcomer always gets in."""
+        if self._sizes[site] >= self._places:
+            longest = max((key for key in self._lanes if key[1] == site), key=lambda key: len(self._lanes[key]))
+            self._give_up(longest, self._lanes[longest][0])
+
+    def _give_up(self, key: Key, turn: asyncio.Future[None]) -> None:
+        if not turn.done():
+            turn.set_exception(TooLate(self._throttle.wait(key)))
+        self._remove(key, turn)
+
+    def _remove(self, key: Key, turn: asyncio.Future[None]) -> None:
+        lane = self._lanes.get(key, [])
+        if turn not in lane:
+            return
+        lane.remove(turn)
+        self._sizes[key[1]] -= 1
+        if not lane:
+            del self._lanes[key]
+        if not self._sizes[key[1]]:
+            del self._sizes[key[1]]
+
+    def _arm(self, key: Key, seconds: float) -> None:
+        if key not in self._timers:
+            delay = max(seconds, SHORTEST_WAIT)
+            self._timers[key] = asyncio.get_running_loop().call_later(delay, self._next_turn, key)
+
+    def _next_turn(self, key: Key) -> None:
+        del self._timers[key]
+        lane = [turn for turn in self._lanes.get(key, []) if not turn.done()]
+        if not lane:
+            return
+        wait = self._throttle.take(key)  # another process may have taken this turn
+        if not wait:
+            turn = _drawn(lane)
+            turn.set_result(None)
+            self._remove(key, turn)
+            wait = self._throttle.wait(key)
+        if key in self._lanes:
+            self._arm(key, wait)
+
+
+def _drawn(lane: list[asyncio.Future[None]]) -> asyncio.Future[None]:
+    """Return who is next: every other time the newest, else any.
+
+    A guesser with a fixed number of connections has all of them waiting here, so a user who comes is the newest. A
+    guesser who always sends one more is not always served first.
+    """
+    return lane[-1] if random.random() < 0.5 else random.choice(lane)  # noqa: S311  # fairness, no secret
