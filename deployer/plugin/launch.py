@@ -46,6 +46,13 @@ LOGIN_CONNECTIONS = "DEPLOYER_AUTH_CONNECTIONS"  # to the database of logins, of
 OF_ORIGINS = ("mlflow.server.fastapi_security", "starlette.middleware.cors")  # modules with middleware
 BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds out who asks, unless told otherwise
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
+# secrets by which MLflow trusts the programs that it starts: each logs somebody in, and this server starts no programs
+# (mlflow/server/auth/__init__.py `_authenticate_internal_delegation_token`, `_authenticate_internal_gateway_token`)
+TRUST = (
+    "_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY",
+    "_MLFLOW_ASSISTANT_DELEGATION_TOKEN",
+    "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN",
+)
 REQUIRED = (
     "MLFLOW_BACKEND_STORE_URI",
     "MLFLOW_ARTIFACTS_DESTINATION",
@@ -125,6 +132,8 @@ def configure_mlflow() -> None:
 
     MLflow reads these names at import time (mlflow/server/constants.py, mlflow/server/__init__.py).
     """
+    for name in TRUST:
+        os.environ.pop(name, None)
     backend = os.environ["MLFLOW_BACKEND_STORE_URI"]
     os.environ.update(
         {
@@ -164,7 +173,7 @@ def choose_who_remembers(count: int) -> None:
     how = f"remembers a right one for {seconds} s" if seconds else "remembers none, as several processes serve"
     sys.stderr.write(
         f"deployer: MLflow {VERSION} checks passwords itself and slowly, because only {known} are known well enough "
-        f"for fast checks; it {how}\n"
+        f"for fast checks, and decides itself who may use the routes that those do not have; it {how}\n"
     )
 
 
@@ -231,6 +240,7 @@ def create_app() -> FastAPI:
         artifacts = beside("artifacts")
         artifacts.advertise(transfer)
         artifacts.delete_as_before()
+    close_routes(app, known=is_known)
     straight = beside("fastauth_routes").install(app) if is_known else None
     app.add_middleware(
         gate.Gate,
@@ -245,6 +255,16 @@ def create_app() -> FastAPI:
     # what looks at hosts and origins goes first (a stable sort): no page of another one learns which login is right
     app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
     return app
+
+
+def close_routes(app: FastAPI, *, known: bool) -> None:
+    """Close routes as routes.tsv says, and name those that are closed because the list does not have them."""
+    from mlflow.version import VERSION
+
+    if unlisted := beside("routes").install(app, VERSION, known=known):
+        sys.stderr.write(
+            f"deployer: closed, because routes.tsv has no line for MLflow {VERSION}: {', '.join(unlisted)}\n"
+        )
 
 
 def release_connections() -> None:

@@ -39,6 +39,8 @@ COMPANIONS: Final = (
     "fastauth_routes.py",
     "fastauth_search.py",
     "health.py",
+    "routes.py",
+    "routes.tsv",
     "threads.py",
     "workers.py",
 )
