@@ -11,6 +11,7 @@ from typing import Final
 PACKAGE: Final = Path(__file__).parent
 PLUGINS: Final = PACKAGE / "plugin"
 CONSTRAINTS: Final = PACKAGE / "constraints"
+SHIPPED: Final = (".py", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -29,5 +30,5 @@ def catalogue() -> Catalogue:
         folder = PACKAGE.parent / "templates"
     return Catalogue(
         templates={path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.j2"))},
-        plugins={path.name: path.read_text("utf-8") for path in sorted(PLUGINS.glob("*.py"))},
+        plugins={path.name: path.read_text("utf-8") for path in sorted(PLUGINS.iterdir()) if path.suffix in SHIPPED},
     )

@@ -45,6 +45,13 @@ BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds o
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 MAX_REQUEST_BODY = "DEPLOYER_MAX_REQUEST_BODY"  # bytes of a request that is no upload of an artifact
 USUAL_REQUEST_BODY = 32 << 20
+# secrets by which MLflow trusts the programs that it starts: each logs somebody in, and this server starts no programs
+# (mlflow/server/auth/__init__.py `_authenticate_internal_delegation_token`, `_authenticate_internal_gateway_token`)
+TRUST = (
+    "_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY",
+    "_MLFLOW_ASSISTANT_DELEGATION_TOKEN",
+    "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN",
+)
 REQUIRED = (
     "MLFLOW_BACKEND_STORE_URI",
     "MLFLOW_ARTIFACTS_DESTINATION",
@@ -134,6 +141,8 @@ def configure_mlflow() -> None:
 
     MLflow reads these names at import time (mlflow/server/constants.py, mlflow/server/__init__.py).
     """
+    for name in TRUST:
+        os.environ.pop(name, None)
     backend = os.environ["MLFLOW_BACKEND_STORE_URI"]
     os.environ.update(
         {
@@ -173,7 +182,7 @@ def choose_who_remembers(count: int) -> None:
     how = f"remembers a right one for {seconds} s" if seconds else "remembers none, as several processes serve"
     sys.stderr.write(
         f"deployer: MLflow {VERSION} checks passwords itself and slowly, because only {known} are known well enough "
-        f"for fast checks; it {how}\n"
+        f"for fast checks, and decides itself who may use the routes that those do not have; it {how}\n"
     )
 
 
@@ -225,6 +234,7 @@ def create_app() -> FastAPI:
         if is_known:
             parts = [beside(f"fastauth_{part}") for part in ("memory", "search", "closed")]
             logins = fastauth.install(checks.Verified(check_password_hash), *parts)
+            beside("trace_owners").install(parts[0].current, fastauth._demand)
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):
@@ -243,6 +253,7 @@ def create_app() -> FastAPI:
         artifacts.delete_as_before()
     beside("workspaces").refuse_as_bad_request()
     streams = bodies.streams_uploads(app.router.routes)
+    close_routes(app, known=is_known)
     straight = beside("fastauth_routes").install(app) if is_known else None
     app.add_middleware(bodies.Capped, most=most, is_open=auth.is_unprotected_route, streams=streams)
     app.add_middleware(
@@ -259,6 +270,16 @@ def create_app() -> FastAPI:
     # what looks at hosts and origins goes first (a stable sort): no page of another one learns which login is right
     app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
     return app
+
+
+def close_routes(app: FastAPI, *, known: bool) -> None:
+    """Close routes as routes.tsv says, and name those that are closed because the list does not have them."""
+    from mlflow.version import VERSION
+
+    if unlisted := beside("routes").install(app, VERSION, known=known):
+        sys.stderr.write(
+            f"deployer: closed, because routes.tsv has no line for MLflow {VERSION}: {', '.join(unlisted)}\n"
+        )
 
 
 def release_connections() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import json
 import re
 import sqlite3
 import subprocess
@@ -18,10 +21,13 @@ import requests
 
 from deployer.catalogue import CONSTRAINTS, PLUGINS
 from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS, constraints_file
+from deployer.plugin import routes
 from tests.local.machine import DEPLOYER
 from tests.local.servers import PASSWORD, free_port, running, settings
 
 ADMIN = ("admin", PASSWORD)
+LISTING = Path(__file__).with_name("serve_and_list_routes.py")
+SIGNING_KEY = "a-key-that-a-user-has-set"
 LATER = "quite-another-password"
 CURRENT = "api/2.0/mlflow/users/current"
 ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
@@ -112,6 +118,7 @@ def served(case: Case, python: str, folder: Path) -> Iterator[Server]:
     with Path(env["MLFLOW_AUTH_CONFIG_PATH"]).open("a") as ini:  # where MLflow 3.16 looks for it
         ini.write(f"admin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n")
         ini.write("auth_cache_ttl_seconds = 600\n")  # whatever stands there, a change holds at once
+    env |= {"_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY": SIGNING_KEY, "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN": SIGNING_KEY}
     env |= {"MLFLOW_WORKERS": str(case.workers), "DEPLOYER_ACCESS_LOG": "true", "PYTHONUNBUFFERED": "1"}
     with running([python, str(PLUGINS / "launch.py")], env, port, path="health/stores") as address:
         yield Server(case, address, folder / "server.log")
@@ -156,6 +163,101 @@ def test_only_the_right_password_is_let_in(server: Server, path: str) -> None:
     assert wrong.headers["WWW-Authenticate"].startswith("Basic ")
     # an MLflow that is not known is asked about wrong passwords, too
     assert ("wrong user name or password" in wrong.text) == (server.case.said is None)
+
+
+def test_nobody_is_logged_in_by_a_secret_that_mlflow_shares_with_its_own_programs(server: Server) -> None:
+    """MLflow 3.18 takes a signed name for a login on any route, and a token for a password on routes of the gateway."""
+    expiry = int(time.time() * 1000) + 600_000
+    signed = hmac.new(SIGNING_KEY.encode(), f"v1\n{ADMIN[0]}\n{expiry}".encode(), "sha256").digest()
+    signature = base64.urlsafe_b64encode(signed).decode()
+    header = {"X-MLflow-Assistant-Delegation": f"v1:{ADMIN[0]}:{expiry}:{signature}"}
+    for path in (CURRENT, ARTIFACTS, f"{ARTIFACTS}/1/file"):
+        assert requests.get(f"{server.address}/{path}", headers=header, timeout=60).status_code == 401
+    assert server.ask("gateway/mlflow/v1/models", (ADMIN[0], SIGNING_KEY)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "config"),
+        ("GET", "config"),
+        ("POST", "message"),
+        ("GET", "sessions/1/stream"),
+        ("POST", "skills/install"),
+    ],
+)
+def test_mlflows_assistant_is_closed_to_everybody(server: Server, method: str, path: str) -> None:
+    member = server.member(f"asks-{method}-{path}".lower().replace("/", "-"))
+    for login, status in ((ADMIN, 403), (member, 403), (None, 401)):
+        told = server.ask(f"ajax-api/3.0/mlflow/assistant/{path}", login, {}, method)
+        assert told.status_code == status
+        assert ("is closed by this server" in told.text) == (status == 403)
+
+
+def test_the_list_of_routes_is_that_of_the_application(server: Server, python_of: Callable[[str], str]) -> None:
+    version = server.case.version
+    if version == DEFAULT_MLFLOW or server.case.said is not None:
+        pytest.skip("test_routes.py has looked at these, and what is not known has no list")
+    folder = server.log.parent / "listing"
+    folder.mkdir()
+    env = {**settings(folder, 1), "PYTHONPATH": str(PLUGINS)}
+    subprocess.run(
+        [python_of(version), str(LISTING), "routes.json", "list"], cwd=folder, env=env, check=True, timeout=300
+    )
+    found = json.loads((folder / "routes.json").read_text())["routes"]
+    lines = [line for line in routes.parse(routes.FILE.read_text()) if routes.minor(version) in line.versions]
+    assert set(routes.permissions(lines, None)) == {
+        (route["method"], route["path"]) for route in found if route["path"]
+    }
+
+
+def trace(trace_id: str, experiment: str, said: str) -> dict[str, Any]:
+    """Return what starts a trace, by MLflow's own API."""
+    where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
+    info = {"trace_id": trace_id, "trace_location": where, "state": "OK", "request_preview": said}
+    return {"trace": {"trace_info": {**info, "request_time": "2026-01-01T00:00:00Z"}}}
+
+
+def spans(trace_id: str, name: str) -> dict[str, Any]:
+    """Return one span, for OTLP as JSON."""
+    moments = {"startTimeUnixNano": "1767225600000000000", "endTimeUnixNano": "1767225600000000001"}
+    span = {"traceId": trace_id.removeprefix("tr-"), "spanId": "0123456789abcdef", "name": name, **moments}
+    return {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+
+
+def test_a_member_neither_takes_nor_changes_traces_and_runs_of_others(server: Server) -> None:
+    """In requests that name an experiment of the member's own, and a trace or a run that is not there."""
+    member, traces = server.member("tracing"), "api/3.0/mlflow/traces"
+    theirs = server.experiment("of the admin")
+    own = server.ask("api/2.0/mlflow/experiments/create", member, {"name": "of the member"}).json()["experiment_id"]
+    run = server.change("api/2.0/mlflow/runs/create", {"experiment_id": theirs})["run"]["info"]["run_id"]
+    owned = server.ask("api/2.0/mlflow/runs/create", member, {"experiment_id": own}).json()["run"]["info"]["run_id"]
+    secret, plain, linked = (f"tr-{number:032x}" for number in (1, 2, 3))
+
+    def send(trace_id: str, name: str, experiment: str = own, login: tuple[str, str] = member, **headers: str) -> int:
+        headers = {"X-Mlflow-Experiment-Id": experiment, **headers}
+        body, address = spans(trace_id, name), f"{server.address}/v1/traces"
+        return requests.post(address, json=body, headers=headers, auth=login, timeout=60).status_code
+
+    assert send(secret, "said in private", theirs, ADMIN) == 200
+    server.ask(traces, member, trace(plain, own, "said by the member")).raise_for_status()
+
+    assert server.ask(traces, member, trace(secret, own, "said by the member")).status_code == 403
+    assert send(secret, "written by the member") == 403
+    assert server.ask(f"{traces}/{secret}", member).status_code == 403
+    kept = server.ask(f"{traces}/get?trace_id={secret}", ADMIN).text
+    assert ("said in private" in kept, "written by the member" in kept) == (True, False)
+
+    assert send(plain, "written by the member") == 200
+    assert "written by the member" in server.ask(f"{traces}/get?trace_id={plain}", member).text
+    for run_id in (run, owned):
+        send(linked, "linked", **{"X-Mlflow-Run-Id": run_id})
+    where = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": own}}]
+    found = [
+        server.ask(f"{traces}/search", ADMIN, {"locations": where, "filter": f"run_id = '{run_id}'"}).json()
+        for run_id in (run, owned)
+    ]
+    assert [len(page.get("traces", [])) for page in found] == [0, 1]
 
 
 def assert_a_changed_password_is_refused_at_once(server: Server) -> None:

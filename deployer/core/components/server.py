@@ -52,9 +52,12 @@ COMPANIONS: Final = (
     "log_limits.py",
     "login_checks.py",
     "refusal_pause.py",
+    "routes.py",
+    "routes.tsv",
     "serving.py",
     "shared_work.py",
     "threads.py",
+    "trace_owners.py",
     "workers.py",
     "workspaces.py",
 )
