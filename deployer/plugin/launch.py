@@ -214,7 +214,8 @@ def create_app() -> FastAPI:
 
         if is_known:
             parts = [beside(f"fastauth_{part}") for part in ("memory", "search", "closed")]
-            logins = fastauth.install(checks.Verified(check_password_hash), *parts)
+            locations = beside("artifact_locations")
+            logins = fastauth.install(checks.Verified(check_password_hash), *parts, locations)
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):

@@ -27,6 +27,7 @@ SERVER: Final = "server"
 LAUNCH: Final = "launch.py"
 # which it imports from beside itself
 COMPANIONS: Final = (
+    "artifact_locations.py",
     "artifacts.py",
     "auth_config.py",
     "databases.py",
