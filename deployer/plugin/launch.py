@@ -43,7 +43,7 @@ FORWARDED = "DEPLOYER_FORWARDED"  # true: the last address in X-Forwarded-For is
 THREADS = "DEPLOYER_THREADS"  # that serve requests in each process
 MOST_THREADS = 40  # as many as AnyIO has by itself
 LOGIN_CONNECTIONS = "DEPLOYER_AUTH_CONNECTIONS"  # to the database of logins, of each process; unset: as many as others
-OF_ORIGINS = ("mlflow.server.fastapi_security", "starlette.middleware.cors")  # modules with middleware
+OF_ORIGINS = ("origins", "mlflow.server.fastapi_security", "starlette.middleware.cors")  # modules with middleware
 BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds out who asks, unless told otherwise
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 REQUIRED = (
@@ -243,9 +243,22 @@ def create_app() -> FastAPI:
         passes_on=not is_known or auth.auth_config.authorization_function != BASIC_AUTH,
         **({"has_a_thread": straight} if straight else {}),
     )
+    add_origins(app)
     # what looks at hosts and origins goes first (a stable sort): no page of another one learns which login is right
     app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
     return app
+
+
+def add_origins(app: FastAPI) -> None:
+    """Have requests of other sites' pages refused, unless MLflow is told not to look at origins."""
+    if os.environ.get("MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE") == "true":
+        return
+    listed = os.environ.get("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "").split(",")
+    app.add_middleware(
+        beside("origins").Origins,
+        allowed=[origin.strip() for origin in listed if origin.strip()],
+        forwarded=os.environ.get(FORWARDED) == "true",
+    )
 
 
 def release_connections() -> None:

@@ -40,6 +40,7 @@ COMPANIONS: Final = (
     "fastauth_routes.py",
     "fastauth_search.py",
     "health.py",
+    "origins.py",
     "threads.py",
     "workers.py",
 )
@@ -113,8 +114,8 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
     port, artifacts, external = assigned.ports["http"], spec.spec.artifacts, _external(spec)
     threads = sizing.threads(spec.spec.workers, shared=external)
     direct = exposure.host if exposure.kind == "none" else None  # nothing in front of the server ends TLS
+    # pages at the address that a request names as its Host need no entry (plugin/origins.py)
     origins = [url(direct, port) if direct else f"https://{exposure.host}"] if exposure.host else []
-    origins += [f"http://localhost:{port}", f"http://127.0.0.1:{port}"]
     return Workload(
         name=SERVER,
         package=package(spec),
