@@ -14,8 +14,9 @@ who sets it files that no permission covers. From users who are not administrato
 
 New values are checked by SQLAlchemy's mapper events. REST, OTLP and GraphQL all end there, because MLflow 3.17 and 3.18
 write these tables through their mapped classes alone (mlflow/store/tracking/sqlalchemy_store.py,
-mlflow/store/model_registry/sqlalchemy_store.py). Locations of traces that were stored earlier are checked when MLflow
-is about to use them.
+mlflow/store/model_registry/sqlalchemy_store.py). Locations of traces and model versions that were stored earlier are
+checked when MLflow is about to use them. Those of experiments need no such check: MLflow appends the identifier of a
+run, a trace or a logged model to them.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ OF_STORE = {
     "_delete_archived_trace_payloads": "(self, selected_traces)",
 }
 OF_TRACES = {"get_artifact_uri_for_trace": "(trace_info)", "get_archive_uri_for_trace": "(trace_info)"}
+OF_MODELS = ("get_model_version_download_uri", "(self, name, version)")
+WITHIN = ("_is_uri_within_root", "(source, root)")
 
 Check = Callable[[Any, Any], str]  # of a connection and a row: what is wrong with its location, or nothing
 IsAdministrator = Callable[[], bool]
@@ -46,6 +49,7 @@ IsAdministrator = Callable[[], bool]
 def seams() -> Iterator[tuple[Any, str, str]]:
     """Yield the objects whose functions this relies on, and those with the signatures that they must have."""
     from mlflow.server import handlers
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
     from mlflow.store.tracking import sqlalchemy_store
 
     for name, signature in OF_STORE.items():
@@ -53,12 +57,15 @@ def seams() -> Iterator[tuple[Any, str, str]]:
     for name, signature in OF_TRACES.items():
         yield handlers, name, signature
     yield sqlalchemy_store, "get_archive_uri_for_trace", OF_TRACES["get_archive_uri_for_trace"]
+    yield ModelStore, *OF_MODELS
+    yield handlers, *WITHIN
 
 
 def install(memory: Any) -> None:
     """Put the checks around MLflow's own ways; `memory` is the module fastauth_memory.py."""
     from mlflow.server import auth, handlers
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
     from mlflow.store.tracking import sqlalchemy_store
     from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlTraceInfo, SqlTraceTag
     from sqlalchemy import event
@@ -81,6 +88,7 @@ def install(memory: Any) -> None:
         module.get_archive_uri_for_trace = _of_the_trace(module.get_archive_uri_for_trace, is_administrator)
     store = sqlalchemy_store.SqlAlchemyStore
     store._delete_archived_trace_payloads = _in_their_archives(store._delete_archived_trace_payloads, is_administrator)
+    ModelStore.get_model_version_download_uri = _of_its_run(ModelStore.get_model_version_download_uri, is_administrator)
 
 
 def _refuse(check: Check, is_administrator: IsAdministrator) -> Callable[[Any, Any, Any], None]:
@@ -161,15 +169,20 @@ def _location_in(experiment: str, trace_id: str) -> str:
 
 
 def wrong_with_model_version(_connection: Any, row: Any) -> str:
-    """Say what is wrong with the source of a model version; prompts have a placeholder there."""
-    from mlflow.server import handlers
-
-    if row.source in handlers._PROMPT_SOURCE_PLACEHOLDERS or is_source(str(row.source)):
+    """Say what is wrong with the source of a model version."""
+    if _is_usual(str(row.source)):
         return ""
     return (
         f"'{row.source}' cannot be the source of a model version: log the model to this server, and register it from "
         "the run or the logged model."
     )
+
+
+def _is_usual(source: str) -> bool:
+    """Tell whether anybody may use a source; prompts have a placeholder there."""
+    from mlflow.server import handlers
+
+    return source in handlers._PROMPT_SOURCE_PLACEHOLDERS or is_source(source)
 
 
 def is_source(text: str) -> bool:
@@ -221,6 +234,33 @@ def _in_their_archives(original: Callable[..., Any], is_administrator: IsAdminis
         return original(self, selected_traces)
 
     return _delete_archived_trace_payloads
+
+
+def _of_its_run(original: Callable[..., str], is_administrator: IsAdministrator) -> Callable[..., str]:
+    """Let MLflow use the location of a model version only at this server, or where its run's experiment is kept."""
+
+    @wraps(original)
+    def get_model_version_download_uri(self: Any, name: str, version: Any) -> str:
+        location = original(self, name, version)
+        is_usual = _is_usual(location) or _is_of_run(self.get_model_version(name, version).run_id, location)
+        if not is_usual and not is_administrator():
+            raise _refusal(f"Version {version} of model '{name}' has a location outside its experiment.")
+        return location
+
+    return get_model_version_download_uri
+
+
+def _is_of_run(run_id: str | None, location: str) -> bool:
+    from mlflow.exceptions import MlflowException
+    from mlflow.server import handlers
+
+    store = handlers._get_tracking_store()
+    try:
+        experiment = store.get_experiment(store.get_run(run_id).info.experiment_id) if run_id else None
+    except MlflowException:  # the run is gone
+        return False
+    is_below = experiment is not None and handlers._is_uri_within_root(location, experiment.artifact_location)
+    return is_below and ".." not in urllib.parse.unquote(location).split("/")
 
 
 def is_archive(location: str, trace_id: str) -> bool:

@@ -225,6 +225,31 @@ def test_a_location_that_was_stored_earlier_is_not_used(scene: Scene) -> None:
     assert read.text == SECRET  # for administrators it is as it was
 
 
+def test_a_source_that_was_stored_earlier_is_used_only_where_the_runs_experiment_is_kept(scene: Scene) -> None:
+    kept, old = scene.server.log.parent / "artifacts" / scene.foreign, scene.server.log.with_name("old data")
+    experiment = scene.ask(f"{API}/experiments/create", {"name": "of old data"}).json()["experiment_id"]
+    scene.stored("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", str(old), experiment)
+    run = scene.ask(f"{API}/runs/create", {"experiment_id": experiment, "start_time": 1}).json()["run"]["info"]
+    folder = Path(run["artifact_uri"])
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "traces.json").write_text("old data")
+    read = scene.ask(f"get-artifact?run_id={run['run_id']}&path=model/traces.json")
+    assert (read.status_code, read.text) == (200, "old data")
+    scene.ask(f"{API}/registered-models/create", {"name": "of old data"}).raise_for_status()
+    source = {"name": "of old data", "source": f"runs:/{run['run_id']}/model", "run_id": run["run_id"]}
+    scene.ask(f"{API}/model-versions/create", source).raise_for_status()
+    by_version = "model-versions/get-artifact?name=of%20old%20data&version=1&path=traces.json"
+    elsewhere = (kept / "traces/tr-foreign/artifacts", folder / f"../../../artifacts/{scene.foreign}")
+    for place, allowed in ((folder / "model", True), *((place, False) for place in elsewhere)):
+        change = "UPDATE model_versions SET source = ?, storage_location = ? WHERE name = 'of old data'"
+        scene.stored(change, str(place), str(place))
+        answer = scene.ask(by_version)
+        if allowed:
+            assert answer.text == "old data"
+        else:
+            assert_refused(answer)
+
+
 def test_an_administrator_chooses(scene: Scene) -> None:
     place = f"mlflow-artifacts:/{scene.foreign}/chosen"
     made = scene.server.change(f"{API}/experiments/create", {"name": "chosen", "artifact_location": place})
