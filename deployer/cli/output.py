@@ -11,6 +11,7 @@ from deployer.cli.progress import writes_unicode
 from deployer.tracking.verify import Report
 
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "dim")}
+_WARNINGS: Final = {True: "!", False: "WARN"}
 _WORDS: Final = {True: ("ok", "green"), False: ("FAILED", "bold red"), None: ("-", "dim")}
 
 
@@ -39,8 +40,10 @@ def print_report(report: Report) -> None:
     marks = _MARKS if writes_unicode(sys.stdout) else _WORDS
     width = max(len(mark) for mark, _ in marks.values()) + 2
     names = max(len(check.name) for check in report.checks) + 2
+    warning = _WARNINGS[marks is _MARKS]
     rows = [("", "bold", f"{'CHECK':{names}}RESULT")]
     rows += [(*marks[check.ok], f"{check.name:{names}}{check.detail}") for check in report.checks]
+    rows += [(warning, "yellow", f"{'warning':{names}}{text}") for text in report.warnings]
     if not sys.stdout.isatty():
         print("\n".join(f"{mark:{width}}{text}" for mark, _, text in rows))
         return

@@ -13,6 +13,7 @@ DATA_VOLUME: Final = "data"
 AUTH_INI: Final = "basic_auth.ini"
 TRUSTED_CA: Final = "trusted-ca.crt"
 DEFAULT_REGION: Final = "us-east-1"  # what S3 clients sign for where a service has no regions
+DIRECT_TRANSFERS: Final = ("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD")
 # read by launch.py
 TRANSFER: Final = "DEPLOYER_ARTIFACT_TRANSFER"
 FORWARDED: Final = "DEPLOYER_FORWARDED"
@@ -92,6 +93,10 @@ def s3_environment(artifacts: S3Artifacts) -> dict[str, Text]:
         "AWS_SHARED_CREDENTIALS_FILE": ("/dev/null",),
         TRANSFER: (artifacts.transfer,),
     }
+    if artifacts.transfer == "direct":
+        # since 3.18 MLflow signs URLs for clients only where these are set (mlflow/server/handlers.py
+        # `build_server_info_payload`); 3.17 reads them in clients alone
+        environment |= dict.fromkeys(DIRECT_TRANSFERS, ("true",))
     return environment
 
 

@@ -10,7 +10,8 @@ from typing import Any
 def advertise(transfer: str) -> None:
     """Tell clients to move artifacts through the server (`proxied`), or straight to the artifact store (`direct`).
 
-    A server in front of S3 always says that it can do direct transfers, and clients since 3.17 then do them
+    A server in front of S3 says that it can do direct transfers, MLflow 3.17 always and 3.18 where
+    MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD and _DOWNLOAD are set; clients since 3.17 then do them
     (mlflow/server/handlers.py `build_server_info_payload`, mlflow/store/artifact/mlflow_artifacts_repo.py).
     """
     from mlflow.server import handlers, server_info_api

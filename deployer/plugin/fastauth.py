@@ -219,8 +219,8 @@ def _on_the_event_loop() -> bool:
     return True
 
 
-def install(checks: Checks, memory: Any, search: Any, closed: Any) -> Logins:
-    """Put the fast check in the place of MLflow's own; all but `checks` are the modules fastauth_*.py.
+def install(checks: Checks, memory: Any, search: Any, closed: Any, locations: Any) -> Logins:
+    """Put the fast check in the place of MLflow's own; all but `checks` are modules of this folder.
 
     Raises:
         UnknownSeam: this MLflow's functions are called in another way, or the one that is replaced does something else;
@@ -230,7 +230,7 @@ def install(checks: Checks, memory: Any, search: Any, closed: Any) -> Logins:
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
     from werkzeug.security import generate_password_hash
 
-    for part_of in (_seams, memory.seams, search.seams, closed.seams):
+    for part_of in (_seams, memory.seams, search.seams, closed.seams, locations.seams):
         for seam in part_of():
             _demand(*seam)
     if memory.text_of(SqlAlchemyStore.authenticate_user) != TEXT:
@@ -244,6 +244,7 @@ def install(checks: Checks, memory: Any, search: Any, closed: Any) -> Logins:
 
     SqlAlchemyStore.authenticate_user = authenticate_user
     closed.install()
+    locations.install(memory)
     return logins
 
 

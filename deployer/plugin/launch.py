@@ -40,7 +40,7 @@ FORWARDED = "DEPLOYER_FORWARDED"  # true: the last address in X-Forwarded-For is
 THREADS = "DEPLOYER_THREADS"  # that serve requests in each process
 MOST_THREADS = 40  # as many as AnyIO has by itself
 LOGIN_CONNECTIONS = "DEPLOYER_AUTH_CONNECTIONS"  # to the database of logins, of each process; unset: as many as others
-OF_ORIGINS = ("mlflow.server.fastapi_security", "starlette.middleware.cors")  # modules with middleware
+OF_ORIGINS = ("origins", "mlflow.server.fastapi_security", "starlette.middleware.cors")  # modules with middleware
 BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds out who asks, unless told otherwise
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 MAX_REQUEST_BODY = "DEPLOYER_MAX_REQUEST_BODY"  # bytes of a request that is no upload of an artifact
@@ -233,7 +233,8 @@ def create_app() -> FastAPI:
 
         if is_known:
             parts = [beside(f"fastauth_{part}") for part in ("memory", "search", "closed")]
-            logins = fastauth.install(checks.Verified(check_password_hash), *parts)
+            locations = beside("artifact_locations")
+            logins = fastauth.install(checks.Verified(check_password_hash), *parts, locations)
             beside("trace_owners").install(parts[0].current, fastauth._demand)
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
@@ -267,6 +268,7 @@ def create_app() -> FastAPI:
         # a body is read before that thread begins: one that is large waits until its login was looked up
         **({"has_a_thread": lambda scope: straight(scope) and bodies.is_small(scope)} if straight else {}),
     )
+    add_origins(app)
     # what looks at hosts and origins goes first (a stable sort): no page of another one learns which login is right
     app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
     return app
@@ -280,6 +282,18 @@ def close_routes(app: FastAPI, *, known: bool) -> None:
         sys.stderr.write(
             f"deployer: closed, because routes.tsv has no line for MLflow {VERSION}: {', '.join(unlisted)}\n"
         )
+
+
+def add_origins(app: FastAPI) -> None:
+    """Have requests of other sites' pages refused, unless MLflow is told not to look at origins."""
+    if os.environ.get("MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE") == "true":
+        return
+    listed = os.environ.get("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "").split(",")
+    app.add_middleware(
+        beside("origins").Origins,
+        allowed=[origin.strip() for origin in listed if origin.strip()],
+        forwarded=os.environ.get(FORWARDED) == "true",
+    )
 
 
 def release_connections() -> None:

@@ -11,12 +11,13 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import requests
 
 from deployer.core.errors import VerificationFailed
+from deployer.tracking import locations
 from deployer.tracking.client import (
     API,
     ARTIFACTS,
@@ -59,9 +60,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """The proof: all checks in order."""
+    """The proof: all checks in order, and what a person should know of a server that holds."""
 
     checks: tuple[Check, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -108,12 +110,21 @@ def verify(endpoint: Endpoint, login: Login) -> Report:
 
     Leaves one experiment named `deployer-verify`, whose runs are deleted and whose artifacts are removed.
     """
-    return _run(FULL, endpoint, login)
+    report = _run(FULL, endpoint, login)
+    return replace(report, warnings=_warnings(endpoint, login)) if report.ok else report
 
 
 def verify_quickly(endpoint: Endpoint, login: Login) -> Report:
     """Prove with three reads, nothing written: stores answer, strangers refused, `login` accepted."""
     return _run(QUICK, endpoint, login)
+
+
+def _warnings(endpoint: Endpoint, login: Login) -> tuple[str, ...]:
+    with connect(endpoint, login) as client:
+        try:
+            return locations.warnings(list(locations.experiments(client)))
+        except (Refused, Unreachable) as error:
+            return (f"the experiments' artifact locations could not be read: {error}",)
 
 
 def _run(checks: Sequence[tuple[str, _Probe]], endpoint: Endpoint, login: Login) -> Report:

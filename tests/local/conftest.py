@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from deployer.core.versions import DEFAULT_MLFLOW
 from tests.local.machine import Machine, watched
+from tests.local.minors import install
 from tests.local.twisted import Serve, twisted
 
 
@@ -19,6 +21,19 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
         machine.create("builder")
         machine.run("delete", "builder", "--delete-data", "--yes")
     return machine.state / "environments"
+
+
+@pytest.fixture(scope="session")
+def python_of(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Returns the Python of an environment with a version of MLflow, made once."""
+    made = {DEFAULT_MLFLOW: str(next(environments.glob("mlflow-*/bin/python")))}
+
+    def python(version: str) -> str:
+        if version not in made:
+            made[version] = install(version, tmp_path_factory.mktemp(f"mlflow-{version}") / "venv")
+        return made[version]
+
+    return python
 
 
 @pytest.fixture

@@ -11,117 +11,25 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from deployer.catalogue import CONSTRAINTS, PLUGINS
-from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS, constraints_file
+from deployer.catalogue import PLUGINS
+from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS
 from deployer.plugin import routes
-from tests.local.machine import DEPLOYER
-from tests.local.servers import PASSWORD, free_port, running, settings
+from tests.local.minors import ADMIN, CASES, SIGNING_KEY, Case, Server, served
+from tests.local.servers import PASSWORD, settings
 
-ADMIN = ("admin", PASSWORD)
 LISTING = Path(__file__).with_name("serve_and_list_routes.py")
-SIGNING_KEY = "a-key-that-a-user-has-set"
 LATER = "quite-another-password"
 CURRENT = "api/2.0/mlflow/users/current"
 ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
-
-
-@dataclass(frozen=True)
-class Case:
-    """An MLflow, by how many workers it is served, and what is said of it at the start (None: nothing)."""
-
-    version: str
-    workers: int
-    said: str | None
-
-
-CASES = (
-    Case(DEFAULT_MLFLOW, 1, None),
-    Case("3.18.0", 1, None),
-)
 UNKNOWN = Case("3.16.0", 1, "it remembers a right one for 300 s")
 SIDE_BY_SIDE = Case("3.16.0", 2, "it remembers none, as several processes serve")
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running one."""
-
-    case: Case
-    address: str
-    log: Path
-
-    def ask(self, path: str, login: tuple[str, str] | None, body: Any = None, method: str | None = None) -> Any:
-        """Ask on a connection of its own."""
-        method = method or ("GET" if body is None else "POST")
-        return requests.request(method, f"{self.address}/{path}", auth=login, json=body, timeout=60)
-
-    def statuses(self, path: str, login: tuple[str, str]) -> set[int]:
-        """Return what several at once are told: twice by one worker, often enough by more that each is asked."""
-        count = 2 if self.case.workers == 1 else 12
-        with ThreadPoolExecutor(4) as pool:
-            return set(pool.map(lambda _: self.ask(path, login).status_code, range(count)))
-
-    def change(self, path: str, body: Any, method: str = "POST") -> Any:
-        """Change something as the admin."""
-        answer = self.ask(path, ADMIN, body, method)
-        answer.raise_for_status()
-        return answer.json() if answer.text else None
-
-    def member(self, name: str) -> tuple[str, str]:
-        """Make a member."""
-        login = (name, f"the-password-of-{name}")
-        self.change("api/2.0/mlflow/users/create", {"username": login[0], "password": login[1]})
-        return login
-
-    def experiment(self, name: str) -> str:
-        """Make an experiment of the admin's."""
-        return str(self.change("api/2.0/mlflow/experiments/create", {"name": name})["experiment_id"])
-
-
-@pytest.fixture(scope="module")
-def python_of(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Returns the Python of an environment with a version of MLflow, made once."""
-    made = {DEFAULT_MLFLOW: str(next(environments.glob("mlflow-*/bin/python")))}
-
-    def python(version: str) -> str:
-        if version not in made:
-            made[version] = install(version, tmp_path_factory.mktemp(f"mlflow-{version}") / "venv")
-        return made[version]
-
-    return python
-
-
-def install(version: str, folder: Path) -> str:
-    uv, python = str(DEPLOYER.with_name("uv")), str(folder / "bin" / "python")
-    subprocess.run([uv, "venv", "--quiet", str(folder)], check=True, timeout=60)
-    add = [uv, "pip", "install", "--quiet", "--python", python]
-    if subprocess.run([*add, f"mlflow[auth]=={version}"], check=False, timeout=600).returncode:
-        # a release whose mlflow-skinny is not served everywhere; its wheel holds all of MLflow
-        tested = ["--constraint", str(CONSTRAINTS / constraints_file(version))]
-        subprocess.run([*add, f"mlflow[auth]=={DEFAULT_MLFLOW}", *tested], check=True, timeout=600)
-        subprocess.run([*add, "--no-deps", f"mlflow=={version}"], check=True, timeout=600)
-    return python
-
-
-@contextmanager
-def served(case: Case, python: str, folder: Path) -> Iterator[Server]:
-    port = free_port()
-    env = settings(folder, port)
-    with Path(env["MLFLOW_AUTH_CONFIG_PATH"]).open("a") as ini:  # where MLflow 3.16 looks for it
-        ini.write(f"admin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n")
-        ini.write("auth_cache_ttl_seconds = 600\n")  # whatever stands there, a change holds at once
-    env |= {"_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY": SIGNING_KEY, "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN": SIGNING_KEY}
-    env |= {"MLFLOW_WORKERS": str(case.workers), "DEPLOYER_ACCESS_LOG": "true", "PYTHONUNBUFFERED": "1"}
-    with running([python, str(PLUGINS / "launch.py")], env, port, path="health/stores") as address:
-        yield Server(case, address, folder / "server.log")
 
 
 @pytest.fixture(
@@ -194,12 +102,12 @@ def test_mlflows_assistant_is_closed_to_everybody(server: Server, method: str, p
         assert ("is closed by this server" in told.text) == (status == 403)
 
 
-def test_the_list_of_routes_is_that_of_the_application(server: Server, python_of: Callable[[str], str]) -> None:
-    version = server.case.version
-    if version == DEFAULT_MLFLOW or server.case.said is not None:
-        pytest.skip("test_routes.py has looked at these, and what is not known has no list")
-    folder = server.log.parent / "listing"
-    folder.mkdir()
+@pytest.mark.parametrize("version", [case.version for case in CASES if case.version != DEFAULT_MLFLOW])
+def test_the_list_of_routes_is_that_of_the_application(
+    version: str, python_of: Callable[[str], str], tmp_path: Path
+) -> None:
+    """For the default version, see test_routes.py."""
+    folder = tmp_path
     env = {**settings(folder, 1), "PYTHONPATH": str(PLUGINS)}
     subprocess.run(
         [python_of(version), str(LISTING), "routes.json", "list"], cwd=folder, env=env, check=True, timeout=300

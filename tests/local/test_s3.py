@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
+from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
+from deployer.core.settings import s3_environment
+from deployer.core.spec import S3Artifacts
+from deployer.core.versions import DEFAULT_MLFLOW
 from deployer.storage.finding import Keys
 from deployer.storage.trial import Bucket, client
+from deployer.tracking.client import Endpoint, Login
+from deployer.tracking.verify import verify
 from tests.local.machine import Machine
+from tests.local.minors import ADMIN, CASES, Case, served
 from tests.local.object_store import READER, WRITER, ObjectStore, error, forms, objecting, rclone, seaweedfs
 from tests.local.test_lifecycle import ROUND_TRIP, in_clean_shell
 
@@ -73,6 +81,44 @@ def test_another_s3_service_does_as_well(
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     out = in_clean_shell(machine, client_python, str(ROUND_TRIP), "1024", str(60 * 1000 * 1000))
     assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
+
+
+# those of the usual version are made by the command itself, above
+@pytest.mark.parametrize("transfer", ["proxied", "direct"])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.version != DEFAULT_MLFLOW], ids=lambda case: case.version
+)
+def test_each_supported_mlflow_moves_artifacts_as_it_is_told(
+    other_store: ObjectStore, bucket: str, python_of: Callable[[str], str], case: Case, transfer: str, tmp_path: Path
+) -> None:
+    client(Bucket(other_store.endpoint, bucket), Keys("test", *WRITER)).create_bucket(Bucket=bucket)
+    wanted = S3Artifacts(type="s3", bucket=bucket, endpoint=other_store.endpoint, prefix="a/b", transfer=transfer)
+    keys = dict(zip((S3_ACCESS_KEY, S3_SECRET_KEY), WRITER, strict=True))
+    env = {
+        name: "".join(piece if isinstance(piece, str) else keys[piece] for piece in text)
+        for name, text in s3_environment(wanted).items()
+    }
+    with served(case, python_of(case.version), tmp_path, env) as server:
+        info = requests.get(f"{server.address}/{INFO}", timeout=60).json()
+        assert {info["multipart_uploads_enabled"], info["multipart_downloads_enabled"]} == {transfer == "direct"}
+        report = verify(Endpoint(server.address), Login(*ADMIN))
+        assert report.ok, report
+        assert any("straight to the artifact store" in check.detail for check in report.checks) == (
+            transfer == "direct"
+        )
+        clean = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "MLFLOW_TRACKING_URI": server.address,
+            "MLFLOW_TRACKING_USERNAME": ADMIN[0],
+            "MLFLOW_TRACKING_PASSWORD": ADMIN[1],
+            "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(10 * 1000 * 1000),
+        }
+        command = [server.python, str(ROUND_TRIP), "1024", str(25 * 1000 * 1000)]
+        done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300, check=False)
+        assert [line for line in done.stdout.splitlines() if line in ("same", "different")] == ["same"] * 2, done.stderr
+    kept = client(Bucket(other_store.endpoint, bucket), Keys("test", *WRITER)).list_objects_v2(Bucket=bucket)
+    assert sorted(item["Size"] for item in kept["Contents"]) == [1024, 25 * 1000 * 1000]
 
 
 def test_a_bucket_that_goes_is_noticed(machine: Machine, other_store: ObjectStore, bucket: str) -> None:

@@ -8,9 +8,10 @@ from deployer.core.settings import (
     TRUSTED_CA,
     auth_settings,
     outbound_environment,
+    s3_environment,
     server_environment,
 )
-from deployer.core.spec import Proxy, Spec
+from deployer.core.spec import Proxy, S3Artifacts, Spec
 from deployer.core.stack import FilePath, SecretRef, VolumePath
 
 ENVIRONMENT = server_environment(["a.org", "b:*"], ["https://a.org", "http://localhost:1"], 40, 5123)
@@ -93,3 +94,12 @@ def test_private_certificates_are_named_to_python_requests_and_s3():
 def test_no_variable_of_the_server_is_hidden_by_one_for_what_it_calls():
     proxy = Proxy(http="http://a:1", https="http://a:1", no_proxy="a")
     assert not ENVIRONMENT.keys() & outbound_environment(proxy, trusted_ca=True).keys()
+
+
+@pytest.mark.parametrize(("transfer", "is_told"), [("proxied", False), ("direct", True)])
+def test_mlflow_is_told_to_sign_urls_for_clients_where_they_are_to_be_used(transfer, is_told):
+    wanted = S3Artifacts(type="s3", bucket="abc", endpoint="https://a3s.fi", transfer=transfer)
+    environment = s3_environment(wanted)
+    assert environment["DEPLOYER_ARTIFACT_TRANSFER"] == (transfer,)
+    for name in ("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"):
+        assert environment.get(name) == (("true",) if is_told else None)

@@ -191,6 +191,7 @@ def _print(place: Target, created: Created, form: Format) -> None:
                 "username": created.username,
                 "mlflowVersion": spec.spec.mlflow.version,
                 "verified": output.report_document(created.report),
+                "warnings": list(created.report.warnings),
             }
         )
         return

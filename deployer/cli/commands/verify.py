@@ -61,7 +61,14 @@ def command(
         with place.access.open(record.assigned, Deadline.after(timeout)) as reachable:
             report = verify(reachable, login)
     if form is Format.json:
-        output.print_json({"address": endpoint.url, "ok": report.ok, "verified": output.report_document(report)})
+        output.print_json(
+            {
+                "address": endpoint.url,
+                "ok": report.ok,
+                "verified": output.report_document(report),
+                "warnings": list(report.warnings),
+            }
+        )
     else:
         output.print_report(report)
     report.require(partial(recovery, place) if place else None)

@@ -28,6 +28,7 @@ SERVER: Final = "server"
 LAUNCH: Final = "launch.py"
 # which it imports from beside itself
 COMPANIONS: Final = (
+    "artifact_locations.py",
     "artifacts.py",
     "auth_config.py",
     "bodies.py",
@@ -51,6 +52,7 @@ COMPANIONS: Final = (
     "http_protocol.py",
     "log_limits.py",
     "login_checks.py",
+    "origins.py",
     "refusal_pause.py",
     "routes.py",
     "routes.tsv",
@@ -143,8 +145,8 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
     port, artifacts, external = assigned.ports["http"], spec.spec.artifacts, _external(spec)
     threads = sizing.threads(spec.spec.workers, shared=external)
     direct = exposure.host if exposure.kind == "none" else None  # nothing in front of the server ends TLS
+    # pages at the address that a request names as its Host need no entry (plugin/origins.py)
     origins = [url(direct, port) if direct else f"https://{exposure.host}"] if exposure.host else []
-    origins += [f"http://localhost:{port}", f"http://127.0.0.1:{port}"]
     return Workload(
         name=SERVER,
         package=package(spec),

@@ -1,0 +1,274 @@
+"""Refuses artifact locations that users choose, unless the user is an administrator; knows nothing of deployer.
+
+MLflow reads, writes and deletes files at locations that its database holds, with the rights of the server: the tags
+`mlflow.artifactLocation` and `mlflow.trace.archiveLocation` of a trace, `artifact_location` of an experiment, and
+`source` of a model version. A location in another experiment's folder, or in the server's file system, gives the user
+who sets it files that no permission covers. From users who are not administrators only these are accepted:
+
+- an experiment without a location: MLflow then chooses `mlflow-artifacts:/EXPERIMENT_ID`, and derives from it the
+  locations of runs, logged models and traces;
+- a trace with the location that MLflow derives from its experiment and its identifier;
+- a model version whose source is a path at this server, a run or a model. MLflow itself compares a path with the folder
+  of the run or model that is named, and asks whether the user may read that (mlflow/server/handlers.py
+  `_create_model_version`, mlflow/server/auth `validate_can_create_model_version`).
+
+New values are checked by SQLAlchemy's mapper events. REST, OTLP and GraphQL all end there, because MLflow 3.17 and 3.18
+write these tables through their mapped classes alone (mlflow/store/tracking/sqlalchemy_store.py,
+mlflow/store/model_registry/sqlalchemy_store.py). Locations of traces and model versions that were stored earlier are
+checked when MLflow is about to use them. Those of experiments need no such check: MLflow appends the identifier of a
+run, a trace or a logged model to them.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+LOCATION = "mlflow.artifactLocation"  # mlflow/utils/mlflow_tags.py
+ARCHIVE_LOCATION = "mlflow.trace.archiveLocation"  # mlflow/tracing/constant.py `TraceTagKey`
+SPANS_LOCATION = "mlflow.trace.spansLocation"
+ARCHIVED = "ARCHIVE_REPO"  # this value of SPANS_LOCATION makes MLflow read and delete at ARCHIVE_LOCATION
+# of a trace, which becomes a part of a path: a slash, a percent sign or `..` could lead out of the experiment's folder
+IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]*", re.ASCII)
+SOURCE = re.compile(r"(mlflow-artifacts|runs|models):/(?!/)[^\\\x00-\x1f\x7f]+")  # without the name of a host
+OF_STORE = {
+    "_get_trace_artifact_location_tag": "(self, experiment, trace_id)",
+    "_delete_archived_trace_payloads": "(self, selected_traces)",
+}
+OF_TRACES = {"get_artifact_uri_for_trace": "(trace_info)", "get_archive_uri_for_trace": "(trace_info)"}
+OF_MODELS = ("get_model_version_download_uri", "(self, name, version)")
+WITHIN = ("_is_uri_within_root", "(source, root)")
+
+Check = Callable[[Any, Any], str]  # of a connection and a row: what is wrong with its location, or nothing
+IsAdministrator = Callable[[], bool]
+
+
+def seams() -> Iterator[tuple[Any, str, str]]:
+    """Yield the objects whose functions this relies on, and those with the signatures that they must have."""
+    from mlflow.server import handlers
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
+    from mlflow.store.tracking import sqlalchemy_store
+
+    for name, signature in OF_STORE.items():
+        yield sqlalchemy_store.SqlAlchemyStore, name, signature
+    for name, signature in OF_TRACES.items():
+        yield handlers, name, signature
+    yield sqlalchemy_store, "get_archive_uri_for_trace", OF_TRACES["get_archive_uri_for_trace"]
+    yield ModelStore, *OF_MODELS
+    yield handlers, *WITHIN
+
+
+def install(memory: Any) -> None:
+    """Put the checks around MLflow's own ways; `memory` is the module fastauth_memory.py."""
+    from mlflow.server import auth, handlers
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
+    from mlflow.store.tracking import sqlalchemy_store
+    from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlTraceInfo, SqlTraceTag
+    from sqlalchemy import event
+
+    def is_administrator() -> bool:
+        """Tell whether an administrator sent the request that is being served; no request is nobody's."""
+        request = memory.current.get()
+        return request is not None and request.accepted and bool(auth.store.get_user(request.username).is_admin)
+
+    for model, check, moments in (
+        (SqlExperiment, wrong_with_experiment, ("before_insert", "before_update")),
+        (SqlTraceInfo, wrong_with_trace, ("before_insert",)),
+        (SqlTraceTag, wrong_with_tag, ("before_insert", "before_update")),
+        (SqlModelVersion, wrong_with_model_version, ("before_insert",)),
+    ):
+        for moment in moments:
+            event.listen(model, moment, _refuse(check, is_administrator))
+    handlers.get_artifact_uri_for_trace = _of_its_experiment(handlers.get_artifact_uri_for_trace, is_administrator)
+    for module in (handlers, sqlalchemy_store):
+        module.get_archive_uri_for_trace = _of_the_trace(module.get_archive_uri_for_trace, is_administrator)
+    store = sqlalchemy_store.SqlAlchemyStore
+    store._delete_archived_trace_payloads = _in_their_archives(store._delete_archived_trace_payloads, is_administrator)
+    ModelStore.get_model_version_download_uri = _of_its_run(ModelStore.get_model_version_download_uri, is_administrator)
+
+
+def _refuse(check: Check, is_administrator: IsAdministrator) -> Callable[[Any, Any, Any], None]:
+    def refuse(_mapper: Any, connection: Any, row: Any) -> None:
+        if (wrong := check(connection, row)) and not is_administrator():
+            raise _refusal(wrong)
+
+    return refuse
+
+
+def _refusal(wrong: str) -> Exception:
+    from mlflow.exceptions import MlflowException
+
+    refusal: Exception = MlflowException.invalid_parameter_value(
+        f"{wrong} Only administrators may choose where artifacts are kept."
+    )
+    return refusal
+
+
+def _changed(row: Any, name: str) -> tuple[Any, Any] | None:
+    """Return the old and the new value of a column that is about to be written, None where it stays as it is."""
+    from sqlalchemy import inspect
+
+    history = inspect(row).attrs[name].history
+    if not history.has_changes():
+        return None
+    return (history.deleted[0] if history.deleted else None), (history.added[0] if history.added else None)
+
+
+def wrong_with_experiment(_connection: Any, row: Any) -> str:
+    """Say what is wrong with an experiment: MLflow inserts one without a location, then fills in its own."""
+    from sqlalchemy import inspect
+
+    change = _changed(row, "artifact_location")
+    if change is None or not change[1] or (inspect(row).persistent and not change[0]):
+        return ""
+    return "'artifact_location' of an experiment must be left out."
+
+
+def wrong_with_trace(_connection: Any, row: Any) -> str:
+    """Say what is wrong with the identifier of a trace, which becomes a part of its location."""
+    if IDENTIFIER.fullmatch(str(row.request_id)):
+        return ""
+    return "The identifier of a trace may only have letters, digits, '_', '-', '.' and ':'."
+
+
+def wrong_with_tag(connection: Any, row: Any) -> str:
+    """Say what is wrong with a tag of a trace. Old clients send all tags back: those that do not change are fine."""
+    if row.key not in (LOCATION, ARCHIVE_LOCATION, SPANS_LOCATION) or _changed(row, "value") is None:
+        return ""
+    if row.key == SPANS_LOCATION and row.value != ARCHIVED:
+        return ""
+    if row.key == LOCATION and row.value == _location_of(connection, row.request_id):
+        return ""
+    return f"The tag '{row.key}' of a trace cannot be set to '{row.value}'."
+
+
+def _location_of(connection: Any, trace_id: str) -> str | None:
+    from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlTraceInfo
+    from sqlalchemy import select
+
+    query = (
+        select(SqlExperiment.artifact_location)
+        .join(SqlTraceInfo, SqlTraceInfo.experiment_id == SqlExperiment.experiment_id)
+        .where(SqlTraceInfo.request_id == trace_id)
+    )
+    location = connection.execute(query).scalar_one_or_none()
+    return None if location is None else _location_in(location, trace_id)
+
+
+def _location_in(experiment: str, trace_id: str) -> str:
+    """Return what MLflow derives for a trace (`SqlAlchemyStore._get_trace_artifact_location_tag`)."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.utils.uri import append_to_uri_path
+
+    folder, artifacts = SqlAlchemyStore.TRACE_FOLDER_NAME, SqlAlchemyStore.ARTIFACTS_FOLDER_NAME
+    return str(append_to_uri_path(experiment, folder, trace_id, artifacts))
+
+
+def wrong_with_model_version(_connection: Any, row: Any) -> str:
+    """Say what is wrong with the source of a model version."""
+    if _is_usual(str(row.source)):
+        return ""
+    return (
+        f"'{row.source}' cannot be the source of a model version: log the model to this server, and register it from "
+        "the run or the logged model."
+    )
+
+
+def _is_usual(source: str) -> bool:
+    """Tell whether anybody may use a source; prompts have a placeholder there."""
+    from mlflow.server import handlers
+
+    return source in handlers._PROMPT_SOURCE_PLACEHOLDERS or is_source(source)
+
+
+def is_source(text: str) -> bool:
+    """Tell whether a source is a path at this server, a run or a model, without a way out of its folder."""
+    while (decoded := urllib.parse.unquote(text)) != text:
+        text = decoded
+    return SOURCE.fullmatch(text) is not None and ".." not in text.split("/")
+
+
+def _of_its_experiment(original: Callable[[Any], str], is_administrator: IsAdministrator) -> Callable[[Any], str]:
+    """Let MLflow use the location of a trace only where the trace's experiment has its traces."""
+    from mlflow.server import handlers
+
+    @wraps(original)
+    def get_artifact_uri_for_trace(trace_info: Any) -> str:
+        location = original(trace_info)
+        experiment = handlers._get_tracking_store().get_experiment(trace_info.experiment_id)
+        own = _location_in(experiment.artifact_location, trace_info.trace_id)
+        is_own = location == own and IDENTIFIER.fullmatch(trace_info.trace_id)
+        if not is_own and not is_administrator():
+            raise _refusal(f"Trace '{trace_info.trace_id}' has a location outside its experiment.")
+        return location
+
+    return get_artifact_uri_for_trace
+
+
+def _of_the_trace(original: Callable[[Any], str], is_administrator: IsAdministrator) -> Callable[[Any], str]:
+    """Let MLflow read from an archive only where an archive has this trace."""
+
+    @wraps(original)
+    def get_archive_uri_for_trace(trace_info: Any) -> str:
+        location = original(trace_info)
+        if not is_archive(location, trace_info.trace_id) and not is_administrator():
+            raise _refusal(f"Trace '{trace_info.trace_id}' has an archive that is not MLflow's.")
+        return location
+
+    return get_archive_uri_for_trace
+
+
+def _in_their_archives(original: Callable[..., Any], is_administrator: IsAdministrator) -> Callable[..., Any]:
+    """Let MLflow delete from an archive only where an archive has these traces."""
+
+    @wraps(original)
+    def _delete_archived_trace_payloads(self: Any, selected_traces: list[Any]) -> Any:
+        for trace in selected_traces:
+            location = trace.archived_artifact_uri
+            if location is not None and not is_archive(location, trace.trace_id) and not is_administrator():
+                raise _refusal(f"Trace '{trace.trace_id}' has an archive that is not MLflow's.")
+        return original(self, selected_traces)
+
+    return _delete_archived_trace_payloads
+
+
+def _of_its_run(original: Callable[..., str], is_administrator: IsAdministrator) -> Callable[..., str]:
+    """Let MLflow use the location of a model version only at this server, or where its run's experiment is kept."""
+
+    @wraps(original)
+    def get_model_version_download_uri(self: Any, name: str, version: Any) -> str:
+        location = original(self, name, version)
+        is_usual = _is_usual(location) or _is_of_run(self.get_model_version(name, version).run_id, location)
+        if not is_usual and not is_administrator():
+            raise _refusal(f"Version {version} of model '{name}' has a location outside its experiment.")
+        return location
+
+    return get_model_version_download_uri
+
+
+def _is_of_run(run_id: str | None, location: str) -> bool:
+    from mlflow.exceptions import MlflowException
+    from mlflow.server import handlers
+
+    store = handlers._get_tracking_store()
+    try:
+        experiment = store.get_experiment(store.get_run(run_id).info.experiment_id) if run_id else None
+    except MlflowException:  # the run is gone
+        return False
+    is_below = experiment is not None and handlers._is_uri_within_root(location, experiment.artifact_location)
+    return is_below and ".." not in urllib.parse.unquote(location).split("/")
+
+
+def is_archive(location: str, trace_id: str) -> bool:
+    """Tell whether MLflow may have made a location for this trace (`SqlAlchemyStore._archive_trace_candidate`)."""
+    decoded = urllib.parse.unquote(location)
+    return (
+        IDENTIFIER.fullmatch(trace_id) is not None
+        and decoded == location
+        and re.search(rf"/[0-9]+/traces/{re.escape(trace_id)}/artifacts\Z", location) is not None
+        and ".." not in location.split("/")
+    )

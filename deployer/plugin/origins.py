@@ -1,0 +1,120 @@
+"""Refuses requests that browsers send for pages of other sites; knows nothing of deployer.
+
+A browser adds the login that it remembers to every request to this server, whatever page asked for it. MLflow trusts
+pages at every port of localhost (mlflow/server/security_utils.py `is_localhost_origin`, `LOCALHOST_ORIGIN_PATTERNS`),
+though ports of one machine belong to different users, and looks at no path outside of `/api/` and `/ajax-api/`.
+
+Here a page is accepted if its origin is the one that the request itself is addressed to (scheme and Host header), so
+that any tunnel works, or if it is listed in MLFLOW_SERVER_CORS_ALLOWED_ORIGINS. All other requests with an `Origin` are
+refused, whatever their method is. A browser leaves `Origin` out where a page embeds a script or a picture: it then says
+in `Sec-Fetch-Site` that the page is another one's (W3C Fetch Metadata). Links to this server stay open.
+
+The Host header itself is MLflow's to check. Programs that are no browsers send none of these headers.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import urllib.parse
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+MESSAGE = b"Cross-origin request blocked: this page does not belong to this server\n"  # MLflow's words come first
+PORTS = {"http": 80, "https": 443}
+ANY = "*"
+FOREIGN_SITES = (b"cross-site", b"same-site")  # the same site may be another port of the same host
+NAVIGATE = b"navigate"
+READS = ("GET", "HEAD")
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Origins:
+    """ASGI middleware around all others; `allowed` has origins, or patterns with `*`, as MLflow's own list.
+
+    `forwarded`: requests come through one proxy that sets X-Forwarded-Proto.
+    """
+
+    def __init__(self, app: App, allowed: Sequence[str] = (), *, forwarded: bool = False) -> None:
+        self._app = app
+        self._allowed = tuple(allowed)
+        self._forwarded = forwarded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        origins = _values(scope, b"origin")
+        own = _address(_scheme(scope, self._forwarded), _values(scope, b"host"))
+        if is_foreign(scope["method"], origins, own, self._allowed, scope["headers"]):
+            await _refuse(send)
+            return
+        if origins and own and parsed(origins[0]) == own:
+            # MLflow, whose list may not have this address, would refuse it
+            scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"origin"]
+        await self._app(scope, receive, send)
+
+
+Address = tuple[str, str, int]  # scheme, host in lower case, port
+
+
+def is_foreign(
+    method: str,
+    origins: Sequence[bytes],
+    own: Address | None,
+    allowed: Sequence[str],
+    headers: Sequence[tuple[bytes, bytes]],
+) -> bool:
+    """Tell whether a request comes from a page that may not ask this server, which is addressed as `own`."""
+    if origins:
+        origin = origins[0]
+        return len(origins) > 1 or not (is_listed(origin, allowed) or (own is not None and parsed(origin) == own))
+    told = dict(headers)
+    if told.get(b"sec-fetch-site") not in FOREIGN_SITES or ANY in allowed:
+        return False
+    return method not in READS or told.get(b"sec-fetch-mode") != NAVIGATE
+
+
+def is_listed(origin: bytes, allowed: Sequence[str]) -> bool:
+    """Tell whether an origin is in the list, compared as MLflow does; `null`, which anybody can have, never is."""
+    text = origin.decode("latin-1")
+    return text != "null" and any(fnmatch.fnmatchcase(text, one) if ANY in one else text == one for one in allowed)
+
+
+def parsed(origin: bytes) -> Address | None:
+    """Return what an origin consists of, None where it is none: `SCHEME://HOST[:PORT]` (RFC 6454)."""
+    scheme, separator, host = origin.decode("latin-1").partition("://")
+    return _address(scheme, [host.encode("latin-1")]) if separator else None
+
+
+def _address(scheme: str, hosts: Sequence[bytes]) -> Address | None:
+    if len(hosts) != 1 or scheme.lower() not in PORTS:
+        return None
+    text = hosts[0].decode("latin-1")
+    try:
+        split = urllib.parse.urlsplit(f"//{text}")
+        port = split.port
+    except ValueError:
+        return None
+    if split.netloc != text or not split.hostname or "@" in text:
+        return None
+    return scheme.lower(), split.hostname, PORTS[scheme.lower()] if port is None else port
+
+
+def _scheme(scope: Scope, forwarded: bool) -> str:
+    told = _values(scope, b"x-forwarded-proto")[-1:] if forwarded else []
+    return b"".join(told).rpartition(b",")[2].strip().decode("latin-1") or str(scope.get("scheme", "http"))
+
+
+def _values(scope: Scope, name: bytes) -> list[bytes]:
+    return [value for found, value in scope["headers"] if found == name]
+
+
+async def _refuse(send: Send) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(MESSAGE))]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": MESSAGE})
