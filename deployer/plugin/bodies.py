@@ -117,7 +117,7 @@ class Body:
         """Return the next part.
 
         Raises:
-            Refused: it is too large, or the client has left before its end. The bridge to Flask would go on with a part.
+            Refused: it is too large, or the client has left before its end.
         """
         if self.answered:
             return await self._receive()  # who reads on only waits for the client to leave
