@@ -15,6 +15,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
+from deployer.cli.ending import interruptible
+
 COMMANDS: Final = {
     "init": "Write a commented spec file to start from.",
     "create": "Create a server, or bring one up to date, and prove it.",
@@ -38,7 +40,6 @@ COMMANDS: Final = {
     "profiles": "List the kinds of cluster that are known.",
     "schema": "Print the JSON Schema of a spec file.",
 }
-INTERRUPTED: Final = 130
 
 
 class _Commands(TyperGroup):
@@ -65,12 +66,10 @@ class _Commands(TyperGroup):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            with interruptible():
+                result = super().invoke(ctx)
+                sys.stdout.flush()
             return result
-        except KeyboardInterrupt:
-            sys.stderr.write("\nInterrupted. Nothing is lost: the same command goes on from here.\n")
-            raise typer.Exit(INTERRUPTED) from None
         except OSError as error:  # of standard output: a full disk, or `deployer logs | head` and nobody reads any more
             if not isinstance(error, BrokenPipeError):
                 sys.stderr.write(f"Failed: {error}\n")

@@ -18,6 +18,7 @@ from deployer.core.errors import EnvironmentFailed, NotReady, UsageError
 from deployer.core.stack import Package
 from deployer.core.versions import MIN_PYTHON
 from deployer.targets import Deadline
+from deployer.targets.local import installer
 from deployer.targets.local.locks import hold
 from deployer.targets.local.store import explained
 
@@ -139,10 +140,9 @@ class Environment:
         for command in steps:
             with self._install_log.open("ab") as log:
                 try:
-                    # the lock goes along: should we be killed, nobody starts over while the installer still writes
-                    done = subprocess.run(
-                        command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
-                        pass_fds=(lock,), timeout=max(deadline.left, 0.1), cwd=self.folder.parent,
+                    code = installer.run(
+                        command, env=env, log=log, lock=lock, folder=self.folder.parent,
+                        seconds=max(deadline.left, 0.1),
                     )  # fmt: skip
                 except subprocess.TimeoutExpired:
                     shutil.rmtree(self.folder, ignore_errors=True)
@@ -151,11 +151,11 @@ class Environment:
                     ) from None
                 except OSError as error:
                     return f"{command[0]}: {error.strerror}"
-            if done.returncode:
+            if code:
                 disk = os.statvfs(self.folder.parent)
                 if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:  # the log may have had no room for the reason either
                     return f"No space left on device: {self.folder.parent}"
-                return _last_words(self._install_log) or f"{command[0]} ended with {done.returncode}"
+                return _last_words(self._install_log) or f"{command[0]} ended with {code}"
         return ""
 
 
