@@ -283,9 +283,7 @@ class LocalRuntime:
                         self._require_gone(live)
                     refusal = [line for line in self.logs(200, follow=False) if line.startswith(REFUSAL)]
                     if refusal:
-                        raise ServerRefused(
-                            refusal[-1].removeprefix(REFUSAL), hint="the old spec brings the server back"
-                        )
+                        raise ServerRefused(refusal[-1].removeprefix(REFUSAL))
                     raise NotReady(f"the server has ended by itself{self._last_words()}", hint="see `deployer logs`")
                 if not deadline.left:
                     raise NotReady(f"the server is not ready in time: {state}{self._last_words()}")
