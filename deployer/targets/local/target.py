@@ -34,6 +34,7 @@ from deployer.targets.local.access import LocalAccess, user_name
 from deployer.targets.local.environment import Environment
 from deployer.targets.local.locks import hold
 from deployer.targets.local.ports import Ports, listen, require_name
+from deployer.targets.local.room import DATA_BYTES, ENVIRONMENT_BYTES, Need, require_room
 from deployer.targets.local.store import LocalStore, explained, no_room, state_directory
 from deployer.tracking.client import Client, Unreachable
 
@@ -98,8 +99,19 @@ class LocalRuntime:
         host, port = spec.spec.local.host, spec.spec.local.port
         if host:
             require_name(self._announced(spec))
+        with explained(self._state):
+            require_room(self._room(spec))
         if not self.assigned(spec, before):
             self._ports.require_free(port if port != before.ports.get("http") else None, host)
+
+    def _room(self, spec: Spec) -> list[Need]:
+        """Return how much room on disk is needed for what is not there yet."""
+        needs = []
+        if not self._environment(spec).ready():
+            needs.append(Need(self._state / "environments", ENVIRONMENT_BYTES, f"MLflow {spec.spec.mlflow.version}"))
+        if not self._store.data.exists():
+            needs.append(Need(self._state / "servers", DATA_BYTES, "the server's data"))
+        return needs
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
         """Tell whether it has a port, and the one asked for where one was, and is announced as it should be."""
