@@ -33,7 +33,7 @@ from deployer.targets.local import process
 from deployer.targets.local.access import LocalAccess, user_name
 from deployer.targets.local.environment import Environment
 from deployer.targets.local.locks import hold
-from deployer.targets.local.ports import Ports, listen, require_name
+from deployer.targets.local.ports import FIRST_PORT, Ports, listen, require_name
 from deployer.targets.local.room import DATA_BYTES, ENVIRONMENT_BYTES, Need, require_room
 from deployer.targets.local.store import LocalStore, explained, no_room, state_directory
 from deployer.tracking.client import Client, Unreachable
@@ -49,14 +49,21 @@ _INHERITED: Final = (
 )  # fmt: skip
 
 
-def local_target(name: str, waiting: Callable[[str], None], *, take_over: bool = False) -> Target:
+def local_target(
+    name: str,
+    waiting: Callable[[str], None],
+    note: Callable[[str], None] = lambda _: None,
+    *,
+    take_over: bool = False,
+) -> Target:
     """Return the local target for server `name`; `waiting` is told when another deployer holds something.
 
+    `note` is told what a person should know of what the machine has given the server.
     `take_over` takes the word of whoever says so that the other machine, on which the server is on record, is gone.
     """
     state = state_directory()
     store = LocalStore(state, name)
-    runtime = LocalRuntime(state, store, waiting, take_over=take_over)
+    runtime = LocalRuntime(state, store, waiting, note, take_over=take_over)
     return Target(name, "local", "this machine", ("--target", "local"), None, store, runtime, LocalAccess())
 
 
@@ -64,11 +71,18 @@ class LocalRuntime:
     """Runs one server's process."""
 
     def __init__(
-        self, state: Path, store: LocalStore, waiting: Callable[[str], None], *, take_over: bool = False
+        self,
+        state: Path,
+        store: LocalStore,
+        waiting: Callable[[str], None],
+        note: Callable[[str], None],
+        *,
+        take_over: bool = False,
     ) -> None:
         self._state = state
         self._store = store
         self._waiting = waiting
+        self._note = note
         self._take_over = take_over
         self._access = LocalAccess()
         self._ports = Ports(state, store.folder.name)
@@ -141,6 +155,11 @@ class LocalRuntime:
             host, wanted, kept = spec.spec.local.host, spec.spec.local.port, before.ports.get("http")
             self._ports.require_free(wanted if wanted != kept else None, host)
             port = wanted or kept or self._ports.choose(host)
+            if port != FIRST_PORT and not wanted and not kept:
+                self._note(
+                    f"Port {FIRST_PORT} is taken by {self._ports.holder_of(FIRST_PORT)}: this server has port {port}, "
+                    "and keeps it (--port chooses another)"
+                )
             yield dataclasses.replace(before, host=self._announced(spec), ports={"http": port})
 
     def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
