@@ -21,6 +21,7 @@ from deployer.core.stack import SecretRef
 from deployer.core.support import require_supported
 from deployer.operations.artifacts import s3_keys
 from deployer.targets import Target
+from deployer.targets.local.other_data import unused_data
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ def wanted_server(
     require_supported(spec, target.platform(spec, before), source)
     for change in spec_changes(record.spec, spec) if record else ():
         note(f"Change: {change}")
+    for warning in unused_data(target.name, None if record else Path.cwd()) if target.kind == "local" else ():
+        note(warning)
     return WantedServer(target, spec, record, password, databases)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from deployer.core.errors import NotFound
-from deployer.targets import Target
+from deployer.targets import Circumstances, Observed, Target
+
+_LAST_LINES: Final = 8
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,62 @@ class View:
         }
 
 
+@dataclass(frozen=True)
+class Examined:
+    """One server with what takes longer to find out; `log` are the last lines of one that has ended by itself."""
+
+    view: View
+    circumstances: Circumstances
+    log: tuple[str, ...]
+    now: datetime
+
+    @property
+    def uptime(self) -> float | None:
+        """Seconds since the server was started, None where it does not run."""
+        since = self.circumstances.since
+        return max(0.0, (self.now - since).total_seconds()) if since else None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON-compatible data."""
+        found = self.circumstances
+        return {
+            **self.view.document(),
+            "data": found.data,
+            "dataBytes": found.size,
+            "dataCounted": found.counted,
+            "since": found.since.isoformat(timespec="seconds") if found.since else None,
+            "uptimeSeconds": None if self.uptime is None else round(self.uptime),
+            "log": list(self.log),
+        }
+
+
 def look(target: Target) -> View:
     """Return a server's view.
 
     Raises:
         NotFound: there is no such server.
     """
+    return _view(target, target.glance())
+
+
+def examine(target: Target) -> Examined:
+    """Return a server's view, and what takes longer to find out.
+
+    Raises:
+        NotFound: there is no such server.
+    """
     observed = target.glance()
+    view = _view(target, observed)
+    spec = observed.record.spec if observed.record else None
+    return Examined(
+        view,
+        target.runtime.circumstances(spec, observed.live) if spec else Circumstances(),
+        tuple(target.runtime.logs(_LAST_LINES, follow=False)) if view.state == "crashed" else (),
+        datetime.now(UTC),
+    )
+
+
+def _view(target: Target, observed: Observed) -> View:
     record = observed.record
     if record is None:
         raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")

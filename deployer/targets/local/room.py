@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +13,7 @@ from typing import Final
 from deployer.core.errors import StateError
 
 _MIB: Final = 1 << 20
+_BLOCK: Final = 512  # bytes, whatever the file system: stat(2), st_blocks
 # measured: 861 MiB with MLflow 3.17.2, boto3, what both need, and the compiled files
 ENVIRONMENT_BYTES: Final = 900 * _MIB
 # both databases take 1.1 MiB after the first proof, and twice that while they are made
@@ -32,6 +35,24 @@ class Need:
 def mib(size: int) -> str:
     """Return a number of bytes as people read it."""
     return f"{size / _MIB:.1f}".removesuffix(".0") + " MiB" if size < 10 * _MIB else f"{size // _MIB} MiB"
+
+
+def used(folder: Path, seconds: float) -> tuple[int, bool]:
+    """Return how many bytes of disk a folder takes, and whether all of it could be counted in that time."""
+    until, total, waiting = time.monotonic() + seconds, 0, [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if time.monotonic() > until:
+                        return total, False
+                    with suppress(FileNotFoundError):  # deleted meanwhile
+                        total += entry.stat(follow_symlinks=False).st_blocks * _BLOCK
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(Path(entry.path))
+        except OSError:  # a folder that was deleted meanwhile, or that belongs to somebody else
+            continue
+    return total, True
 
 
 def require_room(needs: Sequence[Need]) -> None:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -22,24 +23,27 @@ from deployer.core.assigned import Assigned
 from deployer.core.changes import Change
 from deployer.core.components import server
 from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError, last_line
+from deployer.core.last_words import REFUSAL, reason
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.platform import LOCAL, Platform
 from deployer.core.rendering import Renderer, Unrepresentable
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import FilePath, SecretRef, Stack, Text, VolumePath, Workload
-from deployer.targets import Deadline, Live, Program, Target
+from deployer.targets import Circumstances, Deadline, Live, Program, Target
 from deployer.targets.local import process
 from deployer.targets.local.access import LocalAccess, user_name
 from deployer.targets.local.environment import Environment
 from deployer.targets.local.locks import hold
+from deployer.targets.local.memory import killed_for_memory
 from deployer.targets.local.ports import FIRST_PORT, Ports, listen, require_name
-from deployer.targets.local.room import DATA_BYTES, ENVIRONMENT_BYTES, Need, require_room
+from deployer.targets.local.room import DATA_BYTES, ENVIRONMENT_BYTES, Need, require_room, used
 from deployer.targets.local.store import LocalStore, explained, no_room, state_directory
 from deployer.tracking.client import Client, Unreachable
 
 _LAST_LINES: Final = 8
-REFUSAL: Final = "deployer: refused to start: "  # as launch.py begins its reason
+_TELLING_LINES: Final = 200
+_COUNTING_SECONDS: Final = 5.0
 _ROOM_BYTES: Final = 1 << 20
 _INHERITED: Final = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ",
@@ -241,6 +245,8 @@ class LocalRuntime:
         """Return what runs now; of a server on another machine also how it is reached from here."""
         with explained(self._store.process):
             live = process.observe(self._store.process)
+        if live.state == "stopped" and self._store.log.exists():
+            return dataclasses.replace(live, detail=f"stopped; its log ends at {_moment(self._store.log)}")
         record = self._store.load() if live.state == "elsewhere" else None
         if live.host is None or record is None or not record.assigned.ports:
             return live
@@ -252,8 +258,22 @@ class LocalRuntime:
         return dataclasses.replace(live, detail=f"{live.detail}; {way}")
 
     def explain(self, live: Live) -> str:
-        """Return what the process record says."""
-        return live.detail
+        """Return what the process record says, and why a process has ended that nobody has stopped."""
+        if live.state != "crashed":
+            return live.detail
+        lines = list(self.logs(_TELLING_LINES, follow=False))
+        return f"{live.detail}: {reason(lines, out_of_memory=killed_for_memory(self._store.process))}"
+
+    def circumstances(self, spec: Spec, live: Live) -> Circumstances:
+        """Return the folder of databases and artifacts, what it takes on disk, and when the process was started."""
+        since = None
+        if live.state in ("running", "elsewhere"):
+            with contextlib.suppress(FileNotFoundError):  # stopped meanwhile
+                since = datetime.fromtimestamp(self._store.process.stat().st_mtime, UTC)
+        if not server.volumes(spec, LOCAL, Assigned()):
+            return Circumstances(since=since)
+        size, counted = used(self._store.data, _COUNTING_SECONDS)
+        return Circumstances(str(self._store.data), size, counted, since)
 
     def stop(self, deadline: Deadline) -> None:
         """End the process.
@@ -312,7 +332,7 @@ class LocalRuntime:
                     self._require_room()
                     if (live := self.observe()).state == "elsewhere":  # both were started in the same moment
                         self._require_gone(live)
-                    refusal = [line for line in self.logs(200, follow=False) if line.startswith(REFUSAL)]
+                    refusal = [line for line in self.logs(_TELLING_LINES, follow=False) if line.startswith(REFUSAL)]
                     if refusal:
                         raise ServerRefused(refusal[-1].removeprefix(REFUSAL))
                     raise NotReady(f"the server has ended by itself{self._last_words()}", hint="see `deployer logs`")
@@ -374,3 +394,8 @@ class LocalRuntime:
                 return piece
             case SecretRef(secret, key):
                 raise Unrepresentable(f"secret {secret}/{key} in a file")
+
+
+def _moment(path: Path) -> str:
+    """Return when a file was last written, as people read it."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")
