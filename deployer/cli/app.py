@@ -14,6 +14,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from deployer.cli.ending import interruptible
 from deployer.cli.unknown import no_command, rewritten
 
 COMMANDS: Final = {
@@ -39,7 +40,6 @@ COMMANDS: Final = {
     "profiles": "List the kinds of cluster that are known.",
     "schema": "Print the JSON Schema of a spec file.",
 }
-INTERRUPTED: Final = 130
 WIDEST_HELP: Final = 1000
 
 
@@ -90,12 +90,10 @@ class _Commands(TyperGroup):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            with interruptible():
+                result = super().invoke(ctx)
+                sys.stdout.flush()
             return result
-        except KeyboardInterrupt:
-            sys.stderr.write("\nInterrupted. Nothing is lost: the same command goes on from here.\n")
-            raise typer.Exit(INTERRUPTED) from None
         except OSError as error:  # of standard output: a full disk, or `deployer logs | head` and nobody reads any more
             if not isinstance(error, BrokenPipeError):
                 sys.stderr.write(f"Error: cannot write to standard output: {error.strerror}\n")

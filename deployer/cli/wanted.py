@@ -24,6 +24,7 @@ from deployer.core.stack import SecretRef
 from deployer.core.support import require_supported
 from deployer.operations.artifacts import s3_keys
 from deployer.targets import Target
+from deployer.targets.local.other_data import unused_data
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ def wanted_server(
         raise named(document.located(error, content), flags) from None
     target.runtime.would_assign(spec, before)  # an address that cannot be, before a bucket is made
     spec = effective(spec, platform, flags, stored, file, content)
+    for warning in unused_data(target.name, None if record else Path.cwd()) if target.kind == "local" else ():
+        note(warning)
     changes = spec_changes(stored, spec) if stored else ()
     return WantedServer(target, spec, record, password, databases, tuple(f"Change: {change}" for change in changes))
 

@@ -44,7 +44,7 @@ def find_target(
     elif project is not None:
         raise UsageError("--create-project needs an OpenShift cluster, and this is this machine", hint="leave it out")
     else:
-        target = local_target(name, lambda holder: note(f"waiting for {holder}"), take_over=take_over)
+        target = local_target(name, lambda holder: note(f"waiting for {holder}"), note, take_over=take_over)
     if not quiet:
         note(f"Target: {target.where} ({why})")
     return target

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from deployer.core.errors import InvalidSpec, Problem
 from deployer.core.stack import SecretRef
@@ -110,6 +111,31 @@ def place(url: str) -> str:
     # they may choose a schema, which has tables of its own
     options = "".join(value for key, value in parse_qsl(parts.query) if key == "options")
     return f"{parts.hostname}:{parts.port or _PORT}{parts.path}?{options}"
+
+
+@dataclass(frozen=True)
+class Database:
+    """A URL, taken apart. `options` are libpq's, such as `sslmode`."""
+
+    host: str
+    port: int
+    name: str
+    user: str
+    password: str = field(repr=False)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, url: str) -> Database:
+        """Return what a URL without `url_problem` means, as SQLAlchemy reads it."""
+        parts = urlsplit(url)
+        return cls(
+            parts.hostname or "",
+            parts.port or _PORT,
+            parts.path.removeprefix("/"),
+            unquote(parts.username or ""),
+            unquote(parts.password or ""),
+            dict(parse_qsl(parts.query)),
+        )
 
 
 def staged(values: Mapping[SecretRef, str], new: Mapping[SecretRef, str]) -> dict[SecretRef, str | None]:

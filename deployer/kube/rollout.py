@@ -137,7 +137,7 @@ def _raise_refusal(session: Session, labels: str, container: str, note: Callable
             if status["name"] == container and ended and ended.get("exitCode") == REFUSED:
                 refusals = [line for line in _log(session, pod, status, 200, note) if line.startswith(REFUSAL)]
                 if refusals:
-                    raise ServerRefused(refusals[-1].removeprefix(REFUSAL), hint="the old spec brings the server back")
+                    raise ServerRefused(refusals[-1].removeprefix(REFUSAL))
 
 
 def last_words(session: Session, labels: str, note: Callable[[str], None]) -> str:

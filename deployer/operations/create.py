@@ -13,7 +13,7 @@ from typing import Final
 from deployer.core import databases, secrets
 from deployer.core.assigned import Assigned
 from deployer.core.components import build, server
-from deployer.core.errors import Conflict, VerificationFailed
+from deployer.core.errors import Conflict, ServerRefused, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.record import Record
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, broken_seals
@@ -69,7 +69,7 @@ def create(
     require_same_store(before, spec)
     require_databases(target, before, spec, keys)
     try_out(target, before, keys, deadline, progress)
-    steps = _Create(target, spec, password, keys)
+    steps = _Create(target, spec, password, keys, replaces=before is not None and before.spec != spec)
     observed = target.observe()
     with ThreadPoolExecutor(2) as pool:
         # three reads need nothing of what the steps look at: both at once, for whoever only wants to be sure
@@ -160,7 +160,16 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
 class _Create:
     """The steps of one `create`, with the report of its proof."""
 
-    def __init__(self, target: Target, spec: Spec, password: str | None, keys: Mapping[SecretRef, str]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        spec: Spec,
+        password: str | None,
+        keys: Mapping[SecretRef, str],
+        *,
+        replaces: bool = False,
+    ) -> None:
+        self._replaces = replaces  # another spec, with which the server may have been proven
         self._target = target
         self._spec = spec
         self._password = password
@@ -252,7 +261,11 @@ class _Create:
 
     def _wait(self, target: Target, observed: Observed, deadline: Deadline) -> None:
         record, _ = _known(observed)
-        target.runtime.wait(record.assigned, deadline)
+        try:
+            target.runtime.wait(record.assigned, deadline)
+        except ServerRefused as error:
+            way_back = "the old spec brings the server back" if self._replaces and record.seals else None
+            raise ServerRefused(error.message, hint=way_back) from error
 
     def _proven(self, observed: Observed) -> Outcome:
         proof = observed.record.proof if observed.record else None

@@ -41,7 +41,8 @@ def stay(
         if live.state != "running":
             last = "".join(f"\n  {text}" for text in target.runtime.logs(_LAST_LINES, follow=False))
             raise NotReady(
-                f"the server has ended by itself: {live.detail}{last}", hint="the same command starts it again"
+                f"the server has ended by itself: {target.runtime.explain(live)}{last}",
+                hint="the same command starts it again",
             )
         progress.note("The server was started anew by another deployer; this command stays with it")
         whole = True

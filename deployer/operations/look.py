@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from deployer.core.errors import NotFound
-from deployer.targets import Software, Target
+from deployer.targets import Circumstances, Observed, Software, Target
+
+_LAST_LINES: Final = 8
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,6 @@ class View:
     username: str | None
     version: str
     proven: bool
-    packages: str | None = None
-    image: str | None = None
-    image_digest: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON-compatible data."""
@@ -38,19 +38,70 @@ class View:
             "username": self.username,
             "mlflowVersion": self.version,
             "proven": self.proven,
-            "packages": self.packages,
-            "image": self.image,
-            "imageDigest": self.image_digest,
         }
 
 
-def look(target: Target, *, software: bool = False) -> View:
-    """Return a server's view; with `software`, which takes longer, also what it runs by content.
+@dataclass(frozen=True)
+class Examined:
+    """One server with what takes longer to find out; `log` are the last lines of one that has ended by itself."""
+
+    view: View
+    circumstances: Circumstances
+    software: Software
+    log: tuple[str, ...]
+    now: datetime
+
+    @property
+    def uptime(self) -> float | None:
+        """Seconds since the server was started, None where it does not run."""
+        since = self.circumstances.since
+        return max(0.0, (self.now - since).total_seconds()) if since else None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON-compatible data."""
+        found = self.circumstances
+        return {
+            **self.view.document(),
+            "data": found.data,
+            "dataBytes": found.size,
+            "dataCounted": found.counted,
+            "since": found.since.isoformat(timespec="seconds") if found.since else None,
+            "uptimeSeconds": None if self.uptime is None else round(self.uptime),
+            "packages": self.software.packages,
+            "image": self.software.image,
+            "imageDigest": self.software.digest,
+            "log": list(self.log),
+        }
+
+
+def look(target: Target) -> View:
+    """Return a server's view.
+
+    Raises:
+        NotFound: there is no such server.
+    """
+    return _view(target, target.glance())
+
+
+def examine(target: Target) -> Examined:
+    """Return a server's view, and what takes longer to find out.
 
     Raises:
         NotFound: there is no such server.
     """
     observed = target.glance()
+    view = _view(target, observed)
+    spec = observed.record.spec if observed.record else None
+    return Examined(
+        view,
+        target.runtime.circumstances(spec, observed.live) if spec else Circumstances(),
+        target.runtime.software(spec) if spec else Software(),
+        tuple(target.runtime.logs(_LAST_LINES, follow=False)) if view.state == "crashed" else (),
+        datetime.now(UTC),
+    )
+
+
+def _view(target: Target, observed: Observed) -> View:
     record = observed.record
     if record is None:
         raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")
@@ -59,7 +110,6 @@ def look(target: Target, *, software: bool = False) -> View:
         state = "ready" if observed.ready else "starting"
     if record.deleted:
         state = "deleted"
-    runs = target.runtime.software(record.spec) if software else Software()
     return View(
         name=target.name,
         target=target.kind,
@@ -70,7 +120,4 @@ def look(target: Target, *, software: bool = False) -> View:
         username=record.spec.spec.auth.admin_username,
         version=record.spec.spec.mlflow.version,
         proven=record.proof is not None and record.proof == observed.live.identity,
-        packages=runs.packages,
-        image=runs.image,
-        image_digest=runs.digest,
     )

@@ -46,6 +46,7 @@ def main() -> None:
             "boot": boot.read().strip(),
             "host": socket.gethostname(),
             "fingerprint": fingerprint,
+            "memory": memory(),
         }
     os.ftruncate(descriptor, 0)
     os.write(descriptor, json.dumps(identity).encode())
@@ -58,6 +59,27 @@ def main() -> None:
     os.set_inheritable(REGISTERED_FD, False)  # closed by execv: whoever waits at its other end sees that we are ready
     os.environ["LISTEN_PID"] = str(os.getpid())
     os.execv(command[0], command)  # noqa: S606  # becoming the server is the point
+
+
+def memory() -> dict[str, object] | None:
+    """Return the file in which the kernel counts what it kills for lack of memory, and the count; None without one.
+
+    The kernel's documentation, cgroup-v2.rst (memory.events) and cgroup-v1/memory.rst (memory.oom_control).
+    """
+    with open("/proc/self/cgroup", encoding="utf-8") as groups:
+        for line in groups.read().splitlines():
+            number, controllers, path = line.split(":", 2)
+            places = {"memory": f"/sys/fs/cgroup/memory{path}/memory.oom_control"}
+            if number == "0":
+                places[""] = f"/sys/fs/cgroup{path}/memory.events"
+            for controller in controllers.split(","):
+                try:
+                    with open(places[controller], encoding="ascii") as events:
+                        words = events.read().split()
+                    return {"events": places[controller], "kills": int(words[words.index("oom_kill") + 1])}
+                except (KeyError, OSError, ValueError):
+                    continue
+    return None
 
 
 def starter_gone() -> bool:

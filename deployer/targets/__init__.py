@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal, Protocol
 
 from deployer.core.assigned import Assigned
@@ -74,6 +75,19 @@ class Software:
     packages: str | None = None
     image: str | None = None
     digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Where a server's data lies, and since when the server runs; None where that is not known.
+
+    `size` is in bytes; where counting would have taken too long, `counted` is False and there are more.
+    """
+
+    data: str | None = None
+    size: int | None = None
+    counted: bool = True
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +186,9 @@ class Runtime(Protocol):
 
     def explain(self, live: Live) -> str:
         """Return what is known of why it is not ready, or how it runs."""
+
+    def circumstances(self, spec: Spec, live: Live) -> Circumstances:
+        """Return what takes longer to find out than what `observe` returns."""
 
     def stop(self, deadline: Deadline) -> None:
         """End what runs; data stays."""

@@ -184,6 +184,13 @@ class Machine:
             return False
         return not zombie and str(self.state.parent).encode() in words
 
+    @staticmethod
+    def command_line(pid: int) -> bytes:
+        """Return the words of a process, each ended by a NUL; nothing where it has ended."""
+        with suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b""
+
     def remains(self) -> list[str]:
         """Return every lock, draft, half-deleted folder and half-made environment; the log of a failed one may stay."""
         left = [*(self.state / "servers").glob(".*"), *(self.state / "servers").glob("*/.draft-*")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.local.machine import Machine, kill_group
+from tests.soak.test_disk_full import small_disk
 
+CREATE = ("create", "--target", "local")
 HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
 
 
@@ -127,13 +130,36 @@ def test_a_wrong_interpreter_is_refused(machine: Machine, python: str) -> None:
     assert f"--python (spec.local.python) {python}: " in refused.stderr
 
 
-def test_a_release_that_cannot_be_installed_says_why_and_leaves_nothing_half_made(bare_machine: Machine) -> None:
+def test_a_release_that_does_not_exist_is_named_with_the_newest_and_leaves_nothing_half_made(
+    bare_machine: Machine,
+) -> None:
     failed = bare_machine.run("create", "--target", "local", "--mlflow-version", "3.17.999", code=1)
-    assert "3.17.999" in failed.stderr
-    assert "installer's whole output" in failed.stderr
+    assert "the package index has no release 3.17.999 of mlflow" in failed.stderr
+    assert re.search(r"Next: the newest 3\.17 is (3\.17\.[0-9]+): --mlflow-version \1$", failed.stderr, re.MULTILINE)
     assert bare_machine.processes() == []
+    # there was no second attempt with pip
+    (log,) = (bare_machine.state / "environments").glob("*.log")
+    assert "No matching distribution" not in log.read_text()
     assert [p.name for p in (bare_machine.state / "environments").iterdir() if p.is_dir()] == []
     assert bare_machine.json("list") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_disk_without_enough_room_is_refused_before_anything_is_written(
+    bare_machine: Machine, environments: Path
+) -> None:
+    machine = bare_machine
+    with small_disk(machine.state, "800m"):
+        refused = machine.run(*CREATE, code=1).stderr
+        assert f"not enough room in {machine.state}/environments: 908 MiB are needed" in refused
+        assert "900 MiB for MLflow" in refused
+        assert "8 MiB for the server's data" in refused
+        assert {path.name for path in machine.state.rglob("*")} == {"servers", "environments"}
+    machine.state.rmdir()
+    with small_disk(machine.state, "6m"):
+        (machine.state / "environments").symlink_to(environments)
+        assert "8 MiB are needed (8 MiB for the server's data)" in machine.run(*CREATE, code=1).stderr
+        assert list((machine.state / "servers").iterdir()) == []
 
 
 def test_an_unsupported_release_is_refused_before_anything_is_done(machine: Machine) -> None:
@@ -225,6 +251,37 @@ def test_ctrl_c_says_that_nothing_is_lost_and_the_same_command_goes_on(
     machine.create()
     assert machine.remains() == []
     assert len(machine.processes()) == 1
+
+
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored(server: Machine) -> None:
+    process = server.program(["sh", "-c", f'trap "" HUP; exec {server.command()[0]} logs --follow'], ("logs",))
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)  # as nohup leaves it
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Interrupted by SIGTERM" in err
+
+
+def test_a_prompt_ends_by_a_signal_like_everything_else(server: Machine) -> None:
+    process = server.program(
+        ["script", "--quiet", "--return", "--command", f"{server.command()[0]} delete --delete-data", "/dev/null"],
+        ("delete",),
+        stdin=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    said = ""
+    while "Type its name" not in said:
+        said += process.stdout.read(1)
+    (asking,) = [pid for pid in server.processes() if server.command_line(pid).endswith(b"delete\0--delete-data\0")]
+    os.kill(asking, signal.SIGHUP)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert "Interrupted by SIGHUP" in out
+    assert server.json("status")["state"] == "ready"
 
 
 def test_a_recycled_pid_is_never_killed(machine: Machine) -> None:

@@ -177,6 +177,21 @@ def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: 
         machine.run(*command)
 
 
+def test_a_login_that_does_not_work_is_named_before_anything_is_installed(bare_machine: Machine, team: Team) -> None:
+    elsewhere = replace(team, server=replace(team.server, port=free_port()))
+    for wrong, words in (
+        (team.mistaken(), f'password authentication failed for user "{team.user}"'),
+        (replace(team, auth="nowhere"), 'auth: database "nowhere" does not exist'),
+        (elsewhere, f"tracking: 127.0.0.1 port {elsewhere.server.port} cannot be reached: Connection refused"),
+    ):
+        wrong.give(bare_machine)
+        refused = bare_machine.run("create", "mlflow", *FILE, code=1).stderr
+        assert words in refused
+        assert "nothing was made" in refused
+        assert list((bare_machine.state / "environments").iterdir()) == []
+        assert bare_machine.json("list") == []
+
+
 def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machine, team: Team) -> None:
     address = create(machine, team, "--workers", "2")["address"]
     admin = ("admin", machine.password())

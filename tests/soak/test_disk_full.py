@@ -5,6 +5,8 @@ Needs root, for a small file system of its own.
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.killing import stopped_after
 from tests.local.machine import Machine
 
 ROOM = "2g"
@@ -32,21 +35,29 @@ def grow(path: Path, size: str = ROOM) -> None:
     subprocess.run(["mount", "-o", f"remount,size={size}", str(path)], check=True)
 
 
+def fill(path: Path, left: str) -> None:
+    """Take all room of a small disk but so much."""
+    subprocess.run(["mount", "-o", f"remount,size={left}", str(path)], check=True)
+
+
 @pytest.mark.parametrize("size", ["8k", "16k", "24k", "32k", "64k", "128k", "256k", "512k", "1m", "1500k", "2m"])
-def test_create_on_a_full_disk_says_so_and_goes_on_with_more_room(
+def test_a_disk_that_fills_up_during_a_create_is_named_and_the_same_command_goes_on_with_more_room(
     bare_machine: Machine, environments: Path, size: str
 ) -> None:
     machine = bare_machine
-    with small_disk(machine.state, size):
+    with small_disk(machine.state, "16m"):
         (machine.state / "environments").symlink_to(environments)
-        failed = machine.run("create", "--target", "local", "--timeout", "60", code=None)
-        if failed.returncode:
-            assert failed.returncode in {1, 3}
+        # what is there already has a place; the command has found enough room by now
+        creating = stopped_after(machine, "[2/7] record", "create", "--target", "local", "--timeout", "60")
+        fill(machine.state, size)
+        os.killpg(creating.pid, signal.SIGCONT)
+        _, err = creating.communicate(timeout=180)
+        if creating.returncode:
+            assert creating.returncode in {1, 3}
             assert any(
-                words in failed.stderr
-                for words in ("no room left", "disk is full", "cannot store an artifact", "disk I/O")
+                words in err for words in ("no room left", "disk is full", "cannot store an artifact", "disk I/O")
             )
-            assert "Traceback" not in failed.stderr.partition("NotReady")[0]
+            assert "Traceback" not in err.partition("NotReady")[0]
         grow(machine.state)
         machine.create()
         assert machine.json("status")["proven"] is True
@@ -56,12 +67,19 @@ def test_create_on_a_full_disk_says_so_and_goes_on_with_more_room(
         machine.end()
 
 
-def test_an_installation_on_a_full_disk_says_so_and_goes_on_with_more_room(bare_machine: Machine) -> None:
+def test_a_disk_that_fills_up_during_an_installation_is_named_and_not_tried_again_with_pip(
+    bare_machine: Machine,
+) -> None:
     machine = bare_machine
-    with small_disk(machine.state, "100m"):
-        failed = machine.run("create", "--target", "local", code=1)
-        assert "No space left on device" in failed.stderr
+    with small_disk(machine.state, ROOM):
+        creating = stopped_after(machine, "[1/7] environment", "create", "--target", "local")
+        fill(machine.state, "100m")
+        os.killpg(creating.pid, signal.SIGCONT)
+        _, err = creating.communicate(timeout=180)
+        assert creating.returncode == 1
+        assert f"no room left at {machine.state}/environments" in err
         assert machine.processes() == []
+        assert [path.name for path in (machine.state / "environments").iterdir() if path.is_dir()] == []
         grow(machine.state)
         machine.create()
         assert machine.remains() == []

@@ -196,9 +196,10 @@ def _print(place: Target, created: Created, form: Format) -> None:
         )
         return
     output.print_report(created.report)
-    if not created.changed:
-        print(f"\nNothing to change: server {spec.name!r} runs as asked for and was proven again.")
-    print(f"\nServer {spec.name!r} is running and verified.\n")
+    if created.changed:
+        print(f"\nServer {spec.name!r} is running and verified.\n")
+    else:
+        print(f"\nNothing to change: server {spec.name!r} runs as asked for and was proven again.\n")
     output.print_fields(fields_of(place, created))
     if place.namespace and not created.record.assigned.host:
         port = created.record.assigned.ports["http"]

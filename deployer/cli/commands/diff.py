@@ -38,8 +38,9 @@ def command(
         for change in changes:
             print(change)
     if changes:
+        count = "1 place" if len(changes) == 1 else f"{len(changes)} places"
         raise Drifted(
-            f"server {place.name!r} differs from what was asked for in {len(changes)} places",
+            f"server {place.name!r} differs from what was asked for in {count}",
             hint=f"`deployer create {place.name}` brings it back",
         )
     if form is Format.text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -13,9 +14,11 @@ from deployer.cli.parsing import choice
 from deployer.cli.progress import note
 from deployer.cli.where import find_target
 from deployer.core.document import any_of
+from deployer.core.errors import DeployerError
 from deployer.operations.away import require_reach
 from deployer.operations.logins import login_of
-from deployer.operations.records import endpoint_of
+from deployer.operations.records import endpoint_of, typed
+from deployer.targets import Target
 
 
 def command(
@@ -44,5 +47,14 @@ def command(
         output.print_json({"address": endpoint.url, "username": login.username, "lines": lines})
         return
     print("\n".join(lines))
+    _warn_if_stopped(place)
     if client.at_loopback and language in (Form.slurm, Form.github):
         note(f"{client.url} is reached from this machine alone: a job elsewhere needs a server with a public address")
+
+
+def _warn_if_stopped(place: Target) -> None:
+    """Say that nobody answers yet at the address that was printed: clients retry for minutes before they fail."""
+    with suppress(DeployerError):  # whoever may read the login need not be allowed to look at what runs
+        live = place.runtime.observe()
+        if live.state not in ("running", "elsewhere"):
+            note(f"Warning: server {place.name!r} does not run ({live.detail}); `{typed(place, 'start')}` starts it")

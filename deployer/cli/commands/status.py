@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import typer
 
 from deployer.cli import output
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption
+from deployer.cli.progress import note
 from deployer.cli.where import find_target
-from deployer.operations.look import look
+from deployer.operations.look import Examined, examine
+from deployer.operations.records import typed
+from deployer.targets.local.other_data import unused_data
+
+_MIB: Final = 1 << 20
+_STARTED_AGAIN: Final = ("stopped", "crashed", "rebooted")
 
 
 def command(
@@ -18,10 +26,50 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Show one server; exit code 3 when it is not ready."""
-    view = look(find_target(name, target, namespace, context, quiet=True), software=True)
+    place = find_target(name, target, namespace, context, quiet=True)
+    found = examine(place)
+    if place.kind == "local":
+        for warning in unused_data(name, None):
+            note(warning)
     if form is Format.json:
-        output.print_json(view.document())
+        output.print_json(found.document())
     else:
-        output.print_fields([(key, str(value)) for key, value in view.document().items() if value is not None])
-    if view.state != "ready":
+        output.print_fields(_fields(found))
+        for line in found.log:
+            print(f"  {line}")
+        if found.view.state in _STARTED_AGAIN:
+            note(f"Next: `{typed(place, 'start')}`")
+    if found.view.state != "ready":
         raise typer.Exit(3)
+
+
+def _fields(found: Examined) -> list[tuple[str, str]]:
+    """Return what is known, a line each."""
+    fields = [(key, str(value)) for key, value in found.view.document().items() if value is not None]
+    place = found.circumstances
+    if place.data is not None:
+        fields.append(("data", place.data))
+    if place.size is not None:
+        fields.append(("size", f"{'' if place.counted else 'more than '}{place.size / _MIB:.1f} MiB"))
+    if found.uptime is not None:
+        fields.append(("uptime", _duration(int(found.uptime))))
+    software = (
+        ("packages", found.software.packages),
+        ("image", found.software.image),
+        ("digest", found.software.digest),
+    )
+    fields += [(name, value) for name, value in software if value is not None]
+    if found.log:
+        fields.append(("log", "its last lines:"))
+    return fields
+
+
+def _duration(seconds: int) -> str:
+    """Return a time as kubectl shows ages: its two largest units."""
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    first = next((number for number, (_, size) in enumerate(units) if seconds >= size), len(units) - 1)
+    words = []
+    for name, size in units[first : first + 2]:
+        words.append(f"{seconds // size}{name}")
+        seconds %= size
+    return " ".join(words)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final
 
 import yaml
@@ -42,7 +43,7 @@ from deployer.kube import objects, rollout
 from deployer.kube.refusals import Rejected, UnknownApi
 from deployer.kube.session import Session
 from deployer.kube.streams import lines_of_log
-from deployer.targets import Deadline, Live, Program, Software
+from deployer.targets import Circumstances, Deadline, Live, Program, Software
 from deployer.targets.kubernetes import foreign_lists
 from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
 
@@ -342,6 +343,14 @@ class KubernetesRuntime:
             return live.detail
         deployment = objects.get(self._session, DEPLOYMENT, self._name)
         return rollout.look(self._session, deployment, self._pods, self._note).reason
+
+    def circumstances(self, spec: Spec, live: Live) -> Circumstances:
+        """Return the claim that holds the data, and when the pod was started; only its server knows how full it is."""
+        volumes = server.volumes(spec, self.platform(spec, Assigned()), Assigned())
+        data = ", ".join(f"PersistentVolumeClaim {self._name}-{v.name} ({v.size})" for v in volumes)
+        pods = rollout.pods_of(self._session, self._pods) if live.state == "running" else []
+        started = (pods[0].get("status") or {}).get("startTime") if pods else None
+        return Circumstances(data or None, since=datetime.fromisoformat(started) if started else None)
 
     def stop(self, deadline: Deadline) -> None:
         """Scale the Deployment to 0, whatever else somebody has changed of it, and wait until its pods have ended."""

@@ -19,11 +19,13 @@ from deployer.core.errors import EnvironmentFailed, NotReady, UsageError
 from deployer.core.stack import Package
 from deployer.core.versions import MIN_PYTHON
 from deployer.targets import Deadline
+from deployer.targets.local import installer, releases
 from deployer.targets.local.locks import hold
-from deployer.targets.local.store import explained
+from deployer.targets.local.store import explained, no_room
 
 _COMPLETE: Final = "complete.json"
 _ROOM_BYTES: Final = 32 << 20  # less than any of the larger packages needs
+_NO_ROOM: Final = ("No space left on device", "Disk quota exceeded")  # strerror(3) of ENOSPC and EDQUOT
 _PROBE: Final = """
 import json, os, sys
 base = getattr(sys, "_base_executable", None) or sys.executable
@@ -142,16 +144,38 @@ class Environment:
 
     def _install(self, deadline: Deadline, lock: int) -> None:
         failures: list[str] = []
+        self._install_log.unlink(missing_ok=True)  # that of an earlier attempt
         for steps in self._ways():
             shutil.rmtree(self.folder, ignore_errors=True)  # what a killed attempt left
             failure = self._run(steps, deadline, lock)
             if not failure:
                 return
+            shutil.rmtree(self.folder, ignore_errors=True)
             failures.append(f"{Path(steps[-1][0]).name}: {failure}")
-        shutil.rmtree(self.folder, ignore_errors=True)
+            self._require_release(failure)
         raise EnvironmentFailed(
             f"cannot install {self._package.requirement} for {self._base.path}\n  " + "\n  ".join(failures),
             hint=f"the installer's whole output is in {self._install_log}",
+        )
+
+    def _require_release(self, failure: str) -> None:
+        """Raise EnvironmentFailed where an installer has failed because there is no such release."""
+        name, version = self._package.name, self._package.version
+        words = self._install_log.read_text("utf-8", "replace")
+        if not releases.is_missing(self._package.requirement, words):
+            return
+        env = _outside_environments()
+        known = releases.known_to_pip(self._base.path, name, env)
+        if version in known:
+            return  # pip may be set up with an index that uv does not know
+        uv = _uv()
+        newest = releases.newest(known, version) or (
+            releases.newest(releases.known_to_uv(uv, self._base.path, name, version, env), version) if uv else None
+        )
+        minor = ".".join(version.split(".")[:2])
+        raise EnvironmentFailed(
+            f"the package index has no release {version} of {name} for {self._base.path}",
+            hint=f"the newest {minor} is {newest}: --mlflow-version {newest}" if newest else f"it says: {failure}",
         )
 
     def _ways(self) -> list[list[Sequence[str]]]:
@@ -170,14 +194,13 @@ class Environment:
 
     def _run(self, steps: Sequence[Sequence[str]], deadline: Deadline, lock: int) -> str:
         """Run the commands; return why the first that failed did, "" when none did."""
-        env = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+        env = _outside_environments()
         for command in steps:
             with self._install_log.open("ab") as log:
                 try:
-                    # the lock goes along: should we be killed, nobody starts over while the installer still writes
-                    done = subprocess.run(
-                        command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
-                        pass_fds=(lock,), timeout=max(deadline.left, 0.1), cwd=self.folder.parent,
+                    code = installer.run(
+                        command, env=env, log=log, lock=lock, folder=self.folder.parent,
+                        seconds=max(deadline.left, 0.1),
                     )  # fmt: skip
                 except subprocess.TimeoutExpired:
                     shutil.rmtree(self.folder, ignore_errors=True)
@@ -186,12 +209,24 @@ class Environment:
                     ) from None
                 except OSError as error:
                     return f"{command[0]}: {error.strerror}"
-            if done.returncode:
-                disk = os.statvfs(self.folder.parent)
-                if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:  # the log may have had no room for the reason either
-                    return f"No space left on device: {self.folder.parent}"
-                return _last_words(self._install_log) or f"{command[0]} ended with {done.returncode}"
+            if code:
+                words = _last_words(self._install_log) or f"{command[0]} ended with {code}"
+                self._require_room(words)
+                return words
         return ""
+
+    def _require_room(self, words: str) -> None:
+        """Raise StateError where an installer has failed for lack of room: another one would need as much."""
+        disk = os.statvfs(self.folder.parent)
+        full = disk.f_bavail * disk.f_frsize < _ROOM_BYTES  # the log may have had no room for the reason either
+        if full or any(reason in words for reason in _NO_ROOM):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise no_room(self.folder.parent if full else f"the place that the installer names: {words}")
+
+
+def _outside_environments() -> dict[str, str]:
+    """Return the variables of this process but those that would lead an installer to another environment."""
+    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
 
 
 def _uv() -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from deployer.core.errors import Conflict, StateError
 from deployer.targets import Deadline
 
 _POLL_SECONDS: Final = 0.1
+_PROCESS: Final = re.compile(r"\(process (?P<pid>[0-9]+) on (?P<host>[^()]+)\)$")
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -64,7 +67,7 @@ def hold(path: Path, reason: str, deadline: Deadline, waiting: Callable[[str], N
                     break
                 os.close(descriptor)  # the holder before us removed the file: what we locked is nobody's any more
                 continue
-            holder = os.pread(descriptor, 200, 0).decode("utf-8", "replace") or "another deployer"
+            holder = _described(os.pread(descriptor, 300, 0).decode("utf-8", "replace"))
         except BaseException:
             os.close(descriptor)
             raise
@@ -77,12 +80,23 @@ def hold(path: Path, reason: str, deadline: Deadline, waiting: Callable[[str], N
         time.sleep(min(_POLL_SECONDS, deadline.left))
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{reason} (process {os.getpid()})".encode(), 0)
+        os.pwrite(descriptor, f"{reason} (process {os.getpid()} on {socket.gethostname()})".encode(), 0)
         yield descriptor
     finally:
         if _is_at(descriptor, path):
             path.unlink()
         os.close(descriptor)
+
+
+def _described(holder: str) -> str:
+    """Return what a person is told of a lock's holder: a process that has ended holds nothing any more."""
+    if not holder:
+        return "another deployer"
+    named = _PROCESS.search(holder)
+    if named and named["host"] == socket.gethostname() and not Path("/proc", named["pid"]).exists():
+        # what the process had started has inherited the lock, and still runs
+        return f"what is left of {holder[: named.start()].rstrip()!r} (process {named['pid']} has ended)"
+    return holder
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

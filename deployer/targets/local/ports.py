@@ -10,6 +10,7 @@ from typing import Final
 
 from deployer.core.address import LOOPBACK, at_loopback, everywhere
 from deployer.core.errors import Conflict, StateError, UsageError
+from deployer.targets.local.listeners import listener_at
 from deployer.targets.local.store import LocalStore, server_names
 
 FIRST_PORT: Final = 5000
@@ -45,6 +46,11 @@ class Ports:
         raise Conflict(
             f"no free port from {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1}", hint="choose one with --port"
         )
+
+    def holder_of(self, port: int) -> str:
+        """Return who has a port that this server could not be given."""
+        owner = self._of_others().get(port)
+        return f"your server {owner!r}" if owner else listener_at(port)
 
     def _of_others(self) -> dict[int | None, str]:
         taken: dict[int | None, str] = {}

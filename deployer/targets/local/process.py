@@ -48,7 +48,7 @@ def observe(record: Path) -> Live:
     try:
         descriptor = os.open(record, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return Live("stopped", "not started")
+        return Live("stopped", "never started")
     try:
         alive = not try_lock(descriptor, shared=True)  # those who look must not take each other for the server
         identity = _read(descriptor)

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -22,23 +23,27 @@ from deployer.core.assigned import Assigned
 from deployer.core.changes import Change
 from deployer.core.components import server
 from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError, UsageError, last_line
+from deployer.core.last_words import REFUSAL, reason
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.platform import LOCAL, Platform
 from deployer.core.rendering import Renderer, Unrepresentable
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import FilePath, SecretRef, Stack, Text, VolumePath, Workload
-from deployer.targets import Deadline, Live, Program, Software, Target
+from deployer.targets import Circumstances, Deadline, Live, Program, Software, Target
 from deployer.targets.local import process
 from deployer.targets.local.access import LocalAccess, user_name
 from deployer.targets.local.environment import Environment
 from deployer.targets.local.locks import hold
-from deployer.targets.local.ports import Ports, listen, require_name
+from deployer.targets.local.memory import killed_for_memory
+from deployer.targets.local.ports import FIRST_PORT, Ports, listen, require_name
+from deployer.targets.local.room import DATA_BYTES, ENVIRONMENT_BYTES, Need, require_room, used
 from deployer.targets.local.store import LocalStore, explained, no_room, state_directory
 from deployer.tracking.client import Client, Unreachable
 
 _LAST_LINES: Final = 8
-REFUSAL: Final = "deployer: refused to start: "  # as launch.py begins its reason
+_TELLING_LINES: Final = 200
+_COUNTING_SECONDS: Final = 5.0
 _ROOM_BYTES: Final = 1 << 20
 _INHERITED: Final = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ",
@@ -48,14 +53,21 @@ _INHERITED: Final = (
 )  # fmt: skip
 
 
-def local_target(name: str, waiting: Callable[[str], None], *, take_over: bool = False) -> Target:
+def local_target(
+    name: str,
+    waiting: Callable[[str], None],
+    note: Callable[[str], None] = lambda _: None,
+    *,
+    take_over: bool = False,
+) -> Target:
     """Return the local target for server `name`; `waiting` is told when another deployer holds something.
 
+    `note` is told what a person should know of what the machine has given the server.
     `take_over` takes the word of whoever says so that the other machine, on which the server is on record, is gone.
     """
     state = state_directory()
     store = LocalStore(state, name)
-    runtime = LocalRuntime(state, store, waiting, take_over=take_over)
+    runtime = LocalRuntime(state, store, waiting, note, take_over=take_over)
     return Target(name, "local", "this machine", ("--target", "local"), None, store, runtime, LocalAccess())
 
 
@@ -63,11 +75,18 @@ class LocalRuntime:
     """Runs one server's process."""
 
     def __init__(
-        self, state: Path, store: LocalStore, waiting: Callable[[str], None], *, take_over: bool = False
+        self,
+        state: Path,
+        store: LocalStore,
+        waiting: Callable[[str], None],
+        note: Callable[[str], None],
+        *,
+        take_over: bool = False,
     ) -> None:
         self._state = state
         self._store = store
         self._waiting = waiting
+        self._note = note
         self._take_over = take_over
         self._access = LocalAccess()
         self._ports = Ports(state, store.folder.name)
@@ -98,8 +117,19 @@ class LocalRuntime:
         host, port = spec.spec.local.host, spec.spec.local.port
         if host:
             require_name(self._announced(spec))
+        with explained(self._state):
+            require_room(self._room(spec))
         if not self.assigned(spec, before):
             self._ports.require_free(port if port != before.ports.get("http") else None, host)
+
+    def _room(self, spec: Spec) -> list[Need]:
+        """Return how much room on disk is needed for what is not there yet."""
+        needs = []
+        if not self._environment(spec).ready():
+            needs.append(Need(self._state / "environments", ENVIRONMENT_BYTES, f"MLflow {spec.spec.mlflow.version}"))
+        if not self._store.data.exists():
+            needs.append(Need(self._state / "servers", DATA_BYTES, "the server's data"))
+        return needs
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
         """Tell whether it has a port, and the one asked for where one was, and is announced as it should be."""
@@ -129,6 +159,11 @@ class LocalRuntime:
             host, wanted, kept = spec.spec.local.host, spec.spec.local.port, before.ports.get("http")
             self._ports.require_free(wanted if wanted != kept else None, host)
             port = wanted or kept or self._ports.choose(host)
+            if port != FIRST_PORT and not wanted and not kept:
+                self._note(
+                    f"Port {FIRST_PORT} is taken by {self._ports.holder_of(FIRST_PORT)}: this server has port {port}, "
+                    "and keeps it (--port chooses another)"
+                )
             yield dataclasses.replace(before, host=self._announced(spec), ports={"http": port})
 
     def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
@@ -210,6 +245,8 @@ class LocalRuntime:
         """Return what runs now; of a server on another machine also how it is reached from here."""
         with explained(self._store.process):
             live = process.observe(self._store.process)
+        if live.state == "stopped" and self._store.log.exists():
+            return dataclasses.replace(live, detail=f"stopped; its log ends at {_moment(self._store.log)}")
         record = self._store.load() if live.state == "elsewhere" else None
         if live.host is None or record is None or not record.assigned.ports:
             return live
@@ -228,8 +265,22 @@ class LocalRuntime:
             return Software()
 
     def explain(self, live: Live) -> str:
-        """Return what the process record says."""
-        return live.detail
+        """Return what the process record says, and why a process has ended that nobody has stopped."""
+        if live.state != "crashed":
+            return live.detail
+        lines = list(self.logs(_TELLING_LINES, follow=False))
+        return f"{live.detail}: {reason(lines, out_of_memory=killed_for_memory(self._store.process))}"
+
+    def circumstances(self, spec: Spec, live: Live) -> Circumstances:
+        """Return the folder of databases and artifacts, what it takes on disk, and when the process was started."""
+        since = None
+        if live.state in ("running", "elsewhere"):
+            with contextlib.suppress(FileNotFoundError):  # stopped meanwhile
+                since = datetime.fromtimestamp(self._store.process.stat().st_mtime, UTC)
+        if not server.volumes(spec, LOCAL, Assigned()):
+            return Circumstances(since=since)
+        size, counted = used(self._store.data, _COUNTING_SECONDS)
+        return Circumstances(str(self._store.data), size, counted, since)
 
     def stop(self, deadline: Deadline) -> None:
         """End the process.
@@ -288,11 +339,9 @@ class LocalRuntime:
                     self._require_room()
                     if (live := self.observe()).state == "elsewhere":  # both were started in the same moment
                         self._require_gone(live)
-                    refusal = [line for line in self.logs(200, follow=False) if line.startswith(REFUSAL)]
+                    refusal = [line for line in self.logs(_TELLING_LINES, follow=False) if line.startswith(REFUSAL)]
                     if refusal:
-                        raise ServerRefused(
-                            refusal[-1].removeprefix(REFUSAL), hint="the old spec brings the server back"
-                        )
+                        raise ServerRefused(refusal[-1].removeprefix(REFUSAL))
                     raise NotReady(f"the server has ended by itself{self._last_words()}", hint="see `deployer logs`")
                 if not deadline.left:
                     raise NotReady(f"the server is not ready in time: {state}{self._last_words()}")
@@ -354,3 +403,8 @@ class LocalRuntime:
                 return piece
             case SecretRef(secret, key):
                 raise Unrepresentable(f"secret {secret}/{key} in a file")
+
+
+def _moment(path: Path) -> str:
+    """Return when a file was last written, as people read it."""
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")

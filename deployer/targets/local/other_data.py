@@ -1,0 +1,33 @@
+"""Data that MLflow has written without deployer: a server of deployer's does not use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from deployer.targets.local.store import LocalStore, state_directory
+
+# where MLflow keeps runs and artifacts unless told otherwise: mlflow.db in new releases, mlruns in old ones
+_NAMES: Final = ("mlflow.db", "mlruns", "mlartifacts")
+
+
+def unused_data(name: str, where: Path | None) -> Iterator[str]:
+    """Yield a warning for data in the folder `where` a server is made for the first time, and beside its own data."""
+    store = LocalStore(state_directory(), name)
+    if where is not None and (found := _found(where)):
+        yield (
+            f"Warning: {_listed(found)} in {where} is not used: server {name!r} has its own data in {store.data}, and "
+            f"starts without these runs. MLflow still reads them without a server, in that folder"
+        )
+    for folder in (store.data, store.folder):
+        if found := _found(folder):
+            yield f"Warning: {_listed(found)} in {folder} is not used: the server reads tracking.db and artifacts there"
+
+
+def _found(folder: Path) -> list[str]:
+    return [name for name in _NAMES if (folder / name).exists()]
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -1,0 +1,55 @@
+"""Which releases of a package the package index has: asked of pip and uv, which know where the index is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+_SECONDS: Final = 30.0
+_RELEASE: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
+
+
+def is_missing(requirement: str, words: str) -> bool:
+    """Tell whether an installer's words say that the index has the package, but not the release `requirement`.
+
+    uv says "there is no version of NAME==VERSION"; pip lists the versions that there are ("none" where the index
+    cannot be reached) and then says "No matching distribution found for NAME==VERSION".
+    """
+    if f"there is no version of {requirement}" in words:
+        return True
+    listed = re.search(r"\(from versions: (?!none\))", words)
+    return listed is not None and f"No matching distribution found for {requirement}" in words
+
+
+def newest(releases: Iterable[str], version: str) -> str | None:
+    """Return the newest release that has the major and minor number of `version`, None where there is none."""
+    minor = version.split(".")[:2]
+    found = [release for release in releases if _RELEASE.fullmatch(release) and release.split(".")[:2] == minor]
+    return max(found, key=lambda release: [int(part) for part in release.split(".")], default=None)
+
+
+def known_to_pip(python: str, package: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the releases that the pip of `python` finds; nothing where it has no pip or finds none."""
+    command = [python, "-m", "pip", "index", "versions", "--disable-pip-version-check", package]
+    listed = re.search(r"^Available versions: (.*)$", _said(command, env), re.MULTILINE)
+    return tuple(listed[1].replace(" ", "").split(",")) if listed else ()
+
+
+def known_to_uv(uv: str, python: str, package: str, version: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the newest release of the minor version of `version` that uv finds; nothing where it finds none."""
+    wanted = f"{package}=={'.'.join(version.split('.')[:2])}.*"
+    command = [uv, "pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate", "--python", python, "-"]
+    return tuple(re.findall(rf"^{re.escape(package)}==(\S+)$", _said(command, env, wanted), re.MULTILINE))
+
+
+def _said(command: Sequence[str], env: Mapping[str, str], stdin: str = "") -> str:
+    try:
+        done = subprocess.run(
+            command, env=env, input=stdin, capture_output=True, text=True, errors="replace", check=False,
+            timeout=_SECONDS,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout

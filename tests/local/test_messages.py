@@ -1,0 +1,210 @@
+"""What people are told of a server that does not run, of what a new one has been given, and of what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from deployer.core.address import LOOPBACK
+from deployer.targets.local import process
+from deployer.targets.local.ports import FIRST_PORT
+from tests.killing import stopped_after
+from tests.local.machine import Machine, kill_group, watched
+
+CREATE = ("create", "--target", "local")
+FOREIGN_SCHEMA = "CREATE TABLE experiments (id INT); CREATE TABLE alembic_version (version_num TEXT);"
+
+
+@dataclass(frozen=True)
+class Told:
+    """A machine with a running server, and what its first two creates said: the first was refused."""
+
+    machine: Machine
+    refused: str
+    created: str
+
+    @property
+    def data(self) -> Path:
+        return self.machine.state / "servers" / "mlflow" / "data"
+
+    def status(self, code: int = 0) -> dict[str, str]:
+        """Return what `status` prints for people, by its first words; the last lines of a log by themselves."""
+        lines = self.machine.run("status", code=code).stdout.splitlines()
+        return dict(line.split(maxsplit=1) for line in lines if line[0] != " ") | {
+            "lines": "\n".join(line for line in lines if line[0] == " ")
+        }
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[Told]:
+    machine = Machine(tmp_path_factory.mktemp("told"))
+    machine.share(environments)
+    data = machine.state / "servers" / "mlflow" / "data"
+    data.mkdir(parents=True)
+    with closing(sqlite3.connect(data / "tracking.db")) as database:
+        database.executescript(f"{FOREIGN_SCHEMA} INSERT INTO alembic_version VALUES ('0123456789ab');")
+    (machine.home / "mlflow.db").touch()
+    (machine.home / "mlruns").mkdir()
+    with watched([machine]):
+        with suppress(OSError), socket.create_server((LOOPBACK, FIRST_PORT)):
+            refused = machine.run(*CREATE, code=1).stderr
+        (data / "tracking.db").unlink()
+        (data / "mlflow.db").touch()
+        yield Told(machine, refused, machine.run(*CREATE).stderr)
+
+
+def test_a_first_create_is_not_told_of_an_old_spec(told: Told) -> None:
+    assert "has schema 0123456789ab" in told.refused
+    assert "old spec" not in told.refused
+
+
+def test_a_taken_default_port_is_named_with_who_has_it(told: Told) -> None:
+    port = told.machine.record()["assigned"]["ports"]["http"]
+    assert port != FIRST_PORT
+    assert f"Port {FIRST_PORT} is taken by process {os.getpid()} (" in told.refused
+    assert f"this server has port {port}" in told.refused
+    assert "is taken" not in told.created  # it keeps its port
+
+
+def test_data_of_mlflow_s_own_is_not_passed_over_in_silence(told: Told) -> None:
+    assert f"mlflow.db and mlruns in {told.machine.home} is not used" in told.refused
+    assert f"has its own data in {told.data}" in told.refused
+    assert str(told.machine.home / "mlruns") not in told.created
+    for said in (told.created, told.machine.run("status").stderr):
+        assert f"Warning: mlflow.db in {told.data} is not used" in said
+
+
+def test_the_status_of_a_running_server_has_data_size_and_uptime(told: Told) -> None:
+    status = told.status()
+    assert status["data"] == str(told.data)
+    assert 0.5 < float(status["size"].removesuffix(" MiB")) < 50
+    assert status["uptime"].endswith("s")
+    document = told.machine.json("status")
+    assert document["data"] == str(told.data)
+    assert document["dataBytes"] > 500_000
+    assert 0 < document["uptimeSeconds"] < 3600
+    assert document["log"] == []
+
+
+def test_a_create_without_a_change_says_one_thing(told: Told) -> None:
+    said = told.machine.run("create").stdout
+    assert "Nothing to change" in said
+    assert "is running and verified" not in said
+
+
+def test_a_stopped_server_is_called_so_by_status_and_env(told: Told) -> None:
+    assert told.machine.run("env").stderr == ""
+    told.machine.run("stop")
+    try:
+        status = told.status(code=3)
+        assert status["state"] == "stopped"
+        assert status["detail"].startswith("stopped; its log ends at 20")
+        assert status["data"] == str(told.data)
+        assert "uptime" not in status
+        warned = told.machine.run("env")
+        assert "does not run (stopped" in warned.stderr
+        assert "`deployer start mlflow --target local`" in warned.stderr
+        assert len(warned.stdout.splitlines()) == 3
+        assert "differs from what was asked for in 1 place\n" in told.machine.run("diff", code=6).stderr
+    finally:
+        told.machine.run("start")
+
+
+def test_a_server_that_was_never_started_is_called_so(told: Told) -> None:
+    kill_group(stopped_after(told.machine, "[5/7] start", "create", "second", "--target", "local"))
+    document = told.machine.json("status", "second", code=3)
+    assert (document["state"], document["detail"]) == ("stopped", "never started")
+    told.machine.run("delete", "second", "--delete-data", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        (signal.SIGTERM, "it was asked to end, by SIGTERM or SIGINT and not by `deployer stop`"),
+        (signal.SIGKILL, "its log gives no reason, as after SIGKILL"),
+    ],
+)
+def test_a_server_that_has_ended_by_itself_is_told_with_a_reason(told: Told, number: signal.Signals, why: str) -> None:
+    pid = told.machine.pid()
+    os.kill(pid, number)
+    while told.machine.processes():
+        time.sleep(0.05)
+    try:
+        status = told.status(code=3)
+        assert status["state"] == "crashed"
+        assert status["detail"].startswith(f"process {pid} has ended: {why}")
+        assert "Application startup complete" in status["lines"]
+        assert told.machine.json("status", code=3)["log"][-1] in status["lines"]
+    finally:
+        told.machine.run("start")
+
+
+@pytest.mark.full_scale
+def test_a_proven_server_is_told_how_it_comes_back(told: Told) -> None:
+    told.machine.run("stop")
+    with closing(sqlite3.connect(told.data / "tracking.db")) as database, database:
+        (head,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
+        database.execute("UPDATE alembic_version SET version_num = 'x'")
+    said = told.machine.run("create", "mlflow", "--default-permission", "READ", code=1).stderr
+    with closing(sqlite3.connect(told.data / "tracking.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (head,))
+    assert "Next: the old spec brings the server back" in said
+    told.machine.run("create", "mlflow", "--default-permission", "NO_PERMISSIONS")
+
+
+@contextmanager
+def small_memory(size: int) -> Iterator[Path]:
+    """Make a control group with so many bytes of memory, below the one of this process."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        number, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            group, limit = Path(f"/sys/fs/cgroup/memory{path}/deployer-test-{os.getpid()}"), "memory.limit_in_bytes"
+        elif number == "0":
+            group, limit = Path(f"/sys/fs/cgroup{path}/deployer-test-{os.getpid()}"), "memory.max"
+        else:
+            continue
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            if (group / limit).exists():
+                (group / limit).write_text(str(size))
+                yield group
+                return
+        finally:
+            group.rmdir()
+    pytest.skip("this user may not limit the memory of processes")
+
+
+def test_a_server_that_the_kernel_has_killed_for_lack_of_memory_is_told_so(tmp_path: Path) -> None:
+    """The process record is the real one; a small program stands where the server would."""
+    from deployer.targets.local.memory import killed_for_memory
+
+    record, grow = tmp_path / "process.json", "import time; time.sleep(1); kept = b'x' * (400 << 20); time.sleep(60)"
+    with small_memory(100 << 20) as group:
+        entering = f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid())); "
+        starting = (
+            "import sys, pathlib; from deployer.targets.local import process; from deployer.targets.local.ports import "
+            "listen; listener = listen(0, '127.0.0.1'); process.start(pathlib.Path(sys.argv[1]), fingerprint='f', "
+            f"command=[sys.executable, '-c', {grow!r}], env={{}}, log=pathlib.Path(sys.argv[1] + '.log'), "
+            "listener=listener)"
+        )
+        subprocess.run([sys.executable, "-c", entering + starting, str(record)], check=True, timeout=60)
+        assert not killed_for_memory(record)
+        until = time.monotonic() + 60
+        while process.observe(record).state == "running" and time.monotonic() < until:
+            time.sleep(0.05)
+        assert process.observe(record).state == "crashed"
+        assert killed_for_memory(record)
