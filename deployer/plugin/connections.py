@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from heapq import nsmallest
 from types import MappingProxyType
 from typing import Protocol
 
@@ -47,22 +48,22 @@ def is_overdue(wait: str, since: float, now: float, limits: Mapping[str, float])
     return now - since > limits[wait]
 
 
-def spare(found: Iterable[tuple[str, float]], now: float) -> int | None:
-    """Return the index of the connection whose end harms least, or None where each serves a client.
+def spare(found: Iterable[tuple[str, float]], now: float, count: int) -> list[int]:
+    """Return the indices of up to `count` connections whose end harms least: none that serves a client.
 
-    The oldest without a complete head goes first, then the one that has been idle for longest.
+    The oldest without a complete head go first, then those that have been idle for longest.
     """
 
-    def rank(index_and_wait: tuple[int, tuple[str, float]]) -> tuple[int, float]:
-        _, (wait, since) = index_and_wait
+    def rank(candidate: tuple[int, str, float]) -> tuple[int, float]:
+        _, wait, since = candidate
         return (CHEAP.index(wait) if wait in CHEAP else len(CHEAP)), since
 
-    candidates = [
-        (index, (wait, since))
+    candidates = (
+        (index, wait, since)
         for index, (wait, since) in enumerate(found)
         if wait in CHEAP or (wait in SLOW and now - since > DISTRESS_SECONDS)
-    ]
-    return min(candidates, key=rank)[0] if candidates else None
+    )
+    return [index for index, _, _ in nsmallest(count, candidates, key=rank)]
 
 
 class Register:
@@ -99,13 +100,9 @@ class Register:
 
     def make_room(self, count: int) -> bool:
         """Close up to `count` connections that serve nobody; tell whether there was one."""
-        now, ended = self._clock(), 0
-        for _ in range(count):
-            connections = list(self._open)
-            chosen = spare((connection.waits(now) for connection in connections), now)
-            if chosen is None:
-                break
-            self._open.discard(connections[chosen])  # the event loop closes it in its next turn
-            connections[chosen].end()
-            ended += 1
-        return bool(ended)
+        now, connections = self._clock(), list(self._open)
+        chosen = spare((connection.waits(now) for connection in connections), now, count)
+        for index in chosen:
+            self._open.discard(connections[index])  # the event loop closes it in its next turn
+            connections[index].end()
+        return bool(chosen)

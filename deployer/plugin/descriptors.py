@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 LARGEST_RESERVE = 1024  # for databases, artifacts and logs; half of all where there are few
 MOST_CONNECTIONS = 4096  # of one process, with 20 KiB each: the hard limit may be a million
+BATCHES = 16  # a part of all connections that is closed at once: to choose them takes a look at each
 AT_ONCE = 16  # connections that are closed where databases and files have taken half of the reserve
 _NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # as asyncio's selector_events
 
@@ -65,7 +66,7 @@ def watch_reserve(connections: Connections) -> None:
 
 
 class Listener(socket.socket):
-    """A listening socket that closes an idle connection for each new one once descriptors run short.
+    """A listening socket that closes idle connections for new ones once descriptors run short.
 
     `evenly`: several processes share the socket. asyncio makes the process that wakes first accept all connections that
     wait (asyncio.selector_events `_accept_connection`), so that process would serve all connections of a client, as
@@ -93,7 +94,7 @@ class Listener(socket.socket):
             raise
         excess = len(self._connections) + 1 - self._most
         if excess > 0:
-            self._connections.make_room(excess)
+            self._connections.make_room(excess + self._most // BATCHES)
         # the event loop must turn for connections to be closed, and for new ones to be counted
         self._rests = self._evenly or excess > 0 or connection.fileno() >= self._most
         return connection, address

@@ -138,15 +138,19 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         """
         if self.transport.is_closing():
             return
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # its answer could not be sent any more
+            self.cycle.message_event.set()
         if self.conn.their_state not in {h11.SEND_BODY, h11.ERROR} or not self._real.can_write_eof():
             self._real.close()
             return
         self.transport.lingers = True
         self._since, self._drained = self.loop.time(), 0
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True  # its answer could not be sent any more
-            self.cycle.message_event.set()
-        self._real.write_eof()
+        try:
+            self._real.write_eof()
+        except OSError:  # the client has left
+            self._real.abort()
+            return
         self.flow.resume_reading()
         self.loop.call_later(LINGER_SECONDS, self._real.abort)
 

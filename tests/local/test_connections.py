@@ -203,8 +203,11 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 def test_unfinished_bodies_of_strangers_are_not_held(server: Server) -> None:
     rest = server.memory()
-    with many(server, 5) as connections:
-        for connection in connections:
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(5):
+            connection = stack.enter_context(server.connect())
+            connections.append(connection)
             connection.sendall(head("POST", FLASK, f"Content-Length: {100 * MIB}"))
             send_on(connection, 90 * MIB)
             assert status(answer(connection)) == 401
