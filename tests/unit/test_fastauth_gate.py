@@ -24,7 +24,7 @@ class Logins:
     """anna's password is "right"; a check waits for `may_end`, and its outcome is remembered unless told otherwise."""
 
     def __init__(self):
-        self.checks, self.begun, self.memory = [], [], {}
+        self.checks, self.begun, self.memory, self.looked_up = [], [], {}, set()
         self.may_end = threading.Event()
         self.may_end.set()
         self.error = None
@@ -34,6 +34,7 @@ class Logins:
     def look_up(self, username):
         if self.error:
             raise self.error
+        self.looked_up.add(username)
         return username if username in {"anna", "bert"} else None
 
     def pair(self, user, username, password):
@@ -407,7 +408,9 @@ def test_a_password_is_not_checked_for_a_client_that_has_left(capsys):
         # one is being checked, the others wait, and one of them has another request with the same login
         leaving = [asyncio.create_task(server.ask(f"nobody {number}:wrong")) for number in range(9)]
         other = asyncio.create_task(staying.ask("nobody 8:wrong"))
-        await asyncio.sleep(0.2)
+        while len(server.logins.looked_up) < 9:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # all wait
         server.left.set()
         await asyncio.wait(leaving, timeout=60)
         assert all(isinstance(task.exception(), IndexError) for task in leaving)  # nothing was sent
@@ -429,7 +432,9 @@ def test_invented_names_delay_no_user_of_the_same_address():
         await asyncio.sleep(0.2)
         users = [asyncio.create_task(server.ask(f"{name}:right")) for name in ("anna", "bert")]
         other = asyncio.create_task(server.ask("nobody at all:wrong", peer="192.0.2.9"))
-        await asyncio.sleep(0.2)
+        while len(server.logins.looked_up) < 303:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # all wait
         server.logins.may_end.set()
         assert await asyncio.gather(*users) == [(200, None)] * 2
         assert await other == (401, None)
