@@ -45,7 +45,7 @@ MISTAKES = [
     ),
     (
         "create --username a:b",
-        ("Error: --username a:b: must not contain ':', which ends the user name in HTTP basic authentication"),
+        ("Error: --username: must not contain ':', which ends the user name in HTTP basic authentication"),
         CREATE_HELP,
     ),
     (
@@ -57,7 +57,7 @@ MISTAKES = [
     ("create --bucket A", "Error: --bucket A: has characters it cannot have", CREATE_HELP),
     (
         "create --bucket abc --s3-endpoint a3s.fi",
-        "Error: --s3-endpoint a3s.fi: must be a URL such as https://a3s.fi",
+        "Error: --s3-endpoint: must be a URL such as https://a3s.fi",
         CREATE_HELP,
     ),
     ("create --bucket abc --transfer x", "Error: --transfer x: must be proxied or direct", CREATE_HELP),
@@ -69,7 +69,7 @@ MISTAKES = [
     (
         "create --default-permission read --username a:b",
         "Error: the command line: 2 mistakes",
-        "  --username a:b: must not contain ':', which ends the user name in HTTP basic authentication",
+        "  --username: must not contain ':', which ends the user name in HTTP basic authentication",
         "  --default-permission read: must be NO_PERMISSIONS, READ, EDIT or MANAGE",
         CREATE_HELP,
     ),
@@ -119,8 +119,9 @@ MISTAKES = [
     *(
         (f"{command} {flag}", f"Error: {flag} {NO_BUCKET}", ADD_BUCKET)
         for command in ("create", "run")
-        for flag in ("--transfer direct", "--s3-region eu", "--s3-prefix a", "--s3-endpoint https://a.b")
+        for flag in ("--transfer direct", "--s3-region eu", "--s3-prefix a")
     ),
+    ("create --s3-endpoint https://k:canary@a.b", f"Error: --s3-endpoint {NO_BUCKET}", ADD_BUCKET),
     ("create --make-bucket", f"Error: --make-bucket {NO_BUCKET}", ADD_BUCKET),
     (
         "create --csc-project 2001234",

@@ -56,6 +56,7 @@ def test_a_mistake_is_told_in_these_words(run, case) -> None:
     code, out, err = run(*line.split(" "))
     said = [text for text in err.splitlines() if not text.startswith("Target: ")]
     assert (out, LIBRARY.findall(err)) == ("", [])
+    assert "canary" not in err
     assert "Next: " in err
     assert code == 2 or wanted == [None]
     for number, text in enumerate(wanted):
