@@ -50,14 +50,19 @@ _BELONGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 )
 _OF_BUCKET: Final = tuple(f"spec.artifacts.{key}" for key in ("endpoint", "region", "prefix", "transfer"))
 _HELP: Final = "`deployer create --help` explains every flag"
-_SWITCHES: Final = ("spec.exposure.allowEveryone", "spec.database.type")
+_ALONE: Final = (
+    "spec.exposure.allowEveryone",
+    "spec.database.type",
+    "spec.auth.adminUsername",  # anna:password
+    "spec.artifacts.endpoint",  # https://key:secret@host
+)
 
 
 def shown(path: str, value: object) -> str:
-    """Return a flag with its value as it was typed."""
-    if path in _SWITCHES or path not in FLAGS:
-        return FLAGS.get(path, path)
+    """Return a flag with its value as it was typed; alone where it has none, or a password may stand in it."""
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if path in _ALONE or path not in FLAGS or "@" in text:
+        return FLAGS.get(path, path)
     return f"{FLAGS[path]} {one_line(text) or repr(text)}"
 
 

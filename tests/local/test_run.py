@@ -125,7 +125,7 @@ def test_an_ipv6_address_does_as_well(machine: Machine) -> None:
     [
         ("192.0.2.199", "no address of this machine"),
         ("no-such-node.invalid", "it has no address"),
-        ("http://node", "spec.local.host: must be a host name or an IP address"),
+        ("http://node", "--host http://node: must be a host name or an IP address"),
     ],
 )
 def test_a_host_that_is_not_this_machine_is_refused_before_anything_is_made(

@@ -195,7 +195,7 @@ def test_a_volume_is_refused_where_there_is_none():
         ({"spec.artifacts.transfer": "direct"}, {}, "--transfer direct needs a bucket"),
         ({"spec.artifacts.region": "eu"}, {}, "--s3-region eu needs a bucket"),
         ({"spec.artifacts.prefix": "a"}, {}, "--s3-prefix a needs a bucket"),
-        ({"spec.artifacts.endpoint": "https://a.b"}, {}, "--s3-endpoint https://a.b needs a bucket"),
+        ({"spec.artifacts.endpoint": "https://a.b"}, {}, "--s3-endpoint needs a bucket"),
     ],
 )
 def test_a_flag_says_what_is_missing_beside_it(flags, stored, words):

@@ -23,251 +23,8 @@ from deployer.core.spec import Spec
 from deployer.core.stack import SecretRef
 from deployer.targets.local.store import LocalStore
 
-HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
-HELP = "Next: add --help to see every option"
-CREATE_HELP = "Next: `deployer create --help` explains every flag"
-LEAVE = "Next: leave it out"
-HERE = "needs a cluster, and this server runs on this machine"
-ELSEWHERE = "Next: leave it out, or add --target kubernetes"
-NO_BUCKET = "needs a bucket, and this server keeps its artifacts on its volume"
-ADD_BUCKET = "Next: add --bucket NAME, or leave it out"
-ONE_LINE = "Next: use a file with the password alone, in printable ASCII characters"
-AN_ADDRESS = "needs the NAME of a server: an address says itself where it is"
-OR_NO_ADDRESS = "Next: give a NAME, or leave it out"
+from .mistakes import FILES, HEADER, MISTAKES
 
-FILES = {
-    "port.yaml": f"{HEADER}spec:\n  local:\n    port: 80\n",
-    "mistakes.yaml": f"{HEADER}spec:\n  workers: many\n  database:\n    type: postgress\n  volume: {{sise: 1Gi}}\n",
-    "cluster.yaml": f"{HEADER}spec:\n  volume:\n    size: 20Gi\n  pod:\n    nodeSelector: {{a: b}}\n",
-    "machine.yaml": f"{HEADER}spec:\n  local: {{port: 8080}}\n",
-    "image.yaml": f"{HEADER}spec:\n  mlflow:\n    image: https://ghcr.io/a\n",
-    "defaults.yaml": f"{HEADER}spec:\n  volume: {{size: 10Gi}}\n  workers: 0\n",
-    "two-lines": "first-password-line\nsecond-password-line\n",
-    "binary": b"\xff\xfe\x00",
-    "short": "short\n",
-}
-
-# words of the command line -> all that stands on standard error, but where the server is looked for; exit code 2
-MISTAKES = [
-    # values that are none: the flag is named, in no library's words
-    ("create --port x", "Error: --port x: must be a whole number from 1024 to 65535", HELP),
-    ("create --port 80", "Error: --port 80: must be a whole number from 1024 to 65535", HELP),
-    ("create --port=", "Error: --port '': must be a whole number from 1024 to 65535", HELP),
-    ("run --port 1e4", "Error: --port 1e4: must be a whole number from 1024 to 65535", HELP),
-    ("create --workers 99", "Error: --workers 99: must be a whole number from 1 to 16", HELP),
-    ("create --timeout soon", "Error: --timeout soon: must be a number of seconds, at least 1", HELP),
-    ("create --timeout 0", "Error: --timeout 0: must be a number of seconds, at least 1", HELP),
-    ("stop --timeout nan", "Error: --timeout nan: must be a number of seconds, at least 1", HELP),
-    ("logs --tail -1", "Error: --tail -1: must be a whole number from 0 to 1000000", HELP),
-    ("status --target Local", "Error: --target Local: must be local or kubernetes", HELP),
-    ("status -o yaml", "Error: --output yaml: must be text or json", HELP),
-    (
-        "env --format bash",
-        "Error: --format bash: must be shell, fish, powershell, cmd, dotenv, slurm, jupyter, docker or github",
-        HELP,
-    ),
-    (
-        "create --username a:b",
-        ("Error: --username a:b: must not contain ':', which ends the user name in HTTP basic authentication"),
-        CREATE_HELP,
-    ),
-    (
-        "create --default-permission read",
-        "Error: --default-permission read: must be NO_PERMISSIONS, READ, EDIT or MANAGE",
-        CREATE_HELP,
-    ),
-    ("create --mlflow-version 3", "Error: --mlflow-version 3: '3' is not a version like 3.17.2", CREATE_HELP),
-    ("create --bucket A", "Error: --bucket A: has characters it cannot have", CREATE_HELP),
-    (
-        "create --bucket abc --s3-endpoint a3s.fi",
-        "Error: --s3-endpoint a3s.fi: must be a URL such as https://a3s.fi",
-        CREATE_HELP,
-    ),
-    ("create --bucket abc --transfer x", "Error: --transfer x: must be proxied or direct", CREATE_HELP),
-    (
-        "create --host a_b",
-        "Error: --host a_b: must be a host name or an IP address of this machine, without scheme or port",
-        CREATE_HELP,
-    ),
-    (
-        "create --default-permission read --username a:b",
-        "Error: the command line: 2 mistakes",
-        "  --username a:b: must not contain ':', which ends the user name in HTTP basic authentication",
-        "  --default-permission read: must be NO_PERMISSIONS, READ, EDIT or MANAGE",
-        CREATE_HELP,
-    ),
-    (
-        "render --profile aws",
-        "Error: --profile aws: there is no such profile",
-        "Next: it is kubernetes, kind, openshift, rahti or lumi-k",
-    ),
-    (
-        "render --host A.b",
-        ("Error: --host A.b: must be a host name such as mlflow.example.org, in lower case, without scheme or port"),
-        CREATE_HELP,
-    ),
-    (
-        "render -n A_b",
-        "Error: --namespace A_b cannot be a namespace",
-        "Next: it has lower-case letters, digits and '-', at most 63",
-    ),
-    (
-        "list -n A_b",
-        "Error: --namespace A_b cannot be a namespace",
-        "Next: it has lower-case letters, digits and '-', at most 63",
-    ),
-    # flags that would change nothing
-    *(
-        (f"create {flag}", f"Error: {flag} {HERE}", LEAVE)
-        for flag in (
-            "--storage-class a",
-            "--volume-size 20Gi",
-            "--volume-size 10Gi",
-            "--profile rahti",
-            "--ingress-namespace edge",
-        )
-    ),
-    *(
-        (f"create {flag}", f"Error: {flag} {HERE}", ELSEWHERE)
-        for flag in (
-            "--tls-secret a",
-            "--ingress-class a",
-            "--gateway a/b",
-            "--allow-from roihu",
-            "--allow-everyone",
-            "--expose none",
-            "--expose route",
-        )
-    ),
-    *(
-        (f"{command} {flag}", f"Error: {flag} {NO_BUCKET}", ADD_BUCKET)
-        for command in ("create", "run")
-        for flag in ("--transfer direct", "--s3-region eu", "--s3-prefix a", "--s3-endpoint https://a.b")
-    ),
-    ("create --make-bucket", f"Error: --make-bucket {NO_BUCKET}", ADD_BUCKET),
-    (
-        "create --csc-project 2001234",
-        "Error: --csc-project 2001234 needs --create-project",
-        "Next: add it, or leave both out",
-    ),
-    (
-        "create --create-project -n a --target local",
-        ("Error: --namespace a needs a cluster, and --target local is this machine"),
-        "Next: leave one of the two out",
-    ),
-    (
-        "create --create-project",
-        "Error: --create-project needs the project's name",
-        "Next: add -n NAME; names are global",
-    ),
-    (
-        "list --target local --context a",
-        "Error: --context a needs a cluster, and --target local is this machine",
-        "Next: leave one of the two out",
-    ),
-    ("login https://a.b --target local", f"Error: --target local {AN_ADDRESS}", OR_NO_ADDRESS),
-    ("logout https://a.b -n a", f"Error: --namespace a {AN_ADDRESS}", OR_NO_ADDRESS),
-    ("logout --target local", f"Error: --target local {AN_ADDRESS}", OR_NO_ADDRESS),
-    (
-        "logout --username a",
-        "Error: --username a needs --keyring: the file has room for one login",
-        "Next: add it, or leave both out",
-    ),
-    ("verify a --tracking-uri https://a.b", "Error: a and --tracking-uri are two servers", "Next: leave one out"),
-    ("verify --context a --tracking-uri https://a.b", f"Error: --context a {AN_ADDRESS}", OR_NO_ADDRESS),
-    (
-        "login --password-file short",
-        "Error: --password-file needs --username, which says whose password it is",
-        "Next: add --username NAME",
-    ),
-    (
-        "render --host a.b --credentials out -f external.yaml",
-        ("Error: --credentials needs --database-file: the Secrets hold the URLs of the databases"),
-        None,
-    ),
-    # files: line and path, and hints that fit
-    (
-        "create -f port.yaml",
-        "Error: port.yaml: 1 mistake",
-        "  line 5: spec.local.port: must be at least 1024",
-        "Next: `deployer schema` prints every field",
-    ),
-    (
-        "render -f mistakes.yaml",
-        "Error: mistakes.yaml: 3 mistakes",
-        "  line 4: spec.workers: must be a whole number",
-        "  line 6: spec.database.type: must be sqlite or external",
-        "  line 7: spec.volume.sise: unknown key; did you mean 'size'?",
-        "Next: `deployer schema` prints every field",
-    ),
-    (
-        "create -f cluster.yaml",
-        "Error: cluster.yaml: 2 mistakes",
-        f"  line 5: spec.volume.size: {HERE}",
-        f"  line 7: spec.pod.nodeSelector: {HERE}",
-        "Next: leave these lines out: they change nothing",
-    ),
-    (
-        "render -f machine.yaml",
-        "Error: machine.yaml: 1 mistake",
-        "  line 4: spec.local.port: is for servers on this machine, and this one runs on a cluster",
-        "Next: leave these lines out: they change nothing",
-    ),
-    (
-        "render -f image.yaml",
-        "Error: image.yaml: 1 mistake",
-        (
-            "  line 5: spec.mlflow.image: must be the reference of an image, which begins with a registry and has no "
-            "scheme such as https://"
-        ),
-        "Next: `deployer schema` prints every field",
-    ),
-    (
-        "create -f defaults.yaml",
-        "Error: defaults.yaml: 1 mistake",
-        "  line 5: spec.workers: must be at least 1",
-        "Next: `deployer schema` prints every field",
-    ),
-    (
-        "create -f missing.yaml",
-        "Error: missing.yaml cannot be read as a spec file: there is no such file",
-        "Next: `deployer init -f FILE` writes one to start from",
-    ),
-    (
-        "create -f .",
-        "Error: . cannot be read as a spec file: it is a directory",
-        "Next: `deployer init -f FILE` writes one to start from",
-    ),
-    (
-        "create --password-file missing",
-        "Error: missing cannot be read as a password file: there is no such file",
-        "Next: give the path of another",
-    ),
-    ("create --password-file two-lines", "Error: two-lines has 2 lines, and a password is one line", ONE_LINE),
-    ("login a --username b --password-file two-lines", None),
-    ("create --password-file binary", "Error: binary: the password is not text", ONE_LINE),
-    (
-        "create --password-file short",
-        "Error: short: the password has 5 characters, MLflow needs at least 12",
-        "Next: leave --password-file out and one is made for you",
-    ),
-    # commands of other tools
-    *(
-        (f"{typed}", f"Error: there is no command {typed}; did you mean {meant}?", f"Next: `deployer {meant} --help`")
-        for typed, meant in {
-            "ls": "list",
-            "destroy": "delete",
-            "rm": "delete",
-            "apply": "create",
-            "up": "create",
-            "down": "stop",
-            "log": "logs",
-            "crate": "create",
-            "passwd": "show-password",
-        }.items()
-    ),
-    ("frobnicate", "Error: there is no command frobnicate", "Next: `deployer --help` lists them"),
-]
 LIBRARY = re.compile(
     r"Value error|Input should|unable to parse|not a valid|Errno|Traceback|<\w+>|\b[A-Z][a-z]+[A-Z]\w*: "
 )
@@ -299,6 +56,7 @@ def test_a_mistake_is_told_in_these_words(run, case) -> None:
     code, out, err = run(*line.split(" "))
     said = [text for text in err.splitlines() if not text.startswith("Target: ")]
     assert (out, LIBRARY.findall(err)) == ("", [])
+    assert "canary" not in err
     assert "Next: " in err
     assert code == 2 or wanted == [None]
     for number, text in enumerate(wanted):
@@ -407,6 +165,19 @@ def test_every_kind_of_error_has_a_title_in_plain_words() -> None:
     ]
     assert len(kinds) > 8
     assert all(re.fullmatch(r"[A-Z][a-z]+( [a-z]+)*", kind.title) for kind in kinds)
+
+
+def test_make_demo_says_what_it_installs_while_it_does() -> None:
+    root = Path(__file__).parents[2]
+    command = ["make", "--dry-run", "--always-make", "VENV=/nonexistent", "demo"]
+    lines = subprocess.run(
+        command, cwd=root, capture_output=True, text=True, check=True, timeout=60
+    ).stdout.splitlines()
+    (install,) = [number for number, line in enumerate(lines) if "pip install" in line]
+    assert lines[install - 1].startswith('echo "Installing')
+    assert "--quiet" not in lines[install]
+    (create,) = [number for number, line in enumerate(lines) if "deployer create" in line]
+    assert lines[create - 1].startswith('echo "Creating')
 
 
 def test_a_table_is_as_wide_as_its_longest_cells(capsys) -> None:
