@@ -9,7 +9,7 @@ from typing import Any, Final
 from deployer.core.errors import NotFound
 from deployer.targets import Circumstances, Observed, Software, Target
 
-_LAST_LINES: Final = 8
+_LAST_LINES: Final = 6  # the whole answer fits on a terminal of 24 lines
 
 
 @dataclass(frozen=True)

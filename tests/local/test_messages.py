@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Told:
     machine: Machine
     refused: str
     created: str
+    took_default_port: bool
 
     @property
     def data(self) -> Path:
@@ -57,11 +59,15 @@ def told(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterat
     (machine.home / "mlflow.db").touch()
     (machine.home / "mlruns").mkdir()
     with watched([machine]):
-        with suppress(OSError), socket.create_server((LOOPBACK, FIRST_PORT)):
+        took_default_port = False
+        with ExitStack() as taken:
+            with suppress(OSError):  # somebody else has it
+                taken.enter_context(socket.create_server((LOOPBACK, FIRST_PORT)))
+                took_default_port = True
             refused = machine.run(*CREATE, code=1).stderr
         (data / "tracking.db").unlink()
         (data / "mlflow.db").touch()
-        yield Told(machine, refused, machine.run(*CREATE).stderr)
+        yield Told(machine, refused, machine.run(*CREATE).stderr, took_default_port)
 
 
 def test_a_first_create_is_not_told_of_an_old_spec(told: Told) -> None:
@@ -72,7 +78,9 @@ def test_a_first_create_is_not_told_of_an_old_spec(told: Told) -> None:
 def test_a_taken_default_port_is_named_with_who_has_it(told: Told) -> None:
     port = told.machine.record()["assigned"]["ports"]["http"]
     assert port != FIRST_PORT
-    assert f"Port {FIRST_PORT} is taken by process {os.getpid()} (" in told.refused
+    holder = re.search(rf"Port {FIRST_PORT} is taken by process ([0-9]+) \(", told.refused)
+    assert holder
+    assert told.took_default_port == (int(holder[1]) == os.getpid())
     assert f"this server has port {port}" in told.refused
     assert "is taken" not in told.created  # it keeps its port
 
@@ -184,7 +192,13 @@ def small_memory(size: int) -> Iterator[Path]:
                 yield group
                 return
         finally:
-            group.rmdir()
+            for pid in (group / "cgroup.procs").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+            for _ in range(100):  # until the kernel has ended them
+                with suppress(OSError):
+                    group.rmdir()
+                    break
+                time.sleep(0.1)
     pytest.skip("this user may not limit the memory of processes")
 
 
