@@ -224,6 +224,7 @@ def create_app() -> FastAPI:
         if is_known:
             parts = [beside(f"fastauth_{part}") for part in ("memory", "search", "closed")]
             logins = fastauth.install(checks.Verified(check_password_hash), *parts)
+            beside("trace_owners").install(parts[0].current, fastauth._demand)
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):

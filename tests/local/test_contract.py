@@ -210,6 +210,55 @@ def test_the_list_of_routes_is_that_of_the_application(server: Server, python_of
     }
 
 
+def trace(trace_id: str, experiment: str, said: str) -> dict[str, Any]:
+    """Return what starts a trace, by MLflow's own API."""
+    where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
+    info = {"trace_id": trace_id, "trace_location": where, "state": "OK", "request_preview": said}
+    return {"trace": {"trace_info": {**info, "request_time": "2026-01-01T00:00:00Z"}}}
+
+
+def spans(trace_id: str, name: str) -> dict[str, Any]:
+    """Return one span, for OTLP as JSON."""
+    moments = {"startTimeUnixNano": "1767225600000000000", "endTimeUnixNano": "1767225600000000001"}
+    span = {"traceId": trace_id.removeprefix("tr-"), "spanId": "0123456789abcdef", "name": name, **moments}
+    return {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+
+
+def test_a_member_neither_takes_nor_changes_traces_and_runs_of_others(server: Server) -> None:
+    """In requests that name an experiment of the member's own, and a trace or a run that is not there."""
+    member, traces = server.member("tracing"), "api/3.0/mlflow/traces"
+    theirs = server.experiment("of the admin")
+    own = server.ask("api/2.0/mlflow/experiments/create", member, {"name": "of the member"}).json()["experiment_id"]
+    run = server.change("api/2.0/mlflow/runs/create", {"experiment_id": theirs})["run"]["info"]["run_id"]
+    owned = server.ask("api/2.0/mlflow/runs/create", member, {"experiment_id": own}).json()["run"]["info"]["run_id"]
+    secret, plain, linked = (f"tr-{number:032x}" for number in (1, 2, 3))
+
+    def send(trace_id: str, name: str, experiment: str = own, login: tuple[str, str] = member, **headers: str) -> int:
+        headers = {"X-Mlflow-Experiment-Id": experiment, **headers}
+        body, address = spans(trace_id, name), f"{server.address}/v1/traces"
+        return requests.post(address, json=body, headers=headers, auth=login, timeout=60).status_code
+
+    assert send(secret, "said in private", theirs, ADMIN) == 200
+    server.ask(traces, member, trace(plain, own, "said by the member")).raise_for_status()
+
+    assert server.ask(traces, member, trace(secret, own, "said by the member")).status_code == 403
+    assert send(secret, "written by the member") == 403
+    assert server.ask(f"{traces}/{secret}", member).status_code == 403
+    kept = server.ask(f"{traces}/get?trace_id={secret}", ADMIN).text
+    assert ("said in private" in kept, "written by the member" in kept) == (True, False)
+
+    assert send(plain, "written by the member") == 200
+    assert "written by the member" in server.ask(f"{traces}/get?trace_id={plain}", member).text
+    for run_id in (run, owned):
+        send(linked, "linked", **{"X-Mlflow-Run-Id": run_id})
+    where = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": own}}]
+    found = [
+        server.ask(f"{traces}/search", ADMIN, {"locations": where, "filter": f"run_id = '{run_id}'"}).json()
+        for run_id in (run, owned)
+    ]
+    assert [len(page.get("traces", [])) for page in found] == [0, 1]
+
+
 def assert_a_changed_password_is_refused_at_once(server: Server) -> None:
     name, password = server.member("changing")
     assert server.statuses(CURRENT, (name, password)) == {200}

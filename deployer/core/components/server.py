@@ -42,6 +42,7 @@ COMPANIONS: Final = (
     "routes.py",
     "routes.tsv",
     "threads.py",
+    "trace_owners.py",
     "workers.py",
 )
 _S3_CLIENT: Final = "boto3>=1.36,<2"

@@ -1,0 +1,115 @@
+"""Asks for permission on traces and runs that a request names besides its experiment; knows nothing of deployer.
+
+MLflow asks for the permission on the experiment that a request names. The trace that the request names may be in
+another experiment: then `SqlAlchemyStore.start_trace` moves the trace to the named experiment, where the caller reads
+it, and `log_spans` overwrites the trace's spans (mlflow/store/tracking/sqlalchemy_store.py). The header
+`X-Mlflow-Run-Id` of OTLP links traces to any run (mlflow/server/otel_api.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any
+
+OF_STORE = {
+    "start_trace": "(self, trace_info)",
+    "log_spans": "(self, location, spans, tracking_uri=None)",
+    "link_traces_to_run": "(self, trace_ids, run_id)",
+}
+OF_AUTH = {
+    "_get_experiment_permission": "(experiment_id, username)",
+    "_run_requirement": "(run_id, action)",
+    "authorize": "(username, anchor, requirements)",
+}
+
+
+def seams() -> Iterator[tuple[Any, str, str]]:
+    """Yield the objects whose functions are replaced or called, and those with the signatures that they must have."""
+    from mlflow.server import auth
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for name, signature in OF_STORE.items():
+        yield SqlAlchemyStore, name, signature
+    for name, signature in OF_AUTH.items():
+        yield auth, name, signature
+
+
+def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
+    """Check the experiments of existing traces before MLflow writes to them.
+
+    `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for seam in seams():
+        demand(*seam)
+    start_trace, log_spans = SqlAlchemyStore.start_trace, SqlAlchemyStore.log_spans
+    link_traces_to_run = SqlAlchemyStore.link_traces_to_run
+
+    @wraps(start_trace)
+    def start_in_own_experiment(self: Any, trace_info: Any) -> Any:
+        _check(self, trace_info.experiment_id, {trace_info.trace_id}, current)
+        return start_trace(self, trace_info)
+
+    @wraps(log_spans)
+    def log_in_own_experiment(self: Any, location: str, spans: list[Any], tracking_uri: Any = None) -> Any:
+        _check(self, location, {span.trace_id for span in spans}, current)
+        return log_spans(self, location, spans, tracking_uri)
+
+    @wraps(link_traces_to_run)
+    def link_to_own_run(self: Any, trace_ids: list[str], run_id: str) -> Any:
+        if not _may(current.get(), lambda username: _may_update_run(run_id, username)):
+            raise _denied("No permission to update this run.")
+        return link_traces_to_run(self, trace_ids, run_id)
+
+    SqlAlchemyStore.link_traces_to_run = link_to_own_run
+    SqlAlchemyStore.start_trace = start_in_own_experiment
+    SqlAlchemyStore.log_spans = log_in_own_experiment
+
+
+def _denied(text: str) -> Exception:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
+    denied: Exception = MlflowException(text, PERMISSION_DENIED)
+    return denied
+
+
+def _check(store: Any, experiment_id: str, trace_ids: Collection[str], current: ContextVar[Any]) -> None:
+    """Refuse unless the sender may update every other experiment that has one of these traces."""
+    others = _experiments_of(store, trace_ids) - {int(experiment_id)}
+    if others and not _may(current.get(), lambda username: _may_update_all(others, username)):
+        raise _denied("A trace with this identifier is in another experiment.")
+
+
+def _experiments_of(store: Any, trace_ids: Collection[str]) -> set[int]:
+    from mlflow.store.tracking.dbmodels.models import SqlTraceInfo
+
+    with store.ManagedSessionMaker(read_only=True) as session:
+        found = session.query(SqlTraceInfo.experiment_id).filter(SqlTraceInfo.request_id.in_(trace_ids)).distinct()
+        return {int(experiment_id) for (experiment_id,) in found}
+
+
+def _may(sender: Any | None, permitted: Callable[[str], bool]) -> bool:
+    """Tell whether the sender of a request is an administrator or has the permission."""
+    from mlflow.server import auth
+
+    if sender is None or not sender.accepted:
+        return False
+    return auth.store.get_user(sender.username).is_admin or permitted(sender.username)
+
+
+def _may_update_all(experiments: Collection[int], username: str) -> bool:
+    from mlflow.server import auth
+
+    return all(auth._get_experiment_permission(str(found), username).can_update for found in experiments)
+
+
+def _may_update_run(run_id: str, username: str) -> bool:
+    """Tell it as MLflow does where a request links traces to a run (`validate_can_link_traces_to_run`)."""
+    from mlflow.server import auth
+
+    requirement = auth._run_requirement(run_id, "update")
+    return requirement is not None and bool(auth.authorize(username, *requirement))
