@@ -57,6 +57,7 @@ SAMPLES = [
     ("spec.exposure.type", "none", {"exposure": {"type": "none"}}),
     ("spec.networkPolicy.ingressNamespace", "edge", {}),
     ("spec.networkPolicy.ingressNamespace", "edge", {"exposure": {"type": "none"}}),
+    ("spec.maxRequestBody", "64Mi", {}),
     ("spec.proxy.http", "http://a:1", {}),
     ("spec.proxy.https", "http://a:1", {}),
     ("spec.proxy.noProxy", "a", {"proxy": {"http": "http://a:1"}}),
