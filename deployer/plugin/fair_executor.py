@@ -70,8 +70,15 @@ class FairExecutor:
         while self._idle and (job := self._next()):
             self._idle -= 1
             self._idle_for_second -= job.is_second
-            running = asyncio.get_running_loop().run_in_executor(self._threads, job.function)
-            running.add_done_callback(partial(self._finish, job))
+            try:
+                running = asyncio.get_running_loop().run_in_executor(self._threads, job.function)
+            except Exception as error:  # noqa: BLE001  # no thread can be started: the job fails, its place stays
+                if not job.done.done():
+                    job.done.set_exception(error)
+                self._idle += 1
+                self._idle_for_second += job.is_second
+            else:
+                running.add_done_callback(partial(self._finish, job))
 
     def _next(self) -> Job | None:
         if self._second and self._idle_for_second and (not self._first or self._in_a_row >= IN_A_ROW):

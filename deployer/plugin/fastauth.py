@@ -157,7 +157,7 @@ class Logins:
 class MLflowsOwn:
     """The logins of an MLflow that checks passwords in ways of its own; tells the gate which of them are guesses.
 
-    It lets nobody in and keeps nobody out: MLflow is asked for every request, and what was right once may not be now.
+    It makes no decision and only classifies requests for throttling. MLflow is asked for every request.
     `checks` must remember no wrong password, which may be right later, and takes the user's name for a stored hash.
     """
 

@@ -145,7 +145,7 @@ class Throttle:
         self._burst = burst
         self._seconds = seconds
         self._clock = clock
-        self._secret = secrets.token_bytes(16)  # nobody outside is to foresee who has the same place
+        self._secret = secrets.token_bytes(16)  # salted, so that clients cannot craft slot collisions
         self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast("d")  # when all that was taken is given back
 
     def wait(self, key: Hashable) -> float:

@@ -216,7 +216,7 @@ class Gate:
         if not self._forwarded:
             return peer
         last = [value for name, value in scope["headers"] if name == b"x-forwarded-for"][-1:]
-        return b"".join(last).rpartition(b",")[2].strip().decode("latin-1")[:64] or peer
+        return _without_port(b"".join(last).rpartition(b",")[2].strip().decode("latin-1")[:64]) or peer
 
 
 def _anonymous() -> Refusal:
@@ -235,6 +235,14 @@ def _wrong(*, pause: bool) -> Refusal:
 
 def _slow(wait: float) -> Refusal:
     return _later(TOO_MANY_REQUESTS, wait, "Too many wrong passwords for this user from your address.", pause=True)
+
+
+def _without_port(address: str) -> str:
+    """Return an address without the port that some proxies append, which is another one for each connection."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    host, _, port = address.partition(":")
+    return host if port.isdecimal() else address
 
 
 def _site(address: str) -> str:

@@ -1,7 +1,8 @@
 """Makes passwords beyond the budget of their user and address wait for a turn, instead of refusing them unchecked.
 
 A user behind a shared address may come after a stranger who has used up the budget. The user's right password gets a
-turn at the rate of the throttle, and so do the stranger's guesses.
+turn at the rate of the throttle, and so do the stranger's guesses. Turns go by lot. A stranger who keeps many guesses
+waiting gets most of them: the rate that bounds guesses bounds the user's chances, too.
 """
 
 from __future__ import annotations
@@ -60,12 +61,12 @@ class GuessTurns:
         Raises:
             TooLate: no turn came in time, or too many passwords wait.
         """
-        wait = self._throttle.take(key)
-        if not wait:
+        # where others wait, a newcomer draws lots with them: else those who come again and again get every turn
+        wait = self._throttle.wait(key) if key in self._lanes else self._throttle.take(key)
+        if not wait and key not in self._lanes:
             return
-        if sum(self._sizes.values()) >= self._most:
+        if sum(self._sizes.values()) >= self._most or not self._make_room(key):
             raise TooLate(wait)
-        self._make_room(key[1])
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         self._lanes.setdefault(key, []).append(turn)
@@ -82,11 +83,16 @@ class GuessTurns:
             deadline.cancel()
             self._remove(key, turn)
 
-    def _make_room(self, site: str) -> None:
-        """Remove the oldest password of the longest lane of a full site: a newcomer always gets in."""
-        if self._sizes[site] >= self._places:
-            longest = max((key for key in self._lanes if key[1] == site), key=lambda key: len(self._lanes[key]))
-            self._give_up(longest, self._lanes[longest][0])
+    def _make_room(self, key: Key) -> bool:
+        """Make room for a password; one of the site's longest lane goes, unless that is the newcomer's own."""
+        site = key[1]
+        if self._sizes[site] < self._places:
+            return True
+        longest = max((found for found in self._lanes if found[1] == site), key=lambda found: len(self._lanes[found]))
+        if len(self._lanes[longest]) <= len(self._lanes.get(key, ())) + 1:
+            return False
+        self._give_up(longest, random.choice(self._lanes[longest]))  # noqa: S311  # fairness, no secret
+        return True
 
     def _give_up(self, key: Key, turn: asyncio.Future[None]) -> None:
         if not turn.done():
@@ -116,18 +122,9 @@ class GuessTurns:
             return
         wait = self._throttle.take(key)  # another process may have taken this turn
         if not wait:
-            turn = _drawn(lane)
+            turn = random.choice(lane)  # noqa: S311  # fairness, no secret
             turn.set_result(None)
             self._remove(key, turn)
             wait = self._throttle.wait(key)
         if key in self._lanes:
             self._arm(key, wait)
-
-
-def _drawn(lane: list[asyncio.Future[None]]) -> asyncio.Future[None]:
-    """Return who is next: every other time the newest, else any.
-
-    A guesser with a fixed number of connections has all of them waiting here, so a user who comes is the newest. A
-    guesser who always sends one more is not always served first.
-    """
-    return lane[-1] if random.random() < 0.5 else random.choice(lane)  # noqa: S311  # fairness, no secret

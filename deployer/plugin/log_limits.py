@@ -54,9 +54,9 @@ class Repeats(logging.Filter):
         return bool(decided)
 
     def _is_new(self, record: logging.LogRecord) -> bool:
-        kind = record.exc_info[0] if record.exc_info else None
-        text = f"{record.getMessage().strip()}{f' ({kind.__name__})' if kind else ''}"[:LONGEST]
-        key = (record.pathname, record.lineno, kind.__name__ if kind else "")
+        origin = _origin(record)
+        text = f"{_message(record).strip()}{f' ({origin})' if origin else ''}"[:LONGEST]
+        key = (record.pathname, record.lineno, origin)
         with self._lock:
             source = self._sources.setdefault(key, Source(self._clock(), text, record.levelno))
             if text in source.written or len(source.written) >= DIFFERENT:
@@ -81,9 +81,27 @@ class Repeats(logging.Filter):
                 logging.getLogger("deployer").log(source.level, text, *said, extra={_DECIDED: True})
 
 
+def _message(record: logging.LogRecord) -> str:
+    """Return the text of a record; a wrong call of a logger must not end the request that made the call."""
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001  # whatever formatting raises
+        return str(record.msg)
+
+
+def _origin(record: logging.LogRecord) -> str:
+    """Return the kind of a record's error and where it was raised: one line logs the errors of all requests."""
+    kind, _, trace = record.exc_info or (None, None, None)
+    if kind is None:
+        return ""
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f"{kind.__name__}, {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else kind.__name__
+
+
 def shorten(record: logging.LogRecord) -> None:
     """Cut a message or traceback that somebody may have made as long as he likes."""
-    if len(message := record.getMessage()) > LONGEST:
+    if len(message := _message(record)) > LONGEST:
         record.msg, record.args = f"{message[:LONGEST]}...", None
     if record.exc_info and not record.exc_text:
         text = logging.Formatter().formatException(record.exc_info)

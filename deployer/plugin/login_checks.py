@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING or __package__:
@@ -129,4 +130,5 @@ class LoginChecks:
 
 def _be_nice() -> None:
     if sys.platform == "linux":  # where a thread may have a niceness of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        with suppress(OSError):  # a sandbox may forbid it, and a server may be nicer already: nobody lowers niceness
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

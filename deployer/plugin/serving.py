@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable
@@ -58,10 +59,13 @@ def run(app: Any, listener: socket.socket, beside: Callable[[str], Any], *, even
     logs.install(repeats)  # after uvicorn has set up its loggers
 
     def every_second() -> None:
-        register.sweep()
-        descriptors.watch_reserve(register)
-        repeats.flush()
-        logs.keep_newest()
+        try:
+            register.sweep()
+            descriptors.watch_reserve(register)
+            repeats.flush()
+            logs.keep_newest()
+        except Exception:
+            logging.getLogger("deployer").exception("cannot look after connections and the log")  # serving goes on
 
     shared = descriptors.Listener(fileno=listener.detach(), connections=register, evenly=evenly)
     Server(config, every_second).run(sockets=[shared])

@@ -520,6 +520,9 @@ def test_an_exception_lets_nobody_in():
         (True, [(b"x-forwarded-for", b"10.9.8.7, 203.0.113.9")], "203.0.113.9"),
         (True, [(b"x-forwarded-for", b"10.9.8.7"), (b"x-forwarded-for", b"203.0.113.9")], "203.0.113.9"),
         (True, [(b"x-forwarded-for", b"2001:db8::1")], "2001:db8::1"),
+        (True, [(b"x-forwarded-for", b"203.0.113.9:50123")], "203.0.113.9"),
+        (True, [(b"x-forwarded-for", b"[2001:db8::1]:50123")], "2001:db8::1"),
+        (True, [(b"x-forwarded-for", b"::ffff:203.0.113.9")], "::ffff:203.0.113.9"),
     ],
 )
 def test_only_what_the_last_proxy_says_is_believed(forwarded, headers, address, capsys):

@@ -56,6 +56,28 @@ def test_one_line_of_code_writes_only_so_many_different_texts(log):
     assert written()[DIFFERENT:] == ["990 more in the last 60 s like: stranger 0"]
 
 
+def test_errors_of_one_kind_from_two_places_are_both_written(log):
+    _, _, written = log
+
+    def one():
+        raise RuntimeError("the first")
+
+    def other():
+        raise RuntimeError("the second")
+
+    for function in (one, one, other, other):
+        try:
+            function()
+        except RuntimeError:
+            logging.getLogger("anything").exception("in an application")
+    assert written() == ["in an application", "in an application"]
+
+
+def test_a_wrong_call_of_a_logger_ends_nothing():
+    record = logging.LogRecord("anything", logging.ERROR, "a.py", 1, "%s and %s", ("one",), None)
+    assert Repeats().filter(record) is True
+
+
 def test_what_is_no_error_is_written_each_time(log):
     error, _, written = log
     for _ in range(20):
