@@ -251,6 +251,36 @@ def test_a_deleted_models_permissions_go_with_it(scene: Scene) -> None:
     assert read.status_code == 403, read.text
 
 
+PROMPT = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+
+
+def test_no_model_or_prompt_has_the_name_of_all(scene: Scene) -> None:
+    for login in (scene.mine.login, ADMIN):
+        for path, body in (
+            ("registered-models/create", {"name": "*"}),
+            ("registered-models/create", {"name": "*", "tags": PROMPT}),
+            ("registered-models/rename", {"name": scene.mine.model, "new_name": "*"}),
+        ):
+            answer = scene.server.ask(f"{V2}/{path}", login, body)
+            assert answer.status_code == 400, answer.text
+    update = {"name": scene.victim.model, "description": "changed"}
+    assert scene.server.ask(f"{V2}/registered-models/update", scene.mine.login, update, "PATCH").status_code == 403
+    renamed = {"name": scene.mine.model, "new_name": f"{scene.mine.model}-2"}
+    scene.server.ask(f"{V2}/registered-models/rename", scene.mine.login, renamed).raise_for_status()
+    back = {"name": f"{scene.mine.model}-2", "new_name": scene.mine.model}
+    scene.server.ask(f"{V2}/registered-models/rename", scene.mine.login, back).raise_for_status()
+
+
+def test_who_manages_all_models_passes_only_single_permissions_on(scene: Scene) -> None:
+    manager, path = scene.server.member("manager"), f"{V3}/users/permissions/grant"
+    grant = {"username": manager[0], "resource_type": "registered_model", "resource_id": "*", "permission": "MANAGE"}
+    scene.server.change(path, grant)  # by the administrator
+    answer = scene.server.ask(path, manager, {**grant, "username": scene.mine.login[0]})
+    assert answer.status_code == 403, answer.text
+    one = {**grant, "username": scene.mine.login[0], "resource_id": scene.victim.model, "permission": "READ"}
+    scene.server.ask(path, manager, one).raise_for_status()
+
+
 def test_what_clients_send_is_served(scene: Scene) -> None:
     mine = scene.mine
     run, name = {"run_id": mine.run, "run_uuid": mine.run}, {"name": mine.model}

@@ -61,6 +61,7 @@ COMPANIONS: Final = (
     "shared_work.py",
     "threads.py",
     "trace_owners.py",
+    "wildcard_names.py",
     "workers.py",
     "workspaces.py",
 )
