@@ -236,10 +236,13 @@ def create_app() -> FastAPI:
             locations = beside("artifact_locations")
             logins = fastauth.install(checks.Verified(check_password_hash), *parts, locations)
             beside("trace_owners").install(parts[0].current, fastauth._demand)
+            beside("wildcard_names").install()
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):
             app: FastAPI = auth.create_app()
+        if is_known:
+            beside("one_reading").install(fastauth._demand)
     except MlflowException as error:
         raise Refusal(error.message) from error
     except fastauth.UnknownSeam as error:

@@ -52,6 +52,7 @@ COMPANIONS: Final = (
     "http_protocol.py",
     "log_limits.py",
     "login_checks.py",
+    "one_reading.py",
     "origins.py",
     "refusal_pause.py",
     "routes.py",
@@ -60,6 +61,7 @@ COMPANIONS: Final = (
     "shared_work.py",
     "threads.py",
     "trace_owners.py",
+    "wildcard_names.py",
     "workers.py",
     "workspaces.py",
 )

@@ -1,0 +1,150 @@
+"""Refuses requests that MLflow's permission check and its handler may read differently; knows nothing of deployer.
+
+MLflow's permission check reads a parameter from the query, the path or the body (mlflow/server/auth/__init__.py
+`_get_request_param`). The handler parses the same request again, by other rules (mlflow/server/handlers.py
+`_get_request_message`). A request that names one object for the check and another object for the handler acts on an
+object without permission. MLflow's clients and pages send each parameter once:
+
+- GET and HEAD have their parameters in the query; all other methods have them in the query or in a JSON object;
+- a field is written as in MLflow's protobuf files (`run_id`), not as protobuf's JSON does (`runId`);
+- a parameter that is given more than once has the same value each time.
+
+Requests that differ from that are answered with 400. The check runs after MLflow knows who sends the request, and
+before MLflow looks at permissions. FastAPI's routes need no check: there, both sides read the same path and the same
+parsed body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+# methods and ends of Flask's rules whose body is no JSON object: files, and the form for new users
+NO_JSON = (
+    ("POST", "/mlflow/upload-artifact"),
+    ("PUT", "/mlflow-artifacts/artifacts/<path:artifact_path>"),
+    ("POST", "/mlflow/users/create-ui"),
+)
+OF_MANY_RUNS = "/metrics/get-history-bulk"  # reads every `run_id` of the query
+LISTS = ("order_by", "workspace")  # lists in the query whose names do not end with "s"
+ALIASES = ("run_id", "run_uuid")  # of one field; old clients send both
+NO_BODY = "A {method} request must have its parameters in the query, not in a body."
+NOT_DECLARED = "The Content-Type of the body must be application/json."
+NO_OBJECT = "The body must be a JSON object in which no key is repeated."
+BOTH = "The parameters must be in the query or in the body, not in both."
+SPELLING = "The field '{name}' must be written '{field}'."
+DIFFERENT = "The parameter '{name}' has different values in one request."
+OF_AUTH = {"_before_request": "()", "authenticate_request": "()", "is_unprotected_route": "(path)"}
+OF_HANDLERS = {"catch_mlflow_exception": "(func)"}
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; ValueError if a key is repeated."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is repeated")
+    return found
+
+
+def wrong_with_parameters(
+    path: Mapping[str, Any],
+    query: Mapping[str, Sequence[str]],
+    body: Mapping[str, Any],
+    fields: Mapping[str, str],
+    lists: Iterable[str] = LISTS,
+) -> str:
+    """Say what could be read in two ways, or return "".
+
+    `path` has the variables of the route; `query` has all values of each parameter; `fields` maps the JSON names of
+    protobuf fields to their names; `lists` are parameters that may be repeated, besides those that end with "s".
+    """
+    if query and body:
+        return BOTH
+    for name in body:
+        if name in fields:
+            return SPELLING.format(name=name, field=fields[name])
+
+    def given(name: str) -> set[str]:
+        alone = {str(part[name]) for part in (path, body) if name in part}
+        return alone | set(query.get(name, ()))
+
+    single = [name for name in query if not name.endswith("s") and name not in lists]
+    for name in (*single, *path):
+        if len(given(name)) > 1:
+            return DIFFERENT.format(name=name)
+    first, second = (given(name) for name in ALIASES)
+    return DIFFERENT.format(name=ALIASES[0]) if first and second and first != second else ""
+
+
+def wrong_with(request: Any, fields: Mapping[str, str]) -> str:
+    """Say what could be read in two ways in a request of Flask's, or return ""."""
+    rule = request.url_rule.rule
+    body: Any = {}
+    is_file_or_form = any(request.method == method and rule.endswith(end) for method, end in NO_JSON)
+    if not is_file_or_form and request.get_data():
+        if request.method in ("GET", "HEAD"):
+            return NO_BODY.format(method=request.method)
+        if not request.is_json:
+            return NOT_DECLARED
+        body = request.get_json(silent=True)
+        if not isinstance(body, dict):
+            return NO_OBJECT
+    lists = (*LISTS, ALIASES[0]) if rule.endswith(OF_MANY_RUNS) else LISTS
+    return wrong_with_parameters(request.view_args or {}, dict(request.args.lists()), body, fields, lists)
+
+
+def seams() -> Iterator[tuple[Any, str, str]]:
+    """Yield the objects whose functions this relies on, and those with the signatures that they must have."""
+    from mlflow.server import auth, handlers
+
+    for name, signature in OF_AUTH.items():
+        yield auth, name, signature
+    for name, signature in OF_HANDLERS.items():
+        yield handlers, name, signature
+
+
+def install(demand: Callable[..., None]) -> None:
+    """Put the check before MLflow's own; call it once MLflow's application has its own (`auth.create_app`).
+
+    `demand` refuses functions with other signatures.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.server import app, auth, handlers
+    from werkzeug.wrappers import Response
+
+    for seam in seams():
+        demand(*seam)
+    fields = _fields(handlers.HANDLERS)
+    _refuse_repeated_keys(app)
+
+    def refuse(wrong: str) -> Any:
+        raise MlflowException.invalid_parameter_value(wrong)
+
+    def check() -> Any:
+        from flask import request
+
+        if request.url_rule is None or auth.is_unprotected_route(request.path):
+            return None
+        wrong = wrong_with(request, fields)
+        if not wrong or isinstance(auth.authenticate_request(), Response):
+            return None  # in the second case, MLflow refuses the login
+        return handlers.catch_mlflow_exception(refuse)(wrong)
+
+    before = app.before_request_funcs[None]
+    before.insert(before.index(auth._before_request), check)
+
+
+def _fields(messages: Iterable[Any]) -> dict[str, str]:
+    """Return the names of the fields of requests by their JSON names, where these differ."""
+    fields = (field for message in messages for field in message.DESCRIPTOR.fields)
+    return {field.json_name: field.name for field in fields if field.json_name != field.name}
+
+
+def _refuse_repeated_keys(app: Any) -> None:
+    """Have Flask read bodies with a repeated key as no JSON; it parses each body once."""
+
+    class WithoutRepeats(type(app.json)):  # type: ignore[misc]  # Flask is the server's
+        def loads(self, text: str | bytes, **options: Any) -> Any:
+            return super().loads(text, **{"object_pairs_hook": without_repeats, **options})
+
+    app.json = WithoutRepeats(app)

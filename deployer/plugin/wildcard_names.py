@@ -1,0 +1,31 @@
+"""Refuses registered models and prompts that are named like the wildcard of permissions; knows nothing of deployer.
+
+In MLflow's permissions the name `*` stands for all objects of a kind. MLflow gives the creator of a registered model
+or a prompt the permission MANAGE on its name (mlflow/server/auth/__init__.py
+`set_can_manage_registered_model_permission`), and moves permissions to the new name when the name changes
+(`rename_registered_model_permission`). With the name `*`, that is MANAGE on everybody's models. Experiments, gateway
+objects, MCP servers and skills cannot get this name, and MLflow lets only administrators give permissions on `*`.
+
+The check is a mapper event of SQLAlchemy, because MLflow 3.17 and 3.18 write this table through its mapped class alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+WILDCARD = "*"
+
+
+def install() -> None:
+    """Check the name of a registered model or prompt when it is written."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
+    from sqlalchemy import event, inspect
+
+    def check(_mapper: Any, _connection: Any, row: Any) -> None:
+        if row.name == WILDCARD and inspect(row).attrs.name.history.has_changes():
+            text = f"A model or prompt must not be named '{WILDCARD}', which stands for all names in permissions."
+            raise MlflowException.invalid_parameter_value(text)
+
+    for moment in ("before_insert", "before_update"):
+        event.listen(SqlRegisteredModel, moment, check)
