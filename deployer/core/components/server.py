@@ -53,6 +53,7 @@ COMPANIONS: Final = (
     "log_limits.py",
     "login_checks.py",
     "origins.py",
+    "readable_rows.py",
     "refusal_pause.py",
     "routes.py",
     "routes.tsv",
