@@ -226,6 +226,39 @@ def test_no_search_tells_whether_a_hidden_row_matches(server: Server) -> None:
     assert all("aa-secret1" in text and "oken" in text for text in seen.values())
 
 
+def test_an_assessment_stays_at_its_trace(server: Server) -> None:
+    if server.case.said is not None:
+        pytest.skip("keeps its own gaps")
+    member, traces, theirs = server.member("assessing"), "api/3.0/mlflow/traces", server.experiment("assessed")
+    own = server.ask("api/2.0/mlflow/experiments/create", member, {"name": "of the assessor"}).json()["experiment_id"]
+    secret, plain = (f"tr-{number:032x}" for number in (11, 12))
+    server.change(traces, trace(secret, theirs, "said in private"))
+    server.ask(traces, member, trace(plain, own, "said by the member")).raise_for_status()
+    moment = "2026-01-01T00:00:00Z"
+    said = {
+        "assessment_name": "quality",
+        "trace_id": secret,
+        "source": {"source_type": "HUMAN", "source_id": "admin"},
+        "feedback": {"value": 5},
+        "create_time": moment,
+        "last_update_time": moment,
+    }
+    made = server.change(f"{traces}/{secret}/assessments", {"assessment": said})
+    kept = f"{traces}/{secret}/assessments/{made['assessment']['assessment_id']}"
+    before = server.ask(kept, ADMIN).json()
+
+    for trace_id in (plain, f"tr-{13:032x}"):  # one that is there, and a new one
+        body = trace(trace_id, own, "said by the member")
+        taken = {**said, "assessment_id": made["assessment"]["assessment_id"], "feedback": {"value": 1}}
+        body["trace"]["trace_info"]["assessments"] = [taken]
+        assert not server.ask(traces, member, body).ok
+        assert server.ask(kept, ADMIN).json() == before
+    body = trace(plain, own, "said by the member")
+    body["trace"]["trace_info"]["assessments"] = [{**said, "assessment_id": "a-new-one"}]
+    for _ in range(2):
+        server.ask(traces, member, body).raise_for_status()
+
+
 def assert_a_changed_password_is_refused_at_once(server: Server) -> None:
     name, password = server.member("changing")
     assert server.statuses(CURRENT, (name, password)) == {200}
