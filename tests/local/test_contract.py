@@ -259,6 +259,26 @@ def test_an_assessment_stays_at_its_trace(server: Server) -> None:
         server.ask(traces, member, body).raise_for_status()
 
 
+def test_a_new_version_of_a_scorer_makes_nobody_its_manager(server: Server) -> None:
+    if server.case.said is not None:
+        pytest.skip("keeps its own gaps")
+    member, scorers = server.member("scoring"), "api/3.0/mlflow/scorers"
+    experiment = server.experiment("scored")
+    grant = {"username": member[0], "resource_type": "experiment", "resource_id": experiment, "permission": "EDIT"}
+    server.change("api/3.0/mlflow/users/permissions/grant", grant)
+
+    def register(name: str, login: tuple[str, str]) -> None:
+        body = {"experiment_id": experiment, "name": name, "serialized_scorer": json.dumps({"name": name})}
+        server.ask(f"{scorers}/register", login, body).raise_for_status()
+
+    register("theirs", ADMIN)
+    for name in ("theirs", "own"):
+        register(name, member)
+    granted = server.ask(f"api/3.0/mlflow/users/permissions/list?username={member[0]}", ADMIN).text
+    assert "own" in granted
+    assert "theirs" not in granted
+
+
 def assert_a_changed_password_is_refused_at_once(server: Server) -> None:
     name, password = server.member("changing")
     assert server.statuses(CURRENT, (name, password)) == {200}

@@ -57,6 +57,7 @@ COMPANIONS: Final = (
     "refusal_pause.py",
     "routes.py",
     "routes.tsv",
+    "scorer_owners.py",
     "serving.py",
     "shared_work.py",
     "threads.py",
