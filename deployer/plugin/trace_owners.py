@@ -4,6 +4,10 @@ MLflow asks for the permission on the experiment that a request names. The trace
 another experiment: then `SqlAlchemyStore.start_trace` moves the trace to the named experiment, where the caller reads
 it, and `log_spans` overwrites the trace's spans (mlflow/store/tracking/sqlalchemy_store.py). The header
 `X-Mlflow-Run-Id` of OTLP links traces to any run (mlflow/server/otel_api.py).
+
+`start_trace` also stores the assessments that a request has, each under the identifier that the request gives. An
+assessment with this identifier moved from another trace to the caller's (`Session.merge`), so no assessment may change
+its trace. The other rows that MLflow merges have the trace, run or model that was checked in their primary key.
 """
 
 from __future__ import annotations
@@ -41,10 +45,13 @@ def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
 
     `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
     """
+    from mlflow.store.tracking.dbmodels.models import SqlAssessments
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy import event
 
     for seam in seams():
         demand(*seam)
+    event.listen(SqlAssessments, "before_update", _keep_trace)
     start_trace, log_spans = SqlAlchemyStore.start_trace, SqlAlchemyStore.log_spans
     link_traces_to_run = SqlAlchemyStore.link_traces_to_run
 
@@ -67,6 +74,14 @@ def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
     SqlAlchemyStore.link_traces_to_run = link_to_own_run
     SqlAlchemyStore.start_trace = start_in_own_experiment
     SqlAlchemyStore.log_spans = log_in_own_experiment
+
+
+def _keep_trace(_mapper: Any, _connection: Any, assessment: Any) -> None:
+    """Refuse to move an assessment to another trace."""
+    from sqlalchemy import inspect
+
+    if inspect(assessment).attrs.trace_id.history.has_changes():
+        raise _denied("An assessment with this identifier belongs to another trace.")
 
 
 def _denied(text: str) -> Exception:

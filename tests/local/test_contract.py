@@ -168,6 +168,117 @@ def test_a_member_neither_takes_nor_changes_traces_and_runs_of_others(server: Se
     assert [len(page.get("traces", [])) for page in found] == [0, 1]
 
 
+MODELS, VERSIONS = "api/2.0/mlflow/registered-models", "api/2.0/mlflow/model-versions"
+LOGGED, MCP = "api/2.0/mlflow/logged-models", "api/3.0/mlflow/mcp-servers"
+PROMPT = "mlflow.prompt.is_prompt"
+OF_GRAPHQL = """{ mlflowSearchModelVersions(input: {filter: "%s", maxResults: 1, orderBy: ["name ASC"]}) {
+  modelVersions { name } nextPageToken } }"""
+
+
+def rows_of(server: Server, login: tuple[str, str], experiment: str, name: str, text: str) -> None:
+    """Make one row of each kind with a tag."""
+    tags, is_prompt = [{"key": "token", "value": text}], [{"key": PROMPT, "value": "true"}]
+    body = {"experiment_id": experiment, "name": f"{name}-logged", "tags": tags}
+    logged = server.ask(LOGGED, login, body).json()["model"]["info"]["model_id"]
+    source, template = {"source": f"models:/{logged}", "model_id": logged}, {"source": "prompt-template"}
+    for kind, more, of_version in (("model", [], source), ("prompt", is_prompt, template)):
+        named = {"name": f"{name}-{kind}", "tags": [*tags, *more]}
+        server.ask(f"{MODELS}/create", login, named).raise_for_status()
+        server.ask(f"{VERSIONS}/create", login, {**named, **of_version}).raise_for_status()
+    server.ask(MCP, login, {"name": f"com.{name}/server"}).raise_for_status()
+    server.ask(f"{MCP}/com.{name}/server/tags", login, {"key": "token", "value": text}).raise_for_status()
+
+
+def searches(server: Server, login: tuple[str, str], experiments: list[str], like: str) -> dict[str, str]:
+    """Return what the first page of each search says, with a token where MLflow says that there is another page."""
+    tag = f"tags.token LIKE '{like}%'"
+    prompt, first = f"{tag} AND tags.`{PROMPT}` = 'true'", "&max_results=1&order_by=name ASC"
+    oldest = {"order_by": [{"field_name": "creation_timestamp", "ascending": True}], "max_results": 1}
+    asked: dict[str, tuple[str, Any]] = {
+        "models": (f"{MODELS}/search?filter={tag}{first}", None),
+        "versions": (f"{VERSIONS}/search?filter={tag}{first}", None),
+        "prompts": (f"{MODELS}/search?filter={prompt}{first}", None),
+        "prompt versions": (f"{VERSIONS}/search?filter={prompt}{first}", None),
+        "logged": (f"{LOGGED}/search", {"experiment_ids": experiments, "filter": tag, **oldest}),
+        "mcp": (f"{MCP}?filter_string={tag}{first}", None),
+        "graphql": ("graphql", {"query": OF_GRAPHQL % tag}),
+    }
+    answers = {kind: server.ask(path.replace("%", "%25"), login, body) for kind, (path, body) in asked.items()}
+    assert {kind: answer.status_code for kind, answer in answers.items()} == dict.fromkeys(answers, 200)
+    token = re.compile(r'("nextPageToken"|"next_page_token"): ?(null|"")')  # spellings of none
+    return {kind: token.sub("", answer.text) for kind, answer in answers.items()}
+
+
+def test_no_search_tells_whether_a_hidden_row_matches(server: Server) -> None:
+    if server.case.said is not None:
+        pytest.skip("keeps its own gaps")
+    member, hidden = server.member("searching"), server.experiment("searched")
+    own = server.ask("api/2.0/mlflow/experiments/create", member, {"name": "of the searcher"}).json()["experiment_id"]
+    for number in (1, 2):
+        rows_of(server, member, own, f"zz-own{number}", f"own-{number}")
+    alone = {like: searches(server, member, [hidden, own], like) for like in ("", "own", "sec")}
+    for number in (1, 2):
+        rows_of(server, ADMIN, hidden, f"aa-secret{number}", f"secret-{number}")
+    assert {like: searches(server, member, [hidden, own], like) for like in alone} == alone
+    assert {kind for kind, text in alone[""].items() if "zz-own1" not in text} == set(), alone[""]
+    assert not any("own" in text or "oken" in text for text in alone["sec"].values())
+    seen = searches(server, ADMIN, [hidden, own], "sec")
+    assert all("aa-secret1" in text and "oken" in text for text in seen.values())
+
+
+def test_an_assessment_stays_at_its_trace(server: Server) -> None:
+    if server.case.said is not None:
+        pytest.skip("keeps its own gaps")
+    member, traces, theirs = server.member("assessing"), "api/3.0/mlflow/traces", server.experiment("assessed")
+    own = server.ask("api/2.0/mlflow/experiments/create", member, {"name": "of the assessor"}).json()["experiment_id"]
+    secret, plain = (f"tr-{number:032x}" for number in (11, 12))
+    server.change(traces, trace(secret, theirs, "said in private"))
+    server.ask(traces, member, trace(plain, own, "said by the member")).raise_for_status()
+    moment = "2026-01-01T00:00:00Z"
+    said = {
+        "assessment_name": "quality",
+        "trace_id": secret,
+        "source": {"source_type": "HUMAN", "source_id": "admin"},
+        "feedback": {"value": 5},
+        "create_time": moment,
+        "last_update_time": moment,
+    }
+    made = server.change(f"{traces}/{secret}/assessments", {"assessment": said})
+    kept = f"{traces}/{secret}/assessments/{made['assessment']['assessment_id']}"
+    before = server.ask(kept, ADMIN).json()
+
+    for trace_id in (plain, f"tr-{13:032x}"):  # one that is there, and a new one
+        body = trace(trace_id, own, "said by the member")
+        taken = {**said, "assessment_id": made["assessment"]["assessment_id"], "feedback": {"value": 1}}
+        body["trace"]["trace_info"]["assessments"] = [taken]
+        assert not server.ask(traces, member, body).ok
+        assert server.ask(kept, ADMIN).json() == before
+    body = trace(plain, own, "said by the member")
+    body["trace"]["trace_info"]["assessments"] = [{**said, "assessment_id": "a-new-one"}]
+    for _ in range(2):
+        server.ask(traces, member, body).raise_for_status()
+
+
+def test_a_new_version_of_a_scorer_makes_nobody_its_manager(server: Server) -> None:
+    if server.case.said is not None:
+        pytest.skip("keeps its own gaps")
+    member, scorers = server.member("scoring"), "api/3.0/mlflow/scorers"
+    experiment = server.experiment("scored")
+    grant = {"username": member[0], "resource_type": "experiment", "resource_id": experiment, "permission": "EDIT"}
+    server.change("api/3.0/mlflow/users/permissions/grant", grant)
+
+    def register(name: str, login: tuple[str, str]) -> None:
+        body = {"experiment_id": experiment, "name": name, "serialized_scorer": json.dumps({"name": name})}
+        server.ask(f"{scorers}/register", login, body).raise_for_status()
+
+    register("theirs", ADMIN)
+    for name in ("theirs", "own"):
+        register(name, member)
+    granted = server.ask(f"api/3.0/mlflow/users/permissions/list?username={member[0]}", ADMIN).text
+    assert "own" in granted
+    assert "theirs" not in granted
+
+
 def assert_a_changed_password_is_refused_at_once(server: Server) -> None:
     name, password = server.member("changing")
     assert server.statuses(CURRENT, (name, password)) == {200}

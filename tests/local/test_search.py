@@ -1,4 +1,4 @@
-"""A search of experiments finds what MLflow's own way finds, page by page, with fewer questions to the database."""
+"""A search finds what MLflow's own way finds, page by page; of experiments, with fewer questions to the database."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from tests.load import API
 from tests.local.twisted import ADMIN, Serve, add, client, counted
 
 COUNT = 30
+PROMPT = "mlflow.prompt.is_prompt"
+IS_PROMPT = f"tags.`{PROMPT}` = 'true'"
+MCP = "api/3.0/mlflow/mcp-servers"
 PASSWORD = "a-password-of-their-own"
 # what each member was granted, by the number of the experiment or for all
 GRANTS: dict[str, dict[int | str, str]] = {
@@ -29,6 +32,58 @@ SEARCHES: list[dict[str, Any]] = [
     {"max_results": 4, "order_by": ["name DESC"], "filter": "name LIKE 'of all%'"},
     {"max_results": 7, "view_type": "ALL"},
 ]
+
+FEW = 10  # rows of each other kind, whose names end with a number; grants name them by this number
+# of each kind: path, method, the field of the found rows, and what a search asks for
+KINDS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
+    "registered_model": (f"{API}/registered-models/search", "GET", "registered_models", {"order_by": "name DESC"}),
+    "prompt": (f"{API}/registered-models/search", "GET", "registered_models", {"filter": IS_PROMPT}),
+    "model version": (f"{API}/model-versions/search", "GET", "model_versions", {"order_by": "name ASC"}),
+    "prompt version": (f"{API}/model-versions/search", "GET", "model_versions", {"filter": IS_PROMPT}),
+    "logged model": (f"{API}/logged-models/search", "POST", "models", {}),
+    "mcp_server": (MCP, "GET", "mcp_servers", {"order_by": "name DESC"}),
+}
+
+
+def prepare_others(address: str, experiments: list[str]) -> None:
+    """Make models, prompts, logged models and MCP servers as the administrator, and grant them to the members."""
+    with client(ADMIN) as admin:
+
+        def post(path: str, body: object, method: str = "POST") -> None:
+            admin.request(method, f"{address}/{path}", json=body, timeout=60).raise_for_status()
+
+        for number in range(FEW):
+            tags = [{"key": "number", "value": f"of {number}"}]
+            for kind, more in (("registered_model", []), ("prompt", [{"key": PROMPT, "value": "true"}])):
+                name = f"{kind}-{number}"
+                post(f"{API}/registered-models/create", {"name": name, "tags": [*tags, *more]})
+                version = {"name": name, "source": "prompt-template" if more else f"s3://of-nobody/{number}"}
+                post(f"{API}/model-versions/create", {**version, "tags": [*tags, *more]})
+            post(f"{API}/logged-models", {"experiment_id": experiments[number + 4], "name": f"logged-{number}"})
+            post(MCP, {"name": f"com.example/mcp_server-{number}"})
+        for name, grants in GRANTS.items():
+            for number, permission in grants.items():
+                for kind, begin in (("registered_model", ""), ("prompt", ""), ("mcp_server", "com.example/")):
+                    if isinstance(number, str) or number < FEW:
+                        which = number if isinstance(number, str) else f"{begin}{kind}-{number}"
+                        body = {"username": name, "resource_type": kind, "resource_id": which}
+                        post("api/3.0/mlflow/users/permissions/grant", {**body, "permission": permission})
+
+
+def pages_of(session: requests.Session, address: str, kind: str, experiments: list[str]) -> Iterator[list[Any]]:
+    """Yield the pages of a search: of each row the name and the tags."""
+    path, method, field, search = KINDS[kind]
+    search = {**search, "max_results": 3, **({"experiment_ids": experiments} if method == "POST" else {})}
+    token = None
+    while token != "":
+        told = {**search, "page_token": token} if token else search
+        body = {"json": told} if method == "POST" else {"params": told}
+        answer = session.request(method, f"{address}/{path}", timeout=60, **body)
+        answer.raise_for_status()
+        found = answer.json()
+        rows = [row.get("info", row) for row in found.get(field, ())]
+        yield [(row["name"], sorted(str(tag) for tag in row.get("tags", ()))) for row in rows]
+        token = found.get("next_page_token") or ""
 
 
 def prepare(address: str) -> list[str]:
@@ -68,8 +123,9 @@ def test_everybody_finds_what_mlflow_lets_them_find(serve: Serve) -> None:
     told = []
     for twist in ("usual", "own search"):
         with serve(twist) as address:
-            prepare(address)
-            found = {}
+            experiments = prepare(address)
+            prepare_others(address, experiments)
+            found: dict[tuple[str, int | str], list[Any]] = {}
             for name in GRANTS:
                 with client((name, PASSWORD)) as member:
                     for number, search in enumerate(SEARCHES):
@@ -77,9 +133,17 @@ def test_everybody_finds_what_mlflow_lets_them_find(serve: Serve) -> None:
                         found[name, number] = [experiment for page in all_pages for experiment in page]
                         if twist == "usual":
                             assert {len(page) for page in all_pages[:-1]} <= {search["max_results"]}
+                    for kind in KINDS:
+                        all_pages = list(pages_of(member, address, kind, experiments))
+                        found[name, kind] = [row for page in all_pages for row in page]
+                        if twist == "usual":
+                            assert [len(page) for page in all_pages[:-1]] == [3] * (len(all_pages) - 1)
+                            assert all_pages[-1] or len(all_pages) == 1
             told.append(found)
     assert told[0] == told[1]
     assert {len(found) for found in told[0].values()} >= {0, 1, COUNT}
+    for kind in KINDS:
+        assert {len(told[0][name, kind]) for name in GRANTS} >= {0, FEW - 1, FEW}, kind
 
 
 def test_it_costs_as_much_as_without_a_login_and_the_look_ups(serve: Serve) -> None:

@@ -1,0 +1,220 @@
+"""Has the database leave out of every search what the sender may not read; knows nothing of deployer.
+
+MLflow searches all rows, and removes unreadable rows from the page that was found (mlflow/server/auth
+`filter_search_*`, `_filter_search_mcp_*`; 3.18 still does so for registered models and model versions). The page's
+length and the token of the next page then tell whether a hidden row matched. With `tags.t LIKE 'a%'`, a member reads
+hidden text letter by letter.
+
+Here a search of a member gets a further condition, so that neither pages nor tokens depend on hidden rows. The
+condition comes from MLflow's own read predicate: the predicate judges every name that a grant of the member has, and
+judges all other names alike. MLflow's filters run all the same, and have the last word.
+
+Seams: the search methods of MLflow's stores, and in mlflow/server/auth `_role_based_read_predicate`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any
+
+PAGES = "order_by=None, page_token=None)"
+MODELS = f"(self, filter_string=None, max_results=100, {PAGES}"
+VERSIONS = f"(self, filter_string=None, max_results=10000, {PAGES}"
+LOGGED = f"(self, experiment_ids, filter_string=None, datasets=None, max_results=None, {PAGES}"
+SERVERS = f"(self, filter_string=None, max_results=1000, {PAGES}"
+ENDPOINTS = (
+    "(self, server_name=None, server_version=None, server_alias=None, filter_string=None, max_results=1000, " + PAGES
+)
+EXPERIMENTS = f"(self, view_type=1, max_results=1000, filter_string=None, {PAGES}"
+PREDICATE = ("_role_based_read_predicate", "(username, resource_type, also_require=())")
+UNNAMED = "*"  # a name that no grant has; grants for all names apply to this name
+WORKSPACE = "workspace"  # MLflow reads the grants on workspaces along with every other type
+LARGEST_ID = 2**63 - 1
+
+Clause = Callable[[str, str], Any]  # of a user's name and a dialect: the condition of readable rows
+
+_further: ContextVar[tuple[type, Any] | None] = ContextVar("deployer_readable_rows", default=None)
+
+
+def _searches() -> Iterator[tuple[Any, str, str, type, Clause]]:
+    """Yield each search: store, method, signature, the class of the rows that are found, and the condition."""
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel
+    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
+    from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlLoggedModel, SqlMCPAccessEndpoint, SqlMCPServer
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+
+    yield ModelStore, "search_registered_models", MODELS, SqlRegisteredModel, _models
+    yield ModelStore, "search_model_versions", VERSIONS, SqlModelVersion, _versions
+    # fastauth_search.py leaves some members' searches of experiments to MLflow's filter
+    yield TrackingStore, "search_experiments", EXPERIMENTS, SqlExperiment, _experiments
+    yield TrackingStore, "search_logged_models", LOGGED, SqlLoggedModel, _logged_models
+    yield TrackingStore, "search_mcp_servers", SERVERS, SqlMCPServer, _mcp_servers
+    yield TrackingStore, "search_mcp_access_endpoints", ENDPOINTS, SqlMCPAccessEndpoint, _mcp_endpoints
+
+
+def seams() -> Iterator[tuple[Any, str, str]]:
+    """Yield the objects whose functions are replaced or called, and those with the signatures that they must have."""
+    from mlflow.server import auth
+
+    yield auth, *PREDICATE
+    for store, name, signature, _, _ in _searches():
+        yield store, name, signature
+
+
+def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
+    """Put a condition into the members' searches.
+
+    `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
+    Searches outside a request are MLflow's own.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    for seam in seams():
+        demand(*seam)
+    for store, name, _, rows, clause in list(_searches()):
+        setattr(store, name, _of_readable_rows(getattr(store, name), rows, clause, current))
+    event.listen(Session, "do_orm_execute", _leave_out)
+
+
+def _of_readable_rows(
+    search: Callable[..., Any], rows: type, clause: Clause, current: ContextVar[Any]
+) -> Callable[..., Any]:
+    from mlflow.server import auth
+
+    @wraps(search)
+    def search_readable(self: Any, *arguments: Any, **options: Any) -> Any:
+        sender = current.get()
+        if sender is None or auth.store.get_user(sender.username).is_admin:
+            return search(self, *arguments, **options)
+        condition = clause(sender.username, self.engine.dialect.name)
+        token = _further.set(None if condition is None else (rows, condition))
+        try:
+            return search(self, *arguments, **options)
+        finally:
+            _further.reset(token)
+
+    return search_readable
+
+
+def _leave_out(execution: Any) -> None:
+    """Add the condition to a statement, wherever the statement selects the rows."""
+    from sqlalchemy.orm import with_loader_criteria
+
+    further = _further.get()
+    if further is None or not execution.is_select or execution.is_relationship_load or execution.is_column_load:
+        return
+    rows, condition = further
+    execution.statement = execution.statement.options(with_loader_criteria(rows, condition, include_aliases=True))
+
+
+def _models(username: str, dialect: str) -> Any:
+    from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel as Model
+    from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModelTag
+    from sqlalchemy.orm import aliased
+
+    tag = aliased(SqlRegisteredModelTag)
+    is_prompt = _is_prompt(tag, tag.workspace == Model.workspace, tag.name == Model.name)
+    of_model = _readable(username, Model.name, dialect, "registered_model")
+    return _either(is_prompt, _readable(username, Model.name, dialect, "prompt"), of_model)
+
+
+def _versions(username: str, dialect: str) -> Any:
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersion as Version
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersionTag
+    from sqlalchemy.orm import aliased
+
+    tag = aliased(SqlModelVersionTag)
+    same = (tag.workspace == Version.workspace, tag.name == Version.name, tag.version == Version.version)
+    of_model = _readable(username, Version.name, dialect, "registered_model", "registered_model_version")
+    of_prompt = _readable(username, Version.name, dialect, "prompt", "prompt_version")
+    return _either(_is_prompt(tag, *same), of_prompt, of_model)
+
+
+def _experiments(username: str, dialect: str) -> Any:
+    from mlflow.store.tracking.dbmodels.models import SqlExperiment
+
+    return _readable(username, SqlExperiment.experiment_id, dialect, "experiment")
+
+
+def _logged_models(username: str, dialect: str) -> Any:
+    from mlflow.store.tracking.dbmodels.models import SqlLoggedModel
+
+    return _readable(username, SqlLoggedModel.experiment_id, dialect, "experiment", "logged_model")
+
+
+def _mcp_servers(username: str, dialect: str) -> Any:
+    from mlflow.store.tracking.dbmodels.models import SqlMCPServer
+
+    return _readable(username, SqlMCPServer.name, dialect, "mcp_server")
+
+
+def _mcp_endpoints(username: str, dialect: str) -> Any:
+    from mlflow.store.tracking.dbmodels.models import SqlMCPAccessEndpoint
+
+    return _readable(username, SqlMCPAccessEndpoint.server_name, dialect, "mcp_server")
+
+
+def _is_prompt(tag: Any, *same: Any) -> Any:
+    """Return the condition that a row is a prompt, as MLflow tells (`mlflow.server.auth._entity_is_prompt`)."""
+    from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
+    from sqlalchemy import exists, func
+
+    return exists().where(*same, tag.key == IS_PROMPT_TAG_KEY, func.lower(tag.value) == "true")
+
+
+def _either(is_prompt: Any, of_prompt: Any, of_model: Any) -> Any:
+    from sqlalchemy import and_, not_, or_, true
+
+    if of_prompt is None and of_model is None:
+        return None
+    prompts, models = (true() if clause is None else clause for clause in (of_prompt, of_model))
+    return or_(and_(is_prompt, prompts), and_(not_(is_prompt), models))
+
+
+def _readable(username: str, column: Any, dialect: str, resource_type: str, part: str | None = None) -> Any:
+    """Return the condition that the user may read what a column names, None where all may be read.
+
+    A denial of `part` ("logged_model") forbids all rows, as in MLflow's filters.
+    """
+    from mlflow.server import auth
+    from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
+
+    further = [] if part is None else [auth.Requirement(part, UNNAMED, auth.ACTION_NOT_DENIED)]
+    can_read = auth._role_based_read_predicate(username, resource_type, also_require=further)
+    types = {resource_type, WORKSPACE, *([] if part is None else [part])}  # MLflow's own question, so asked once
+    grants = auth.store.list_grants(auth.store.get_user(username).id, DEFAULT_WORKSPACE_NAME, types)
+    named = {grant.resource_pattern for grant in grants if grant.resource_type == resource_type} - {UNNAMED}
+    others = can_read(UNNAMED)
+    exceptions = sorted(name for name in named if can_read(name) != others)
+    if others and not exceptions:
+        return None
+    is_exception = _is_one_of(column, exceptions, dialect)
+    return ~is_exception if others else is_exception
+
+
+def _is_one_of(column: Any, names: list[str], dialect: str) -> Any:
+    """Return the condition that a column has one of the values, which are one parameter however many there are."""
+    import sqlalchemy
+    from sqlalchemy import Integer, Text, cast, func, literal, select
+
+    is_number = isinstance(column.type, Integer)
+    values = (
+        [int(name) for name in names if _is_id(name)] if is_number else [name for name in names if "\0" not in name]
+    )
+    told = literal(json.dumps(values), Text)
+    if dialect == "sqlite":
+        return column.in_(select(func.json_each(told).table_valued("value").c.value))
+    if dialect == "postgresql":
+        found = func.json_array_elements_text(cast(told, sqlalchemy.JSON)).column_valued("told")
+        return column.in_(select(cast(found, sqlalchemy.BigInteger) if is_number else found))
+    return column.in_(values)
+
+
+def _is_id(name: str) -> bool:
+    """Tell whether a name is spelt as MLflow spells the number of an experiment."""
+    short = name.isascii() and name.isdecimal() and len(name) <= len(str(LARGEST_ID))
+    return short and str(int(name)) == name and int(name) <= LARGEST_ID
