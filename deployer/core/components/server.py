@@ -58,6 +58,7 @@ COMPANIONS: Final = (
     "routes.tsv",
     "serving.py",
     "shared_work.py",
+    "static_files.py",
     "threads.py",
     "trace_owners.py",
     "workers.py",
