@@ -71,7 +71,7 @@ def install(memory: Any) -> None:
     from sqlalchemy import event
 
     def is_administrator() -> bool:
-        """Tell whether an administrator sent the request that is being served; without a request, nobody is an administrator."""
+        """Tell whether an administrator sent the request that is being served; without a request, nobody is one."""
         request = memory.current.get()
         return request is not None and request.accepted and bool(auth.store.get_user(request.username).is_admin)
 

@@ -1,8 +1,8 @@
 """Bounds the bodies of requests, which MLflow keeps in memory as a whole; knows nothing of deployer.
 
-Nearly all routes are Flask's: the bridge between ASGI and WSGI (starlette/middleware/wsgi.py) collects a body before
-Flask asks who sends it. Only uploads of artifacts are streamed (mlflow/server/artifact_router.py), so they have no
-bound.
+The open pages get no body. Nearly all other routes are Flask's: the bridge between ASGI and WSGI
+(starlette/middleware/wsgi.py) collects a body before Flask asks who sends it. Only uploads of artifacts are streamed
+(mlflow/server/artifact_router.py), so they have no bound.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 # MLflow's own prefixes of uploads through the server, mlflow/server/artifact_router.py
 ARTIFACTS = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
-MOST_OF_STRANGERS = 1 << 16  # bytes; the open pages need none
 MOST_UNCONFIRMED = 1 << 20  # bytes that are read before it is known whether a login still holds
 MOST_UNREAD = 1 << 20  # bytes; with more left, a connection ends with its answer (http_protocol.py MOST_DRAINED)
+LET_IN = "deployer.let_in"  # key of a scope: true once the gate has let the request's login in (http_protocol.py)
 BAD_REQUEST, CONTENT_TOO_LARGE = 400, 413
 CLOSE = (b"connection", b"close")
 
@@ -64,7 +64,8 @@ def streams_uploads(routes: Any) -> bool:
 class Capped:
     """ASGI middleware that refuses larger bodies than `most` bytes with 413, unread where their length is declared.
 
-    `is_open` tells of a path whether it is for strangers: bodies are small there.
+    `is_open` tells of a path whether it needs no login: no body is read there, and the application gets an empty one.
+    A page that waited for a body would let a stranger hold a connection with one byte every few seconds.
     `streams`: uploads of artifacts are not kept in memory, so they have no bound; else those with a login have none.
     """
 
@@ -76,7 +77,14 @@ class Capped:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        declared = length(scope) if scope["type"] == "http" else 0
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = length(scope)
+        if self._is_open(scope["path"]):
+            await self._app(scope, without_body(receive) if declared else receive, send)
+            return
+        scope[LET_IN] = True  # the gate is in front of this middleware
         if not declared:
             await self._app(scope, receive, send)
             return
@@ -90,11 +98,25 @@ class Capped:
             await _answer(body.refused, send)
 
     def _bound(self, scope: Scope) -> float:
-        if self._is_open(scope["path"]):
-            return MOST_OF_STRANGERS
         if is_upload(scope) and (self._streams or any(name == b"authorization" for name, _ in scope["headers"])):
             return math.inf
         return self._most
+
+
+def without_body(receive: Receive) -> Receive:
+    """Return a `receive` that begins with an empty body, and reads the real one only from clients that wait with it."""
+    was_asked = False
+
+    async def receiving() -> Message:
+        nonlocal was_asked
+        if not was_asked:
+            was_asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        while (message := await receive())["type"] == "http.request":
+            pass  # the application waits for the client to leave
+        return message
+
+    return receiving
 
 
 class Body:
@@ -147,7 +169,11 @@ class Body:
 
 
 class Closing:
-    """ASGI middleware around all others: answers to bodies that nobody reads say that the connection ends with them."""
+    """ASGI middleware around all others: an answer to an unread body says that the connection ends, where that is so.
+
+    A client that waits for "100 Continue" and gets an answer instead may send the body or not (RFC 9110, 10.1.1). The
+    connection ends with the answer: otherwise the server would take the client's next request for the body.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -155,19 +181,21 @@ class Closing:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         declared = length(scope) if scope["type"] == "http" else 0
-        if declared <= MOST_UNREAD:
+        withheld = bool(declared) and any(name == b"expect" for name, _ in scope["headers"])
+        if declared <= MOST_UNREAD and not withheld:
             await self._app(scope, receive, send)
             return
         left = declared
 
         async def receiving() -> Message:
-            nonlocal left
+            nonlocal left, withheld
+            withheld = False  # uvicorn sends "100 Continue" now
             message = await receive()
             left = left - len(message.get("body", b"")) if message.get("more_body", False) else 0
             return message
 
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start" and left > MOST_UNREAD:
+            if message["type"] == "http.response.start" and (withheld or left > MOST_UNREAD):
                 message["headers"] = [*message.get("headers", ()), CLOSE]
             await send(message)
 

@@ -1,7 +1,8 @@
-"""Notices that a client has left while its request waits, by the ASGI message `http.disconnect`.
+"""Notices that a client has left while its request waits; knows nothing of deployer.
 
-A body must be read before that message comes. What is read is kept for the application, so only small bodies are read:
-a request with a large body, or with one of unknown length, counts as waiting until it is served.
+The ASGI message `http.disconnect` tells that, but a body must be read before that message comes, and what is read is
+kept for the application. So only small bodies are read. For a large body, one of unknown length, or one that waits for
+"100 Continue", the connection itself tells when its client has left (http_protocol.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 MOST_READ = 64 * 1024  # bytes of a body that are kept
+LEFT = "deployer.left"  # key of a scope's state: a future that is done once the connection is lost (http_protocol.py)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -41,7 +43,7 @@ class Client:
             Exception: whatever `receive` raised first.
         """
         if not is_watchable(self._scope):
-            await asyncio.wait({work})
+            await self._wait_without_receiving(work)
             return
         leaving = asyncio.ensure_future(self._until_left())
         try:
@@ -54,6 +56,12 @@ class Client:
             await asyncio.wait({leaving})  # two must not receive at once
             if not leaving.cancelled():
                 leaving.exception()  # asyncio would log an exception that nobody looked at
+
+    async def _wait_without_receiving(self, work: asyncio.Future[Any]) -> None:
+        left = self._scope.get("state", {}).get(LEFT)
+        await asyncio.wait({work, left} if left else {work}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ClientLeft
 
     async def _until_left(self) -> None:
         while (message := await self._receive())["type"] != "http.disconnect":

@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from heapq import nsmallest
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-DISTRESS_SECONDS = 10  # without progress, after which a connection may be closed where descriptors run short
+DISTRESS_SECONDS = 10  # without progress, after which a client with a login loses its place first
 
 
 # What a connection may wait for from its client, and for how many seconds at most. None of them bounds a whole upload
@@ -28,9 +28,19 @@ LIMITS: Mapping[str, float] = MappingProxyType(
         "nothing": math.inf,  # the application works
     }
 )
-# which are closed first where descriptors run short; the slow ones only after DISTRESS_SECONDS without progress
+# which are closed first where descriptors run short; the slow ones after that
 CHEAP = ("closing", "answered body", "head", "idle")
 SLOW = ("body", "reading")
+_SERVES = len(CHEAP) + 2  # the first rank of connections that serve a client
+
+
+class Found(NamedTuple):
+    """What is known of one connection: what it waits for, since when, and whom it serves how fast."""
+
+    wait: str
+    since: float  # seconds, as the clock of the register
+    let_in: bool = False  # its request brought a login that was accepted
+    rate: float = 0.0  # bytes a second, both ways, since its request began
 
 
 class Connection(Protocol):
@@ -38,6 +48,12 @@ class Connection(Protocol):
 
     def waits(self, now: float) -> tuple[str, float]:
         """Return what it waits for, and since when."""
+
+    def progress(self, now: float) -> tuple[bool, float]:
+        """Return whether its request's login was accepted, and the bytes a second since the request began."""
+
+    def has_left(self) -> bool:
+        """Tell whether the client has left unnoticed: nothing is read from its connection now."""
 
     def end(self) -> None:
         """Close it at once, without sending what is left."""
@@ -48,22 +64,30 @@ def is_overdue(wait: str, since: float, now: float, limits: Mapping[str, float])
     return now - since > limits[wait]
 
 
-def spare(found: Iterable[tuple[str, float]], now: float, count: int) -> list[int]:
-    """Return the indices of up to `count` connections whose end harms least: none that serves a client.
+def spare(found: Iterable[Found], now: float, count: int, needed: int) -> list[int]:
+    """Return the indices of up to `count` connections whose end harms least; at most `needed` of them serve a client.
 
-    The oldest without a complete head go first, then those that have been idle for longest.
+    First go those that serve nobody: the oldest without a complete head, then those that have been idle for longest.
+    Then those of strangers whose body or answer moves, the slowest first. Then those without progress for
+    DISTRESS_SECONDS in spite of a login. The rest serve a client: strangers whose request the application works on, the
+    oldest first, and at last the slowest transfer with a login. A request with a login that the application works on is
+    never among these.
     """
 
-    def rank(candidate: tuple[int, str, float]) -> tuple[int, float]:
-        _, wait, since = candidate
-        return (CHEAP.index(wait) if wait in CHEAP else len(CHEAP)), since
+    def rank(candidate: tuple[int, Found]) -> tuple[int, float]:
+        _, (wait, since, let_in, rate) = candidate
+        if wait in CHEAP:
+            return CHEAP.index(wait), since
+        if wait not in SLOW:
+            return _SERVES, rate
+        if not let_in:
+            return len(CHEAP), rate
+        return (len(CHEAP) + 1, since) if now - since > DISTRESS_SECONDS else (_SERVES + 1, rate)
 
-    candidates = (
-        (index, wait, since)
-        for index, (wait, since) in enumerate(found)
-        if wait in CHEAP or (wait in SLOW and now - since > DISTRESS_SECONDS)
-    )
-    return [index for index, _, _ in nsmallest(count, candidates, key=rank)]
+    candidates = ((index, one) for index, one in enumerate(found) if not (one.let_in and one.wait == "nothing"))
+    chosen = nsmallest(count, candidates, key=rank)
+    harmless = sum(rank(candidate)[0] < _SERVES for candidate in chosen)
+    return [index for index, _ in chosen[: max(harmless, min(count, needed))]]
 
 
 class Register:
@@ -88,20 +112,23 @@ class Register:
         self._open.discard(connection)
 
     def sweep(self) -> None:
-        """Close each connection whose client is overdue, and was at the last call.
+        """Close each connection whose client has left unnoticed, or is overdue and was at the last call.
 
         In between the event loop reads what has arrived: where the process itself was slow, no client is to blame.
         """
         now = self._clock()
+        for connection in [found for found in self._open if found.has_left()]:
+            connection.end()
         overdue = {found for found in self._open if is_overdue(*found.waits(now), now, self._limits)}
         for connection in overdue & self._overdue:
             connection.end()
         self._overdue = overdue
 
-    def make_room(self, count: int) -> bool:
-        """Close up to `count` connections that serve nobody; tell whether there was one."""
+    def make_room(self, count: int, needed: int = 0) -> bool:
+        """Close up to `count` connections, at most `needed` if they serve a client; tell whether there was one."""
         now, connections = self._clock(), list(self._open)
-        chosen = spare((connection.waits(now) for connection in connections), now, count)
+        found = (Found(*connection.waits(now), *connection.progress(now)) for connection in connections)
+        chosen = spare(found, now, count, needed)
         for index in chosen:
             self._open.discard(connections[index])  # the event loop closes it in its next turn
             connections[index].end()

@@ -1,7 +1,7 @@
 """Keeps file descriptors free for those who are served; knows nothing of deployer.
 
-Idle connections must not take the descriptors that databases and files need: a part of them is a reserve, and for each
-connection above the rest another one that serves nobody is closed (connections.py).
+Connections must not take the descriptors that databases and files need: a part of them is a reserve. Where the rest is
+taken, a new connection has others closed (connections.py), or it waits until there is room.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import select
 import socket
 from typing import Any, Protocol
 
@@ -45,8 +46,8 @@ class Connections(Protocol):
     def __len__(self) -> int:
         """Return how many are open."""
 
-    def make_room(self, count: int) -> bool:
-        """Close so many that serve nobody; tell whether there was one."""
+    def make_room(self, count: int, needed: int = 0) -> bool:
+        """Close up to `count`, at most `needed` of them if they serve a client; tell whether there was one."""
 
 
 def watch_reserve(connections: Connections) -> None:
@@ -72,6 +73,8 @@ class Listener(socket.socket):
     wait (asyncio.selector_events `_accept_connection`), so that process would serve all connections of a client, as
     long as they last. Here asyncio is told after each connection that no other waits, and comes back in the next turn
     of its loop: another process that has nothing to do is faster.
+
+    With no room, `accept` fails as if descriptors had run out: asyncio then logs that, and comes back after a second.
     """
 
     def __init__(self, *, fileno: int, connections: Connections, evenly: bool = False) -> None:
@@ -86,15 +89,28 @@ class Listener(socket.socket):
         if self._rests:
             self._rests = False
             raise BlockingIOError
+        excess = len(self._connections) + 1 - self._most
+        if excess > 0 and not self._make_room(excess):
+            raise OSError(errno.EMFILE, "all connections serve somebody")
         try:
             connection, address = super().accept()
         except OSError as error:
-            if error.errno in _NONE_LEFT and self._connections.make_room(1):
+            if error.errno not in _NONE_LEFT:
+                raise
+            if self._connections.make_room(1, 1):
                 raise BlockingIOError from None  # its descriptor is free in the next turn
+            self._rests = True  # asyncio calls as often as its backlog is long, and would log each failure
             raise
-        excess = len(self._connections) + 1 - self._most
-        if excess > 0:
-            self._connections.make_room(excess + self._most // BATCHES)
         # the event loop must turn for connections to be closed, and for new ones to be counted
         self._rests = self._evenly or excess > 0 or connection.fileno() >= self._most
         return connection, address
+
+    def _make_room(self, excess: int) -> bool:
+        """Close connections for one that waits; tell whether there is room now."""
+        waiting = select.poll()
+        waiting.register(self.fileno(), select.POLLIN)
+        if not waiting.poll(0):  # another process was faster
+            raise BlockingIOError
+        self._connections.make_room(excess + self._most // BATCHES, excess)
+        self._rests = len(self._connections) >= self._most
+        return not self._rests

@@ -2,11 +2,12 @@
 
 uvicorn (0.30 to 0.54, uvicorn/protocols/http/h11_impl.py) waits for ever for the rest of a request, reads on without
 bound what an answered request still sends, and closes a connection with unread data, which takes the answer from the
-client (RFC 9112, 9.6).
+client (RFC 9112, 9.6). While it reads nothing, it does not notice either that a client has left.
 """
 
 from __future__ import annotations
 
+import select
 from typing import Any, Protocol
 
 import h11
@@ -15,6 +16,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 MOST_DRAINED = 1 << 20  # bytes that are read of a body after its request was answered
 LINGER_SECONDS = 5.0  # that a client has to read the last answer, while it goes on to send
 OVERFLOW_SECONDS = 1.0  # the same, once it has sent more than is drained
+LEFT = "deployer.left"  # key of a request's state: a future that is done once the connection is lost
+LET_IN = "deployer.let_in"  # key of a request's scope (bodies.py)
+ENDED = getattr(select, "POLLRDHUP", 0)  # Linux: the client has sent its last byte, whether that was read or not
 RECEIVED_AT_ONCE = 1 << 16  # bytes; asyncio's 256 KiB would be held for each connection that waits for its login
 
 
@@ -23,9 +27,14 @@ class LingeringTransport:
 
     def __init__(self, transport: Any, close: Any) -> None:
         self._transport = transport
-        self.write = transport.write
         self.close = close
         self.lingers = False
+        self.written = 0  # bytes
+
+    def write(self, data: bytes) -> None:
+        """Send data, and count it."""
+        self.written += len(data)
+        self._transport.write(data)
 
     def is_closing(self) -> bool:
         """Tell whether nothing can be sent any more."""
@@ -57,6 +66,9 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         self._drained = 0
         self._expects = False  # the client sends its body only after 100 Continue
         self._unsent = (0, 0.0)  # bytes, and since when so many
+        self._begun, self._moved = self._since, 0  # when the last request began, and the bytes of it and its answer
+        self._left = self.loop.create_future()
+        self.app_state: dict[str, Any] = {**self.app_state, LEFT: self._left}  # a copy goes to each request
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the head of the first request."""
@@ -70,6 +82,8 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._register.discard(self)
+        if not self._left.done():
+            self._left.set_result(None)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -84,14 +98,19 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
                 return
         elif not self._in_head:
             self._since = self.loop.time()
+        before = self.cycle
+        self._moved += len(data)
         super().data_received(data)
+        self._count_anew(before)
         self._in_head = self._has_partial_head()
         self._expects = bool(self.conn.they_are_waiting_for_100_continue)
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, or for the rest of this one's body."""
         self._since, self._drained = self.loop.time(), 0
+        before = self.cycle
         super().on_response_complete()
+        self._count_anew(before)
         self._in_head = self._has_partial_head()
 
     def send_400_response(self, msg: str) -> None:
@@ -121,12 +140,32 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
             return "nothing", now
         return "body", self._since
 
+    def progress(self, now: float) -> tuple[bool, float]:
+        """Return whether the request's login was accepted, and the bytes a second since the request began."""
+        moved = self._moved + self.transport.written - self._real.get_write_buffer_size()
+        return self._is_let_in(), (1 + max(0, moved)) / (1 + now - self._begun)
+
+    def has_left(self) -> bool:
+        """Tell whether the client has left, of a request that waits to be let in while its body is not read on."""
+        if not self.flow.read_paused or self._is_answered() or self.transport.is_closing() or self._is_let_in():
+            return False
+        ended = select.poll()
+        ended.register(self._real.get_extra_info("socket").fileno(), ENDED)  # POLLHUP and POLLERR come unasked
+        return bool(ended.poll(0))
+
     def end(self) -> None:
         """Close it at once."""
         self._real.abort()
 
     def _is_answered(self) -> bool:
         return self.cycle is not None and bool(self.cycle.response_complete)
+
+    def _count_anew(self, before: Any) -> None:
+        if self.cycle is not before:
+            self._begun, self._moved, self.transport.written = self.loop.time(), 0, 0
+
+    def _is_let_in(self) -> bool:
+        return self.cycle is not None and bool(self.cycle.scope.get(LET_IN))
 
     def _has_partial_head(self) -> bool:
         return self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])

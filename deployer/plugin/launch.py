@@ -258,6 +258,7 @@ def create_app() -> FastAPI:
         artifacts.advertise(transfer)
         artifacts.delete_as_before()
     beside("workspaces").refuse_as_bad_request()
+    beside("static_files").install(app)
     streams = bodies.streams_uploads(app.router.routes)
     close_routes(app, known=is_known)
     straight = beside("fastauth_routes").install(app) if is_known else None

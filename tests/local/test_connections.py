@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -94,6 +95,14 @@ def server(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         assert found.ask("/api/2.0/mlflow/users/current", GONE) == 200
         assert found.ask("/api/2.0/mlflow/users/delete", method="DELETE", json={"username": GONE[0]}) == 200
         yield found
+
+
+@pytest.fixture(scope="module")
+def largest_page(environments: Path) -> tuple[str, bytes]:
+    """The path and the content of the largest file of MLflow's web pages."""
+    (build,) = environments.glob("mlflow-*/lib/python*/site-packages/mlflow/server/js/build")
+    found = max(build.glob("static/js/*.js"), key=lambda path: path.stat().st_size)
+    return f"/static-files/{found.relative_to(build)}", found.read_bytes()
 
 
 def _runs(pid: int, folder: str) -> bool:
@@ -199,6 +208,7 @@ def test_the_body_of_a_stranger_is_not_kept(server: Server, who: str, framing: s
 
 
 CHUNKED = "Transfer-Encoding: chunked"
+JSON = "Content-Type: application/json"
 
 
 def test_unfinished_bodies_of_strangers_are_not_held(server: Server) -> None:
@@ -216,13 +226,15 @@ def test_unfinished_bodies_of_strangers_are_not_held(server: Server) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/static-files/index.html", "/api/3.0/mlflow/server-info"])
-def test_open_pages_take_no_large_body(server: Server, path: str) -> None:
+def test_open_pages_read_no_body(server: Server, path: str) -> None:
     rest = server.memory()
     server.forget_peak()
     with server.connect() as connection:
         connection.sendall(head("POST", path, CHUNKED))
         send_on(connection, 100 * MIB, b"%x\r\n%s\r\n" % (MIB, bytes(MIB)))
-        assert status(answer(connection)) in {405, 413}
+        told = answer(connection)
+    assert status(told) == 405
+    assert b"connection: close" in told
     assert server.peak() <= 1.1 * rest
     assert server.ask("/health", None) == 200
 
@@ -232,6 +244,27 @@ def test_a_refused_client_that_waits_for_100_continue_is_not_asked_for_its_body(
         connection.sendall(head("PUT", f"{ARTIFACT}expects", "Expect: 100-continue", f"Content-Length: {100 * MIB}"))
         assert status(answer(connection)) == 401
         assert closes(connection, PATIENCE)
+
+
+@pytest.mark.parametrize("path", [FLASK, "/health"])
+def test_an_answer_to_a_client_that_waits_for_100_continue_ends_the_connection(server: Server, path: str) -> None:
+    """Else the client's next request would be taken for the body (RFC 9110, 10.1.1)."""
+    with server.connect() as connection:
+        connection.sendall(head("POST", path, "Expect: 100-continue", "Content-Length: 1000"))
+        told = answer(connection)
+        assert status(told) in {401, 405}
+        assert b"connection: close" in told
+
+
+def test_a_client_with_a_login_is_asked_for_the_body_that_waits_for_100_continue(server: Server) -> None:
+    body = b'{"name": "expected"}'
+    with server.connect() as connection:
+        connection.sendall(head("POST", FLASK, ADMIN, JSON, "Expect: 100-continue", f"Content-Length: {len(body)}"))
+        assert status(connection.recv(1 << 16)) == 100
+        connection.sendall(body)
+        told = answer(connection)
+        assert status(told) == 200
+        assert b"connection: close" not in told
 
 
 def test_a_small_body_of_a_stranger_leaves_the_connection_open(server: Server) -> None:
@@ -336,6 +369,77 @@ def test_a_slow_reader_gets_all_of_a_download(server: Server) -> None:
         time.sleep(DEADLINE + 1.5)
 
 
+def read_slowly(server: Server, path: str) -> socket.socket:
+    """Return a connection whose client has asked for a page and takes little of the answer."""
+    host, _, port = server.address.removeprefix("http://").partition(":")
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    connection.settimeout(PATIENCE)
+    connection.connect((host, int(port)))
+    connection.sendall(head("GET", path))
+    return connection
+
+
+def test_slow_readers_of_the_largest_page_hold_little_memory_and_get_all_of_it(
+    server: Server, largest_page: tuple[str, bytes]
+) -> None:
+    path, content = largest_page
+    assert server.ask(path, None) == 200
+    rest = server.memory()
+    with ExitStack() as stack:
+        readers = [stack.enter_context(read_slowly(server, path)) for _ in range(60)]
+        for reader in readers:
+            assert status(reader.recv(100)) == 200
+        time.sleep(1)
+        assert server.memory() <= rest + 20 * MIB
+        with server.connect() as connection:
+            connection.sendall(head("GET", path))
+            assert answer(connection).partition(b"\r\n\r\n")[2] == content
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"), [("Range: bytes=70000-199999", 206), ('If-None-Match: "no"', 200), ("If-None-Match: *", 304)]
+)
+def test_web_pages_are_sent_in_ranges_and_on_condition(
+    server: Server, largest_page: tuple[str, bytes], header: str, wanted: int
+) -> None:
+    path, content = largest_page
+    body = {206: content[70000:200000], 200: content, 304: b""}[wanted]
+    name, _, value = header.partition(": ")
+    with requests.Session() as session:
+        session.trust_env = False
+        for method in ("GET", "HEAD"):
+            found = session.request(method, server.address + path, headers={name: value}, timeout=PATIENCE)
+            assert found.status_code == wanted
+            assert found.content == (body if method == "GET" else b"")
+            assert found.headers["Cache-Control"] == "public, max-age=2419200"
+            assert found.headers["X-Content-Type-Options"] == "nosniff"
+            assert found.headers["X-Frame-Options"] == "SAMEORIGIN"
+            assert wanted == 304 or found.headers["Content-Type"].startswith("text/javascript")
+            assert wanted == 304 or int(found.headers["Content-Length"]) == len(body)
+
+
+# --- clients that have left
+
+
+@pytest.mark.parametrize("way", ["with a body that is not read on", "waiting for 100 Continue"])
+def test_a_client_that_has_left_frees_its_place_among_those_who_wait_for_a_check(server: Server, way: str) -> None:
+    expects = way == "waiting for 100 Continue"
+    with ExitStack() as stack:
+        for number in range(80):  # an address has 64 places
+            connection = stack.enter_context(server.connect())
+            headers = ("Expect: 100-continue", "Content-Length: 10") if expects else (f"Content-Length: {90 << 10}",)
+            connection.sendall(head("POST", FLASK, basic(f"{way} {number}", "x"), *headers))
+            if not expects:
+                connection.sendall(bytes(90 << 10))
+        time.sleep(0.5)
+    time.sleep(3)
+    with many(server, 8) as waiting:
+        for number, connection in enumerate(waiting):
+            connection.sendall(head("GET", "/", basic(f"{way} and stays {number}", "x")))
+        assert [status(answer(connection)) for connection in waiting] == [401] * 8
+
+
 # --- descriptors, and the log
 
 
@@ -366,6 +470,63 @@ def test_connections_that_idle_after_an_answer_keep_nobody_out(server: Server) -
         for _ in range(20):
             assert server.ask("/health", None) == 200
             assert server.ask("/api/2.0/mlflow/users/current") == 200
+
+
+@contextmanager
+def dripping(connections: list[socket.socket]) -> Iterator[None]:
+    """Send one byte on each connection, again and again, until the block ends."""
+    ends = threading.Event()
+
+    def drip() -> None:
+        while not ends.wait(DEADLINE / 4):
+            for connection in connections:
+                with suppress(OSError):
+                    connection.send(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join()
+
+
+def test_bodies_that_drip_on_open_pages_keep_nobody_out(server: Server) -> None:
+    before = server.log.stat().st_size
+    with many(server, 300) as strangers, dripping(strangers):
+        for connection in strangers:
+            with suppress(ConnectionError):
+                connection.sendall(head("POST", "/health", "Content-Length: 65000"))
+        assert server.ask("/health", None) == 200
+        assert len(os.listdir(f"/proc/{server.pid}/fd")) < DESCRIPTORS - 64
+        for _ in range(5):
+            assert server.ask("/api/2.0/mlflow/users/current") == 200
+        assert all(closes(connection, PATIENCE) for connection in map(answered, strangers))
+    assert server.log.stat().st_size - before < 10_000
+
+
+def answered(connection: socket.socket) -> socket.socket:
+    """Return a connection without what was answered, if anything was."""
+    with suppress(ConnectionError):
+        connection.recv(1 << 16)
+    return connection
+
+
+def test_slow_readers_and_writers_keep_nobody_out_and_an_upload_with_a_login_goes_on(
+    server: Server, largest_page: tuple[str, bytes]
+) -> None:
+    with ExitStack() as stack:
+        upload = stack.enter_context(server.connect())
+        upload.sendall(head("PUT", f"{ARTIFACT}patient", ADMIN, "Content-Length: 100") + b"0")
+        with dripping([upload]):
+            for _ in range(200):
+                stack.enter_context(read_slowly(server, largest_page[0]))
+            for _ in range(5):
+                assert server.ask("/api/2.0/mlflow/users/current") == 200
+            assert len(os.listdir(f"/proc/{server.pid}/fd")) < DESCRIPTORS - 64
+        upload.sendall(bytes(100))
+        assert status(answer(upload)) == 200
 
 
 def test_what_a_stranger_repeats_is_in_the_log_once(server: Server) -> None:

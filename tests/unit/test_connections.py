@@ -1,19 +1,29 @@
 """Which connections are closed: those whose client owes something for too long, and the first where room is needed."""
 
+import os
+import resource
 import socket
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from deployer.plugin.connections import LIMITS, Register, is_overdue, spare
+from deployer.plugin.connections import LIMITS, Found, Register, is_overdue, spare
 from deployer.plugin.descriptors import LARGEST_RESERVE, MOST_CONNECTIONS, Listener, most_connections
 
 
 class Connection:
-    def __init__(self, wait, since):
-        self.wait, self.since, self.ended = wait, since, False
+    def __init__(self, wait, since, let_in=False, rate=0.0, left=False):
+        self.wait, self.since, self.let_in, self.rate, self.left = wait, since, let_in, rate, left
+        self.ended = False
 
     def waits(self, _now):
         return self.wait, self.since
+
+    def progress(self, _now):
+        return self.let_in, self.rate
+
+    def has_left(self):
+        return self.left
 
     def end(self):
         self.ended = True
@@ -25,21 +35,44 @@ def test_a_client_that_owes_nothing_has_no_deadline_and_every_other_has_its_own(
     assert is_overdue(wait, 100.0, 101.0 + min(LIMITS[wait], 1e9), LIMITS) is (wait != "nothing")
 
 
+LET_IN = True
+
+
 @pytest.mark.parametrize(
     ("found", "chosen"),
     [
         ([], None),
-        ([("nothing", 0)], None),
-        ([("body", 95), ("reading", 95)], None),  # they have moved in the last seconds
-        ([("nothing", 0), ("reading", 60), ("body", 50)], 2),
+        ([("nothing", 0, LET_IN)], None),
+        ([("body", 95, LET_IN, 1.0), ("reading", 95, LET_IN, 2.0), ("nothing", 0)], None),  # all of them are served
+        ([("nothing", 0, LET_IN), ("reading", 60, LET_IN), ("body", 50, LET_IN)], 2),
         ([("body", 0), ("idle", 99)], 1),
         ([("idle", 0), ("head", 50), ("head", 40), ("head", 60)], 2),
         ([("idle", 50), ("idle", 40), ("nothing", 0)], 1),
         ([("head", 0), ("answered body", 90), ("closing", 99)], 2),
+        ([("body", 99, False, 3.0), ("reading", 99, False, 2.0), ("body", 0, LET_IN, 0.1)], 1),
     ],
 )
-def test_the_oldest_that_serves_nobody_is_closed_first(found, chosen):
-    assert spare(found, 100.0, 1) == ([] if chosen is None else [chosen])
+def test_the_oldest_that_serves_nobody_is_closed_first_and_then_the_slowest_of_strangers(found, chosen):
+    assert spare([Found(*one) for one in found], 100.0, 1, 0) == ([] if chosen is None else [chosen])
+
+
+def test_those_who_are_served_are_closed_only_as_far_as_needed_and_a_login_at_last():
+    slow, fast = Found("body", 99, LET_IN, 1.0), Found("body", 99, LET_IN, 9.0)
+    waits, works = Found("nothing", 100, False, 0.1), Found("nothing", 100, LET_IN)
+    found = [works, fast, slow, waits]
+    assert spare(found, 100.0, 8, 0) == []
+    assert spare(found, 100.0, 8, 1) == [3]
+    assert spare(found, 100.0, 8, 8) == [3, 2, 1]
+    assert spare([*found, Found("idle", 0), Found("body", 99, False, 1.0)], 100.0, 8, 1) == [4, 5]
+
+
+def test_a_sweep_closes_what_a_client_has_left_unnoticed():
+    register = Register(lambda: 0.0, LIMITS)
+    left, here = Connection("nothing", 0.0, left=True), Connection("nothing", 0.0)
+    for connection in (left, here):
+        register.add(connection)
+    register.sweep()
+    assert (left.ended, here.ended) == (True, False)
 
 
 def test_a_client_is_overdue_only_if_it_was_a_sweep_ago():
@@ -60,7 +93,7 @@ def test_a_client_is_overdue_only_if_it_was_a_sweep_ago():
 def test_room_is_made_for_as_many_as_are_wanted():
     register = Register(lambda: 100.0, LIMITS)
     idle = [Connection("head", since) for since in range(5)]
-    for connection in (*idle, Connection("nothing", 0)):
+    for connection in (*idle, Connection("nothing", 0, LET_IN)):
         register.add(connection)
     assert register.make_room(2)
     assert [connection.ended for connection in idle] == [True, True, False, False, False]
@@ -78,27 +111,72 @@ def test_half_of_few_descriptors_and_a_part_of_many_are_kept_for_others(descript
     assert most_connections(descriptors) == connections
 
 
-def test_above_its_limit_a_listener_closes_one_for_each_new_one_and_lets_the_loop_turn():
-    class Full:
-        asked = 0
+class Full:
+    """A register at its limit; `room` tells whether it can close any."""
 
-        def __len__(self):
-            return MOST_CONNECTIONS
+    def __init__(self, room):
+        self.count, self.room, self.asked = MOST_CONNECTIONS, room, 0
 
-        def make_room(self, count):
-            self.asked += count
-            return True
+    def __len__(self):
+        return self.count
 
-    full = Full()
+    def make_room(self, count, needed=0):
+        self.asked += needed
+        self.count -= needed if self.room else 0
+        return self.room
+
+
+@contextmanager
+def full_listener(full):
     with socket.create_server(("127.0.0.1", 0)) as made:
         listener = Listener(fileno=made.detach(), connections=full)
-    with listener, socket.create_connection(listener.getsockname()), socket.create_connection(listener.getsockname()):
-        listener.settimeout(20)
-        accepted = []
+    with listener, ExitStack() as clients:
         for _ in range(2):
-            accepted.append(listener.accept()[0])
+            clients.enter_context(socket.create_connection(listener.getsockname()))
+        listener.settimeout(20)
+        yield listener
+
+
+def test_above_its_limit_a_listener_closes_one_for_each_new_one_and_lets_the_loop_turn():
+    full = Full(room=True)
+    with full_listener(full) as listener:
+        for number in (1, 2):
+            connection, _ = listener.accept()
+            full.count += 1
+            connection.close()
             with pytest.raises(BlockingIOError):
                 listener.accept()
-        assert full.asked >= 2
-        for connection in accepted:
-            connection.close()
+            assert (full.asked, full.count) == (number, MOST_CONNECTIONS)
+        full.count += 1
+        with pytest.raises(BlockingIOError):  # nobody waits: nobody is closed
+            listener.accept()
+        assert full.asked == 2
+
+
+def test_a_listener_without_room_accepts_nobody_and_fails_once_each_time_that_asyncio_comes_back():
+    full = Full(room=False)
+    with full_listener(full) as listener:
+        for _ in range(2):
+            with pytest.raises(OSError, match="all connections serve somebody"):
+                listener.accept()
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+        full.count -= 1
+        listener.accept()[0].close()
+
+
+def test_where_descriptors_have_run_out_accept_fails_once_each_time_that_asyncio_comes_back():
+    full = Full(room=False)
+    full.count = 0
+    with full_listener(full) as listener:
+        usual, lowest = resource.getrlimit(resource.RLIMIT_NOFILE), os.dup(0)
+        os.close(lowest)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, usual[1]))
+            for _ in range(2):
+                with pytest.raises(OSError, match="Too many open files"):
+                    listener.accept()
+                with pytest.raises(BlockingIOError):
+                    listener.accept()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, usual)
