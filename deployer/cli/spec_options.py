@@ -13,7 +13,7 @@ from deployer.cli.flags import implied_exposure, named, require_fitting
 from deployer.core import databases, document
 from deployer.core.errors import InvalidSpec, UsageError, one_line
 from deployer.core.platform import DEFAULT_PROFILE, PROFILES, Platform
-from deployer.core.secrets import password_problem
+from deployer.core.secrets import MAX_PASSWORD, password_problem
 from deployer.core.spec import API_VERSION, EXPOSURES, KIND, Spec
 from deployer.core.stack import SecretRef
 
@@ -24,7 +24,7 @@ _ONE_LINE: Final = "use a file with the password alone, in printable ASCII chara
 
 
 def read_limited(path: str, what: str) -> bytes:
-    """Return the bytes of a regular file, a pipe, or standard input for `-`; never more than a spec may have.
+    """Return the bytes of a regular file, a pipe, or standard input for `-`; one byte more than MAX_BYTES where it is longer.
 
     Raises:
         UsageError: it cannot be read.
@@ -150,6 +150,8 @@ def only_line(path: str) -> str:
         UsageError: it is no text, or has several lines. The text never quotes it.
     """
     raw = read_limited(path, "a password file")
+    if len(raw) > document.MAX_BYTES:  # only the beginning was read
+        raise UsageError(f"{_shown(path)} is too long: a password has at most {MAX_PASSWORD} characters", hint=_ONE_LINE)
     try:
         text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:

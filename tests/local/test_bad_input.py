@@ -79,7 +79,8 @@ def test_a_spec_file_that_cannot_be_read_is_refused(machine: Machine, path: str)
         ("short", "at least 12"),
         ("pässword-with-umlaut", "printable ASCII"),
         ("two\nlines-of-text", "standard input has 2 lines, and a password is one line"),
-        ("", "0 char"),
+        ("", "is empty"),
+        ("x" * (1 << 20), "standard input is too long: a password has at most 1024 characters"),
     ],
 )
 def test_a_password_mlflow_would_not_take_is_refused_unquoted(machine: Machine, password: str, wanted: str) -> None:

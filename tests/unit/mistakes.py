@@ -9,6 +9,7 @@ ELSEWHERE = "Next: leave it out, or add --target kubernetes"
 NO_BUCKET = "needs a bucket, and this server keeps its artifacts on its volume"
 ADD_BUCKET = "Next: add --bucket NAME, or leave it out"
 ONE_LINE = "Next: use a file with the password alone, in printable ASCII characters"
+MADE_FOR_YOU = "Next: leave --password-file out and one is made for you"
 AN_ADDRESS = "needs the NAME of a server: an address says itself where it is"
 OR_NO_ADDRESS = "Next: give a NAME, or leave it out"
 
@@ -22,6 +23,9 @@ FILES = {
     "two-lines": "first-password-line\nsecond-password-line\n",
     "binary": b"\xff\xfe\x00",
     "short": "short\n",
+    "nothing": "",
+    "long": "x" * 1025,
+    "endless": "x" * (1 << 20),
 }
 
 # words of the command line -> all that stands on standard error, but where the server is looked for; exit code 2
@@ -227,7 +231,25 @@ MISTAKES = [
     (
         "create --password-file short",
         "Error: short: the password has 5 characters, MLflow needs at least 12",
-        "Next: leave --password-file out and one is made for you",
+        MADE_FOR_YOU,
+    ),
+    (
+        "create --password-file nothing",
+        "Error: nothing: the password is empty, MLflow needs at least 12 characters",
+        MADE_FOR_YOU,
+    ),
+    (
+        "rotate-password one --password-file long",
+        "Error: long: the password is too long: it must have at most 1024 characters",
+        MADE_FOR_YOU,
+    ),
+    *(
+        (
+            f"{command} --password-file endless",
+            "Error: endless is too long: a password has at most 1024 characters",
+            ONE_LINE,
+        )
+        for command in ("create", "rotate-password one", "login https://a.b --username c")
     ),
     # commands of other tools
     *(
