@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
-from deployer.core.errors import NotFound
+from deployer.core.errors import NoRoom, NotFound
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Observed, Target
@@ -74,5 +75,6 @@ def _nothing_left(target: Target) -> Outcome:
 def _forget_all(target: Target, observed: Observed, deadline: Deadline) -> None:
     if observed.record and observed.record.seals:
         # killed from here on, it must not look like a server whose Secrets and volume somebody else has taken away
-        target.store.save(replace(observed.record, deleted=True, proof=None, seals={}))
+        with suppress(NoRoom):  # only of this machine, where `forget` takes everything away in one step
+            target.store.save(replace(observed.record, deleted=True, proof=None, seals={}))
     target.store.forget(data=True, deadline=deadline)

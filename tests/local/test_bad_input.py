@@ -163,6 +163,20 @@ def test_a_disk_without_enough_room_is_refused_before_anything_is_written(
         assert list((machine.state / "servers").iterdir()) == []
 
 
+def test_stop_and_delete_need_no_room_on_a_full_disk(bare_machine: Machine, environments: Path) -> None:
+    machine = bare_machine
+    with small_disk(machine.state, "32m"):
+        (machine.state / "environments").symlink_to(environments)
+        machine.create()
+        with (machine.state / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError, match="No space"):
+            while True:
+                ballast.write(bytes(4096))
+        machine.run("stop")
+        assert machine.processes() == []
+        machine.run("delete", "--delete-data", "--yes")
+        assert list((machine.state / "servers").iterdir()) == []
+
+
 def test_an_unsupported_release_is_refused_before_anything_is_done(machine: Machine) -> None:
     assert "not supported" in machine.run("create", "--target", "local", "--mlflow-version", "2.9.0", code=2).stderr
 

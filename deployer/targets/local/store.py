@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, StateError
+from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, NoRoom, StateError
 from deployer.core.record import Record, record_from
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
 from deployer.core.stack import SecretRef
 from deployer.targets import Deadline
-from deployer.targets.local.locks import hold, sweep
+from deployer.targets.local.locks import FULL, hold, sweep
 
 _AWKWARD: Final = frozenset("%?#\\\"'")
 
@@ -61,10 +61,10 @@ def state_directory() -> Path:
     return folder
 
 
-def no_room(path: object) -> StateError:
+def no_room(path: object) -> NoRoom:
     """Return the error for a full disk, or a used-up quota, at `path`."""
     hint = "free some space and type the same command again: it goes on from here"
-    return StateError(f"no room left at {path}", hint=hint)
+    return NoRoom(f"no room left at {path}", hint=hint)
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def explained(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         path = error.filename or where
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise no_room(path) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise Forbidden(
