@@ -151,7 +151,9 @@ def only_line(path: str) -> str:
     """
     raw = read_limited(path, "a password file")
     if len(raw) > document.MAX_BYTES:  # only the beginning was read
-        raise UsageError(f"{_shown(path)} is too long: a password has at most {MAX_PASSWORD} characters", hint=_ONE_LINE)
+        raise UsageError(
+            f"{_shown(path)} is too long: a password has at most {MAX_PASSWORD} characters", hint=_ONE_LINE
+        )
     try:
         text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:

@@ -10,6 +10,7 @@ NO_BUCKET = "needs a bucket, and this server keeps its artifacts on its volume"
 ADD_BUCKET = "Next: add --bucket NAME, or leave it out"
 ONE_LINE = "Next: use a file with the password alone, in printable ASCII characters"
 MADE_FOR_YOU = "Next: leave --password-file out and one is made for you"
+OPTIONS_OF = "Next: `deployer {} --help` explains every option"
 AN_ADDRESS = "needs the NAME of a server: an address says itself where it is"
 OR_NO_ADDRESS = "Next: give a NAME, or leave it out"
 
@@ -266,5 +267,21 @@ MISTAKES = [
             "passwd": "show-password",
         }.items()
     ),
+    # options and arguments that are not there
+    ("create --prot 7730", "Error: create has no --prot; did you mean --port?", OPTIONS_OF.format("create")),
+    ("create --prot=7730", "Error: create has no --prot; did you mean --port?", OPTIONS_OF.format("create")),
+    ("list --zzz", "Error: list has no --zzz", OPTIONS_OF.format("list")),
+    ("list -z", "Error: list has no -z", OPTIONS_OF.format("list")),
+    (
+        "--versoin",
+        "Error: deployer has no --versoin; did you mean --version?",
+        "Next: `deployer --help` explains every option",
+    ),
+    ("create --port", "Error: --port needs a value", OPTIONS_OF.format("create")),
+    ("delete --yes=no", "Error: --yes takes no value", OPTIONS_OF.format("delete")),
+    ("list one", "Error: list takes no argument; one is too much", "Next: `deployer list --help`"),
+    ("status one two", "Error: status takes NAME alone; two is too much", "Next: `deployer status --help`"),
+    ("rotate-keys", "Error: rotate-keys needs KIND", OPTIONS_OF.format("rotate-keys")),
+    ("--", "Error: deployer needs a command", "Next: `deployer --help` lists them"),
     ("frobnicate", "Error: there is no command frobnicate", "Next: `deployer --help` lists them"),
 ]

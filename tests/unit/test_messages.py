@@ -97,6 +97,16 @@ def test_the_version_is_found_however_it_is_asked_for(run) -> None:
     assert re.fullmatch(r"mlflow-deployer \d+\.\d+\.\d+\S*\n", run("version")[1])
 
 
+@pytest.mark.parametrize("words", [("--help",), ("version",), ("create", "--help")])
+def test_a_full_standard_output_is_named(words) -> None:
+    deployer = Path(sys.executable).with_name("deployer")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [deployer, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: cannot write to standard output: No space left on device\n")
+
+
 def test_every_alias_leads_to_a_command_and_hides_none() -> None:
     assert set(unknown.ALIASES.values()) <= set(COMMANDS)
     assert not set(unknown.ALIASES) & set(COMMANDS)
