@@ -65,6 +65,10 @@ class StateError(DeployerError):
     """The place where a server's state is kept cannot be read or written."""
 
 
+class Damaged(StateError):
+    """A stored file does not hold what deployer wrote."""
+
+
 class NoRoom(StateError):
     """The disk is full, or a quota is used up."""
 

@@ -217,8 +217,28 @@ def test_damaged_state_is_named_and_not_overwritten(machine: Machine) -> None:
     for damage in ("{", "[]", '{"spec": {}}', "\0" * 100):
         record.write_text(damage)
         for command in ("status", "create", "delete"):
-            assert "record.json" in machine.run(command, code=1).stderr
+            refused = machine.run(command, code=1).stderr
+            assert "record.json" in refused
+            assert "Next: put the file back from a backup; without one, `deployer delete mlflow" in refused
         assert record.read_text() == damage
+    whole = machine.state / "servers/mlflow/secrets.json"
+    for damage in ("{", "{}"):
+        whole.write_text(damage)
+        assert "Next: put the file back from a backup" in machine.run("show-password", code=1).stderr
+    machine.run("delete", "--delete-data", "--yes")
+    assert (machine.processes(), list((machine.state / "servers").iterdir())) == ([], [])
+
+
+def test_credentials_that_are_gone_are_named_and_the_data_stays(machine: Machine) -> None:
+    machine.create()
+    (machine.state / "servers/mlflow/secrets.json").unlink()
+    for command, code in (("show-password", 1), ("start", 5), ("create", 5), ("rotate-password", 1)):
+        refused = machine.run(command, code=code).stderr
+        assert "secrets.json" in refused
+        assert " gone" in refused
+        assert "from a backup" in refused
+        assert "--recover" not in refused
+    machine.run("delete", "--delete-data", "--yes")
 
 
 def test_a_cluster_in_the_kubeconfig_is_never_answered_by_a_silent_local_server(server: Machine) -> None:
