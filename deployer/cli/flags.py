@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from deployer.core.errors import InvalidSpec, Problem, UsageError, one_line
+from deployer.core.versions import DEFAULT_MLFLOW
 
 FLAGS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -122,7 +123,8 @@ def named(error: InvalidSpec, flags: Mapping[str, Any]) -> UsageError:
     if problems == error.problems:
         return error
     if len(problems) == 1:
-        return UsageError(str(problems[0]), hint=_HELP)
+        version = problems[0].path.startswith(FLAGS["spec.mlflow.version"])
+        return UsageError(str(problems[0]), hint=f"`--mlflow-version {DEFAULT_MLFLOW}`" if version else _HELP)
     return InvalidSpec("the command line", problems, hint=_HELP)
 
 

@@ -24,7 +24,9 @@ _ONE_LINE: Final = "use a file with the password alone, in printable ASCII chara
 
 
 def read_limited(path: str, what: str) -> bytes:
-    """Return the bytes of a regular file, a pipe, or standard input for `-`; one byte more than MAX_BYTES where it is longer.
+    """Return the bytes of a regular file, a pipe, or standard input for `-`.
+
+    At most MAX_BYTES and one more, which says that it is longer.
 
     Raises:
         UsageError: it cannot be read.

@@ -145,7 +145,7 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
             )
         names = " and ".join(target.store.secret_name(name) for name in broken)
         raise Conflict(
-            f"{names} {'is' if len(broken) == 1 else 'are'} not what {'it was' if len(broken) == 1 else 'they were'} when the server was last proven; nothing was changed",
+            f"{names}: changed since the server was last proven; nothing was done",
             hint="put the old values back: the server knows the old password, and its data is under the old keys",
         )
     if existing is None:

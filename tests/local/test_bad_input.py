@@ -138,10 +138,7 @@ def test_a_release_that_does_not_exist_is_named_with_the_newest_and_leaves_nothi
     assert "the package index has no release 3.17.999 of mlflow" in failed.stderr
     assert re.search(r"Next: the newest 3\.17 is (3\.17\.[0-9]+): --mlflow-version \1$", failed.stderr, re.MULTILINE)
     assert bare_machine.processes() == []
-    # there was no second attempt with pip
-    (log,) = (bare_machine.state / "environments").glob("*.log")
-    assert "No matching distribution" not in log.read_text()
-    assert [p.name for p in (bare_machine.state / "environments").iterdir() if p.is_dir()] == []
+    assert list((bare_machine.state / "environments").iterdir()) == []
     assert bare_machine.json("list") == []
 
 
@@ -169,8 +166,7 @@ def test_stop_and_delete_need_no_room_on_a_full_disk(bare_machine: Machine, envi
         (machine.state / "environments").symlink_to(environments)
         machine.create()
         with (machine.state / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError, match="No space"):
-            while True:
-                ballast.write(bytes(4096))
+            ballast.writelines(bytes(4096) for _ in range(1 << 14))
         machine.run("stop")
         assert machine.processes() == []
         machine.run("delete", "--delete-data", "--yes")

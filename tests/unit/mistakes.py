@@ -11,6 +11,7 @@ ADD_BUCKET = "Next: add --bucket NAME, or leave it out"
 ONE_LINE = "Next: use a file with the password alone, in printable ASCII characters"
 MADE_FOR_YOU = "Next: leave --password-file out and one is made for you"
 OPTIONS_OF = "Next: `deployer {} --help` explains every option"
+DEFAULT = "Next: `--mlflow-version 3.17.2`"
 AN_ADDRESS = "needs the NAME of a server: an address says itself where it is"
 OR_NO_ADDRESS = "Next: give a NAME, or leave it out"
 
@@ -58,7 +59,17 @@ MISTAKES = [
         "Error: --default-permission read: must be NO_PERMISSIONS, READ, EDIT or MANAGE",
         CREATE_HELP,
     ),
-    ("create --mlflow-version 3", "Error: --mlflow-version 3: '3' is not a version like 3.17.2", CREATE_HELP),
+    ("create --mlflow-version 3", "Error: --mlflow-version 3: '3' is not a version like 3.17.2", DEFAULT),
+    (
+        "create --mlflow-version v3.17.2",
+        "Error: --mlflow-version v3.17.2: 'v3.17.2' is not a version like 3.17.2",
+        DEFAULT,
+    ),
+    (
+        "create --mlflow-version 4.0.0",
+        "Error: --mlflow-version 4.0.0: MLflow 4.0.0 is not supported by this release, which runs 3.17.x, 3.18.x",
+        DEFAULT,
+    ),
     ("create --bucket A", "Error: --bucket A: has characters it cannot have", CREATE_HELP),
     (
         "create --bucket abc --s3-endpoint a3s.fi",

@@ -113,7 +113,7 @@ class LocalRuntime:
         live = self.observe()
         if live.state == "elsewhere":
             self._require_gone(live)
-        self._environment(spec)
+        self._environment(spec).require_release()
         host, port = spec.spec.local.host, spec.spec.local.port
         if host:
             require_name(self._announced(spec))
