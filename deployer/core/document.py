@@ -17,10 +17,13 @@ from deployer.core.spec import (
     KIND,
     NOT_BUILT,
     STORED,
+    BucketName,
     NamespaceName,
     ObjectName,
     Plain,
+    Prefix,
     Quantity,
+    Region,
     Spec,
     Word,
 )
@@ -54,6 +57,9 @@ _FORMS: Final[Mapping[str, str]] = {
         (NamespaceName, "must be the name of a namespace: lower-case letters, digits and '-'"),
         (Word, "must be printable ASCII without blanks"),
         (Plain, "must be one line without control characters"),
+        (BucketName, "must be 3 to 63 lower-case letters, digits, '.' and '-'; the first and the last no '.' or '-'"),
+        (Prefix, "must be letters, digits and ! _ . * ' ( ) / -"),
+        (Region, "must be a region such as us-east-1: at most 64 letters, digits, '-' and '_'"),
     )
 }
 
@@ -177,7 +183,13 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
     for item in error.errors(include_url=False, include_input=False):
         model, path = _walk(item["loc"])
         kind = item["type"]
-        if kind == "extra_forbidden":
+        if path == "metadata.namespace":
+            yield Problem(path, "unknown key; the namespace is given by -n")
+        elif kind == "string_type" and (form := _form(model, str(item["loc"][-1]))):
+            yield Problem(path, form)
+        elif kind == "string_too_short" and item["ctx"]["min_length"] == 1:
+            yield Problem(path, "must not be empty")
+        elif kind == "extra_forbidden":
             yield Problem(path, f"unknown key{_suggestion(str(item['loc'][-1]), model)}")
         elif kind in ("literal_error", "union_tag_invalid"):
             context = item.get("ctx", {})
@@ -194,6 +206,15 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         else:
             text = item["msg"].removeprefix("Value error, ")
             yield Problem(path, _PLAIN.get(kind) or re.sub(r"^(Input|String) should", "must", text))
+
+
+def _form(model: type[BaseModel] | None, key: str) -> str | None:
+    """Return what a size that was written as a number must be; None for any other field."""
+    fields = model.model_fields.items() if model else ()
+    of_key = next((field for name, field in fields if key in (field.alias, name)), None)
+    size = get_args(Quantity)[1].pattern
+    sized = of_key and any(getattr(rule, "pattern", None) == size for rule in of_key.metadata)
+    return _FORMS[size] if sized else None
 
 
 def any_of(words: Sequence[str]) -> str:
@@ -220,7 +241,9 @@ def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, str]
     while rest:
         at = rest.pop(0)
         element = str(at)
-        parts.append(element)
+        if element == "[key]":  # of a mapping: it stands before it
+            break
+        parts.append(element or repr(element))
         if isinstance(at, int):  # an item of a list: its model is the one of the list
             continue
         field = next((f for n, f in model.model_fields.items() if element in (f.alias, n)), None) if model else None

@@ -23,7 +23,7 @@ from deployer.core.support import require_supported
 from deployer.operations.artifacts import require_same_store
 from deployer.operations.databases import or_as_before, require_databases, try_out
 from deployer.operations.logins import lost, put_back, recovery, settled
-from deployer.operations.records import require_record
+from deployer.operations.records import require_record, typed
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
@@ -158,7 +158,8 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
     if password is not None and password != existing.password:
         raise Conflict(
             "the server has its password already, and `create` does not change it",
-            hint="leave --password-file out; `deployer show-password` prints the password",
+            hint=f"leave --password-file out; `{typed(target, 'show-password')}` prints the password, "
+            f"`{typed(target, 'rotate-password', '--password-file', 'FILE')}` changes it",
         )
 
 
