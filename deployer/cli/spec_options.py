@@ -34,7 +34,7 @@ def read_limited(path: str, what: str) -> bytes:
 
     def fail(reason: str) -> UsageError:
         hint = "`deployer init -f FILE` writes one to start from" if what == SPEC_FILE else "give the path of another"
-        return UsageError(f"{one_line(path)} cannot be read as {what}: {reason}", hint=hint)
+        return UsageError(f"{_shown(path)} cannot be read as {what}: {reason}", hint=hint)
 
     try:
         if path == _STDIN:
@@ -62,11 +62,13 @@ def spec_from(
     *,
     content: bytes | None = None,
     platform: Callable[[str | None], Platform] = lambda profile: PROFILES[profile or DEFAULT_PROFILE],
+    command: str = "create",
 ) -> tuple[Spec, str]:
     """Return the Spec that file, flags and, without a file, the stored spec make together; and what to call it.
 
     `flags` maps a dotted path to a value; None means the flag was not given. `content` is the file's, where it was
-    read already; `platform` returns the kind of place that a spec with such a profile is for.
+    read already; `platform` returns the kind of place that a spec with such a profile is for; `command` is the one
+    whose help explains the flags.
 
     Raises:
         UsageError: with every mistake, by flag, or by line and path of the file.
@@ -74,7 +76,8 @@ def spec_from(
     raw = b""
     if file is not None:
         raw = content if content is not None else read_limited(file, SPEC_FILE)
-        data, source = document.parse(raw, file), file
+        source = _shown(file)
+        data = document.parse(raw, source)
     elif stored is not None:
         data, source = stored.document(), "the stored spec with these flags"
     else:
@@ -85,7 +88,9 @@ def spec_from(
     except InvalidSpec as error:
         raise document.located(error, raw) if file else error from None
     if name is not None and file is not None and "name" in (data.get("metadata") or {}) and spec.name != name:
-        raise UsageError(f"{file} is about server {spec.name!r}, the command line about {name!r}", hint="leave one out")
+        raise UsageError(
+            f"{source} is about server {spec.name!r}, the command line about {name!r}", hint="leave one out"
+        )
     merged, wanted = spec.document(), {**flags, "spec.exposure.type": implied_exposure(flags)}
     _switch(merged["spec"], wanted)
     for path, value in {**wanted, "metadata.name": name}.items():
@@ -96,7 +101,7 @@ def spec_from(
     try:
         return document.validate(merged, source, stored=kept), source
     except InvalidSpec as error:
-        raise named(error, {**flags, "metadata.name": name}) from None
+        raise named(error, {**flags, "metadata.name": name}, command) from None
 
 
 def _switch(parts: dict[str, Any], flags: dict[str, Any]) -> None:
@@ -166,7 +171,7 @@ def only_line(path: str) -> str:
 
 
 def _shown(path: str) -> str:
-    return "standard input" if path == _STDIN else one_line(path)
+    return "standard input" if path == _STDIN else one_line(path) or repr(path)
 
 
 def databases_from(path: str | None) -> dict[SecretRef, str]:
@@ -175,7 +180,7 @@ def databases_from(path: str | None) -> dict[SecretRef, str]:
     Raises:
         InvalidSpec: it has mistakes. The text never quotes it.
     """
-    return databases.read(read_limited(path, "a file with URLs of databases"), path) if path is not None else {}
+    return databases.read(read_limited(path, "a file with URLs of databases"), _shown(path)) if path is not None else {}
 
 
 def write_private(path: Path, content: str) -> None:

@@ -86,7 +86,7 @@ def test_a_taken_default_port_is_named_with_who_has_it(told: Told) -> None:
 
 
 def test_data_of_mlflow_s_own_is_not_passed_over_in_silence(told: Told) -> None:
-    assert f"mlflow.db and mlruns in {told.machine.home} is not used" in told.refused
+    assert f"mlflow.db and mlruns in {told.machine.home} are not used" in told.refused
     assert f"has its own data in {told.data}" in told.refused
     assert str(told.machine.home / "mlruns") not in told.created
     for said in (told.created, told.machine.run("status").stderr):

@@ -39,7 +39,7 @@ SKINNY = "mlflow-skinny==3.18.0"
         ),
         (f"you require mlflow, there is no version of {SKINNY}.\n", ("mlflow-skinny", "3.18.0")),
         (
-            f"ERROR: no {SKINNY} (from versions: 1.0)\nERROR: No matching distribution found for {SKINNY} (from mlflow)",
+            f"ERROR: {SKINNY} (from versions: 1.0)\nERROR: No matching distribution found for {SKINNY} (from mlflow)",
             ("mlflow-skinny", "3.18.0"),
         ),
         (
