@@ -27,6 +27,7 @@ from deployer.core.spec import (
     Spec,
     Word,
 )
+from deployer.core.yaml_mistakes import explained
 
 MAX_BYTES: Final = 64 << 10  # a spec with every field set has 2 KiB
 MAX_DEPTH: Final = 20
@@ -64,6 +65,16 @@ _FORMS: Final[Mapping[str, str]] = {
 }
 
 
+class _Refusal(yaml.MarkedYAMLError):
+    """YAML that no spec needs; its words are deployer's own."""
+
+    @property
+    def line(self) -> int:
+        """The line that it is about, from 1 on."""
+        assert self.problem_mark is not None  # every refusal is made with one
+        return self.problem_mark.line + 1
+
+
 class _Loader(yaml.SafeLoader):
     """Safe loading without aliases (a few lines of which can stand for gigabytes) and without repeated keys."""
 
@@ -80,16 +91,16 @@ class _Loader(yaml.SafeLoader):
         finally:
             self.depth -= 1
 
-    def _refusal(self, problem: str) -> yaml.MarkedYAMLError:
-        return yaml.MarkedYAMLError(None, None, problem, self.get_mark())
+    def _refusal(self, problem: str) -> _Refusal:
+        return _Refusal(None, None, problem, self.get_mark())
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
-                raise yaml.MarkedYAMLError(None, None, "a key must be plain text", key_node.start_mark)
+                raise _Refusal(None, None, "a key must be plain text", key_node.start_mark)
             if key_node.value in seen:
-                raise yaml.MarkedYAMLError(None, None, f"key {key_node.value!r} stands here twice", key_node.start_mark)
+                raise _Refusal(None, None, f"key {key_node.value!r} stands here twice", key_node.start_mark)
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
@@ -112,10 +123,10 @@ def parse(raw: bytes, source: str) -> dict[str, Any]:
         raise fail(f"not UTF-8 text (byte {error.start})") from None
     try:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader: plain data only
+    except _Refusal as error:
+        raise fail(f"line {error.line}: {error.problem}") from None
     except yaml.MarkedYAMLError as error:
-        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        what = ", ".join(part for part in (error.context, error.problem) if part)
-        raise fail(f"not YAML: {where}{what}") from None
+        raise fail(explained(error)) from None
     except yaml.reader.ReaderError as error:
         raise fail(f"not YAML: character #x{error.character:04x} at position {error.position} is not allowed") from None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError):

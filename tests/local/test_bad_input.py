@@ -49,7 +49,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     "deep": (b"[" * 10_000, "nested deeper"),
     "list": (b"- a\n", "must be a mapping"),
     "tabs": (b"a:\n\tb: c\n", "line 2"),
-    "two": (f"{HEADER}---\n{HEADER}".encode(), "YAML"),
+    "two": (f"{HEADER}---\n{HEADER}".encode(), "line 3: a second document begins here"),
     "twice": (f"{HEADER}{HEADER}".encode(), "twice"),
     "misspelt": (f"{HEADER}spec: {{databse: {{}}, local: {{prot: 1}}}}\n".encode(), "did you mean 'port'?"),
     "unbuilt": (f"{HEADER}spec: {{database: {{type: postgres}}}}\n".encode(), "not available in this release"),

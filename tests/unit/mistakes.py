@@ -23,6 +23,23 @@ NEW_FILE = "Next: give the path of a file that does not exist yet"
 AN_ADDRESS = "needs the NAME of a server: an address says itself where it is"
 OR_NO_ADDRESS = "Next: give a NAME, or leave it out"
 
+# what is not YAML, by the words for it
+NOT_YAML = {
+    "a:\n\tb: c\n": "line 2: has a tab: indent with blanks",
+    "a: b\nc: d: e\n": "line 2: has a ':' where no key can stand: check the indentation, or put the text in quotes",
+    "a: b\nc: 'd\n\n": "line 2: the quote that begins here is not closed",
+    "a: {b: c\n\nd: e\n": "line 1: the { that begins here is not closed, or lacks a comma",
+    "a: b\nc: [d\n": "line 2: the [ that begins here is not closed, or lacks a comma",
+    "a: !!python/object:os.system b\n": (
+        "line 1: has a tag, which begins with !: leave the tag out, or put the text in quotes"
+    ),
+    "a: b\n---\nc: d\n": "line 2: a second document begins here, and a spec file has one",
+    "a: b\nc\n": "line 2: is neither a key with a ':' nor the value of one",
+    "a: b\n- c\n": "line 2: is not YAML",
+    "a: *b\n": "line 1: anchors and aliases are not allowed",
+    "a: b\na: c\n": "line 2: key 'a' stands here twice",
+}
+
 FILES = {
     "port.yaml": f"{HEADER}spec:\n  local:\n    port: 80\n",
     "mistakes.yaml": f"{HEADER}spec:\n  workers: many\n  database:\n    type: postgress\n  volume: {{sise: 1Gi}}\n",
@@ -84,8 +101,10 @@ MISTAKES = [
     ),
     (
         "create --bucket A",
-        "Error: --bucket A: must be 3 to 63 lower-case letters, digits, '.' and '-'; "
-        "the first and the last no '.' or '-'",
+        (
+            "Error: --bucket A: must be 3 to 63 lower-case letters, digits, '.' and '-'; "
+            "the first and the last no '.' or '-'"
+        ),
         CREATE_HELP,
     ),
     (

@@ -17,13 +17,14 @@ from deployer.cli.app import COMMANDS, app
 from deployer.cli.output import print_table
 from deployer.core import errors
 from deployer.core.assigned import Assigned
+from deployer.core.document import parse
 from deployer.core.record import Record
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import SecretRef
 from deployer.targets.local.store import LocalStore
 
-from .mistakes import FILES, HEADER, MISTAKES
+from .mistakes import FILES, HEADER, MISTAKES, NOT_YAML
 
 LIBRARY = re.compile(
     r"Value error|Input should|unable to parse|not a valid|Errno|Traceback|<\w+>|\b[A-Z][a-z]+[A-Z]\w*: "
@@ -62,6 +63,13 @@ def test_a_mistake_is_told_in_these_words(run, case) -> None:
     for number, text in enumerate(wanted):
         assert text is None or said[number] == text
     assert None in wanted or len(said) == len(wanted)
+
+
+@pytest.mark.parametrize(("text", "words"), NOT_YAML.items())
+def test_what_is_not_yaml_is_told_without_words_of_the_parser(text: str, words: str) -> None:
+    with pytest.raises(errors.InvalidSpec) as refusal:
+        parse(text.encode(), "a.yaml")
+    assert refusal.value.message == f"a.yaml: 1 mistake\n  {words}"
 
 
 def stored(spec: Spec) -> None:
