@@ -45,6 +45,7 @@ from deployer.core.errors import UsageError
 from deployer.core.platform import PROFILES
 from deployer.operations.create import Created, create
 from deployer.operations.pin import pin, require_pods, unpin
+from deployer.operations.records import typed
 from deployer.targets import Deadline, Target
 
 
@@ -214,7 +215,10 @@ def _print(place: Target, created: Created, form: Format) -> None:
     if created.changed:
         print(f"\nServer {spec.name!r} is running and verified.\n")
     else:
-        print(f"\nNothing to change: server {spec.name!r} runs as asked for and was proven again.\n")
+        print(
+            f"\nNothing to change: server {spec.name!r} runs as asked for and answers. Nothing was written to it: "
+            f"`{typed(place, 'verify')}` tries that.\n"
+        )
     output.print_fields(fields_of(place, created))
     if place.namespace and not created.record.assigned.host:
         port = created.record.assigned.ports["http"]
