@@ -9,6 +9,8 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import typer
@@ -16,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from deployer.cli.ending import interruptible
 from deployer.cli.unknown import no_command, rewritten
+from deployer.cli.usage import explained
 
 COMMANDS: Final = {
     "init": "Write a commented spec file to start from.",
@@ -41,10 +44,18 @@ COMMANDS: Final = {
     "schema": "Print the JSON Schema of a spec file.",
 }
 WIDEST_HELP: Final = 1000
+_UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 
 
 class _Command(TyperCommand):
     """Shows arguments by their names alone, without the library's words for types."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except _UsageError as error:
+            vars(error)["ctx"] = ctx  # the parser of options does not know the command
+            raise
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         names = [(param.metavar, param.required) for param in self.params if _is_argument(param)]
@@ -89,25 +100,37 @@ class _Commands(TyperGroup):
         for stream in (sys.stdout, sys.stderr):  # LANG=C must not turn somebody's file name into a traceback
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
-        try:
-            with interruptible():
-                result = super().invoke(ctx)
-                sys.stdout.flush()
-            return result
-        except OSError as error:  # of standard output: a full disk, or `deployer logs | head` and nobody reads any more
-            if not isinstance(error, BrokenPipeError):
-                sys.stderr.write(f"Error: cannot write to standard output: {error.strerror}\n")
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise typer.Exit(1) from None
-        except Exception as error:
-            from deployer.core.errors import DeployerError
+        with _told(), interruptible():
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        return result
 
-            if not isinstance(error, DeployerError):
-                raise
-            sys.stderr.write(f"{error.title}: {error.message}\n")
-            if error.hint:
-                sys.stderr.write(f"Next: {error.hint}\n")
-            raise typer.Exit(error.exit_code) from None
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _told():  # --help and --version are written while the command line is read
+            return super().make_context(*args, **extra)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn a failure into a text on standard error and an exit code."""
+    try:
+        yield
+    except OSError as error:  # of standard output: a full disk, or `deployer logs | head` and nobody reads any more
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"Error: cannot write to standard output: {error.strerror}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(1) from None
+    except Exception as caught:
+        from deployer.core.errors import DeployerError
+
+        usage = isinstance(caught, _UsageError) and type(caught).__name__ != "NoArgsIsHelpError"
+        told = explained(caught) if usage else caught
+        if not isinstance(told, DeployerError):
+            raise
+        sys.stderr.write(f"{told.title}: {told.message}\n")
+        if told.hint:
+            sys.stderr.write(f"Next: {told.hint}\n")
+        raise typer.Exit(told.exit_code) from None
 
 
 app = typer.Typer(

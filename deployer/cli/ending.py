@@ -43,6 +43,10 @@ class Ending:
         os.close(self._write)
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal has ended a command that only printed: there is nothing to go on with."""
+
+
 @contextmanager
 def ending() -> Iterator[Ending]:
     """Yield what knows of these signals; one that this process was started to ignore, as by nohup, stays ignored."""
@@ -73,6 +77,10 @@ def interruptible() -> Iterator[None]:
             return
         except typer.Exit:
             raise
+        except Stopped:
+            if signals.number is None:
+                raise
+            raise typer.Exit(_SIGNALLED + signals.number) from None
         except (KeyboardInterrupt, Exception):  # prompts turn the first into typer.Abort
             if signals.number is None:
                 raise

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from deployer.core.errors import InvalidSpec, Problem, UsageError, one_line
+from deployer.core.versions import DEFAULT_MLFLOW
 
 FLAGS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -49,7 +50,6 @@ _BELONGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     }
 )
 _OF_BUCKET: Final = tuple(f"spec.artifacts.{key}" for key in ("endpoint", "region", "prefix", "transfer"))
-_HELP: Final = "`deployer create --help` explains every flag"
 _ALONE: Final = (
     "spec.exposure.allowEveryone",
     "spec.database.type",
@@ -115,15 +115,17 @@ def require_fitting(flags: Mapping[str, Any], merged: Mapping[str, Any]) -> None
         raise UsageError("--expose gateway needs a Gateway", hint="add --gateway NAMESPACE/NAME")
 
 
-def named(error: InvalidSpec, flags: Mapping[str, Any]) -> UsageError:
+def named(error: InvalidSpec, flags: Mapping[str, Any], command: str = "create") -> UsageError:
     """Return the mistakes of a spec with the names of the flags that they came from, where they came from flags."""
     given = {path: value for path, value in flags.items() if value is not None}
     problems = tuple(_named(error.problems, given))
     if problems == error.problems:
         return error
+    explains = f"`deployer {command} --help` explains every flag"
     if len(problems) == 1:
-        return UsageError(str(problems[0]), hint=_HELP)
-    return InvalidSpec("the command line", problems, hint=_HELP)
+        version = problems[0].path.startswith(FLAGS["spec.mlflow.version"])
+        return UsageError(str(problems[0]), hint=f"`--mlflow-version {DEFAULT_MLFLOW}`" if version else explains)
+    return InvalidSpec("the command line", problems, hint=explains)
 
 
 def _named(problems: tuple[Problem, ...], given: Mapping[str, Any]) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from deployer.cli.flags import implied_exposure, named, require_fitting
 from deployer.core import databases, document
 from deployer.core.errors import InvalidSpec, UsageError, one_line
 from deployer.core.platform import DEFAULT_PROFILE, PROFILES, Platform
-from deployer.core.secrets import password_problem
+from deployer.core.secrets import MAX_PASSWORD, password_problem
 from deployer.core.spec import API_VERSION, EXPOSURES, KIND, Spec
 from deployer.core.stack import SecretRef
 
@@ -24,7 +24,9 @@ _ONE_LINE: Final = "use a file with the password alone, in printable ASCII chara
 
 
 def read_limited(path: str, what: str) -> bytes:
-    """Return the bytes of a regular file, a pipe, or standard input for `-`; never more than a spec may have.
+    """Return the bytes of a regular file, a pipe, or standard input for `-`.
+
+    At most MAX_BYTES and one more, which says that it is longer.
 
     Raises:
         UsageError: it cannot be read.
@@ -32,7 +34,7 @@ def read_limited(path: str, what: str) -> bytes:
 
     def fail(reason: str) -> UsageError:
         hint = "`deployer init -f FILE` writes one to start from" if what == SPEC_FILE else "give the path of another"
-        return UsageError(f"{one_line(path)} cannot be read as {what}: {reason}", hint=hint)
+        return UsageError(f"{_shown(path)} cannot be read as {what}: {reason}", hint=hint)
 
     try:
         if path == _STDIN:
@@ -60,11 +62,13 @@ def spec_from(
     *,
     content: bytes | None = None,
     platform: Callable[[str | None], Platform] = lambda profile: PROFILES[profile or DEFAULT_PROFILE],
+    command: str = "create",
 ) -> tuple[Spec, str]:
     """Return the Spec that file, flags and, without a file, the stored spec make together; and what to call it.
 
     `flags` maps a dotted path to a value; None means the flag was not given. `content` is the file's, where it was
-    read already; `platform` returns the kind of place that a spec with such a profile is for.
+    read already; `platform` returns the kind of place that a spec with such a profile is for; `command` is the one
+    whose help explains the flags.
 
     Raises:
         UsageError: with every mistake, by flag, or by line and path of the file.
@@ -72,7 +76,8 @@ def spec_from(
     raw = b""
     if file is not None:
         raw = content if content is not None else read_limited(file, SPEC_FILE)
-        data, source = document.parse(raw, file), file
+        source = _shown(file)
+        data = document.parse(raw, source)
     elif stored is not None:
         data, source = stored.document(), "the stored spec with these flags"
     else:
@@ -83,7 +88,9 @@ def spec_from(
     except InvalidSpec as error:
         raise document.located(error, raw) if file else error from None
     if name is not None and file is not None and "name" in (data.get("metadata") or {}) and spec.name != name:
-        raise UsageError(f"{file} is about server {spec.name!r}, the command line about {name!r}", hint="leave one out")
+        raise UsageError(
+            f"{source} is about server {spec.name!r}, the command line about {name!r}", hint="leave one out"
+        )
     merged, wanted = spec.document(), {**flags, "spec.exposure.type": implied_exposure(flags)}
     _switch(merged["spec"], wanted)
     for path, value in {**wanted, "metadata.name": name}.items():
@@ -94,7 +101,7 @@ def spec_from(
     try:
         return document.validate(merged, source, stored=kept), source
     except InvalidSpec as error:
-        raise named(error, {**flags, "metadata.name": name}) from None
+        raise named(error, {**flags, "metadata.name": name}, command) from None
 
 
 def _switch(parts: dict[str, Any], flags: dict[str, Any]) -> None:
@@ -150,6 +157,10 @@ def only_line(path: str) -> str:
         UsageError: it is no text, or has several lines. The text never quotes it.
     """
     raw = read_limited(path, "a password file")
+    if len(raw) > document.MAX_BYTES:  # only the beginning was read
+        raise UsageError(
+            f"{_shown(path)} is too long: a password has at most {MAX_PASSWORD} characters", hint=_ONE_LINE
+        )
     try:
         text = raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
@@ -160,7 +171,7 @@ def only_line(path: str) -> str:
 
 
 def _shown(path: str) -> str:
-    return "standard input" if path == _STDIN else one_line(path)
+    return "standard input" if path == _STDIN else one_line(path) or repr(path)
 
 
 def databases_from(path: str | None) -> dict[SecretRef, str]:
@@ -169,7 +180,7 @@ def databases_from(path: str | None) -> dict[SecretRef, str]:
     Raises:
         InvalidSpec: it has mistakes. The text never quotes it.
     """
-    return databases.read(read_limited(path, "a file with URLs of databases"), path) if path is not None else {}
+    return databases.read(read_limited(path, "a file with URLs of databases"), _shown(path)) if path is not None else {}
 
 
 def write_private(path: Path, content: str) -> None:

@@ -103,9 +103,9 @@ def wanted_server(
         raise UsageError("only one of the files can come from standard input", hint="put the others into files")
     password = password_from(password_file)
     databases = databases_from(database_file)
-    content = read_limited(file, SPEC_FILE) if file else b""
+    content = read_limited(file, SPEC_FILE) if file is not None else b""
     wanted_name = "mlflow" if name is None else name
-    if file:
+    if file is not None:
         wanted_name = spec_from(name, file, {}, None, content=content)[0].name
     target = place(wanted_name)
     if not target.namespace:
@@ -116,7 +116,7 @@ def wanted_server(
     record = target.store.load()
     before, stored = record.assigned if record else Assigned(), record.spec if record else None
     spec, source = spec_from(
-        name if file else target.name,
+        name if file is not None else target.name,
         file,
         flags,
         stored,

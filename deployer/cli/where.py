@@ -8,6 +8,7 @@ from typing import Final
 from deployer.cli.options import TargetKind
 from deployer.cli.progress import note
 from deployer.core.errors import UsageError, one_line
+from deployer.core.secrets import username_problem
 from deployer.core.spec import name_problem
 from deployer.kube.contexts import in_a_pod, read_contexts
 from deployer.targets import Target
@@ -76,6 +77,12 @@ def require_namespace(namespace: str | None) -> None:
             f"--namespace {one_line(namespace) or repr(namespace)} cannot be a namespace",
             hint="it has lower-case letters, digits and '-', at most 63",
         )
+
+
+def require_user(user: str | None) -> None:
+    """Raise UsageError where --user names nobody who could log in."""
+    if user is not None and (problem := username_problem(user)):
+        raise UsageError(f"--user {one_line(user) or repr(user)}: {problem}", hint="give the name of a user")
 
 
 def require_one_place(wanted: TargetKind | None, namespace: str | None, context: str | None) -> None:

@@ -6,6 +6,8 @@ import ipaddress
 import re
 from typing import Final
 
+from deployer.core.errors import one_line
+
 EVERY: Final = "*"
 
 _LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -25,7 +27,10 @@ def bypass_problem(text: str) -> str | None:
         return None
     for number, item in enumerate(items, 1):
         if problem := _item_problem(item):
-            return f"item {number} {problem}" if len(items) > 1 else problem
+            shown = one_line(item) if item not in ("", EVERY) and "@" not in item else ""  # before an @: a password
+            if len(items) == 1:
+                return f"{shown} {problem}".lstrip()
+            return f"item {number}{f' ({shown})' if shown else ''} {problem}"
     return None
 
 
@@ -52,7 +57,7 @@ def _item_problem(item: str) -> str | None:
     if not _is_address(item) and (match := _PORT.fullmatch(item)):
         host = match["host"]
         if not 0 < int(match["port"]) < 65536:
-            return "has a port that is none"
+            return "has a wrong port: a port is a number from 1 to 65535"
         if host.startswith("["):
             return None if _is_address(host[1:-1]) else _FORMS
     if _is_address(host):

@@ -17,13 +17,17 @@ from deployer.core.spec import (
     KIND,
     NOT_BUILT,
     STORED,
+    BucketName,
     NamespaceName,
     ObjectName,
     Plain,
+    Prefix,
     Quantity,
+    Region,
     Spec,
     Word,
 )
+from deployer.core.yaml_mistakes import explained
 
 MAX_BYTES: Final = 64 << 10  # a spec with every field set has 2 KiB
 MAX_DEPTH: Final = 20
@@ -54,8 +58,21 @@ _FORMS: Final[Mapping[str, str]] = {
         (NamespaceName, "must be the name of a namespace: lower-case letters, digits and '-'"),
         (Word, "must be printable ASCII without blanks"),
         (Plain, "must be one line without control characters"),
+        (BucketName, "must be 3 to 63 lower-case letters, digits, '.' and '-'; the first and the last no '.' or '-'"),
+        (Prefix, "must be letters, digits and ! _ . * ' ( ) / -"),
+        (Region, "must be a region such as us-east-1: at most 64 letters, digits, '-' and '_'"),
     )
 }
+
+
+class _Refusal(yaml.MarkedYAMLError):
+    """YAML that no spec needs; its words are deployer's own."""
+
+    @property
+    def line(self) -> int:
+        """The line that it is about, from 1 on."""
+        assert self.problem_mark is not None  # every refusal is made with one
+        return self.problem_mark.line + 1
 
 
 class _Loader(yaml.SafeLoader):
@@ -74,16 +91,16 @@ class _Loader(yaml.SafeLoader):
         finally:
             self.depth -= 1
 
-    def _refusal(self, problem: str) -> yaml.MarkedYAMLError:
-        return yaml.MarkedYAMLError(None, None, problem, self.get_mark())
+    def _refusal(self, problem: str) -> _Refusal:
+        return _Refusal(None, None, problem, self.get_mark())
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != "tag:yaml.org,2002:str":
-                raise yaml.MarkedYAMLError(None, None, "a key must be plain text", key_node.start_mark)
+                raise _Refusal(None, None, "a key must be plain text", key_node.start_mark)
             if key_node.value in seen:
-                raise yaml.MarkedYAMLError(None, None, f"key {key_node.value!r} stands here twice", key_node.start_mark)
+                raise _Refusal(None, None, f"key {key_node.value!r} stands here twice", key_node.start_mark)
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
@@ -106,10 +123,10 @@ def parse(raw: bytes, source: str) -> dict[str, Any]:
         raise fail(f"not UTF-8 text (byte {error.start})") from None
     try:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader: plain data only
+    except _Refusal as error:
+        raise fail(f"line {error.line}: {error.problem}") from None
     except yaml.MarkedYAMLError as error:
-        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        what = ", ".join(part for part in (error.context, error.problem) if part)
-        raise fail(f"not YAML: {where}{what}") from None
+        raise fail(explained(error)) from None
     except yaml.reader.ReaderError as error:
         raise fail(f"not YAML: character #x{error.character:04x} at position {error.position} is not allowed") from None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError):
@@ -177,7 +194,13 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
     for item in error.errors(include_url=False, include_input=False):
         model, path = _walk(item["loc"])
         kind = item["type"]
-        if kind == "extra_forbidden":
+        if path == "metadata.namespace":
+            yield Problem(path, "unknown key; the namespace is given by -n")
+        elif kind == "string_type" and (form := _form(model, str(item["loc"][-1]))):
+            yield Problem(path, form)
+        elif kind == "string_too_short" and item["ctx"]["min_length"] == 1:
+            yield Problem(path, "must not be empty")
+        elif kind == "extra_forbidden":
             yield Problem(path, f"unknown key{_suggestion(str(item['loc'][-1]), model)}")
         elif kind in ("literal_error", "union_tag_invalid"):
             context = item.get("ctx", {})
@@ -194,6 +217,15 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         else:
             text = item["msg"].removeprefix("Value error, ")
             yield Problem(path, _PLAIN.get(kind) or re.sub(r"^(Input|String) should", "must", text))
+
+
+def _form(model: type[BaseModel] | None, key: str) -> str | None:
+    """Return what a size that was written as a number must be; None for any other field."""
+    fields = model.model_fields.items() if model else ()
+    of_key = next((field for name, field in fields if key in (field.alias, name)), None)
+    size = get_args(Quantity)[1].pattern
+    sized = of_key and any(getattr(rule, "pattern", None) == size for rule in of_key.metadata)
+    return _FORMS[size] if sized else None
 
 
 def any_of(words: Sequence[str]) -> str:
@@ -220,7 +252,9 @@ def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, str]
     while rest:
         at = rest.pop(0)
         element = str(at)
-        parts.append(element)
+        if element == "[key]":  # of a mapping: it stands before it
+            break
+        parts.append(element or repr(element))
         if isinstance(at, int):  # an item of a list: its model is the one of the list
             continue
         field = next((f for n, f in model.model_fields.items() if element in (f.alias, n)), None) if model else None

@@ -65,6 +65,14 @@ class StateError(DeployerError):
     """The place where a server's state is kept cannot be read or written."""
 
 
+class Damaged(StateError):
+    """A stored file does not hold what deployer wrote."""
+
+
+class NoRoom(StateError):
+    """The disk is full, or a quota is used up."""
+
+
 class ServerRefused(DeployerError):
     """The server's program will not start with what it was given, such as a database of another schema."""
 

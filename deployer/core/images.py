@@ -42,7 +42,7 @@ def image_problem(text: str) -> str | None:
     if len(match["name"]) > MAX_NAME:
         return f"has {len(match['name'])} characters of registry and path, an image has at most {MAX_NAME}"
     if match["digest"] and not _DIGEST.fullmatch(match["digest"]):
-        return "has a digest that is none: @sha256: and 64 hexadecimal digits"
+        return "has a wrong digest: it is @sha256: and 64 hexadecimal digits"
     return None
 
 

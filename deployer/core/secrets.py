@@ -14,6 +14,7 @@ from deployer.core.databases import DATABASES, REPLACED, place
 from deployer.core.stack import SecretRef
 
 MIN_PASSWORD: Final = 12  # mlflow/utils/validation.py _validate_password
+MAX_PASSWORD: Final = 1024  # MLflow has no limit, but HTTP servers limit the header that carries the password
 PASSWORD_BYTES: Final = 24  # 32 characters of URL-safe base64
 
 
@@ -163,8 +164,12 @@ def broken_seals(sealed: Mapping[str, str], secrets: Secrets | None) -> tuple[st
 
 def password_problem(password: str) -> str | None:
     """Return why MLflow would not take `password` on every route, or None. Never quotes it."""
+    if not password:
+        return f"the password is empty, MLflow needs at least {MIN_PASSWORD} characters"
     if len(password) < MIN_PASSWORD:
         return f"the password has {len(password)} characters, MLflow needs at least {MIN_PASSWORD}"
+    if len(password) > MAX_PASSWORD:
+        return f"the password is too long: it must have at most {MAX_PASSWORD} characters"
     if not all(" " <= character <= "~" for character in password):
         return "the password has characters outside printable ASCII, which MLflow refuses on artifact routes"
     if password != password.strip():

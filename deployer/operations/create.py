@@ -22,8 +22,8 @@ from deployer.core.stack import SecretRef, Stack
 from deployer.core.support import require_supported
 from deployer.operations.artifacts import require_same_store
 from deployer.operations.databases import or_as_before, require_databases, try_out
-from deployer.operations.logins import recovery, settled
-from deployer.operations.records import require_record
+from deployer.operations.logins import lost, put_back, recovery, settled
+from deployer.operations.records import require_record, typed
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
@@ -138,9 +138,14 @@ def _known(observed: Observed) -> tuple[Record, Secrets]:
 def _require_same_login(target: Target, before: Record | None, spec: Spec, password: str | None) -> None:
     existing = target.store.secrets()
     if broken := broken_seals(before.seals if before else {}, existing):
+        if not target.store.kept():
+            raise Conflict(
+                f"the credentials of server {target.name!r} are gone: {lost(target)}; nothing was changed",
+                hint=put_back(target),
+            )
         names = " and ".join(target.store.secret_name(name) for name in broken)
         raise Conflict(
-            f"{names} is not what it was when the server was last proven; nothing was changed",
+            f"{names}: changed since the server was last proven; nothing was done",
             hint="put the old values back: the server knows the old password, and its data is under the old keys",
         )
     if existing is None:
@@ -153,7 +158,8 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
     if password is not None and password != existing.password:
         raise Conflict(
             "the server has its password already, and `create` does not change it",
-            hint="leave --password-file out; `deployer show-password` prints the password",
+            hint=f"leave --password-file out; `{typed(target, 'show-password')}` prints the password, "
+            f"`{typed(target, 'rotate-password', '--password-file', 'FILE')}` changes it",
         )
 
 

@@ -34,7 +34,8 @@ def login_of(target: Target, user: str | None = None) -> Login:
     """
     stored = target.store.secrets()
     if stored is None:
-        require_record(target)
+        if require_record(target).seals:
+            raise NotFound(f"the credentials of server {target.name!r} are gone: {lost(target)}", hint=put_back(target))
         raise NotFound(
             f"server {target.name!r} has no credentials yet", hint=f"`deployer create {target.name}` goes on"
         )
@@ -79,6 +80,20 @@ def settled(endpoint: Endpoint, secrets: Secrets, user: str | None = None) -> Lo
     if current not in secrets.values:
         raise _NotKept(_NotKept.text(who))
     return Login(who, secrets[current])
+
+
+def lost(target: Target) -> str:
+    """Return where the credentials were, and that the data is still there."""
+    names = " and ".join(dict.fromkeys(target.store.secret_name(name) for name in ("admin", "server")))
+    return f"{names} cannot be found; its data is still there"
+
+
+def put_back(target: Target) -> str:
+    """Return what to do where the credentials are gone."""
+    return (
+        f"put them back from a backup; without one, `{typed(target, 'delete', '--delete-data')}` deletes the server "
+        "with all its data"
+    )
 
 
 def recovery(target: Target) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
-from deployer.core.errors import NotFound
+from deployer.core.errors import Damaged, NoRoom, NotFound
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Observed, Target
@@ -31,7 +32,16 @@ def delete(target: Target, *, data: bool, deadline: Deadline, progress: Progress
             forget = Step("data", lambda _: _nothing_left(target), _forget_all)
         else:
             forget = Step("forget", _only_data_left, _forget)
-        run((Step("remove", lambda _: _removed(target), _remove), forget), target, deadline, progress)
+        steps = (Step("remove", lambda _: _removed(target), _remove), forget)
+        run(steps, target, deadline, progress, lambda: _observed(target) if data else target.observe())
+
+
+def _observed(target: Target) -> Observed:
+    """Return what is known of a server that goes with its data: damaged files must not keep it."""
+    record = None
+    with suppress(Damaged):
+        record = target.store.load()
+    return Observed(record, None, target.runtime.observe(), ready=False)
 
 
 def _stopped(observed: Observed) -> Outcome:
@@ -74,5 +84,6 @@ def _nothing_left(target: Target) -> Outcome:
 def _forget_all(target: Target, observed: Observed, deadline: Deadline) -> None:
     if observed.record and observed.record.seals:
         # killed from here on, it must not look like a server whose Secrets and volume somebody else has taken away
-        target.store.save(replace(observed.record, deleted=True, proof=None, seals={}))
+        with suppress(NoRoom):  # only of this machine, where `forget` takes everything away in one step
+            target.store.save(replace(observed.record, deleted=True, proof=None, seals={}))
     target.store.forget(data=True, deadline=deadline)

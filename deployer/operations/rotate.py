@@ -28,7 +28,7 @@ from deployer.core.secrets import (
     Secrets,
 )
 from deployer.operations.away import require_reach
-from deployer.operations.logins import password_refs, recovery, settled
+from deployer.operations.logins import lost, password_refs, put_back, recovery, settled
 from deployer.operations.records import require_record, typed
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Live, Observed, Program, Target
@@ -132,6 +132,8 @@ def _stored(target: Target, *, recover: bool) -> Secrets:
     stored = target.store.secrets()
     if stored is not None:
         return stored
+    if not target.store.kept():
+        raise NotFound(f"the credentials of server {target.name!r} are gone: {lost(target)}", hint=put_back(target))
     if not recover:
         raise NotFound(
             f"the password of server {target.name!r} is gone: {target.store.secret_name('admin')}",

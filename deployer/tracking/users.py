@@ -8,20 +8,24 @@ from deployer.tracking.client import API, Endpoint, Login, Refused, Unreachable,
 
 _CURRENT: Final = f"{API}/users/current"
 _GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
+_NOT_LET_IN: Final = frozenset({400, 401, 431})  # 400 and 431: the header with the login is too large
+_LONGEST_SENT: Final = 16 << 10  # uvicorn refuses headers of more than 64 KiB, routers smaller ones
 
 
 def accepts(endpoint: Endpoint, login: Login) -> bool:
-    """Tell whether the server lets this login in.
+    """Tell whether the server lets this login in. A password that no header can carry is not sent.
 
     Raises:
         Unreachable: nobody answers, or a router alone does.
         Refused: the answer is neither yes nor no.
     """
+    if len(login.password) > _LONGEST_SENT:
+        return False
     try:
         with connect(endpoint, login) as client:
             client.get(_CURRENT)
     except Refused as error:
-        if error.status == 401:
+        if error.status in _NOT_LET_IN:
             return False
         raise _by_a_router(endpoint, error) from error
     return True

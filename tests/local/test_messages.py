@@ -86,7 +86,7 @@ def test_a_taken_default_port_is_named_with_who_has_it(told: Told) -> None:
 
 
 def test_data_of_mlflow_s_own_is_not_passed_over_in_silence(told: Told) -> None:
-    assert f"mlflow.db and mlruns in {told.machine.home} is not used" in told.refused
+    assert f"mlflow.db and mlruns in {told.machine.home} are not used" in told.refused
     assert f"has its own data in {told.data}" in told.refused
     assert str(told.machine.home / "mlruns") not in told.created
     for said in (told.created, told.machine.run("status").stderr):
@@ -108,6 +108,8 @@ def test_the_status_of_a_running_server_has_data_size_and_uptime(told: Told) -> 
 def test_a_create_without_a_change_says_one_thing(told: Told) -> None:
     said = told.machine.run("create").stdout
     assert "Nothing to change" in said
+    assert "Nothing was written to it: `deployer verify mlflow --target local` tries that" in said
+    assert "proven again" not in said
     assert "is running and verified" not in said
 
 
@@ -120,6 +122,10 @@ def test_a_stopped_server_is_called_so_by_status_and_env(told: Told) -> None:
         assert status["detail"].startswith("stopped; its log ends at 20")
         assert status["data"] == str(told.data)
         assert "uptime" not in status
+        for command in (("env",), ("env", "-o", "json"), ("share",)):
+            assert "does not run" in told.machine.run(*command).stderr
+        taken = told.machine.run("create", "--password-file", "-", stdin="another-password", code=5).stderr
+        assert "`deployer rotate-password mlflow --password-file FILE --target local` changes it" in taken
         warned = told.machine.run("env")
         assert "does not run (stopped" in warned.stderr
         assert "`deployer start mlflow --target local`" in warned.stderr

@@ -224,6 +224,11 @@ def test_an_edit_and_a_kill_are_named_and_recovered_when_told(machine: Machine) 
     assert "--recover" in machine.run(*ROTATE, code=5).stderr
     machine.run(*ROTATE, "--recover")
     assert status(machine, machine.password()) == 200
+    edit(machine, pending="x" * 65537)  # no header can carry it
+    machine.run(*ROTATE)
+    edit(machine, pending="x" * 65537, current="y" * 65537)
+    machine.run(*ROTATE, "--recover")
+    assert status(machine, machine.password()) == 200
     assert machine.create()["changed"] is False
 
 

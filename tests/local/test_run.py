@@ -139,7 +139,7 @@ def test_a_taken_port_is_named_with_the_address(machine: Machine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         refused = machine.run("run", "--host", "0.0.0.0", "--port", str(port), code=5).stderr
-    assert f"port {port} of 0.0.0.0 cannot be had" in refused
+    assert f"port {port} of 0.0.0.0 cannot be used" in refused
 
 
 def test_a_cluster_needs_nobody_in_the_foreground(machine: Machine) -> None:

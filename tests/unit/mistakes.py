@@ -9,8 +9,36 @@ ELSEWHERE = "Next: leave it out, or add --target kubernetes"
 NO_BUCKET = "needs a bucket, and this server keeps its artifacts on its volume"
 ADD_BUCKET = "Next: add --bucket NAME, or leave it out"
 ONE_LINE = "Next: use a file with the password alone, in printable ASCII characters"
+MADE_FOR_YOU = "Next: leave --password-file out and one is made for you"
+OPTIONS_OF = "Next: `deployer {} --help` explains every option"
+DEFAULT = "Next: `--mlflow-version 3.17.2`"
+NO_PROJECT = "Error: --create-project needs a cluster, and --target local is this machine"
+SCHEMA = "Next: `deployer schema` prints every field"
+NOT_PRINTED = "passwords are written to a new file, never printed"
+NO_NAME = (
+    "Error: '' cannot be a server's name: "
+    "it must be a DNS label: lower-case letters, digits and '-', beginning with a letter"
+)
+NEW_FILE = "Next: give the path of a file that does not exist yet"
 AN_ADDRESS = "needs the NAME of a server: an address says itself where it is"
 OR_NO_ADDRESS = "Next: give a NAME, or leave it out"
+
+# what is not YAML, by the words for it
+NOT_YAML = {
+    "a:\n\tb: c\n": "line 2: has a tab: indent with blanks",
+    "a: b\nc: d: e\n": "line 2: has a ':' where no key can stand: check the indentation, or put the text in quotes",
+    "a: b\nc: 'd\n\n": "line 2: the quote that begins here is not closed",
+    "a: {b: c\n\nd: e\n": "line 1: the { that begins here is not closed, or lacks a comma",
+    "a: b\nc: [d\n": "line 2: the [ that begins here is not closed, or lacks a comma",
+    "a: !!python/object:os.system b\n": (
+        "line 1: has a tag, which begins with !: leave the tag out, or put the text in quotes"
+    ),
+    "a: b\n---\nc: d\n": "line 2: a second document begins here, and a spec file has one",
+    "a: b\nc\n": "line 2: is neither a key with a ':' nor the value of one",
+    "a: b\n- c\n": "line 2: is not YAML",
+    "a: *b\n": "line 1: anchors and aliases are not allowed",
+    "a: b\na: c\n": "line 2: key 'a' stands here twice",
+}
 
 FILES = {
     "port.yaml": f"{HEADER}spec:\n  local:\n    port: 80\n",
@@ -19,9 +47,16 @@ FILES = {
     "machine.yaml": f"{HEADER}spec:\n  local: {{port: 8080}}\n",
     "image.yaml": f"{HEADER}spec:\n  mlflow:\n    image: https://ghcr.io/a\n",
     "defaults.yaml": f"{HEADER}spec:\n  volume: {{size: 10Gi}}\n  workers: 0\n",
+    "namespace.yaml": f"{HEADER}metadata: {{namespace: a}}\n",
+    "sizes.yaml": f"{HEADER}spec:\n  volume: {{size: 10}}\n  maxRequestBody: 10\n",
+    "texts.yaml": f"{HEADER}spec:\n  proxy: {{http: 'http://a.b', noProxy: 'a,b:0'}}\n"
+    "  pod: {imageMirrors: {'': a}}\n",
     "two-lines": "first-password-line\nsecond-password-line\n",
     "binary": b"\xff\xfe\x00",
     "short": "short\n",
+    "nothing": "",
+    "long": "x" * 1025,
+    "endless": "x" * (1 << 20),
 }
 
 # words of the command line -> all that stands on standard error, but where the server is looked for; exit code 2
@@ -53,8 +88,25 @@ MISTAKES = [
         "Error: --default-permission read: must be NO_PERMISSIONS, READ, EDIT or MANAGE",
         CREATE_HELP,
     ),
-    ("create --mlflow-version 3", "Error: --mlflow-version 3: '3' is not a version like 3.17.2", CREATE_HELP),
-    ("create --bucket A", "Error: --bucket A: has characters it cannot have", CREATE_HELP),
+    ("create --mlflow-version 3", "Error: --mlflow-version 3: '3' is not a version like 3.17.2", DEFAULT),
+    (
+        "create --mlflow-version v3.17.2",
+        "Error: --mlflow-version v3.17.2: 'v3.17.2' is not a version like 3.17.2",
+        DEFAULT,
+    ),
+    (
+        "create --mlflow-version 4.0.0",
+        "Error: --mlflow-version 4.0.0: MLflow 4.0.0 is not supported by this release, which runs 3.17.x, 3.18.x",
+        DEFAULT,
+    ),
+    (
+        "create --bucket A",
+        (
+            "Error: --bucket A: must be 3 to 63 lower-case letters, digits, '.' and '-'; "
+            "the first and the last no '.' or '-'"
+        ),
+        CREATE_HELP,
+    ),
     (
         "create --bucket abc --s3-endpoint a3s.fi",
         "Error: --s3-endpoint: must be a URL such as https://a3s.fi",
@@ -81,7 +133,7 @@ MISTAKES = [
     (
         "render --host A.b",
         ("Error: --host A.b: must be a host name such as mlflow.example.org, in lower case, without scheme or port"),
-        CREATE_HELP,
+        "Next: `deployer render --help` explains every flag",
     ),
     (
         "render -n A_b",
@@ -130,9 +182,11 @@ MISTAKES = [
     ),
     (
         "create --create-project -n a --target local",
-        ("Error: --namespace a needs a cluster, and --target local is this machine"),
+        NO_PROJECT,
         "Next: leave one of the two out",
     ),
+    ("create --create-project --target local", NO_PROJECT, "Next: leave one of the two out"),
+    ("create --csc-project 2001234 --target local", NO_PROJECT, "Next: leave one of the two out"),
     (
         "create --create-project",
         "Error: --create-project needs the project's name",
@@ -227,8 +281,78 @@ MISTAKES = [
     (
         "create --password-file short",
         "Error: short: the password has 5 characters, MLflow needs at least 12",
-        "Next: leave --password-file out and one is made for you",
+        MADE_FOR_YOU,
     ),
+    (
+        "create --password-file nothing",
+        "Error: nothing: the password is empty, MLflow needs at least 12 characters",
+        MADE_FOR_YOU,
+    ),
+    (
+        "rotate-password one --password-file long",
+        "Error: long: the password is too long: it must have at most 1024 characters",
+        MADE_FOR_YOU,
+    ),
+    *(
+        (
+            f"{command} --password-file endless",
+            "Error: endless is too long: a password has at most 1024 characters",
+            ONE_LINE,
+        )
+        for command in ("create", "rotate-password one", "login https://a.b --username c")
+    ),
+    (
+        "render -f namespace.yaml",
+        "Error: namespace.yaml: 1 mistake",
+        "  line 3: metadata.namespace: unknown key; the namespace is given by -n",
+        SCHEMA,
+    ),
+    (
+        "render -f sizes.yaml",
+        "Error: sizes.yaml: 2 mistakes",
+        "  line 4: spec.volume.size: must be a size such as 8Gi",
+        "  line 5: spec.maxRequestBody: must be a size such as 8Gi",
+        SCHEMA,
+    ),
+    (
+        "render -f texts.yaml",
+        "Error: texts.yaml: 2 mistakes",
+        "  line 4: spec.proxy.noProxy: item 2 (b:0) has a wrong port: a port is a number from 1 to 65535",
+        "  line 5: spec.pod.imageMirrors.'': must be printable ASCII without blanks",
+        SCHEMA,
+    ),
+    ("render -f -", "Error: standard input: 1 mistake", "  empty", "Next: `deployer init` writes a commented example"),
+    *(
+        (
+            f"{command} --file=",
+            "Error: '' cannot be read as a spec file: there is no such file",
+            "Next: `deployer init -f FILE` writes one to start from",
+        )
+        for command in ("create", "render", "diff")
+    ),
+    # values and flags that were accepted without an effect
+    *(
+        ("render --credentials=" + path, f"Error: --credentials {path or repr('')}: {NOT_PRINTED}", NEW_FILE)
+        for path in ("", "-")
+    ),
+    *(
+        (
+            f"{command} ",
+            NO_NAME,
+            "Next: try a name such as mlflow",
+        )
+        for command in ("verify", "diff")
+    ),
+    *(
+        (
+            f"{command} --user=",
+            "Error: --user '': must not be empty, nor begin or end with a space",
+            "Next: give the name of a user",
+        )
+        for command in ("show-password", "share")
+    ),
+    ("create --no-pin", f"Error: --no-pin {HERE}", ELSEWHERE),
+    ("create --take-over", "Error: --take-over is for a server that exists, and 'mlflow' is a new one", LEAVE),
     # commands of other tools
     *(
         (f"{typed}", f"Error: there is no command {typed}; did you mean {meant}?", f"Next: `deployer {meant} --help`")
@@ -244,5 +368,21 @@ MISTAKES = [
             "passwd": "show-password",
         }.items()
     ),
+    # options and arguments that are not there
+    ("create --prot 7730", "Error: create has no --prot; did you mean --port?", OPTIONS_OF.format("create")),
+    ("create --prot=7730", "Error: create has no --prot; did you mean --port?", OPTIONS_OF.format("create")),
+    ("list --zzz", "Error: list has no --zzz", OPTIONS_OF.format("list")),
+    ("list -z", "Error: list has no -z", OPTIONS_OF.format("list")),
+    (
+        "--versoin",
+        "Error: deployer has no --versoin; did you mean --version?",
+        "Next: `deployer --help` explains every option",
+    ),
+    ("create --port", "Error: --port needs a value", OPTIONS_OF.format("create")),
+    ("delete --yes=no", "Error: --yes takes no value", OPTIONS_OF.format("delete")),
+    ("list one", "Error: list takes no argument; one is too much", "Next: `deployer list --help`"),
+    ("status one two", "Error: status takes NAME alone; two is too much", "Next: `deployer status --help`"),
+    ("rotate-keys", "Error: rotate-keys needs KIND", OPTIONS_OF.format("rotate-keys")),
+    ("--", "Error: deployer needs a command", "Next: `deployer --help` lists them"),
     ("frobnicate", "Error: there is no command frobnicate", "Next: `deployer --help` lists them"),
 ]

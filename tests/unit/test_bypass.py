@@ -47,8 +47,8 @@ def test_a_list_of_hosts_is_taken(text):
         *((text, "is empty") for text in ("", ",", "a,", "a,,b", " ")),
         ("a,*", "item 2 is *, which must be the only one"),
         ("http://a.org", "has a scheme"),
-        ("a,b:0", "item 2 has a port that is none"),
-        ("a:65536", "has a port that is none"),
+        ("a,b:0", "item 2 (b:0) has a wrong port"),
+        ("a:65536", "has a wrong port"),
     ],
 )
 def test_what_is_none_is_refused_and_its_place_is_named(text, words):

@@ -17,13 +17,14 @@ from deployer.cli.app import COMMANDS, app
 from deployer.cli.output import print_table
 from deployer.core import errors
 from deployer.core.assigned import Assigned
+from deployer.core.document import parse
 from deployer.core.record import Record
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import SecretRef
 from deployer.targets.local.store import LocalStore
 
-from .mistakes import FILES, HEADER, MISTAKES
+from .mistakes import FILES, HEADER, MISTAKES, NOT_YAML
 
 LIBRARY = re.compile(
     r"Value error|Input should|unable to parse|not a valid|Errno|Traceback|<\w+>|\b[A-Z][a-z]+[A-Z]\w*: "
@@ -64,6 +65,13 @@ def test_a_mistake_is_told_in_these_words(run, case) -> None:
     assert None in wanted or len(said) == len(wanted)
 
 
+@pytest.mark.parametrize(("text", "words"), NOT_YAML.items())
+def test_what_is_not_yaml_is_told_without_words_of_the_parser(text: str, words: str) -> None:
+    with pytest.raises(errors.InvalidSpec) as refusal:
+        parse(text.encode(), "a.yaml")
+    assert refusal.value.message == f"a.yaml: 1 mistake\n  {words}"
+
+
 def stored(spec: Spec) -> None:
     """Leave the record of a server here, as an earlier command did."""
     state = Path("state/mlflow-deployer").absolute()
@@ -95,6 +103,16 @@ def test_help_is_found_however_it_is_asked_for(run, words) -> None:
 def test_the_version_is_found_however_it_is_asked_for(run) -> None:
     assert run("version") == run("--version")
     assert re.fullmatch(r"mlflow-deployer \d+\.\d+\.\d+\S*\n", run("version")[1])
+
+
+@pytest.mark.parametrize("words", [("--help",), ("version",), ("create", "--help")])
+def test_a_full_standard_output_is_named(words) -> None:
+    deployer = Path(sys.executable).with_name("deployer")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [deployer, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: cannot write to standard output: No space left on device\n")
 
 
 def test_every_alias_leads_to_a_command_and_hides_none() -> None:

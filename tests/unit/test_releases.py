@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.targets.local.releases import is_missing, newest
+from deployer.targets.local.releases import is_missing, missing, newest
 
 WANTED = "mlflow[auth]==3.17.99"
 UV = f"cause: Because there is no version of {WANTED} and you require {WANTED}, we can conclude that"
@@ -25,6 +25,33 @@ NONE = f"ERROR: No matching distribution found for {WANTED}"
 )
 def test_a_missing_release_is_told_from_other_failures(words: str, missing: bool) -> None:
     assert is_missing(WANTED, words) is missing
+
+
+SKINNY = "mlflow-skinny==3.18.0"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            f"  cause: Because there is no version of {SKINNY} and mlflow>=3.18.0 depends on",
+            ("mlflow-skinny", "3.18.0"),
+        ),
+        (f"you require mlflow, there is no version of {SKINNY}.\n", ("mlflow-skinny", "3.18.0")),
+        (
+            f"ERROR: {SKINNY} (from versions: 1.0)\nERROR: No matching distribution found for {SKINNY} (from mlflow)",
+            ("mlflow-skinny", "3.18.0"),
+        ),
+        (
+            f"ERROR: ... {SKINNY} (from versions: none)\nERROR: No matching distribution found for {SKINNY}",
+            None,  # the index cannot be reached
+        ),
+        ("error: Failed to fetch: `https://index.example.org/mlflow/`", None),
+        ("", None),
+    ],
+)
+def test_a_requirement_that_the_index_lacks_is_named(words: str, expected: tuple[str, str] | None) -> None:
+    assert missing(words) == expected
 
 
 @pytest.mark.parametrize(

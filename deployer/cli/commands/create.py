@@ -31,6 +31,7 @@ from deployer.cli.options import (
     S3Prefix,
     S3Region,
     TakeOver,
+    TargetKind,
     TargetOption,
     Timeout,
     Transfer,
@@ -44,6 +45,7 @@ from deployer.core.errors import UsageError
 from deployer.core.platform import PROFILES
 from deployer.operations.create import Created, create
 from deployer.operations.pin import pin, require_pods, unpin
+from deployer.operations.records import typed
 from deployer.targets import Deadline, Target
 
 
@@ -140,16 +142,30 @@ def command(
         "spec.volume.size": volume_size,
         "spec.volume.storageClass": storage_class,
     }  # fmt: skip
+    if target is TargetKind.local and (create_project or csc_project is not None):
+        raise UsageError(
+            "--create-project needs a cluster, and --target local is this machine", hint="leave one of the two out"
+        )
     if csc_project is not None and not create_project:
         raise UsageError(f"--csc-project {csc_project} needs --create-project", hint="add it, or leave both out")
     project = _project(namespace, csc_project) if create_project else None
 
     def place(wanted: str) -> Target:
-        return find_target(wanted, target, namespace, context, take_over=take_over, introduce=True, project=project)
+        found = find_target(wanted, target, namespace, context, take_over=take_over, introduce=True, project=project)
+        if pin_image is False and not found.namespace:
+            raise UsageError(
+                "--no-pin needs a cluster, and this server runs on this machine",
+                hint="leave it out, or add --target kubernetes",
+            )
+        return found
 
     asked = wanted_server(
         name, file, flags, host=host, password_file=password_file, database_file=database_file, place=place
     )
+    if take_over and asked.record is None and not asked.target.namespace:
+        raise UsageError(
+            f"--take-over is for a server that exists, and {asked.target.name!r} is a new one", hint="leave it out"
+        )
     if pin_image:
         require_pods(asked.target)
     keys = asked.keys(make_bucket=make_bucket)
@@ -199,7 +215,10 @@ def _print(place: Target, created: Created, form: Format) -> None:
     if created.changed:
         print(f"\nServer {spec.name!r} is running and verified.\n")
     else:
-        print(f"\nNothing to change: server {spec.name!r} runs as asked for and was proven again.\n")
+        print(
+            f"\nNothing to change: server {spec.name!r} runs as asked for and answers. Nothing was written to it: "
+            f"`{typed(place, 'verify')}` tries that.\n"
+        )
     output.print_fields(fields_of(place, created))
     if place.namespace and not created.record.assigned.host:
         port = created.record.assigned.ports["http"]

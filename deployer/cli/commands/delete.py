@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from deployer.cli.options import Context, Name, Namespace, TargetOption, Timeout
-from deployer.cli.progress import step_list
+from deployer.cli.progress import note, step_list
 from deployer.cli.where import find_target
-from deployer.core.errors import UsageError
+from deployer.core.errors import Damaged, UsageError
 from deployer.core.record import Record
 from deployer.core.spec import ExternalDatabase, S3Artifacts
 from deployer.operations.remove import delete
-from deployer.targets import Deadline
+from deployer.targets import Deadline, Target
 
 
 def command(
@@ -30,7 +30,7 @@ def command(
 ) -> None:
     """Delete a server; its data and credentials are kept unless told otherwise."""
     place = find_target(name, target, namespace, context)
-    gone, kept = _outcome(place.store.load() if delete_data else None)
+    gone, kept = _outcome(_record(place) if delete_data else None)
     if delete_data and not yes and place.store.known():
         if sys.stdin is None or not sys.stdin.isatty():
             raise UsageError(
@@ -50,6 +50,15 @@ def command(
         print(
             f"Server {name!r} is deleted. Its data and credentials are kept: `deployer create {name}` brings it back."
         )
+
+
+def _record(place: Target) -> Record | None:
+    """Return the record, None where there is none, or one that cannot be read any more."""
+    try:
+        return place.store.load()
+    except Damaged as error:
+        note(f"Warning: {error.message}. If the server has a bucket or databases elsewhere, what is in them stays.")
+        return None
 
 
 def _outcome(record: Record | None) -> tuple[str, list[str]]:

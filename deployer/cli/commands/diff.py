@@ -26,9 +26,9 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Show what differs from what was asked for; exit code 6 when something does."""
-    content = read_limited(file, SPEC_FILE) if file else b""
-    spec = spec_from(name, file, {}, None, content=content)[0] if file else None
-    place = find_target(spec.name if spec else name or "mlflow", target, namespace, context)
+    content = read_limited(file, SPEC_FILE) if file is not None else b""
+    spec = spec_from(name, file, {}, None, content=content)[0] if file is not None else None
+    place = find_target(spec.name if spec else "mlflow" if name is None else name, target, namespace, context)
     if spec and (record := place.store.load()):  # as `create` would
         spec = effective(spec, place.platform(spec, record.assigned), {}, record.spec, file, content)
     changes = drift(place, spec)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -12,13 +11,12 @@ from deployer.cli.client import client_of, lines_for
 from deployer.cli.options import Context, Form, Format, Name, Namespace, Output, TargetOption
 from deployer.cli.parsing import choice
 from deployer.cli.progress import note
+from deployer.cli.stopped import warn_if_stopped
 from deployer.cli.where import find_target
 from deployer.core.document import any_of
-from deployer.core.errors import DeployerError
 from deployer.operations.away import require_reach
 from deployer.operations.logins import login_of
-from deployer.operations.records import endpoint_of, typed
-from deployer.targets import Target
+from deployer.operations.records import endpoint_of
 
 
 def command(
@@ -44,17 +42,10 @@ def command(
     client = client_of(place, endpoint, login.username)
     lines = lines_for(language.value, client)
     if form is Format.json:
+        warn_if_stopped(place)
         output.print_json({"address": endpoint.url, "username": login.username, "lines": lines})
         return
     print("\n".join(lines))
-    _warn_if_stopped(place)
+    warn_if_stopped(place)
     if client.at_loopback and language in (Form.slurm, Form.github):
         note(f"{client.url} is reached from this machine alone: a job elsewhere needs a server with a public address")
-
-
-def _warn_if_stopped(place: Target) -> None:
-    """Say that nobody answers yet at the address that was printed: clients retry for minutes before they fail."""
-    with suppress(DeployerError):  # whoever may read the login need not be allowed to look at what runs
-        live = place.runtime.observe()
-        if live.state not in ("running", "elsewhere"):
-            note(f"Warning: server {place.name!r} does not run ({live.detail}); `{typed(place, 'start')}` starts it")

@@ -19,7 +19,7 @@ def command(
     ] = "mlflow.yaml",
 ) -> None:
     """Write a commented spec file."""
-    spec, _ = spec_from(name, None, {}, None)
+    spec, _ = spec_from(name, None, {}, None, command="init")
     if file == "-":
         print(example(spec), end="")
         return

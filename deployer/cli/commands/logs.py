@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from deployer.cli.ending import Stopped
 from deployer.cli.options import Context, Name, Namespace, TargetOption
 from deployer.cli.parsing import whole_number
 from deployer.cli.progress import note
@@ -33,7 +34,10 @@ def command(
     require_record(place)
     if live := away(place):
         note(f"Server {name!r} is on another machine: {live.detail}")
-    for line in place.runtime.logs(tail, follow=follow):
-        print(line)
-        if follow:
-            sys.stdout.flush()
+    try:
+        for line in place.runtime.logs(tail, follow=follow):
+            print(line)
+            if follow:
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        raise Stopped from None

@@ -53,16 +53,23 @@ def command(
             f"--profile {one_line(profile)}: there is no such profile", hint=f"it is {any_of([*PROFILES])}"
         )
     require_namespace(namespace)
+    if credentials_file in ("", "-"):
+        raise UsageError(
+            f"--credentials {credentials_file or repr('')}: passwords are written to a new file, never printed",
+            hint="give the path of a file that does not exist yet",
+        )
     if file == "-" and database_file == "-":
         raise UsageError("only one of the files can come from standard input", hint="put the other into a file")
     databases = databases_from(database_file)
     flags: dict[str, Any] = {"spec.database.type": "external"} if databases else {}
-    content = read_limited(file, SPEC_FILE) if file else b""
-    spec, source = spec_from(name, file, flags, None, content=content)
+    content = read_limited(file, SPEC_FILE) if file is not None else b""
+    spec, source = spec_from(name, file, flags, None, content=content, command="render")
     platform = profile_of(profile, spec.spec.profile)
     if host is not None:
         flags |= {"spec.exposure.host": host}
-        spec, source = spec_from(name, file, flags, None, content=content, platform=lambda _: platform)
+        spec, source = spec_from(
+            name, file, flags, None, content=content, platform=lambda _: platform, command="render"
+        )
     try:
         require_supported(spec, platform, source)
     except InvalidSpec as error:

@@ -12,7 +12,8 @@ from deployer.cli import output
 from deployer.cli.client import client_of, own_command
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption, Timeout
 from deployer.cli.progress import note
-from deployer.cli.where import find_target
+from deployer.cli.stopped import warn_if_stopped
+from deployer.cli.where import find_target, require_user
 from deployer.core.errors import Conflict, NotFound, NotReady
 from deployer.core.invitation import Way, invitation
 from deployer.core.snippets import Client
@@ -38,6 +39,7 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Print what a colleague needs to start with a server; the password is not in it."""
+    require_user(user)
     place = find_target(name, target, namespace, context, quiet=True)
     endpoint, admin = endpoint_of(place), login_of(place)
     if user is not None:
@@ -60,6 +62,7 @@ def command(
     lines = invitation(client, _way(place))
     for text in _to_the_sender(place, client, user):
         note(text)
+    warn_if_stopped(place)
     if form is Format.json:
         output.print_json({"address": endpoint.url, "username": client.username, "text": "\n".join(lines)})
     else:

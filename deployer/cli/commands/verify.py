@@ -47,7 +47,7 @@ def command(
         endpoint, login = Endpoint(tracking_uri.rstrip("/"), private_authority()), _login_from_environment(tracking_uri)
         report = verify(endpoint, login)
     else:
-        name = name or "mlflow"
+        name = "mlflow" if name is None else name
         place = find_target(name, target, namespace, context)
         live = place.runtime.observe()
         if live.state == "elsewhere":

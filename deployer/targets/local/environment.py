@@ -17,12 +17,14 @@ from typing import Final
 from deployer.catalogue import CONSTRAINTS
 from deployer.core.errors import EnvironmentFailed, NotReady, UsageError
 from deployer.core.stack import Package
-from deployer.core.versions import MIN_PYTHON
+from deployer.core.versions import DEFAULT_MLFLOW, MIN_PYTHON
 from deployer.targets import Deadline
 from deployer.targets.local import installer, releases
 from deployer.targets.local.locks import hold
 from deployer.targets.local.store import explained, no_room
 
+_PART: Final = "mlflow-skinny"  # mlflow requires the same release of it (METADATA of its wheel)
+_TESTED: Final = f"--mlflow-version {DEFAULT_MLFLOW}"
 _COMPLETE: Final = "complete.json"
 _ROOM_BYTES: Final = 32 << 20  # less than any of the larger packages needs
 _NO_ROOM: Final = ("No space left on device", "Disk quota exceeded")  # strerror(3) of ENOSPC and EDQUOT
@@ -152,30 +154,61 @@ class Environment:
                 return
             shutil.rmtree(self.folder, ignore_errors=True)
             failures.append(f"{Path(steps[-1][0]).name}: {failure}")
-            self._require_release(failure)
-        raise EnvironmentFailed(
-            f"cannot install {self._package.requirement} for {self._base.path}\n  " + "\n  ".join(failures),
-            hint=f"the installer's whole output is in {self._install_log}",
-        )
+            self._require_release()
+        raise self._failed(failures)
 
-    def _require_release(self, failure: str) -> None:
+    def require_release(self) -> None:
+        """Raise EnvironmentFailed where the package index is known to lack the release that is to be installed.
+
+        Nothing is raised where the index cannot be asked: the installer then says why.
+        """
+        if self.ready() or self._package.version == DEFAULT_MLFLOW:
+            return
+        name, version, env, uv = self._package.name, self._package.version, _outside_environments(), _uv()
+        known = releases.known_to_pip(self._base.path, name, env)
+        if (
+            known
+            and version not in known
+            and not (uv and releases.known_to_uv(uv, self._base.path, name, version, env))
+        ):
+            raise self._no_release(known)
+
+    def _require_release(self) -> None:
         """Raise EnvironmentFailed where an installer has failed because there is no such release."""
-        name, version = self._package.name, self._package.version
         words = self._install_log.read_text("utf-8", "replace")
         if not releases.is_missing(self._package.requirement, words):
             return
-        env = _outside_environments()
-        known = releases.known_to_pip(self._base.path, name, env)
-        if version in known:
-            return  # pip may be set up with an index that uv does not know
-        uv = _uv()
-        newest = releases.newest(known, version) or (
-            releases.newest(releases.known_to_uv(uv, self._base.path, name, version, env), version) if uv else None
-        )
+        known = releases.known_to_pip(self._base.path, self._package.name, _outside_environments())
+        if self._package.version not in known:  # pip may be set up with an index that uv does not know
+            self._install_log.unlink(missing_ok=True)
+            raise self._no_release(known)
+
+    def _no_release(self, known: Sequence[str]) -> EnvironmentFailed:
+        name, version, env, uv = self._package.name, self._package.version, _outside_environments(), _uv()
         minor = ".".join(version.split(".")[:2])
-        raise EnvironmentFailed(
-            f"the package index has no release {version} of {name} for {self._base.path}",
-            hint=f"the newest {minor} is {newest}: --mlflow-version {newest}" if newest else f"it says: {failure}",
+
+        def listed(package: str) -> Sequence[str]:
+            found = known if package == name else releases.known_to_pip(self._base.path, package, env)
+            return found or (releases.known_to_uv(uv, self._base.path, package, f"{minor}.*", env) if uv else ())
+
+        parts = listed(_PART)
+        newest = releases.newest([found for found in listed(name) if not parts or found in parts], version)
+        hint = f"the newest {minor} is {newest}: --mlflow-version {newest}" if newest else _TESTED
+        return EnvironmentFailed(
+            f"the package index has no release {version} of {name} for {self._base.path}", hint=hint
+        )
+
+    def _failed(self, failures: Sequence[str]) -> EnvironmentFailed:
+        """Return why it cannot be made: in plain words where the index lacks a package, else in the installers'."""
+        version, wanted = self._package.version, self._package.requirement
+        missing = releases.missing(self._install_log.read_text("utf-8", "replace"))
+        if missing is not None and version != DEFAULT_MLFLOW:
+            return EnvironmentFailed(
+                f"MLflow {version} cannot be installed: the package index has no {' '.join(missing)}", hint=_TESTED
+            )
+        return EnvironmentFailed(
+            f"cannot install {wanted} for {self._base.path}\n  " + "\n  ".join(failures),
+            hint=f"the installer's whole output is in {self._install_log}",
         )
 
     def _ways(self) -> list[list[Sequence[str]]]:

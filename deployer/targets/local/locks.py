@@ -18,6 +18,7 @@ from deployer.targets import Deadline
 
 _POLL_SECONDS: Final = 0.1
 _PROCESS: Final = re.compile(r"\(process (?P<pid>[0-9]+) on (?P<host>[^()]+)\)$")
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})  # a full disk, a used-up quota
 _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -55,19 +56,21 @@ def sweep(folder: Path) -> None:
 def hold(path: Path, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> Iterator[int]:
     """Hold the lock at `path`; yield its descriptor. The file is there only while somebody holds or wants it.
 
+    A full disk does not matter: what frees room needs the lock too.
+
     Raises:
         Conflict: somebody else still had it at the deadline.
     """
     told = False
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor, locked = _opened(path)
         try:
             if try_lock(descriptor):
-                if _is_at(descriptor, path):
+                if _is_at(descriptor, locked):
                     break
                 os.close(descriptor)  # the holder before us removed the file: what we locked is nobody's any more
                 continue
-            holder = _described(os.pread(descriptor, 300, 0).decode("utf-8", "replace"))
+            holder = _described(_words(descriptor) if locked == path else "")
         except BaseException:
             os.close(descriptor)
             raise
@@ -79,13 +82,37 @@ def hold(path: Path, reason: str, deadline: Deadline, waiting: Callable[[str], N
             raise Conflict(f"{holder} is still at work here", hint="try again when it has ended")
         time.sleep(min(_POLL_SECONDS, deadline.left))
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{reason} (process {os.getpid()} on {socket.gethostname()})".encode(), 0)
+        if locked == path:
+            _write(descriptor, f"{reason} (process {os.getpid()} on {socket.gethostname()})")
         yield descriptor
     finally:
-        if _is_at(descriptor, path):
+        if locked == path and _is_at(descriptor, path):
             path.unlink()
         os.close(descriptor)
+
+
+def _opened(path: Path) -> tuple[int, Path]:
+    """Open the lock file at `path`, or its directory where a full disk has no room for another file."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), path
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+    return os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path.parent
+
+
+def _write(descriptor: int, words: str) -> None:
+    """Say who holds the lock. On a full disk the lock holds without these words."""
+    os.ftruncate(descriptor, 0)
+    try:
+        os.pwrite(descriptor, words.encode(), 0)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+
+
+def _words(descriptor: int) -> str:
+    return os.pread(descriptor, 300, 0).decode("utf-8", "replace")
 
 
 def _described(holder: str) -> str:

@@ -17,16 +17,24 @@ def unused_data(name: str, where: Path | None) -> Iterator[str]:
     store = LocalStore(state_directory(), name)
     if where is not None and (found := _found(where)):
         yield (
-            f"Warning: {_listed(found)} in {where} is not used: server {name!r} has its own data in {store.data}, and "
+            f"Warning: {_listed(found)} in {where} {_are(found)} not used: server {name!r} has its own data in "
+            f"{store.data}, and "
             f"starts without these runs. MLflow still reads them without a server, in that folder"
         )
     for folder in (store.data, store.folder):
         if found := _found(folder):
-            yield f"Warning: {_listed(found)} in {folder} is not used: the server reads tracking.db and artifacts there"
+            yield (
+                f"Warning: {_listed(found)} in {folder} {_are(found)} not used: "
+                "the server reads tracking.db and artifacts there"
+            )
 
 
 def _found(folder: Path) -> list[str]:
     return [name for name in _NAMES if (folder / name).exists()]
+
+
+def _are(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _listed(names: list[str]) -> str:

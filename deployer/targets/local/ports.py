@@ -28,10 +28,10 @@ class Ports:
         """Raise what keeps the server from `wanted` at `host`; None: from any port there."""
         taken = self._of_others()
         if wanted in taken:
-            hint = "`deployer create NAME --port NUMBER` chooses another"
+            hint = f"`deployer create {self._name} --port NUMBER` chooses another"
             raise Conflict(f"port {wanted} belongs to your server {taken[wanted]}", hint=hint)
         if wanted or host:
-            listen(wanted or 0, host or LOOPBACK).close()  # fails where it is taken
+            listen(wanted or 0, host or LOOPBACK, self._name).close()  # fails where it is taken
 
     def choose(self, host: str | None) -> int:
         """Return the first free port from 5000 that no other server of this user has."""
@@ -67,8 +67,10 @@ def require_name(host: str | None) -> None:
         _resolved(host, 0)
 
 
-def listen(port: int, host: str) -> socket.socket:
+def listen(port: int, host: str, name: str = "NAME") -> socket.socket:
     """Return a socket that listens at `host`, a name or an address; whoever holds it holds the port.
+
+    `name` is that of the server, for the hint.
 
     Raises:
         Conflict: the port is taken.
@@ -89,8 +91,8 @@ def listen(port: int, host: str) -> socket.socket:
         if error.errno == errno.EADDRNOTAVAIL:
             raise _not_here(host, f"{address[0]} is no address of this machine") from error
         raise Conflict(
-            f"port {port} of {host} cannot be had: {error.strerror}",
-            hint="`deployer create NAME --port NUMBER` chooses another",
+            f"port {port} of {host} cannot be used: {error.strerror}",
+            hint=f"`deployer create {name} --port NUMBER` chooses another",
         ) from error
     return listener
 

@@ -23,6 +23,14 @@ def is_missing(requirement: str, words: str) -> bool:
     return listed is not None and f"No matching distribution found for {requirement}" in words
 
 
+def missing(words: str) -> tuple[str, str] | None:
+    """Return name and version of a package that an index lacks, as the words of uv or pip name it; None: none."""
+    found = re.search(r"there is no version of ([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*[A-Za-z0-9])", words)
+    if found is None and re.search(r"\(from versions: (?!none\))", words):
+        found = re.search(r"No matching distribution found for ([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*)", words)
+    return (found[1], found[2]) if found else None
+
+
 def newest(releases: Iterable[str], version: str) -> str | None:
     """Return the newest release that has the major and minor number of `version`, None where there is none."""
     minor = version.split(".")[:2]
@@ -38,8 +46,8 @@ def known_to_pip(python: str, package: str, env: Mapping[str, str]) -> tuple[str
 
 
 def known_to_uv(uv: str, python: str, package: str, version: str, env: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the newest release of the minor version of `version` that uv finds; nothing where it finds none."""
-    wanted = f"{package}=={'.'.join(version.split('.')[:2])}.*"
+    """Return the newest release that uv finds of `version`, such as 3.17.2 or 3.17.*; nothing where it finds none."""
+    wanted = f"{package}=={version}"
     command = [uv, "pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate", "--python", python, "-"]
     return tuple(re.findall(rf"^{re.escape(package)}==(\S+)$", _said(command, env, wanted), re.MULTILINE))
 

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, StateError
+from deployer.core.errors import Conflict, Damaged, DeployerError, Forbidden, InvalidSpec, NoRoom, StateError
 from deployer.core.record import Record, record_from
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
 from deployer.core.stack import SecretRef
 from deployer.targets import Deadline
-from deployer.targets.local.locks import hold, sweep
+from deployer.targets.local.locks import FULL, hold, sweep
 
 _AWKWARD: Final = frozenset("%?#\\\"'")
 
@@ -61,10 +61,10 @@ def state_directory() -> Path:
     return folder
 
 
-def no_room(path: object) -> StateError:
+def no_room(path: object) -> NoRoom:
     """Return the error for a full disk, or a used-up quota, at `path`."""
     hint = "free some space and type the same command again: it goes on from here"
-    return StateError(f"no room left at {path}", hint=hint)
+    return NoRoom(f"no room left at {path}", hint=hint)
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def explained(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         path = error.filename or where
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise no_room(path) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise Forbidden(
@@ -116,7 +116,7 @@ class LocalStore:
             return record_from(data, str(self._record))
         except (InvalidSpec, KeyError, TypeError, ValueError, AttributeError) as error:
             detail = f": {error.message}" if isinstance(error, DeployerError) else ""
-            raise StateError(f"{self._record} is not a record of this release{detail}") from error
+            raise self._damaged(self._record, f"is not a record of this release{detail}") from error
 
     def save(self, record: Record) -> Record:
         """Replace the record, whole or not at all."""
@@ -148,7 +148,7 @@ class LocalStore:
                 raise KeyError
             return Secrets(stored)
         except (KeyError, AttributeError, TypeError):
-            raise StateError(f"{self._secrets} is not a secrets file of this release") from None
+            raise self._damaged(self._secrets, "is not a secrets file of this release") from None
 
     def claim(self, secrets: Secrets) -> Secrets:
         """Store `secrets` unless there are some already; return those that are stored."""
@@ -236,17 +236,23 @@ class LocalStore:
             raise
         return Path(path)
 
-    @staticmethod
-    def _read(path: Path) -> dict[str, Any] | None:
+    def _damaged(self, path: Path, what: str) -> Damaged:
+        return Damaged(
+            f"{path} {what}",
+            hint=f"put the file back from a backup; without one, `deployer delete {self._name} --delete-data` deletes "
+            "the server with all its data",
+        )
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
         with explained(path):
             try:
                 data = json.loads(path.read_text("utf-8"))
             except FileNotFoundError:
                 return None
             except ValueError:
-                raise StateError(f"{path} is damaged: not JSON") from None
+                raise self._damaged(path, "is damaged: not JSON") from None
         if not isinstance(data, dict):
-            raise StateError(f"{path} is damaged: not a JSON object")
+            raise self._damaged(path, "is damaged: not a JSON object")
         return data
 
 

@@ -113,7 +113,7 @@ class LocalRuntime:
         live = self.observe()
         if live.state == "elsewhere":
             self._require_gone(live)
-        self._environment(spec)
+        self._environment(spec).require_release()
         host, port = spec.spec.local.host, spec.spec.local.port
         if host:
             require_name(self._announced(spec))
@@ -209,7 +209,7 @@ class LocalRuntime:
                 (store.files / name).write_text(text, "utf-8")
             if store.log.exists():  # one run, one log: its last words must not be those of an earlier run
                 store.log.replace(store.log.with_suffix(".log.1"))
-            with listen(workload.port, spec.spec.local.host or LOOPBACK) as listener:
+            with listen(workload.port, spec.spec.local.host or LOOPBACK, store.folder.name) as listener:
                 self._child = process.start(
                     store.process,
                     fingerprint=self._fingerprint(stack, spec),
