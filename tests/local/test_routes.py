@@ -71,7 +71,8 @@ class Walked:
         with requests.Session() as session:
             session.trust_env = False
             method, path = route[0], filled(route[1])
-            answer = session.request(method, self.address + path, auth=login, json={}, timeout=300)
+            body = None if method == "GET" else {}
+            answer = session.request(method, self.address + path, auth=login, json=body, timeout=300)
             is_json = answer.headers.get("Content-Type", "").startswith("application/json")
             return answer.status_code, answer.json().get("error_code", "") if is_json else ""
 
