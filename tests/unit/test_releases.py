@@ -19,7 +19,7 @@ NONE = f"ERROR: No matching distribution found for {WANTED}"
         (PIP.format("3.17.1, 3.17.2") + NONE, True),
         (PIP.format("none") + NONE, False),  # the index cannot be reached
         ("Because there is no version of mlflow-skinny==3.17.99 and", False),  # the release is there, a part is not
-        ("error: Failed to fetch: `https://index.example.org/mlflow/`", False),
+        ("error: Failed to fetch: `https://mirror.example.org/mlflow/`", False),
         ("", False),
     ],
 )
@@ -46,7 +46,7 @@ SKINNY = "mlflow-skinny==3.18.0"
             f"ERROR: ... {SKINNY} (from versions: none)\nERROR: No matching distribution found for {SKINNY}",
             None,  # the index cannot be reached
         ),
-        ("error: Failed to fetch: `https://index.example.org/mlflow/`", None),
+        ("error: Failed to fetch: `https://mirror.example.org/mlflow/`", None),
         ("", None),
     ],
 )
