@@ -41,6 +41,11 @@ def _searches_for_all(auth: Any) -> bool:
     return hasattr(auth, "filter_search_experiments")
 
 
+def applies() -> bool:
+    """Tell whether the search of experiments that is under way leaves out what the sender may not read."""
+    return _only.get() is not None
+
+
 def install() -> None:
     """Put it in the place of MLflow's own way, unless workspaces are on or MLflow asks in this way itself."""
     from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES

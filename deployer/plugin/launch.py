@@ -237,7 +237,7 @@ def create_app() -> FastAPI:
             logins = fastauth.install(checks.Verified(check_password_hash), *parts, locations)
             beside("trace_owners").install(parts[0].current, fastauth._demand)
             beside("wildcard_names").install()
-            beside("readable_rows").install(parts[0].current, fastauth._demand)
+            beside("readable_rows").install(parts[0].current, fastauth._demand, parts[1].applies)
             beside("scorer_owners").install(fastauth._demand)
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))

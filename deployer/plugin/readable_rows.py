@@ -64,10 +64,11 @@ def seams() -> Iterator[tuple[Any, str, str]]:
         yield store, name, signature
 
 
-def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
+def install(current: ContextVar[Any], demand: Callable[..., None], is_scoped: Callable[[], bool]) -> None:
     """Put a condition into the members' searches.
 
     `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
+    `is_scoped` tells whether fastauth_search.py has put one into the search of experiments that is under way.
     Searches outside a request are MLflow's own.
     """
     from sqlalchemy import event
@@ -76,19 +77,24 @@ def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
     for seam in seams():
         demand(*seam)
     for store, name, _, rows, clause in list(_searches()):
-        setattr(store, name, _of_readable_rows(getattr(store, name), rows, clause, current))
+        needless = is_scoped if name == "search_experiments" else _never
+        setattr(store, name, _of_readable_rows(getattr(store, name), rows, clause, current, needless))
     event.listen(Session, "do_orm_execute", _leave_out)
 
 
+def _never() -> bool:
+    return False
+
+
 def _of_readable_rows(
-    search: Callable[..., Any], rows: type, clause: Clause, current: ContextVar[Any]
+    search: Callable[..., Any], rows: type, clause: Clause, current: ContextVar[Any], needless: Callable[[], bool]
 ) -> Callable[..., Any]:
     from mlflow.server import auth
 
     @wraps(search)
     def search_readable(self: Any, *arguments: Any, **options: Any) -> Any:
         sender = current.get()
-        if sender is None or auth.store.get_user(sender.username).is_admin:
+        if needless() or sender is None or auth.store.get_user(sender.username).is_admin:
             return search(self, *arguments, **options)
         condition = clause(sender.username, self.engine.dialect.name)
         token = _further.set(None if condition is None else (rows, condition))
