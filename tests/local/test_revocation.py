@@ -79,7 +79,7 @@ class Askers:
 
 def send(address: str, method: str, path: str, body: dict[str, Any], version: str = "2.0") -> Any:
     url = f"{address}/api/{version}/mlflow/{path}"
-    answer = requests.request(method, url, json=body, auth=ADMIN, timeout=60)
+    answer = requests.request(method, url, json=body or None, auth=ADMIN, timeout=60)
     answer.raise_for_status()
     return answer.json() if answer.text else None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.catalogue import PLUGINS
+from deployer.catalogue import PLUGINS, catalogue
 from tests.local.machine import Machine
 from tests.local.servers import LOGIN, free_port, relay, running, settings
 
@@ -77,9 +77,9 @@ def reachable_launch(machine: Machine, folder: Path) -> list[str]:
     for path in (*folder.parents, *python.resolve().parents, *python.parents, *python.parent.resolve().parents):
         if path.stat().st_uid == os.geteuid() and str(path) != "/":
             path.chmod(path.stat().st_mode | 0o011)
-    for program in PLUGINS.glob("*.py"):
-        copy = folder / program.name
-        copy.write_bytes(program.read_bytes())
+    for name, content in catalogue().plugins.items():
+        copy = folder / name
+        copy.write_text(content, "utf-8")
         copy.chmod(0o644)
     return [str(python), str(folder / "launch.py")]
 
