@@ -114,6 +114,15 @@ CASES = {
     for (profile, exposure), fields in EXPOSURES.items()
     for shape, parts in SHAPES.items()
 } | OTHERS
+# the first case of each profile is expected as a whole file, and the others as a difference from that file; all but
+# the case with patches, whose objects are written by another writer of YAML and have few lines in common
+PROFILE_CASES = {profile: case for case, (profile, _, _) in reversed(CASES.items())}
+WHOLE = {*PROFILE_CASES.values(), "kubernetes-ingress-hatches"}
+
+
+def profile_of(case):
+    """Return the case that is expected as the whole file of the same profile."""
+    return PROFILE_CASES[CASES[case][0]]
 
 
 def spec(case):
