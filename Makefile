@@ -7,6 +7,8 @@ SEED ?= 20261121
 MLFLOW ?= 3.17.2
 # the servers of this machine in one process, the cluster in another (tests/conftest.py)
 SIDE_BY_SIDE := --numprocesses 2
+# hypothesis tries five times as many examples as by default (tests/support/hypothesis_profiles.py)
+THOROUGH := --hypothesis-profile thorough
 .DEFAULT_GOAL := help
 
 .PHONY: help demo demo-down test test-local test-cluster soak lint bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
@@ -24,10 +26,10 @@ demo-down: $(VENV)/.demo  ## end the demo server and remove its data
 	@$(BIN)/deployer delete mlflow --target local --delete-data --yes
 
 test: $(VENV)/.test lint  ## at a small scale (root; Debian; Go)
-	$(BIN)/python -m pytest --seed $(SEED) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest --seed $(SEED) $(THOROUGH) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
 
 test-local: $(VENV)/.test lint  ## those that need no cluster, on any Linux
-	$(BIN)/python -m pytest --seed $(SEED) tests/unit tests/golden tests/local
+	$(BIN)/python -m pytest --seed $(SEED) $(THOROUGH) tests/unit tests/golden tests/local
 
 test-cluster: $(VENV)/.test  ## those that need one, on a real one built here
 	$(BIN)/python -m pytest --seed $(SEED) tests/cluster

@@ -20,6 +20,9 @@ from tests.reports import (  # noqa: F401  # hooks and a fixture: pytest finds t
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+from tests.support import hypothesis_profiles
+
+hypothesis_profiles.register()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
