@@ -9,6 +9,7 @@ MLFLOW ?= 3.17.2
 SIDE_BY_SIDE := --numprocesses 2
 # hypothesis tries five times as many examples as by default (tests/support/hypothesis_profiles.py)
 THOROUGH := --hypothesis-profile thorough
+PYTEST = $(BIN)/python -m pytest --seed $(SEED) --slowest 25
 .DEFAULT_GOAL := help
 
 .PHONY: help demo demo-down test test-local test-cluster soak lint bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
@@ -26,16 +27,16 @@ demo-down: $(VENV)/.demo  ## end the demo server and remove its data
 	@$(BIN)/deployer delete mlflow --target local --delete-data --yes
 
 test: $(VENV)/.test lint  ## at a small scale (root; Debian; Go)
-	$(BIN)/python -m pytest --seed $(SEED) $(THOROUGH) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
+	$(PYTEST) $(THOROUGH) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
 
 test-local: $(VENV)/.test lint  ## those that need no cluster, on any Linux
-	$(BIN)/python -m pytest --seed $(SEED) $(THOROUGH) tests/unit tests/golden tests/local
+	$(PYTEST) $(THOROUGH) tests/unit tests/golden tests/local
 
 test-cluster: $(VENV)/.test  ## those that need one, on a real one built here
-	$(BIN)/python -m pytest --seed $(SEED) tests/cluster
+	$(PYTEST) tests/cluster
 
 soak: $(VENV)/.test  ## the same at full scale, and what is marked full_scale
-	$(BIN)/python -m pytest --seed $(SEED) $(SIDE_BY_SIDE) --soak tests/local tests/soak tests/cluster
+	$(PYTEST) $(SIDE_BY_SIDE) --soak tests/local tests/soak tests/cluster
 
 lint: $(VENV)/.test  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check .

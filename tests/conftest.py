@@ -22,6 +22,7 @@ from tests.reports import (  # noqa: F401  # hooks and a fixture: pytest finds t
 )
 from tests.support import hypothesis_profiles
 
+pytest_plugins = ["tests.support.durations"]
 hypothesis_profiles.register()
 
 
