@@ -1,5 +1,9 @@
 """Every profile x exposure x shape with SQLite that this release draws, and what changes the same in all of them."""
 
+from functools import cache
+
+import yaml
+
 from deployer.core import document
 from deployer.core.platform import PROFILES
 from deployer.core.spec import API_VERSION, KIND
@@ -7,6 +11,7 @@ from deployer.core.support import require_supported
 from deployer.operations.render import manifests
 
 NAMESPACE = "team-a"
+LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 SHAPES = {
     "sqlite-volume": {"database": {"type": "sqlite"}, "artifacts": {"type": "volume"}},
     "sqlite-s3": {"database": {"type": "sqlite"}, "artifacts": {"type": "s3", "bucket": "team-mlflow"}},
@@ -134,6 +139,15 @@ def spec(case):
     return made
 
 
-def drawn(case):
+def draw(case):
     """Return the manifests of a case, as text, by `Kind/name`."""
     return manifests(spec(case), PROFILES[CASES[case][0]], NAMESPACE)[0]
+
+
+drawn = cache(draw)
+
+
+@cache
+def objects(case):
+    """Return the manifests of a case read by libyaml, whose rules kubectl's reader shares; do not change them."""
+    return [yaml.load(text, Loader=LOADER) for text in drawn(case).values()]

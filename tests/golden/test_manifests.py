@@ -5,6 +5,7 @@ A variable and not an option of pytest: plain `pytest` reads this folder's conft
 
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from deployer.catalogue import PLUGINS, catalogue
 from deployer.core.platform import PROFILES
 from deployer.core.rendering import yaml_block
 
-from .cases import CASES, EXPOSURES, WHOLE, drawn, profile_of
+from .cases import CASES, EXPOSURES, WHOLE, draw, drawn, objects, profile_of
 from .differences import Stale, difference, patched
 
 EXPECTED = Path(__file__).parent / "expected"
@@ -31,6 +32,7 @@ def without_programs(text):
     return re.sub(r'(files-hash"?: ")[0-9a-f]{64}"', r'\1(changes with them)"', text)
 
 
+@cache
 def drawn_now(case):
     return without_programs("---\n".join(drawn(case).values()))
 
@@ -89,14 +91,14 @@ def test_a_difference_from_another_text_is_noticed():
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_configmap_holds_the_launcher_byte_for_byte(case):
-    (text,) = [text for key, text in drawn(case).items() if key.startswith("ConfigMap/")]
-    assert yaml.safe_load(text)["data"]["launch.py"].encode() == (PLUGINS / "launch.py").read_bytes()
-    assert "def main" not in without_programs(text)
+    (files,) = [item["data"] for item in objects(case) if item["kind"] == "ConfigMap"]
+    assert files["launch.py"].encode() == (PLUGINS / "launch.py").read_bytes()
+    assert "def main" not in drawn_now(case)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_drawing_twice_gives_the_same_text_in_the_same_order(case):
-    assert list(drawn(case).items()) == list(drawn(case).items())
+    assert list(draw(case).items()) == list(draw(case).items())
 
 
 @pytest.mark.parametrize("case", CASES)
