@@ -26,22 +26,22 @@ demo: $(VENV)/.demo  ## a real, authenticated, verified MLflow server on this ma
 demo-down: $(VENV)/.demo  ## end the demo server and remove its data
 	@$(BIN)/deployer delete mlflow --target local --delete-data --yes
 
-check: $(VENV)/.test  ## what needs no server: lint and test-unit side by side, within 90 seconds
+check: $(VENV)/.test  ## lint and test-unit side by side, in less than 90 seconds on two cores
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint test-unit
 
-test: $(VENV)/.test lint  ## at a small scale (root; Debian; Go)
+test: $(VENV)/.test lint  ## lint and all tests at a small scale (root; Debian; Go)
 	$(PYTEST) $(THOROUGH) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
 
 test-unit: $(VENV)/.test  ## unit and golden tests, with few random examples
 	$(PYTEST) $(SIDE_BY_SIDE) --quiet tests/unit tests/golden
 
-test-local: $(VENV)/.test lint  ## those that need no cluster, on any Linux
+test-local: $(VENV)/.test lint  ## lint and the tests that need no cluster, on any Linux
 	$(PYTEST) $(THOROUGH) tests/unit tests/golden tests/local
 
-test-cluster: $(VENV)/.test  ## those that need one, on a real one built here
+test-cluster: $(VENV)/.test  ## the tests that need a cluster, on a real one built here
 	$(PYTEST) tests/cluster
 
-soak: $(VENV)/.test  ## the same at full scale, and what is marked full_scale
+soak: $(VENV)/.test  ## tests of servers at full scale, and those marked full_scale
 	$(PYTEST) $(SIDE_BY_SIDE) --soak tests/local tests/soak tests/cluster
 
 lint: lint-format lint-ruff lint-types lint-imports  ## ruff, mypy --strict, import-linter
