@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from deployer.core.versions import DEFAULT_MLFLOW
-from tests.local.machine import DEPLOYER
-from tests.reports import (  # noqa: F401  # hooks and a fixture: pytest finds them here
+from tests.support import hypothesis_profiles
+from tests.support.cluster_build import ClusterBuild
+from tests.support.machine import DEPLOYER
+from tests.support.reports import (  # noqa: F401  # hooks and a fixture: pytest finds them here
     no_secret_is_shown,
     pytest_runtest_makereport,
     pytest_sessionfinish,
     pytest_terminal_summary,
     pytest_testnodedown,
 )
-from tests.support import hypothesis_profiles
-from tests.support.cluster_build import ClusterBuild
 from tests.support.scheduling import LongScopesFirst
 
 pytest_plugins = ["tests.support.durations"]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from .cases import CASES, objects
+from tests.support.manifest_cases import CASES, objects
 
 PLACES = [case for case in CASES if case.startswith(("rahti-", "lumi-k-"))]
 ROUTES = ["rahti-route-sqlite-volume", "lumi-k-route-sqlite-volume"]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from deployer.catalogue import PLUGINS, catalogue
 from deployer.core.platform import PROFILES
 from deployer.core.rendering import yaml_block
+from tests.support.manifest_cases import CASES, EXPOSURES, WHOLE, draw, drawn, objects, profile_of
 
-from .cases import CASES, EXPOSURES, WHOLE, draw, drawn, objects, profile_of
 from .differences import Stale, difference, patched
 
 EXPECTED = Path(__file__).parent / "expected"

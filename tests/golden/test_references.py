@@ -13,8 +13,7 @@ from deployer.core.platform import PROFILES
 from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
 from deployer.core.spec import API_VERSION, KIND
 from deployer.operations.render import credentials, manifests
-
-from .cases import CASES, HATCHES, objects, spec
+from tests.support.manifest_cases import CASES, HATCHES, objects, spec
 
 S3_KEYS = {S3_ACCESS_KEY: "an-access-key", S3_SECRET_KEY: "a-secret-key"}
 URLS = dict.fromkeys(DATABASES.values(), "postgresql+psycopg2://user:password@db.example.org/mlflow")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import requests
 
-from tests.local.machine import Machine
+from tests.support.machine import Machine
 
 API = "api/2.0/mlflow"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.secrecy import SHORTEST, Finding, Scanner
+from tests.support.secrecy import SHORTEST, Finding, Scanner
 
 # who a login or a key belongs to is no secret
 PUBLIC = frozenset({"username", "s3-access-key-id"})

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.witness import SESSION, HeardProcess, Witness, fail_if_any, parsed
+from tests.support.witness import SESSION, HeardProcess, Witness, fail_if_any, parsed
 
 DEPLOYER = Path(sys.executable).with_name("deployer")
 PASSED_ON = (

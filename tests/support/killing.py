@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.local.machine import Machine, kill_group
+from tests.support.machine import Machine, kill_group
 
 BEGIN = re.compile(r"\[\d+/\d+\] (\S+) \.\.\.")
 END = re.compile(r"(?:ok|--) (\S+): ")

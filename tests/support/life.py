@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.local.machine import Machine
+from tests.support.machine import Machine
 
 Event = Callable[[Any], None]  # of a Machine, or of what one becomes elsewhere
 ASK = """

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import requests
 
-from tests.local.machine import DEPLOYER
-from tests.local.servers import free_port
+from tests.support.machine import DEPLOYER
+from tests.support.servers import free_port
 
 SEAWEEDFS, RCLONE = "4.48", "1.75.2"
 # with characters that JSON, URLs and shells write in other ways
