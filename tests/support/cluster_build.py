@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-COMMAND = (sys.executable, "-m", "tests.cluster.testbed", "images")
+from tests.cluster import testbed
+
+COMMAND = (sys.executable, "-m", testbed.__name__, "images")
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
