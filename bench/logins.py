@@ -26,7 +26,7 @@ from bench.processes import Failed, scratch
 from bench.server import WRK, Cell, Sample, load
 from deployer.core import sizing
 from tests.cluster.testbed.packages import install
-from tests.local import postgres
+from tests.support import postgres
 
 FIRST_LOGINS: Final = 500
 GUESSERS: Final = 16

@@ -18,8 +18,8 @@ from tests.cluster.testbed import testbed
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.testbed.testbed import lock_file
 from tests.cluster.user import User
-from tests.local.machine import watched
-from tests.witness import SESSION, fail_if_any
+from tests.support.machine import watched
+from tests.support.witness import SESSION, fail_if_any
 
 HERE = Path(__file__).parent
 

@@ -11,10 +11,10 @@ import pytest
 
 from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.user import User
-from tests.local import postgres
-from tests.local.object_store import WRITER, seaweedfs
-from tests.local.postgres import PostgreSQL
 from tests.local.test_external import Team, made_in
+from tests.support import postgres
+from tests.support.object_store import WRITER, seaweedfs
+from tests.support.postgres import PostgreSQL
 
 URLS = ("--database-file", "urls.txt")
 

@@ -10,7 +10,7 @@ import yaml
 
 from tests.cluster.testbed import programs
 from tests.cluster.testbed.cluster import Cluster
-from tests.golden.cases import CASES, drawn
+from tests.support.manifest_cases import CASES, drawn
 
 
 @pytest.fixture(scope="module", autouse=True)

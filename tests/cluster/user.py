@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.cluster import shown
 from tests.cluster.testbed.cluster import Cluster
-from tests.local.machine import Machine
+from tests.support.machine import Machine
 
 # commands that cannot have made a secret
 READING = frozenset(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from deployer.core.versions import DEFAULT_MLFLOW
-from tests.local.machine import Machine, watched
 from tests.local.minors import install
 from tests.local.twisted import Serve, twisted
+from tests.support.machine import Machine, watched
 
 
 @pytest.fixture(scope="session")

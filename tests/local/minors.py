@@ -14,8 +14,8 @@ import requests
 
 from deployer.catalogue import CONSTRAINTS, PLUGINS
 from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
-from tests.local.machine import DEPLOYER
-from tests.local.servers import PASSWORD, free_port, running, settings
+from tests.support.machine import DEPLOYER
+from tests.support.servers import PASSWORD, free_port, running, settings
 
 ADMIN = ("admin", PASSWORD)
 SIGNING_KEY = "a-key-that-a-user-has-set"

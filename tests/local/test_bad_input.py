@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.machine import Machine, kill_group
 from tests.soak.test_disk_full import small_disk
+from tests.support.machine import Machine, kill_group
 
 CREATE = ("create", "--target", "local")
 HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"

@@ -19,8 +19,8 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
-from tests.local.machine import Machine
-from tests.local.servers import PASSWORD, free_port, running, settings
+from tests.support.machine import Machine
+from tests.support.servers import PASSWORD, free_port, running, settings
 
 SCRIPT = Path(__file__).with_name("serve_hurried.py")
 MIB = 1 << 20

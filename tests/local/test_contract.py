@@ -22,7 +22,7 @@ from deployer.catalogue import PLUGINS
 from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS
 from deployer.plugin import routes
 from tests.local.minors import ADMIN, CASES, SIGNING_KEY, Case, Server, served
-from tests.local.servers import PASSWORD, settings
+from tests.support.servers import PASSWORD, settings
 
 LISTING = Path(__file__).with_name("serve_and_list_routes.py")
 LATER = "quite-another-password"

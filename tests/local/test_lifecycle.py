@@ -14,7 +14,7 @@ import requests
 
 from deployer.catalogue import CONSTRAINTS
 from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
-from tests.local.machine import DEPLOYER, Machine
+from tests.support.machine import DEPLOYER, Machine
 
 TRAINING = Path(__file__).with_name("training.py")
 ROUND_TRIP = Path(__file__).with_name("round_trip.py")

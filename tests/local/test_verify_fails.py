@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from deployer.catalogue import PLUGINS, catalogue
-from tests.local.machine import Machine
-from tests.local.servers import LOGIN, free_port, relay, running, settings
+from tests.support.machine import Machine
+from tests.support.servers import LOGIN, free_port, relay, running, settings
 
 ORDINARY_USER = 65534
 
