@@ -61,6 +61,7 @@ COMPANIONS: Final = (
     "scorer_owners.py",
     "serving.py",
     "shared_work.py",
+    "stale_grants.py",
     "static_files.py",
     "threads.py",
     "trace_owners.py",

@@ -1,0 +1,185 @@
+"""Permissions hold for one object, under each of its spellings, and tell nothing about other objects."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import pytest
+
+from tests.local.minors import ADMIN, CASES, Server, served
+
+V2 = "api/2.0/mlflow"
+V3 = "api/3.0/mlflow"
+MCP = f"{V3}/mcp-servers"
+SKILLS = f"{V3}/skills"
+GRANT = f"{V3}/users/permissions/grant"
+PROMPT = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+HAS_SKILLS = REFUSES_NAMES = "3.18.0"  # it renames no model to a name that has permissions
+
+Login = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A server with two members."""
+
+    server: Server
+    mia: Login
+    owner: Login
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def new(self, kind: str) -> str:
+        return f"{kind}-{next(self.numbers)}"
+
+    def make(self, path: str, body: Any, login: Login = ADMIN, method: str = "POST") -> Any:
+        answer = self.server.ask(path, login, body, method)
+        assert answer.ok, (path, answer.status_code, answer.text)
+        return answer.json() if answer.text else None
+
+    def status(self, path: str, login: Login, body: Any = None, method: str | None = None) -> int:
+        return int(self.server.ask(path, login, body, method).status_code)
+
+    def grant(self, kind: str, name: str, permission: str = "MANAGE", to: Login | None = None) -> None:
+        body = {"username": (to or self.mia)[0], "resource_type": kind, "resource_id": name, "permission": permission}
+        self.make(GRANT, body)
+
+    def role(self, member: Login, kind: str, pattern: str, permission: str) -> None:
+        role = self.make(f"{V3}/roles/create", {"name": self.new("role"), "workspace": "default"})["role"]["id"]
+        grant = {"role_id": role, "resource_type": kind, "resource_pattern": pattern, "permission": permission}
+        self.make(f"{V3}/roles/permissions/add", grant)
+        self.make(f"{V3}/roles/assign", {"role_id": role, "username": member[0]})
+
+    def experiment(self, login: Login = ADMIN) -> str:
+        return str(self.make(f"{V2}/experiments/create", {"name": self.new("experiment")}, login)["experiment_id"])
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.version)
+def scene(
+    request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    with served(request.param, python_of(request.param.version), tmp_path_factory.mktemp("permissions")) as server:
+        yield Scene(server, server.member("mia"), server.member("owner"))
+
+
+# --- permissions that an earlier object has left behind ---
+
+
+@pytest.mark.parametrize(("kind", "tags"), [("registered_model", []), ("prompt", PROMPT)])
+@pytest.mark.parametrize("left", ["registered_model", "prompt"])
+def test_a_new_model_or_prompt_has_no_old_permissions(scene: Scene, kind: str, tags: Any, left: str) -> None:
+    name = scene.new("model")
+    scene.grant(left, name)
+    scene.make(f"{V2}/registered-models/create", {"name": name, "tags": tags}, scene.owner)
+    assert scene.status(f"{V2}/registered-models/get?name={name}", scene.mia) == 403
+    assert scene.status(f"{V2}/registered-models/get?name={name}", scene.owner) == 200
+    assert scene.status(f"{V2}/registered-models/delete", scene.mia, {"name": name}, "DELETE") == 403
+
+
+def test_a_model_that_an_administrator_makes_has_no_old_permissions(scene: Scene) -> None:
+    name = scene.new("model")
+    scene.grant("registered_model", name)
+    scene.make(f"{V2}/registered-models/create", {"name": name})
+    assert scene.status(f"{V2}/registered-models/get?name={name}", scene.mia) == 403
+
+
+def test_a_renamed_model_takes_its_own_permissions_along_and_no_others(scene: Scene) -> None:
+    old, new = scene.new("model"), scene.new("model")
+    scene.make(f"{V2}/registered-models/create", {"name": old}, scene.owner)
+    reader = scene.server.member(scene.new("reader"))
+    scene.grant("registered_model", old, "READ", reader)
+    scene.grant("registered_model", new)
+    scene.grant("prompt", new)
+    renamed = scene.status(f"{V2}/registered-models/rename", scene.owner, {"name": old, "new_name": new})
+    if scene.server.case.version == REFUSES_NAMES:
+        assert renamed == 400
+        return
+    assert renamed == 200
+    asked = f"{V2}/registered-models/get?name={new}"
+    assert [scene.status(asked, login) for login in (scene.mia, reader, scene.owner)] == [403, 200, 200]
+
+
+def test_a_new_experiment_has_no_old_permissions(scene: Scene) -> None:
+    following = str(int(scene.experiment()) + 1)
+    scene.grant("experiment", following)
+    assert scene.experiment(scene.owner) == following
+    assert scene.status(f"{V2}/experiments/get?experiment_id={following}", scene.mia) == 403
+    assert scene.status(f"{V2}/experiments/get?experiment_id={following}", scene.owner) == 200
+
+
+def test_a_new_scorer_has_no_old_permissions(scene: Scene) -> None:
+    experiment = scene.experiment(scene.owner)
+    scene.grant("experiment", experiment, "READ")
+    scene.grant("scorer", f"{experiment}/a%2Fb")
+    scorer = {"experiment_id": experiment, "name": "a/b"}
+    scene.make(f"{V3}/scorers/register", {**scorer, "serialized_scorer": '{"name": "a/b"}'}, scene.owner)
+    assert scene.status(f"{V3}/scorers/delete", scene.mia, scorer, "DELETE") == 403
+    assert scene.status(f"{V3}/scorers/delete", scene.owner, scorer, "DELETE") == 200
+
+
+@pytest.mark.parametrize("by_its_version", [False, True])
+def test_a_new_mcp_server_has_no_old_permissions(scene: Scene, by_its_version: bool) -> None:
+    name = f"com.example/{scene.new('server')}"
+    scene.grant("mcp_server", name)
+    if by_its_version:
+        version = {"server_json": {"name": name, "version": "1.0.0"}}
+        scene.make(f"{MCP}/{name}/versions", version, scene.owner)
+    else:
+        scene.make(MCP, {"name": name}, scene.owner)
+    asked = f"{MCP}/{name}"
+    assert [scene.status(asked, login) for login in (scene.mia, scene.owner)] == [403, 200]
+
+
+def test_a_new_skill_has_no_old_permissions(scene: Scene) -> None:
+    if scene.server.case.version != HAS_SKILLS:
+        pytest.skip("this MLflow has no skills")
+    name = scene.new("skill")
+    scene.grant("skill", name)
+    scene.grant("skill", f"@team/{name}")
+    for organization in ("", "team"):
+        scene.make(SKILLS, {"name": name, "organization": organization}, scene.owner)
+    for path in (name, f"@team/{name}"):
+        asked = f"{SKILLS}/{path}"
+        assert [scene.status(asked, login) for login in (scene.mia, scene.owner)] == [403, 200]
+
+
+def test_a_roles_permissions_hold_for_new_objects(scene: Scene) -> None:
+    member, name = scene.server.member(scene.new("member")), scene.new("model")
+    scene.role(member, "registered_model", name, "READ")
+    scene.make(f"{V2}/registered-models/create", {"name": name}, scene.owner)
+    assert scene.status(f"{V2}/registered-models/get?name={name}", member) == 200
+
+
+def test_members_grant_permissions_on_what_exists_and_to_others(scene: Scene) -> None:
+    name, friend = scene.new("model"), scene.server.member(scene.new("friend"))
+    grant = {"resource_type": "registered_model", "resource_id": name, "permission": "READ"}
+    scene.grant("registered_model", name)
+    assert scene.status(GRANT, scene.mia, {**grant, "username": friend[0]}) == 404
+    scene.make(f"{V2}/registered-models/create", {"name": name}, scene.mia)
+    assert scene.status(GRANT, scene.mia, {**grant, "username": friend[0]}) == 200
+    assert scene.status(f"{V2}/registered-models/get?name={name}", friend) == 200
+    assert scene.status(GRANT, friend, {**grant, "username": scene.owner[0]}) == 403
+    manager = scene.server.member(scene.new("manager"))
+    scene.role(manager, "registered_model", name, "MANAGE")
+    assert scene.status(GRANT, manager, {**grant, "username": manager[0], "permission": "MANAGE"}) == 403
+
+
+def test_a_permission_ends_that_its_giver_might_no_longer_give(scene: Scene) -> None:
+    name, friend = scene.new("model"), scene.server.member(scene.new("friend"))
+    scene.make(f"{V2}/registered-models/create", {"name": name}, scene.mia)
+    grant = {"username": friend[0], "resource_type": "registered_model", "resource_id": name, "permission": "MANAGE"}
+    logins = sqlite3.connect(scene.server.log.with_name("auth.db"), isolation_level=None)
+    with closing(logins), ThreadPoolExecutor(1) as pool:
+        logins.execute("BEGIN IMMEDIATE")  # the request reads permissions, and waits to write one
+        logins.execute("DELETE FROM role_permissions WHERE resource_pattern = ?", (name,))
+        answer = pool.submit(scene.status, GRANT, scene.mia, grant)
+        time.sleep(2)
+        logins.execute("COMMIT")
+        assert answer.result() == 403
+    assert scene.status(f"{V2}/registered-models/get?name={name}", friend) == 403
