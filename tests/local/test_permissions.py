@@ -9,9 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.local.minors import ADMIN, CASES, Server, served
 
@@ -183,3 +185,51 @@ def test_a_permission_ends_that_its_giver_might_no_longer_give(scene: Scene) -> 
         logins.execute("COMMIT")
         assert answer.result() == 403
     assert scene.status(f"{V2}/registered-models/get?name={name}", friend) == 403
+
+
+# --- the spellings of an experiment ---
+
+
+@pytest.mark.parametrize("spelling", ["0{}", "%20{}", "%2B{}", "{}%20", "0_{}"])
+def test_a_denial_holds_for_each_spelling_of_an_experiment(scene: Scene, spelling: str) -> None:
+    experiment, member = scene.experiment(), scene.server.member(scene.new("member"))
+    scene.role(member, "experiment", "*", "EDIT")
+    asked = f"{V2}/experiments/get?experiment_id={spelling.format(experiment)}"
+    assert scene.status(asked, member) == 200
+    scene.grant("experiment", experiment, "DENY", member)
+    assert scene.status(asked, member) == 403
+    written = spelling.replace("%20", " ").replace("%2B", "+").format(experiment)
+    for path, body in (
+        ("runs/create", {"experiment_id": written}),
+        ("runs/search", {"experiment_ids": [written]}),
+        ("experiments/update", {"experiment_id": written, "new_name": "changed"}),
+    ):
+        answer = scene.server.ask(f"{V2}/{path}", member, body)
+        assert answer.status_code == 403 or answer.json() == {}, answer.text
+    query = f'query Q {{ mlflowGetExperiment(input: {{experimentId: "{written}"}}) {{ experiment {{ name }} }} }}'
+    answer = scene.server.ask("graphql", member, {"operationName": "Q", "query": query, "variables": {}})
+    assert "experiment-" not in answer.text, answer.text
+
+
+def test_a_denial_holds_for_each_spelling_of_an_artifact(python_of: Callable[[str], str], tmp_path: Path) -> None:
+    case = CASES[0]  # the version whose permission check asks for the default permission of other spellings
+    open_to_all = tmp_path / "open.ini"
+    open_to_all.write_text(
+        f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = sqlite:///{tmp_path}/auth.db\n"
+        f"admin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n"
+    )
+    more = {"MLFLOW_AUTH_CONFIG_PATH": str(open_to_all)}
+    with served(case, python_of(case.version), tmp_path, more) as server:
+        scene = Scene(server, server.member("mia"), server.member("owner"))
+        experiment = scene.experiment()
+        run = scene.make(f"{V2}/runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
+        path, of_server = f"{experiment}/{run}/artifacts/f.txt", "api/2.0/mlflow-artifacts/artifacts"
+        put = requests.put(f"{server.address}/{of_server}/{path}", b"text", auth=ADMIN, timeout=60)
+        assert put.ok, put.text
+        spellings = ("", "%2e/", "%252e/", "%2e/%2e/")
+        asked = [f"{of_server}/{spelling}{path}" for spelling in spellings]
+        assert [scene.status(each, scene.mia) for each in asked] == [200] * len(asked)
+        listed = f"{of_server}?path=./{experiment}"
+        assert scene.status(listed, scene.mia) == 200
+        scene.grant("experiment", experiment, "DENY")
+        assert [scene.status(each, scene.mia) for each in (*asked, listed)] == [403] * (len(asked) + 1)

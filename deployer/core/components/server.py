@@ -38,6 +38,7 @@ COMPANIONS: Final = (
     "databases.py",
     "descriptors.py",
     "engines.py",
+    "experiment_ids.py",
     "fair_executor.py",
     "fair_queue.py",
     "fastauth.py",
