@@ -233,3 +233,13 @@ def test_a_denial_holds_for_each_spelling_of_an_artifact(python_of: Callable[[st
         assert scene.status(listed, scene.mia) == 200
         scene.grant("experiment", experiment, "DENY")
         assert [scene.status(each, scene.mia) for each in (*asked, listed)] == [403] * (len(asked) + 1)
+
+
+# --- what answers tell about objects of others ---
+
+
+def test_budgets_are_for_administrators(scene: Scene) -> None:
+    for path in ("list", "windows", "get?budget_policy_id=x"):
+        assert scene.status(f"{V3}/gateway/budgets/{path}", scene.mia) == 403
+    for path in ("list", "windows"):
+        assert scene.status(f"{V3}/gateway/budgets/{path}", ADMIN) == 200
