@@ -238,7 +238,7 @@ def create_app() -> FastAPI:
             beside("trace_owners").install(parts[0].current, fastauth._demand)
             beside("wildcard_names").install()
             beside("readable_rows").install(parts[0].current, fastauth._demand, parts[1].applies)
-            close_gaps("scorer_owners", "experiment_ids")
+            close_gaps("scorer_owners", "hidden_names", "experiment_ids")
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -243,3 +244,69 @@ def test_budgets_are_for_administrators(scene: Scene) -> None:
         assert scene.status(f"{V3}/gateway/budgets/{path}", scene.mia) == 403
     for path in ("list", "windows"):
         assert scene.status(f"{V3}/gateway/budgets/{path}", ADMIN) == 200
+
+
+def test_review_queues_tell_nothing_about_hidden_ones(scene: Scene) -> None:
+    experiment, reader = scene.experiment(), scene.server.member(scene.new("reader"))
+    editor, name = scene.server.member(scene.new("editor")), scene.new("queue")
+    for user in ("bob", "bob", reader[0], reader[0]):
+        body = {"experiment_id": experiment, "name": f"{name}-{user}-{next(scene.numbers)}", "users": [user]}
+        scene.make(f"{V3}/review-queues/create", {**body, "queue_type": "CUSTOM"})
+    scene.grant("experiment", experiment, "READ", reader)
+    scene.grant("experiment", experiment, "EDIT", editor)
+
+    def pages(login: Login, user: str) -> list[int]:
+        found, token = [], ""
+        while not found or token:
+            asked = f"{V3}/review-queues/list?experiment_id={experiment}&max_results=1{user}&page_token={token}"
+            answer = scene.make(asked, None, login, "GET")
+            found.append(len(answer.get("review_queues", ())))
+            token = answer.get("next_page_token", "")
+        return found
+
+    assert pages(reader, "&user=bob") == pages(reader, "&user=nobody") == [0]
+    assert pages(reader, "") == pages(reader, f"&user={reader[0]}") == pages(editor, "&user=bob") == [1, 1]
+    assert pages(editor, "") == [1] * 4
+    hidden = scene.make(f"{V3}/review-queues/list?experiment_id={experiment}&user=bob", None, ADMIN, "GET")
+    for known in (hidden["review_queues"][0]["name"], "of-nobody"):
+        asked = f"{V3}/review-queues/get-by-name?experiment_id={experiment}&name={known}"
+        assert scene.status(asked, reader) == 403
+    assert scene.status(asked, ADMIN) == 404
+
+
+def endpoint(scene: Scene) -> tuple[str, str]:
+    """Make a gateway endpoint as the administrator; return its name and identifier."""
+    name = scene.new("endpoint")
+    secret = {"secret_name": f"{name}-key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
+    key = scene.make(f"{V3}/gateway/secrets/create", secret)["secret"]["secret_id"]
+    definition = {"name": f"{name}-model", "secret_id": key, "provider": "openai", "model_name": "gpt-4o"}
+    made = scene.make(f"{V3}/gateway/model-definitions/create", definition)["model_definition"]
+    models = [{"model_definition_id": made["model_definition_id"], "linkage_type": "PRIMARY", "weight": 1.0}]
+    created = scene.make(f"{V3}/gateway/endpoints/create", {"name": name, "model_configs": models})["endpoint"]
+    return name, created["endpoint_id"]
+
+
+def test_a_gateway_endpoint_is_as_hidden_as_none(scene: Scene) -> None:
+    name, identifier = endpoint(scene)
+    asked = f"{V3}/gateway/endpoints/get?name="
+    assert [scene.status(f"{asked}{known}", scene.mia) for known in (name, "of-nobody")] == [403, 403]
+    reader = scene.server.member(scene.new("reader"))
+    scene.grant("gateway_endpoint", identifier, "READ", reader)
+    assert scene.status(f"{asked}{name}", reader) == 200
+    assert scene.status(f"{asked}of-nobody", ADMIN) == 404
+
+
+def test_a_scorer_asks_only_models_that_its_author_may_use(scene: Scene) -> None:
+    name, identifier = endpoint(scene)
+    experiment, member = scene.experiment(), scene.server.member(scene.new("member"))
+    scene.grant("experiment", experiment, "EDIT", member)
+
+    def register(model: str) -> int:
+        judge = {"instructions_judge_pydantic_data": {"model": model, "instructions": "{{ outputs }}"}}
+        scorer = {"experiment_id": experiment, "name": "judge", "serialized_scorer": json.dumps(judge)}
+        return scene.status(f"{V3}/scorers/register", member, scorer)
+
+    assert [register(f"gateway:/{known}") for known in (name, "of-nobody")] == [403, 403]
+    assert register("openai:/gpt-4o") == 200
+    scene.grant("gateway_endpoint", identifier, "USE", member)
+    assert register(f"gateway:/{name}") == 200

@@ -50,6 +50,7 @@ COMPANIONS: Final = (
     "fastauth_search.py",
     "guess_turns.py",
     "health.py",
+    "hidden_names.py",
     "http_protocol.py",
     "log_limits.py",
     "login_checks.py",
