@@ -238,13 +238,13 @@ def create_app() -> FastAPI:
             beside("trace_owners").install(parts[0].current, fastauth._demand)
             beside("wildcard_names").install()
             beside("readable_rows").install(parts[0].current, fastauth._demand, parts[1].applies)
-            beside("scorer_owners").install(fastauth._demand)
+            close_gaps("scorer_owners", "hidden_names", "experiment_ids")
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):
             app: FastAPI = auth.create_app()
         if is_known:
-            beside("one_reading").install(fastauth._demand)
+            close_gaps("one_reading", "stale_grants")
     except MlflowException as error:
         raise Refusal(error.message) from error
     except fastauth.UnknownSeam as error:
@@ -278,6 +278,12 @@ def create_app() -> FastAPI:
     # what looks at hosts and origins goes first (a stable sort): no page of another one learns which login is right
     app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
     return app
+
+
+def close_gaps(*parts: str) -> None:
+    """Install parts that close gaps in MLflow's permissions; each refuses an MLflow that is not as expected."""
+    for part in parts:
+        beside(part).install(beside("fastauth")._demand)
 
 
 def close_routes(app: FastAPI, *, known: bool) -> None:
