@@ -14,12 +14,12 @@ import pytest
 
 from tests.cluster.pods import pod, ready
 from tests.cluster.shown import logs_of_the_node
+from tests.cluster.testbed import testbed
+from tests.cluster.testbed.cluster import Cluster
+from tests.cluster.testbed.testbed import lock_file
 from tests.cluster.user import User
 from tests.support.machine import watched
 from tests.support.witness import SESSION, fail_if_any
-from tests.testbed import testbed
-from tests.testbed.cluster import Cluster
-from tests.testbed.testbed import lock_file
 
 HERE = Path(__file__).parent
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.pods import claim, pod, ready
-from tests.testbed import node, testbed
-from tests.testbed.cluster import Cluster
-from tests.testbed.command import run, wait_until
-from tests.testbed.node import Node
+from tests.cluster.testbed import node, testbed
+from tests.cluster.testbed.cluster import Cluster
+from tests.cluster.testbed.command import run, wait_until
+from tests.cluster.testbed.node import Node
 
 KINDS = ("mnt", "net", "pid", "uts", "ipc")
 

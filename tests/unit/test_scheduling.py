@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.testbed.command import wait_until
 from tests.support.cluster_build import ClusterBuild
 from tests.support.scheduling import (
     CLUSTER,
@@ -18,7 +19,6 @@ from tests.support.scheduling import (
     next_scope,
     scope_of,
 )
-from tests.testbed.command import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONFTEST = """

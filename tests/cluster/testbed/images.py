@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.testbed import layers, programs
-from tests.testbed.layers import Layer
+from tests.cluster.testbed import layers, programs
+from tests.cluster.testbed.layers import Layer
 
 PAUSE = "registry.k8s.io/pause:3.10"
 DNS = f"registry.k8s.io/coredns/coredns:v{programs.COREDNS}"

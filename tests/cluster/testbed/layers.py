@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.testbed import cache
-from tests.testbed.command import run
+from tests.cluster.testbed import cache
+from tests.cluster.testbed.command import run
 
 SUITE = "bookworm"
 DEBIAN_PACKAGES = ("ca-certificates", "curl", "python3")

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.testbed.command import run
+from tests.cluster.testbed.command import run
 
 # package: a file that is there once it is installed
 PACKAGES = {

@@ -8,8 +8,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.testbed import cache
-from tests.testbed.command import run
+from tests.cluster.testbed import cache
+from tests.cluster.testbed.command import run
 
 SOURCES = Path(__file__).resolve().parents[1]
 KUBERNETES = "1.35.4"

@@ -8,10 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.testbed import place, programs
-from tests.testbed.command import CommandFailed, run
-from tests.testbed.node import Node
-from tests.testbed.place import INSIDE, Place
+from tests.cluster.testbed import place, programs
+from tests.cluster.testbed.command import CommandFailed, run
+from tests.cluster.testbed.node import Node
+from tests.cluster.testbed.place import INSIDE, Place
 
 PKI = INSIDE / "pki"
 PROGRAMS = INSIDE / "programs"

@@ -13,11 +13,11 @@ from typing import Any
 
 import requests
 
-from tests.testbed import cache, configuration, images, node, packages, programs, services
-from tests.testbed.certificates import Authority, kubeconfig
-from tests.testbed.command import run, wait_until
-from tests.testbed.node import Node
-from tests.testbed.openshift.installation import Installation
+from tests.cluster.testbed import cache, configuration, images, node, packages, programs, services
+from tests.cluster.testbed.certificates import Authority, kubeconfig
+from tests.cluster.testbed.command import run, wait_until
+from tests.cluster.testbed.node import Node
+from tests.cluster.testbed.openshift.installation import Installation
 
 MANIFESTS = Path(__file__).with_name("manifests")
 CHECKOUT = Path(__file__).resolve().parents[3]

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.testbed.openshift.admission import Verdict, judge
-from tests.testbed.openshift.backend import backend, backend_name
-from tests.testbed.openshift.listening import IN_POD, Listening
+from tests.cluster.testbed.openshift.admission import Verdict, judge
+from tests.cluster.testbed.openshift.backend import backend, backend_name
+from tests.cluster.testbed.openshift.listening import IN_POD, Listening
 
 Object = dict[str, Any]
 
