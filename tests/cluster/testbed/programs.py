@@ -14,7 +14,6 @@ from tests.cluster.testbed.command import run
 SOURCES = Path(__file__).resolve().parents[1]
 KUBERNETES = "1.35.4"
 COREDNS = "1.13.1"
-TRAEFIK = "3.6.12"
 
 _VERSION = "k8s.io/component-base/version"
 _MAJOR, _MINOR, _ = KUBERNETES.split(".")
@@ -45,8 +44,7 @@ DNS = Program("coredns", "node", "./dns")
 PROVISIONER = Program(
     "csi-provisioner", "provisioner", "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner"
 )
-INGRESS = Program("traefik", "ingress", "github.com/traefik/traefik/v3/cmd/traefik")
-PROGRAMS = (NODE, PAUSE, DNS, PROVISIONER, INGRESS)
+PROGRAMS = (NODE, PAUSE, DNS, PROVISIONER)
 
 
 def binary(program: Program) -> Path:
