@@ -1,4 +1,4 @@
-"""Builds the Go programs of the cluster from this project's own modules, each once for its sources."""
+"""Builds the Go programs of the cluster from one module, so that what several of them import is compiled once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.cluster.testbed import cache
 from tests.cluster.testbed.command import run
 
-SOURCES = Path(__file__).resolve().parents[1]
+MODULE = Path(__file__).with_name("go")
 KUBERNETES = "1.35.4"
 COREDNS = "1.13.1"
 
@@ -21,43 +21,39 @@ _MAJOR, _MINOR, _ = KUBERNETES.split(".")
 
 @dataclass(frozen=True)
 class Program:
-    """A command of one of our modules: its own package, or a `tool` that its go.mod names."""
+    """A command of the module: its package, and the `folders` whose files it is built from."""
 
     name: str
-    module: str
     package: str
+    folders: tuple[str, ...]
     flags: str = "-s -w"
 
     def sources(self) -> list[Path]:
-        folder = SOURCES / self.module
-        return sorted(file for file in folder.rglob("*") if file.suffix == ".go" or file.name in {"go.mod", "go.sum"})
+        own = (file for folder in self.folders for file in sorted((MODULE / folder).rglob("*.go")))
+        return [MODULE / "go.mod", MODULE / "go.sum", *own]
 
 
 NODE = Program(
     "node",
-    "node",
-    ".",
+    "./node",
+    ("node", "loopcsi"),
     f"-s -w -X {_VERSION}.gitVersion=v{KUBERNETES} -X {_VERSION}.gitMajor={_MAJOR} -X {_VERSION}.gitMinor={_MINOR}",
 )
-PAUSE = Program("pause", "node", "./pause")
-DNS = Program("coredns", "node", "./dns")
-PROVISIONER = Program(
-    "csi-provisioner", "provisioner", "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner"
-)
-PROGRAMS = (NODE, PAUSE, DNS, PROVISIONER)
+PAUSE = Program("pause", "./pause", ("pause",))
+DNS = Program("coredns", "./dns", ("dns",))
+PROGRAMS = (NODE, PAUSE, DNS)
 
 
 def binary(program: Program) -> Path:
     """The built program; without cgo, so that it runs in an image without a C library."""
-    folder = SOURCES / program.module
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOGC": "400"}  # of memory there is enough
+    toolchain = run("go", "env", "GOVERSION", cwd=MODULE).strip()
+    inputs = [toolchain, program.package, program.flags, *program.sources()]
 
     def build(target: Path) -> None:
         flags = ("-trimpath", "-ldflags", program.flags, "-o", target / program.name)
-        run("go", "build", *flags, program.package, cwd=folder, env=environment)
+        environment = {**os.environ, "CGO_ENABLED": "0", "GOGC": "400"}  # of memory there is enough
+        run("go", "build", *flags, program.package, cwd=MODULE, env=environment)
 
-    toolchain = run("go", "env", "GOVERSION", cwd=folder).strip()
-    inputs = [toolchain, program.package, program.flags, *program.sources()]
     return cache.part(program.name, inputs, build) / program.name
 
 
@@ -90,7 +86,6 @@ def link(folder: Path) -> None:
     What asks a running cluster uses these: another HOME has another cache, and newer sources another program.
     """
     folder.mkdir()
-    for program in (NODE, PROVISIONER):
-        (folder / program.name).symlink_to(binary(program))
+    (folder / NODE.name).symlink_to(binary(NODE))
     for kind in DEFINITIONS:
         (folder / kind).symlink_to(definitions(kind))

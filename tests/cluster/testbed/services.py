@@ -126,13 +126,7 @@ def _storage(_: Place) -> tuple[str, ...]:
 
 
 def _provisioner(_: Place) -> tuple[str, ...]:
-    return (
-        str(PROGRAMS / programs.PROVISIONER.name),
-        f"--csi-address={CSI_SOCKET}",
-        f"--kubeconfig={ADMIN}",
-        "--feature-gates=Topology=true",
-        "--default-fstype=xfs",
-    )
+    return _node("loop-provisioner", socket=CSI_SOCKET, kubeconfig=ADMIN)
 
 
 def _containerd(_: Place) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ import (
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 
-	"mlflow-deployer/tests/cluster/node/loopcsi"
+	"mlflow-deployer/testbed/loopcsi"
 )
 
 // kubernetes are the programs that are cobra commands, built only when chosen: each registers flags of its own.
@@ -42,6 +42,10 @@ func main() {
 		etcdmain.Main(os.Args)
 	case "loop-csi":
 		if err := loopcsi.Serve(os.Args[1:]); err != nil {
+			fail(err.Error())
+		}
+	case "loop-provisioner":
+		if err := loopcsi.Provision(os.Args[1:]); err != nil {
 			fail(err.Error())
 		}
 	default:
