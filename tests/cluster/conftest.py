@@ -47,10 +47,12 @@ def own_directory() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     with own_directory() as directory:
         ran_before = Cluster.running(directory)
-        found = Cluster.up(directory)
+        # people must see how far a build of many minutes is
+        with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+            found = Cluster.up(directory)
         yield found
         for where, content in logs_of_the_node(found):
             SESSION.examine(content, where)

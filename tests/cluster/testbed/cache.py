@@ -6,11 +6,13 @@ import fcntl
 import hashlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+
+from tests.cluster.testbed import progress
+from tests.cluster.testbed.progress import Task
 
 UNUSED_SECONDS = 14 * 24 * 3600
 
@@ -20,31 +22,34 @@ def root() -> Path:
     return Path(base) / "mlflow-deployer-testbed"
 
 
-def part(name: str, inputs: Iterable[str | Path], build: Callable[[Path], None]) -> Path:
-    """The folder that `build` fills, built once: it appears whole or not at all."""
+def part(name: str, inputs: Iterable[str | Path], build: Callable[[Path, Task], None], title: str = "") -> Path:
+    """The folder that `build` fills, built once: it appears whole or not at all. People see it as `title`."""
     key = _hash(inputs)
     kept = root() / f"{name}-{key}"
-    with locked(root() / "locks" / kept.name):
+    title = title or name
+    with locked(root() / "locks" / kept.name, f"waiting for another process that builds {title}"):
         if not kept.is_dir():
             unfinished = root() / "unfinished" / kept.name
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-            began = time.monotonic()
-            print(f"testbed: building {name}, once", file=sys.stderr, flush=True)
-            build(unfinished)
+            with progress.task(f"building {title}, once") as task:
+                build(unfinished, task)
             unfinished.rename(kept)
-            print(f"testbed: {name} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             _prune(name, kept)
         os.utime(kept)
     return kept
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """The kernel drops the lock with its holder, so a killed build blocks nobody."""
+def locked(path: Path, waiting: str = "") -> Iterator[None]:
+    """The kernel drops the lock with its holder, so a killed build blocks nobody. A wait is shown as `waiting`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with progress.task(waiting) if waiting else nullcontext():
+                fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

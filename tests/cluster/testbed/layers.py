@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.cluster.testbed import cache, wheels
 from tests.cluster.testbed.command import run
+from tests.cluster.testbed.progress import Task
 
 SUITE = "bookworm"
 DEBIAN_PACKAGES = ("ca-certificates", "curl", "python3")
@@ -38,7 +39,7 @@ class Layer:
 
 
 def debian() -> Layer:
-    def build(target: Path) -> None:
+    def build(target: Path, _: Task) -> None:
         options = [f"--dpkgopt=path-exclude={pattern}" for pattern in NEEDLESS]
         run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(DEBIAN_PACKAGES)}", *options,
             SUITE, target / "layer.tar", *_debian_sources(target))  # fmt: skip
@@ -49,7 +50,7 @@ def debian() -> Layer:
 def mlflow() -> Layer:
     base = debian()
 
-    def build(target: Path) -> None:
+    def build(target: Path, _: Task) -> None:
         with tempfile.TemporaryDirectory(dir=target) as temporary:
             root = Path(temporary)
             run("tar", "--extract", "--file", base.tar, "--directory", root)
@@ -64,7 +65,7 @@ def haproxy() -> Layer:
     base = debian()
     folders = ("./usr/sbin/", "./usr/lib/")
 
-    def build(target: Path) -> None:
+    def build(target: Path, _: Task) -> None:
         whole = target / "whole.tar"
         run("mmdebstrap", "--quiet", "--variant=extract", "--include=haproxy", SUITE, whole, *_debian_sources(target))
         with tarfile.open(base.tar) as archive:
@@ -81,7 +82,7 @@ def haproxy() -> Layer:
 def program(name: str, binary: Path) -> Layer:
     """One static program at the root, and the /tmp that programs expect."""
 
-    def build(target: Path) -> None:
+    def build(target: Path, _: Task) -> None:
         with tarfile.open(target / "layer.tar", "w") as archive:
             temporary = tarfile.TarInfo("tmp")
             temporary.type, temporary.mode = tarfile.DIRTYPE, 0o1777
@@ -96,13 +97,13 @@ def _root_owned(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _layer(name: str, inputs: list[str], build: Callable[[Path], None]) -> Layer:
-    def with_digest(target: Path) -> None:
-        build(target)
+def _layer(name: str, inputs: list[str], build: Callable[[Path, Task], None]) -> Layer:
+    def with_digest(target: Path, task: Task) -> None:
+        build(target, task)
         with (target / "layer.tar").open("rb") as tar:
             (target / "digest").write_text(f"sha256:{hashlib.file_digest(tar, 'sha256').hexdigest()}")
 
-    folder = cache.part(name, inputs, with_digest)
+    folder = cache.part(name, inputs, with_digest, f"image layer {name.removeprefix('layer-')}")
     return Layer(folder / "layer.tar", (folder / "digest").read_text())
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.cluster.testbed import progress
 from tests.cluster.testbed.command import run
 
 # package: a file that is there once it is installed
@@ -56,8 +57,9 @@ def _install(names: list[str]) -> None:
         SERVICES_KEPT_DOWN.chmod(0o755)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        run("apt-get", "update", "-q", env=environment)
-        run("apt-get", "install", "-q", "-y", "--no-install-recommends", *names, env=environment)
+        with progress.task(f"installing Debian packages: {', '.join(names)}"):
+            run("apt-get", "update", "-q", env=environment)
+            run("apt-get", "install", "-q", "-y", "--no-install-recommends", *names, env=environment)
     finally:
         if ours:
             SERVICES_KEPT_DOWN.unlink()

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.testbed import cache
-from tests.cluster.testbed.command import run
+from tests.cluster.testbed.command import follow, run
+from tests.cluster.testbed.progress import Task
 
 MODULE = Path(__file__).with_name("go")
+TRIMPATH = "-trimpath"  # part of a package's identity in Go's build cache
 KUBERNETES = "1.35.4"
 COREDNS = "1.13.1"
 
@@ -46,15 +48,42 @@ PROGRAMS = (NODE, PAUSE, DNS)
 
 def binary(program: Program) -> Path:
     """The built program; without cgo, so that it runs in an image without a C library."""
+    title = f"{program.name} (program {PROGRAMS.index(program) + 1} of {len(PROGRAMS)})"
     toolchain = run("go", "env", "GOVERSION", cwd=MODULE).strip()
     inputs = [toolchain, program.package, program.flags, *program.sources()]
+    return cache.part(program.name, inputs, lambda target, task: _build(program, target, task), title) / program.name
 
-    def build(target: Path) -> None:
-        flags = ("-trimpath", "-ldflags", program.flags, "-o", target / program.name)
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOGC": "400"}  # of memory there is enough
-        run("go", "build", *flags, program.package, cwd=MODULE, env=environment)
 
-    return cache.part(program.name, inputs, build) / program.name
+def _build(program: Program, target: Path, task: Task) -> None:
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOGC": "400"}  # of memory there is enough
+    packages = _packages(program, task, environment)
+    compiled = 0
+
+    def told(line: str) -> None:
+        nonlocal compiled
+        compiled += line in packages
+        task.how_far = f"{compiled} of {len(packages)} packages"
+
+    flags = ("-v", TRIMPATH, "-ldflags", program.flags, "-o", target / program.name)
+    follow("go", "build", *flags, program.package, told=told, cwd=MODULE, env=environment)
+
+
+def _packages(program: Program, task: Task, environment: dict[str, str]) -> set[str]:
+    """The packages of a program that are not compiled yet. Before it lists them, Go downloads the modules."""
+    packages: set[str] = set()
+    downloaded = 0
+
+    def told(line: str) -> None:
+        nonlocal downloaded
+        if line.startswith("go: downloading "):
+            downloaded += 1
+            task.how_far = f"{downloaded} Go modules downloaded"
+        elif line:
+            packages.add(line)
+
+    stale = ("-deps", TRIMPATH, "-f", "{{if .Stale}}{{.ImportPath}}{{end}}")
+    follow("go", "list", *stale, program.package, told=told, cwd=MODULE, env=environment)
+    return packages
 
 
 # kind of custom resource: Go module, version, where its definitions are
@@ -72,7 +101,7 @@ def definitions(kind: str) -> Path:
     """A folder of the custom resource definitions that their project publishes in its Go module."""
     module, version, pattern = DEFINITIONS[kind]
 
-    def build(target: Path) -> None:
+    def build(target: Path, _: Task) -> None:
         folder = Path(json.loads(run("go", "mod", "download", "-json", f"{module}@{version}", cwd=target))["Dir"])
         for file in folder.glob(pattern):
             shutil.copyfile(file, target / file.name)

@@ -13,11 +13,12 @@ from typing import Any
 
 import requests
 
-from tests.cluster.testbed import cache, configuration, images, node, packages, programs, services
+from tests.cluster.testbed import cache, configuration, images, node, packages, programs, progress, services
 from tests.cluster.testbed.certificates import Authority, kubeconfig
 from tests.cluster.testbed.command import run, wait_until
 from tests.cluster.testbed.node import Node
 from tests.cluster.testbed.openshift.installation import Installation
+from tests.cluster.testbed.progress import Task
 
 MANIFESTS = Path(__file__).with_name("manifests")
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -136,7 +137,7 @@ class Testbed:
 
 def up(directory: Path = DIRECTORY) -> Testbed:
     """The cluster whose run directory this is, started if it does not run; state of an earlier one is discarded."""
-    with cache.locked(lock_file(directory, "up")):
+    with cache.locked(lock_file(directory, "up"), f"waiting for another process that uses {directory}"):
         found = node.find(directory)
         if found and found.alive() and (directory / "ready").exists():
             return Testbed(found)
@@ -144,12 +145,19 @@ def up(directory: Path = DIRECTORY) -> Testbed:
         built = images.build()
         if found:
             node.destroy(found)
-        testbed = Testbed(node.create(directory))
-        for step in STEPS:
-            step(testbed)
+        with progress.task("starting the cluster") as task:
+            testbed = _start(directory, task)
         images_ready = [image.name for image in built]
         (directory / "ready").write_text("\n".join(images_ready) + "\n")
         return testbed
+
+
+def _start(directory: Path, task: Task) -> Testbed:
+    testbed = Testbed(node.create(directory))
+    for step in STEPS:
+        task.how_far = step.__name__.strip("_").replace("_", " ")
+        step(testbed)
+    return testbed
 
 
 def find(directory: Path = DIRECTORY) -> Testbed | None:

