@@ -31,7 +31,11 @@ def main() -> int:
         commands.add_parser(name, help=meaning).add_argument("arguments", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     given.directory = given.directory.resolve()  # the node's processes have another working directory
-    return COMMANDS[given.command](given)
+    try:
+        return COMMANDS[given.command](given)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _up(given: argparse.Namespace) -> int:

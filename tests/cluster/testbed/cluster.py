@@ -43,8 +43,7 @@ class Cluster:
 
     @classmethod
     def running(cls, directory: Path | None = None) -> bool:
-        found = testbed.find(directory or testbed.DIRECTORY)
-        return os.environ.get("CLUSTER") == "kind" or (found is not None and found.node.alive())
+        return os.environ.get("CLUSTER") == "kind" or testbed.is_up(directory or testbed.DIRECTORY)
 
     def down(self) -> None:
         self.provider.down()

@@ -40,7 +40,7 @@ class Node:
 
 
 def find(directory: Path) -> Node | None:
-    """The node whose run directory this is, running or dead."""
+    """The node whose run directory this is: running, dead, or never completed because its creator was killed."""
     try:
         state = json.loads((directory / "node.json").read_text())
     except FileNotFoundError:
@@ -49,9 +49,14 @@ def find(directory: Path) -> Node | None:
 
 
 def create(directory: Path) -> Node:
-    directory.mkdir(parents=True)
+    """Start a node whose run directory is `directory`, which must be absent or empty."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        raise FileExistsError(f"{directory} has other files. Next: choose another run directory")
     with cache.locked(CLAIMS):
         chosen = place.free()
+        # on record before anything exists, so that `destroy` finds all of it if this process is killed
+        _record(Node(chosen, directory, 0, 0))
         for folder in chosen.cgroup_folders():
             folder.mkdir()  # the claim
     try:
@@ -66,11 +71,18 @@ def create(directory: Path) -> Node:
     return node
 
 
+def _record(node: Node) -> None:
+    state = {"number": node.place.number, "pid": node.pid, "started": node.started}
+    fresh = node.directory / "node.json.new"
+    fresh.write_text(json.dumps(state))
+    fresh.rename(node.directory / "node.json")
+
+
 def _launch(chosen: Place, directory: Path) -> Node:
     init = shlex.join(["bash", str(Path(__file__).with_name("init.sh")), str(directory)])
     unshare = shlex.join(["unshare", "--fork", "--mount-proc", "--propagation=private", "--kill-child", *NAMESPACES])
     # the shell's pid becomes that of unshare, whose only child is the node's first process
-    launch = f'cd "$0"; echo $$ > unshare.pid; exec {unshare} {init} > init.log 2>&1 < /dev/null'
+    launch = f'cd "$0" && echo $$ > unshare.pid && exec {unshare} {init} > init.log 2>&1 < /dev/null'
     run("setsid", "--fork", "sh", "-c", launch, directory)
     parent_file = directory / "unshare.pid"
     wait_until(lambda: parent_file.exists() and parent_file.read_text() != "", "the node's parent", 10)
@@ -79,8 +91,7 @@ def _launch(chosen: Place, directory: Path) -> Node:
     wait_until(lambda: children.read_text() != "", "the node's first process", 10)
     pid = int(children.read_text())
     node = Node(chosen, directory, pid, _start_time(pid) or 0)
-    state = {"number": chosen.number, "pid": pid, "started": node.started}
-    (directory / "node.json").write_text(json.dumps(state))
+    _record(node)
     wait_until((directory / "mounted").exists, "the node's mounts", 20)
     return node
 
@@ -129,11 +140,25 @@ def destroy(node: Node) -> None:
         with suppress(ProcessLookupError):
             os.kill(node.pid, signal.SIGKILL)
     wait_until(lambda: not node.alive(), "end of the node's processes", 30)
+    wait_until(lambda: not _end_parent(node.directory), "end of the node's parent process", 30)
     with suppress(CommandFailed):  # it goes with its other end, a moment later
         run("ip", "link", "delete", node.place.link)
     for folder in node.place.cgroup_folders():
         wait_until(lambda folder=folder: _removed(folder), f"removal of {folder}", 10)
     shutil.rmtree(node.directory)
+
+
+def _end_parent(directory: Path) -> bool:
+    """Kill `unshare` if it runs; return whether it did. Its child dies with it, even one that is not on record yet."""
+    try:
+        parent = int((directory / "unshare.pid").read_text())
+        ours = str(directory).encode() in Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return False
+    if ours:
+        with suppress(ProcessLookupError):
+            os.kill(parent, signal.SIGKILL)
+    return ours
 
 
 def _removed(folder: Path) -> bool:

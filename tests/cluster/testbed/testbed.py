@@ -139,7 +139,7 @@ def up(directory: Path = DIRECTORY) -> Testbed:
     """The cluster whose run directory this is, started if it does not run; state of an earlier one is discarded."""
     with cache.locked(lock_file(directory, "up"), f"waiting for another process that uses {directory}"):
         found = node.find(directory)
-        if found and found.alive() and (directory / "ready").exists():
+        if found and is_up(directory):
             return Testbed(found)
         packages.ensure()
         built = images.build()
@@ -152,11 +152,21 @@ def up(directory: Path = DIRECTORY) -> Testbed:
         return testbed
 
 
+def is_up(directory: Path) -> bool:
+    """Return whether a cluster runs whose start was completed."""
+    found = node.find(directory)
+    return found is not None and found.alive() and (directory / "ready").exists()
+
+
 def _start(directory: Path, task: Task) -> Testbed:
     testbed = Testbed(node.create(directory))
-    for step in STEPS:
-        task.how_far = step.__name__.strip("_").replace("_", " ")
-        step(testbed)
+    try:
+        for step in STEPS:
+            task.how_far = step.__name__.strip("_").replace("_", " ")
+            step(testbed)
+    except KeyboardInterrupt:
+        node.destroy(testbed.node)
+        raise
     return testbed
 
 
