@@ -53,7 +53,7 @@ bench-logins: $(VENV)/.test  ## many logins at once: memory, and the time of tho
 bench-server: $(VENV)/.test  ## requests a second with and without logins, by 1 to 64 clients (root; Debian)
 	$(BIN)/python -m bench.server
 
-cluster-up: $(VENV)/.test  ## a real Kubernetes on this machine, for tests (root; Debian; Go; the first time 15 minutes)
+cluster-up: $(VENV)/.test  ## a real Kubernetes on this machine, for tests (root; Debian; Go; the first time 10 minutes)
 	$(BIN)/python -m tests.cluster.testbed up
 
 cluster-down: $(VENV)/.test  ## end that Kubernetes and remove all of it

@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a test's time begin with itself: the first one waits for a cluster that may take half an hour to build."""
+    """Let a test's time begin with itself: the first one waits for a cluster that may take many minutes to build."""
     for item in items:
         if item.path.is_relative_to(HERE):
             limit = item.get_closest_marker("timeout")
