@@ -14,12 +14,12 @@ import pytest
 
 from tests.cluster.pods import pod, ready
 from tests.cluster.shown import logs_of_the_node
-from tests.cluster.testbed import testbed
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.lifetime import ends_with_this_process
-from tests.cluster.testbed.testbed import lock_file
 from tests.cluster.user import User
 from tests.local.machine import watched
+from tests.testbed import testbed
+from tests.testbed.cluster import Cluster
+from tests.testbed.lifetime import ends_with_this_process
+from tests.testbed.testbed import lock_file
 from tests.witness import SESSION, fail_if_any
 
 HERE = Path(__file__).parent

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed.command import run
-from tests.cluster.testbed.node import Node
+from tests.testbed.command import run
+from tests.testbed.node import Node
 
 KINDS = ("mnt", "net", "pid", "uts", "ipc")
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.cluster.pods import pod
 from tests.cluster.shown import logs_of_the_node
-from tests.cluster.testbed.command import wait_until
 from tests.cluster.user import User
+from tests.testbed.command import wait_until
 from tests.witness import Witness
 
 CANARY = secrets.token_hex(20)

@@ -9,10 +9,10 @@ import pytest
 
 from tests.cluster.pods import claim, pod, ready
 from tests.cluster.remains import KINDS, Traces
-from tests.cluster.testbed import node
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import wait_until
-from tests.cluster.testbed.lifetime import ends_with_this_process
+from tests.testbed import node
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import wait_until
+from tests.testbed.lifetime import ends_with_this_process
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.remains import KINDS, Traces
-from tests.cluster.testbed import lifetime, node, packages
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import wait_until
-from tests.cluster.testbed.lifetime import ends_with_this_process
-from tests.cluster.testbed.node import Node
-from tests.cluster.testbed.place import Place
-from tests.cluster.testbed.testbed import CHECKOUT
+from tests.testbed import lifetime, node, packages
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import wait_until
+from tests.testbed.lifetime import ends_with_this_process
+from tests.testbed.node import Node
+from tests.testbed.place import Place
+from tests.testbed.testbed import CHECKOUT
 
 STARTS_A_NODE = """
 @pytest.fixture(scope="session")
@@ -61,8 +61,8 @@ import os, time
 from pathlib import Path
 import pytest
 from tests.cluster.pods import claim, pod, ready
-from tests.cluster.testbed import node, testbed
-from tests.cluster.testbed.lifetime import ends_with_this_process
+from tests.testbed import node, testbed
+from tests.testbed.lifetime import ends_with_this_process
 
 HERE = Path(__file__).parent
 DIRECTORY = HERE / "cluster"

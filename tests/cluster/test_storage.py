@@ -7,8 +7,8 @@ import json
 import pytest
 
 from tests.cluster.pods import claim, pod, ready, run_in
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import CommandFailed, run, wait_until
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import CommandFailed, run, wait_until
 
 
 def test_a_claim_without_a_class_gets_a_volume_that_can_be_full(cluster: Cluster, namespace: str) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.testbed import progress
-from tests.cluster.testbed.command import CommandFailed, follow, wait_until
+from tests.testbed import progress
+from tests.testbed.command import CommandFailed, follow, wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +72,7 @@ def test_a_failed_task_is_named(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_on_a_terminal_one_line_is_rewritten() -> None:
     program = (
-        "import sys; from tests.cluster.testbed import progress\n"
+        "import sys; from tests.testbed import progress\n"
         "with progress.task('building node') as task:\n"
         "    task.how_far = '3 of 9'\n"
         "    sys.stdin.read()\n"

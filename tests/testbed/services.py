@@ -8,10 +8,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed import place, programs
-from tests.cluster.testbed.command import CommandFailed, run
-from tests.cluster.testbed.node import Node
-from tests.cluster.testbed.place import INSIDE, Place
+from tests.testbed import place, programs
+from tests.testbed.command import CommandFailed, run
+from tests.testbed.node import Node
+from tests.testbed.place import INSIDE, Place
 
 PKI = INSIDE / "pki"
 PROGRAMS = INSIDE / "programs"
@@ -139,7 +139,7 @@ def _registry(_: Place) -> tuple[str, ...]:
 
 def _policies(_: Place) -> tuple[str, ...]:
     """The enforcer of NetworkPolicies, by its path: the node's working directory is not the checkout."""
-    return ("env", f"PYTHONPATH={HERE.parents[2]}", sys.executable, "-m", f"{__package__}.enforcer", str(ADMIN))
+    return ("env", f"PYTHONPATH={HERE.parents[1]}", sys.executable, "-m", f"{__package__}.enforcer", str(ADMIN))
 
 
 CONTROL_PLANE = {"etcd": _etcd, "apiserver": _api_server}

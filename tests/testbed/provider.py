@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.cluster.testbed.openshift.installation import Installation
+from tests.testbed.openshift.installation import Installation
 
 
 class Unsupported(RuntimeError):

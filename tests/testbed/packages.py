@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster.testbed import progress
-from tests.cluster.testbed.command import run
+from tests.testbed import progress
+from tests.testbed.command import run
 
 # package: a file that is there once it is installed
 PACKAGES = {

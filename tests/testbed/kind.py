@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 import yaml
 
-from tests.cluster.testbed.certificates import CURVE, Pair, kubeconfig
-from tests.cluster.testbed.command import run
-from tests.cluster.testbed.provider import Unsupported
+from tests.testbed.certificates import CURVE, Pair, kubeconfig
+from tests.testbed.command import run
+from tests.testbed.provider import Unsupported
 
 SHORTEST_SECONDS = 600  # the API refuses certificates of less
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from tests.cluster.testbed import images
-from tests.cluster.testbed.certificates import Authority, kubeconfig
-from tests.cluster.testbed.place import INSIDE, Place
-from tests.cluster.testbed.services import REGISTRY_PORT
+from tests.testbed import images
+from tests.testbed.certificates import Authority, kubeconfig
+from tests.testbed.place import INSIDE, Place
+from tests.testbed.services import REGISTRY_PORT
 
 APPS_DOMAIN = "apps.test"
 ROUTES_DOMAIN = "routes.test"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cluster.testbed.openshift import annotations
+from tests.testbed.openshift import annotations
 
 Object = dict[str, Any]
 

@@ -11,10 +11,10 @@ import threading
 import time
 from pathlib import Path
 
-from tests.cluster.testbed.openshift import admission, haproxy
-from tests.cluster.testbed.openshift.api import Collection, Refused, ask
-from tests.cluster.testbed.openshift.listening import IN_POD
-from tests.cluster.testbed.openshift.reloads import Reloads
+from tests.testbed.openshift import admission, haproxy
+from tests.testbed.openshift.api import Collection, Refused, ask
+from tests.testbed.openshift.listening import IN_POD
+from tests.testbed.openshift.reloads import Reloads
 
 
 class Proxy:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from tests.cluster.testbed import progress
-from tests.cluster.testbed.progress import Task
+from tests.testbed import progress
+from tests.testbed.progress import Task
 
 UNUSED_SECONDS = 14 * 24 * 3600
 

@@ -1,7 +1,7 @@
 """Decides what Routes mean for HAProxy: objects of the API in, its files and each Route's verdict out. No I/O.
 
 The rules are those of openshift/router, of its template for HAProxy above all; tests/unit/test_router_*.py name the
-source line of each. What is different is listed in tests/cluster/README.md.
+source line of each. What is different is listed in tests/testbed/README.md.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cluster.testbed.openshift.admission import Verdict, judge
-from tests.cluster.testbed.openshift.backend import backend, backend_name
-from tests.cluster.testbed.openshift.listening import IN_POD, Listening
+from tests.testbed.openshift.admission import Verdict, judge
+from tests.testbed.openshift.backend import backend, backend_name
+from tests.testbed.openshift.listening import IN_POD, Listening
 
 Object = dict[str, Any]
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.testbed import testbed
-from tests.cluster.testbed.certificates import YEAR
-from tests.cluster.testbed.command import run, wait_until
-from tests.cluster.testbed.configuration import APPS_DOMAIN, ROUTES_DOMAIN
-from tests.cluster.testbed.kind import Kind
-from tests.cluster.testbed.openshift import project
-from tests.cluster.testbed.provider import Provider
+from tests.testbed import testbed
+from tests.testbed.certificates import YEAR
+from tests.testbed.command import run, wait_until
+from tests.testbed.configuration import APPS_DOMAIN, ROUTES_DOMAIN
+from tests.testbed.kind import Kind
+from tests.testbed.openshift import project
+from tests.testbed.provider import Provider
 
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed import cache, wheels
-from tests.cluster.testbed.command import run
-from tests.cluster.testbed.progress import Task
+from tests.testbed import cache, wheels
+from tests.testbed.command import run
+from tests.testbed.progress import Task
 
 SUITE = "bookworm"
 DEBIAN_PACKAGES = ("ca-certificates", "curl", "python3")

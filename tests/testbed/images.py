@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.cluster.testbed import layers, programs, wheels
-from tests.cluster.testbed.layers import Layer
+from tests.testbed import layers, programs, wheels
+from tests.testbed.layers import Layer
 
 PAUSE = "registry.k8s.io/pause:3.10"
 DNS = f"registry.k8s.io/coredns/coredns:v{programs.COREDNS}"

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed import cache, place
-from tests.cluster.testbed.command import CommandFailed, run, wait_until
-from tests.cluster.testbed.place import Place
+from tests.testbed import cache, place
+from tests.testbed.command import CommandFailed, run, wait_until
+from tests.testbed.place import Place
 
 NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc")
 CLAIMS = Path("/run/lock/mlflow-deployer-testbed")

@@ -14,7 +14,7 @@ from typing import Any
 from kubernetes import client, config, watch
 from urllib3.exceptions import HTTPError
 
-from tests.cluster.testbed.policy import Object, ruleset
+from tests.testbed.policy import Object, ruleset
 
 SETTLE_SECONDS = 0.05
 

@@ -10,10 +10,10 @@ from string import Template
 
 import yaml
 
-from tests.cluster.testbed import images
-from tests.cluster.testbed.certificates import Authority
-from tests.cluster.testbed.command import CommandFailed, run, wait_until
-from tests.cluster.testbed.openshift import project
+from tests.testbed import images
+from tests.testbed.certificates import Authority
+from tests.testbed.command import CommandFailed, run, wait_until
+from tests.testbed.openshift import project
 
 HERE = Path(__file__).parent
 MANIFESTS = HERE.parent / "manifests/openshift"

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed.command import run
+from tests.testbed.command import run
 
 # the same in every cluster: each node has its own mount and process namespaces
 INSIDE = Path("/run/testbed")

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from tests.cluster.testbed.openshift import project
-from tests.cluster.testbed.openshift.api import Object, Refused, ask
+from tests.testbed.openshift import project
+from tests.testbed.openshift.api import Object, Refused, ask
 
 GROUP = "project.openshift.io"
 ROOT = f"/apis/{GROUP}/v1"

@@ -1,4 +1,4 @@
-"""The cluster's command line: python -m tests.cluster.testbed up|down|images|status|openshift|kubectl|run|enter."""
+"""The cluster's command line: python -m tests.testbed up|down|images|status|openshift|kubectl|run|enter."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from tests.cluster.testbed import images, packages, services, testbed
-from tests.cluster.testbed.testbed import Testbed
+from tests.testbed import images, packages, services, testbed
+from tests.testbed.testbed import Testbed
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.cluster.testbed", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.testbed", description=__doc__)
     parser.add_argument("--directory", type=Path, default=testbed.DIRECTORY, help="run directory (%(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("up", help="start the cluster, building what is missing")
@@ -86,7 +86,7 @@ def _openshift(given: argparse.Namespace) -> int:
 def _running(given: argparse.Namespace) -> Testbed:
     found = testbed.find(given.directory)
     if not (found and found.node.alive()):
-        raise SystemExit("no cluster runs. Next: python -m tests.cluster.testbed up")
+        raise SystemExit("no cluster runs. Next: python -m tests.testbed up")
     return found
 
 

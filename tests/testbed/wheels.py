@@ -6,9 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from tests.cluster.testbed import cache
-from tests.cluster.testbed.command import run
-from tests.cluster.testbed.progress import Task
+from tests.testbed import cache
+from tests.testbed.command import run
+from tests.testbed.progress import Task
 
 TRAEFIK = "3.6.12"
 # compiling Traefik takes as long as compiling Kubernetes: its DNS providers for ACME are hundreds of packages

@@ -8,9 +8,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed import cache
-from tests.cluster.testbed.command import follow, run
-from tests.cluster.testbed.progress import Task
+from tests.testbed import cache
+from tests.testbed.command import follow, run
+from tests.testbed.progress import Task
 
 MODULE = Path(__file__).with_name("go")
 TRIMPATH = "-trimpath"  # part of a package's identity in Go's build cache

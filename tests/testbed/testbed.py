@@ -13,15 +13,15 @@ from typing import Any
 
 import requests
 
-from tests.cluster.testbed import cache, configuration, images, node, packages, programs, progress, services
-from tests.cluster.testbed.certificates import Authority, kubeconfig
-from tests.cluster.testbed.command import run, wait_until
-from tests.cluster.testbed.node import Node
-from tests.cluster.testbed.openshift.installation import Installation
-from tests.cluster.testbed.progress import Task
+from tests.testbed import cache, configuration, images, node, packages, programs, progress, services
+from tests.testbed.certificates import Authority, kubeconfig
+from tests.testbed.command import run, wait_until
+from tests.testbed.node import Node
+from tests.testbed.openshift.installation import Installation
+from tests.testbed.progress import Task
 
 MANIFESTS = Path(__file__).with_name("manifests")
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[2]
 DIRECTORY = CHECKOUT / ".cluster"
 MIB = 1024
 
