@@ -70,14 +70,14 @@ bench-logins: $(VENV)/.test  ## many logins at once: memory, and the time of tho
 bench-server: $(VENV)/.test  ## requests a second with and without logins, by 1 to 64 clients (root; Debian)
 	$(BIN)/python -m bench.server
 
-cluster-up: $(VENV)/.test  ## a real Kubernetes on this machine, for tests (root; Debian; Go; the first time 15 minutes)
-	$(BIN)/python -m tests.cluster.testbed up
+cluster-up: $(VENV)/.test  ## a real Kubernetes on this machine, for tests (root; Debian; Go; the first time 10 minutes)
+	$(BIN)/python -m tests.testbed up
 
 cluster-down: $(VENV)/.test  ## end that Kubernetes and remove all of it
-	$(BIN)/python -m tests.cluster.testbed down
+	$(BIN)/python -m tests.testbed down
 
 cluster-images: $(VENV)/.test  ## build its programs and images, start nothing
-	$(BIN)/python -m tests.cluster.testbed images
+	$(BIN)/python -m tests.testbed images
 
 constraints: $(VENV)/.test  ## resolve a server's packages anew, for MLFLOW=MAJOR.MINOR.PATCH; run the tests afterwards
 	printf '%s\n' 'mlflow[auth]==$(MLFLOW)' 'boto3>=1.36,<2' 'psycopg2-binary>=2.9,<3' \

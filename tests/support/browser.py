@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.cluster.testbed import packages
+from tests.testbed import packages
 
 SECONDS = 60
 WINDOW = {"width": 1280, "height": 800}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.cluster import testbed
+from tests import testbed
 
 COMMAND = (sys.executable, "-m", testbed.__name__, "images")
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed.packages import install
+from tests.testbed.packages import install
 
 PACKAGES = {"strace": "/usr/bin/strace"}
 _TEXT = rb'"(?:[^"\\]|\\.)*"'

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.testbed.command import wait_until
 from tests.support.cluster_build import ClusterBuild
 from tests.support.scheduling import (
     CLUSTER,
@@ -19,6 +18,7 @@ from tests.support.scheduling import (
     next_scope,
     scope_of,
 )
+from tests.testbed.command import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CONFTEST = """
