@@ -6,10 +6,12 @@ One server, whose deadlines are shorter and whose limits are smaller than usual,
 from __future__ import annotations
 
 import base64
+import gzip
 import os
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -68,7 +70,14 @@ class Server:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
-    def ask(self, path: str, login: tuple[str, str] | None = ("admin", PASSWORD), **options: object) -> int:
+    def cpu(self) -> float:
+        """Return the seconds of CPU that were used so far."""
+        words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    def ask(
+        self, path: str, login: tuple[str | bytes, str | bytes] | None = ("admin", PASSWORD), **options: object
+    ) -> int:
         """Return the status of a request on a connection of its own."""
         with requests.Session() as session:
             session.trust_env = False
@@ -540,6 +549,20 @@ def test_what_a_stranger_repeats_is_in_the_log_once(server: Server) -> None:
     assert text.count("Invalid HTTP request") <= 5  # once a minute, and the machine may be slow
     assert text.count("Rejected request with invalid Host header") <= 50
     assert text.count("\n") < 60
+
+
+# --- compressed bodies
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_small_body_that_decompresses_to_a_large_one_is_refused(server: Server, encoding: str) -> None:
+    content, pack = bytes(200 * MIB), gzip.compress if encoding == "gzip" else zlib.compress
+    body = pack(content)
+    rest = server.memory()
+    server.forget_peak()
+    headers = {"Content-Type": "application/x-protobuf", "X-Mlflow-Experiment-Id": "0", "Content-Encoding": encoding}
+    assert server.ask("/v1/traces", method="POST", data=body, headers=headers) == 413
+    assert server.peak() <= rest + 3 * MOST
 
 
 # --- another header

@@ -33,6 +33,7 @@ COMPANIONS: Final = (
     "auth_config.py",
     "bodies.py",
     "client_presence.py",
+    "compressed_bodies.py",
     "connections.py",
     "credentials_header.py",
     "databases.py",
