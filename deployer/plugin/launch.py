@@ -243,6 +243,7 @@ def create_app() -> FastAPI:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):
             app: FastAPI = auth.create_app()
+        beside("compressed_bodies").install(fastauth._demand if is_known else None, most)
         if is_known:
             close_gaps("one_reading", "stale_grants")
     except MlflowException as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hmac
 import json
 import re
@@ -144,8 +145,9 @@ def test_a_member_neither_takes_nor_changes_traces_and_runs_of_others(server: Se
 
     def send(trace_id: str, name: str, experiment: str = own, login: tuple[str, str] = member, **headers: str) -> int:
         headers = {"X-Mlflow-Experiment-Id": experiment, **headers}
-        body, address = spans(trace_id, name), f"{server.address}/v1/traces"
-        return requests.post(address, json=body, headers=headers, auth=login, timeout=60).status_code
+        body, address = json.dumps(spans(trace_id, name)).encode(), f"{server.address}/v1/traces"
+        headers |= {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        return requests.post(address, data=gzip.compress(body), headers=headers, auth=login, timeout=60).status_code
 
     assert send(secret, "said in private", theirs, ADMIN) == 200
     server.ask(traces, member, trace(plain, own, "said by the member")).raise_for_status()

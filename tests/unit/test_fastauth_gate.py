@@ -15,6 +15,8 @@ from deployer.plugin.fastauth_checks import Throttle, Verified
 from deployer.plugin.fastauth_gate import Gate
 from deployer.plugin.login_checks import AT_ONCE
 
+LONG = f"{'n' * 255}:{chr(0x1F600) * 1024}"
+
 
 def basic(text):
     return b"Basic " + base64.b64encode(text.encode())
@@ -583,6 +585,10 @@ def test_the_access_log_names_nobody_whom_mlflow_has_not_let_in(capsys):
         ("/gateway/x", [(b"x-mlflow-authorization", b""), (b"authorization", basic("a:b"))], ("a", "b"), None),
         ("/gateway/x", [(b"x-mlflow-authorization", b"Bearer t"), (b"authorization", basic("a:b"))], None, None),
         ("/api", [], None, []),
+        ("/api", [(b"authorization", basic(LONG))], tuple(LONG.split(":")), [(b"authorization", basic(LONG))]),
+        ("/api", [(b"authorization", basic("a:" + "b" * 7000))], None, []),
+        ("/gateway/x", [(b"x-mlflow-authorization", basic("a:" + "b" * 7000))], None, []),
+        ("/api", [(b"authorization", b"Bearer " + b"t" * 9000)], None, [(b"authorization", b"Bearer " + b"t" * 9000)]),
     ],
 )
 def test_a_login_is_read_as_mlflow_reads_it_and_left_in_one_spelling(path, headers, login, left):
