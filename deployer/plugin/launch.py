@@ -25,6 +25,7 @@ import os
 import platform
 import socket
 import sys
+import tempfile
 import uuid
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,7 @@ def main() -> None:
         count = number("MLFLOW_WORKERS", 1)
         ask_the_processor()
         pass_over_known_warnings()
+        choose_temporary_folder()
         beside("descriptors").raise_limit()
         listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
         configure_mlflow()
@@ -111,6 +113,13 @@ def ask_the_processor() -> None:
         platform.processor()
     finally:
         os.environ.update(ours)
+
+
+def choose_temporary_folder() -> None:
+    """Have Python take TMPDIR where it can be written to, and no shared folder instead when its disk is full."""
+    folder = os.environ.get("TMPDIR")
+    if folder and os.path.isabs(folder) and os.access(folder, os.W_OK | os.X_OK):
+        tempfile.tempdir = folder
 
 
 def pass_over_known_warnings() -> None:
@@ -227,7 +236,7 @@ def create_app() -> FastAPI:
 
     backend, registry = os.environ["_MLFLOW_SERVER_FILE_STORE"], os.environ["_MLFLOW_SERVER_REGISTRY_STORE"]
     try:
-        engines.share()
+        prepare_stores(engines)
         handlers.initialize_backend_stores(backend, registry, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
         from mlflow.server import auth
 
@@ -250,7 +259,7 @@ def create_app() -> FastAPI:
     except fastauth.UnknownSeam as error:
         raise Refusal(f"this MLflow checks passwords in another way than the supported ones: {error}") from error
     beside("health").add_stores_health(app)
-    beside("threads").bound(app, threads)
+    beside("threads").bound(app, threads, reaps=not is_known)
     if transfer := os.environ.get(TRANSFER):
         if transfer not in {"proxied", "direct"}:
             raise Refusal(f"{TRANSFER} must be proxied or direct")
@@ -278,6 +287,14 @@ def create_app() -> FastAPI:
     # what looks at hosts and origins goes first (a stable sort): no page of another one learns which login is right
     app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
     return app
+
+
+def prepare_stores(engines: Any) -> None:
+    """Bound what MLflow's stores take of the machine; must run before one is made."""
+    engines.share()
+    engines.lock_no_file()
+    beside("regular_expressions").install(beside("matcher"))
+    beside("search_filters").bound()
 
 
 def close_routes(app: FastAPI, *, known: bool) -> None:
