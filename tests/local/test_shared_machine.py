@@ -206,6 +206,20 @@ def test_a_server_of_deployer_has_a_temporary_folder_of_its_own(machine: Machine
         assert {path.name.partition("-")[0] for path in around.shared.iterdir()} == {"mlflow", "db_init_lock"}
 
 
+@as_root
+def test_no_file_of_another_user_where_a_command_is_typed_is_run(machine: Machine) -> None:
+    """A release that is not installed has deployer ask pip, and Python would import `pip` from there."""
+    taken = machine.home / "taken"
+    with tempfile.TemporaryDirectory(prefix="mlflow-deployer-shared-") as name:
+        shared = Path(name)
+        shared.chmod(0o1777)
+        script = f"printf 'open(\"{taken}\", \"w\")' > {shared}/pip.py; echo 'not TOML' > {shared}/uv.toml"
+        subprocess.run(["sh", "-ec", script], user=OTHER_USER, group=OTHER_USER, extra_groups=[], check=True, cwd="/")
+        refused = machine.run("create", "other", "--target", "local", "--mlflow-version", "3.17.99", code=1, cwd=shared)
+    assert not taken.exists()
+    assert "has no release 3.17.99 of mlflow" in refused.stderr
+
+
 def temporary_folder(machine: Machine) -> str:
     variables = Path(f"/proc/{machine.pid()}/environ").read_text().split("\0")
     return next(text.partition("=")[2] for text in variables if text.startswith("TMPDIR="))
