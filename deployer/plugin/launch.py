@@ -46,7 +46,7 @@ BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds o
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 MAX_REQUEST_BODY = "DEPLOYER_MAX_REQUEST_BODY"  # bytes of a request that is no upload of an artifact
 USUAL_REQUEST_BODY = 32 << 20
-# secrets by which MLflow trusts the programs that it starts: each logs somebody in, and this server starts no programs
+# secrets by which MLflow trusts the programs that it starts: each logs somebody in, and this server starts none of them
 # (mlflow/server/auth/__init__.py `_authenticate_internal_delegation_token`, `_authenticate_internal_gateway_token`)
 TRUST = (
     "_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY",

@@ -302,7 +302,7 @@ class LocalRuntime:
                 process.forget(self._store.process)
             else:
                 process.stop(self._store.process, deadline)
-        clear(self._store.temporary)  # what a killed server has left there, too
+            clear(self._store.temporary)  # what a killed server has left there, too
 
     def _require_gone(self, live: Live) -> None:
         """Raise Conflict unless whoever types the command says that the other machine is gone, and it looks so."""
