@@ -25,6 +25,7 @@ import os
 import platform
 import socket
 import sys
+import tempfile
 import uuid
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds o
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 MAX_REQUEST_BODY = "DEPLOYER_MAX_REQUEST_BODY"  # bytes of a request that is no upload of an artifact
 USUAL_REQUEST_BODY = 32 << 20
-# secrets by which MLflow trusts the programs that it starts: each logs somebody in, and this server starts no programs
+# secrets by which MLflow trusts the programs that it starts: each logs somebody in, and this server starts none of them
 # (mlflow/server/auth/__init__.py `_authenticate_internal_delegation_token`, `_authenticate_internal_gateway_token`)
 TRUST = (
     "_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY",
@@ -76,6 +77,7 @@ def main() -> None:
         count = number("MLFLOW_WORKERS", 1)
         ask_the_processor()
         pass_over_known_warnings()
+        choose_temporary_folder()
         beside("descriptors").raise_limit()
         listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
         configure_mlflow()
@@ -111,6 +113,13 @@ def ask_the_processor() -> None:
         platform.processor()
     finally:
         os.environ.update(ours)
+
+
+def choose_temporary_folder() -> None:
+    """Have Python take TMPDIR where it can be written to, and no shared folder instead when its disk is full."""
+    folder = os.environ.get("TMPDIR")
+    if folder and os.path.isabs(folder) and os.access(folder, os.W_OK | os.X_OK):
+        tempfile.tempdir = folder
 
 
 def pass_over_known_warnings() -> None:
@@ -227,7 +236,7 @@ def create_app() -> FastAPI:
 
     backend, registry = os.environ["_MLFLOW_SERVER_FILE_STORE"], os.environ["_MLFLOW_SERVER_REGISTRY_STORE"]
     try:
-        engines.share()
+        prepare_stores(engines)
         handlers.initialize_backend_stores(backend, registry, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
         from mlflow.server import auth
 
@@ -251,7 +260,7 @@ def create_app() -> FastAPI:
     except fastauth.UnknownSeam as error:
         raise Refusal(f"this MLflow checks passwords in another way than the supported ones: {error}") from error
     beside("health").add_stores_health(app)
-    beside("threads").bound(app, threads)
+    beside("threads").bound(app, threads, reaps=not is_known)
     if transfer := os.environ.get(TRANSFER):
         if transfer not in {"proxied", "direct"}:
             raise Refusal(f"{TRANSFER} must be proxied or direct")
@@ -285,6 +294,14 @@ def close_gaps(*parts: str) -> None:
     """Install parts that close gaps in MLflow's permissions; each refuses an MLflow that is not as expected."""
     for part in parts:
         beside(part).install(beside("fastauth")._demand)
+
+
+def prepare_stores(engines: Any) -> None:
+    """Bound what MLflow's stores take of the machine; must run before one is made."""
+    engines.share()
+    engines.lock_no_file()
+    beside("regular_expressions").install(beside("matcher"))
+    beside("search_filters").bound()
 
 
 def close_routes(app: FastAPI, *, known: bool) -> None:
