@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.local.machine import Machine
 from tests.local.minors import ADMIN, CASES, Server, served
+from tests.support.machine import Machine
 
 OTHER_USER = 65534
 DAYS_SECONDS = 3 * 24 * 3600
