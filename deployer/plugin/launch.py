@@ -163,6 +163,9 @@ def configure_mlflow() -> None:
             "_MLFLOW_SERVER_BOOT_ID": uuid.uuid4().hex,
             "_MLFLOW_IN_JOB_EXECUTOR": "false",
             "_MLFLOW_SGI_NAME": "uvicorn",
+            # else MLflow looks the hosts of icons up on the event loop, up to 5 s each (mlflow/utils/validation.py
+            # `_validate_icon_url`); the server opens no icon, so where its host lies does not matter here
+            "MLFLOW_ICON_URL_ALLOW_PRIVATE_IPS": "true",
         }
     )
 
@@ -245,6 +248,7 @@ def create_app() -> FastAPI:
             locations = beside("artifact_locations")
             logins = fastauth.install(checks.Verified(check_password_hash), *parts, locations)
             beside("trace_owners").install(parts[0].current, fastauth._demand)
+            beside("trace_exports").install(fastauth._demand)
             beside("wildcard_names").install()
             beside("readable_rows").install(parts[0].current, fastauth._demand, parts[1].applies)
             close_gaps("scorer_owners", "hidden_names", "experiment_ids")
@@ -269,10 +273,9 @@ def create_app() -> FastAPI:
         artifacts.delete_as_before()
     beside("workspaces").refuse_as_bad_request()
     beside("static_files").install(app)
-    streams = bodies.streams_uploads(app.router.routes)
+    cap_bodies(app, most)
     close_routes(app, known=is_known)
     straight = beside("fastauth_routes").install(app) if is_known else None
-    app.add_middleware(bodies.Capped, most=most, is_open=auth.is_unprotected_route, streams=streams)
     app.add_middleware(
         gate.Gate,
         logins=logins,
@@ -324,6 +327,17 @@ def add_origins(app: FastAPI) -> None:
         allowed=[origin.strip() for origin in listed if origin.strip()],
         forwarded=os.environ.get(FORWARDED) == "true",
     )
+
+
+def cap_bodies(app: FastAPI, most: int) -> None:
+    """Bound the bodies of requests to `most` bytes, or less; call it before other routes are put in front."""
+    from mlflow.server import auth
+
+    bodies, decoded = beside("bodies"), beside("decoded_bodies")
+    decoded.shorten_errors(app)
+    decoded.shorten_metadata()
+    limits = {"streams": bodies.streams_uploads(app.router.routes), "is_validated": decoded.validated_in(app)}
+    app.add_middleware(bodies.Capped, most=most, is_open=auth.is_unprotected_route, **limits)
 
 
 def release_connections() -> None:

@@ -82,7 +82,8 @@ def install(version: str, folder: Path) -> str:
     if subprocess.run([*add, f"mlflow[auth]=={version}"], check=False, timeout=600).returncode:
         # a release whose mlflow-skinny is not served everywhere; its wheel holds all of MLflow
         tested = ["--constraint", str(CONSTRAINTS / constraints_file(version))]
-        subprocess.run([*add, f"mlflow[auth]=={DEFAULT_MLFLOW}", *tested], check=True, timeout=600)
+        uploads = "python-multipart"  # reads the forms with which 3.18 takes skills
+        subprocess.run([*add, f"mlflow[auth]=={DEFAULT_MLFLOW}", uploads, *tested], check=True, timeout=600)
         subprocess.run([*add, "--no-deps", f"mlflow=={version}"], check=True, timeout=600)
     return python
 
