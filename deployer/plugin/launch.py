@@ -235,6 +235,7 @@ def create_app() -> FastAPI:
             parts = [beside(f"fastauth_{part}") for part in ("memory", "search", "closed")]
             locations = beside("artifact_locations")
             logins = fastauth.install(checks.Verified(check_password_hash), *parts, locations)
+            limit_members(parts[0].current, fastauth._demand)
             beside("trace_owners").install(parts[0].current, fastauth._demand)
             beside("wildcard_names").install()
             beside("readable_rows").install(parts[0].current, fastauth._demand, parts[1].applies)
@@ -288,6 +289,12 @@ def close_routes(app: FastAPI, *, known: bool) -> None:
         sys.stderr.write(
             f"deployer: closed, because routes.tsv has no line for MLflow {VERSION}: {', '.join(unlisted)}\n"
         )
+
+
+def limit_members(current: Any, demand: Any) -> None:
+    """Close gaps in MLflow's permissions where the sender of the request decides; `current` holds the sender."""
+    for part in ("missing_ids",):
+        beside(part).install(current, demand)
 
 
 def add_origins(app: FastAPI) -> None:

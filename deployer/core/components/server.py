@@ -52,6 +52,7 @@ COMPANIONS: Final = (
     "http_protocol.py",
     "log_limits.py",
     "login_checks.py",
+    "missing_ids.py",
     "one_reading.py",
     "origins.py",
     "readable_rows.py",
