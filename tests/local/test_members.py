@@ -157,3 +157,59 @@ def test_members_read_nothing_of_experiment_0_by_an_empty_name(scene: Scene, pat
     assert answer.status_code in (400, 403, 404) or answer.json() == {}, answer.text
     assert "of-0" not in answer.text
     assert "Default" not in answer.text
+
+
+# --- artifact paths that name no experiment ---
+
+
+def test_no_artifact_path_reaches_all_experiments(scene: Scene) -> None:
+    experiment = scene.experiment("DENY")
+    run = scene.run(experiment)
+    path = f"{experiment}/{run}/artifacts/f.txt"
+    assert scene.put(path) == 200
+    for method, asked in (
+        ("GET", "artifacts"),
+        ("GET", "artifacts?path="),
+        ("GET", "artifacts?path=."),
+        ("GET", "artifacts?path=./."),
+        ("GET", f"artifacts/?path={path}"),
+        ("GET", f"presigned/other/{path}"),
+        ("POST", f"mpu/create/other/{path}"),
+        ("DELETE", "artifacts/%2E"),
+        ("DELETE", "artifacts/%252E"),
+        ("DELETE", "artifacts/.%2F."),
+        ("DELETE", "artifacts/.%2F%2F"),
+        ("DELETE", "artifacts/other"),
+        ("DELETE", "artifacts/skills"),
+        ("DELETE", f"artifacts/workspaces/default/{experiment}"),
+    ):
+        status = scene.status(f"{PROXY}/{asked}", scene.mia, None, method)
+        assert status in (400, 403, 404, 405), (method, asked, status)
+    for folder in ("", "other/", "0"):
+        assert scene.put(f"{folder}{path}", scene.mia) in (400, 403), folder
+    assert scene.server.ask(f"{PROXY}/artifacts/{path}", ADMIN).text == "text"
+    assert scene.status(f"{PROXY}/artifacts?path=.", ADMIN) == 200
+
+
+def test_members_use_the_artifacts_of_their_experiments(scene: Scene) -> None:
+    experiment = scene.experiment("MANAGE")
+    path = f"{experiment}/{scene.run(experiment)}/artifacts/f.txt"
+    assert scene.put(path, scene.mia) == 200
+    assert scene.server.ask(f"{PROXY}/artifacts/{path}", scene.mia).text == "text"
+    listed = scene.server.ask(f"{PROXY}/artifacts?path={path.removesuffix('/f.txt')}", scene.mia)
+    assert [found["path"] for found in listed.json()["files"]] == ["f.txt"]
+    assert scene.status(f"{PROXY}/artifacts/{path}", scene.mia, None, "DELETE") == 200
+
+
+def test_a_chosen_location_needs_the_permission_on_its_experiment(scene: Scene) -> None:
+    folder = scene.new("team")
+    first = scene.experiment(artifact_location=f"mlflow-artifacts:/{folder}/a")
+    path = f"{folder}/a/{scene.run(first)}/artifacts/f.txt"
+    asked = [f"{PROXY}/artifacts/{path}", f"{PROXY}/artifacts?path={folder}"]
+    assert scene.put(path, scene.mia) == 200
+    assert [scene.status(each, scene.mia) for each in asked] == [200, 200]
+    scene.experiment("DENY", artifact_location=f"mlflow-artifacts:/{folder}/b")
+    assert [scene.status(each, scene.mia) for each in asked] == [200, 403]
+    assert scene.status(f"{PROXY}/artifacts/{folder}", scene.mia, None, "DELETE") == 403
+    scene.set(first, "DENY")
+    assert scene.status(asked[0], scene.mia) == 403

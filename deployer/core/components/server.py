@@ -29,6 +29,7 @@ LAUNCH: Final = "launch.py"
 # which it imports from beside itself
 COMPANIONS: Final = (
     "artifact_locations.py",
+    "artifact_paths.py",
     "artifacts.py",
     "auth_config.py",
     "bodies.py",
