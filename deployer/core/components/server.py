@@ -54,6 +54,7 @@ COMPANIONS: Final = (
     "log_limits.py",
     "login_checks.py",
     "missing_ids.py",
+    "model_links.py",
     "one_reading.py",
     "origins.py",
     "readable_rows.py",
