@@ -295,6 +295,7 @@ def limit_members(current: Any, demand: Any) -> None:
     """Close gaps in MLflow's permissions where the sender of the request decides; `current` holds the sender."""
     for part in ("artifact_paths", "missing_ids", "model_links"):
         beside(part).install(current, demand)
+    beside("shared_datasets").install(current, demand, beside("readable_rows"))
 
 
 def add_origins(app: FastAPI) -> None:

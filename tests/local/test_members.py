@@ -213,3 +213,31 @@ def test_a_chosen_location_needs_the_permission_on_its_experiment(scene: Scene) 
     assert scene.status(f"{PROXY}/artifacts/{folder}", scene.mia, None, "DELETE") == 403
     scene.set(first, "DENY")
     assert scene.status(asked[0], scene.mia) == 403
+
+
+# --- datasets of several experiments ---
+
+
+def test_searches_find_the_datasets_that_a_member_may_get(scene: Scene) -> None:
+    open_, hidden = scene.experiment("READ"), scene.experiment("DENY")
+    names = [f"{letter}-dataset" for letter in "abc"]
+    for name, experiments in zip(names, ([open_], [open_, hidden], [open_]), strict=True):
+        body = {"name": name, "experiment_ids": experiments, "tags": f'{{"of": "{name}"}}'}
+        scene.make(f"{V3}/datasets/create", body)
+
+    def found(login: Login, **more: Any) -> list[list[str]]:
+        pages: list[list[str]] = []
+        token = ""
+        while not pages or token:
+            body = {"experiment_ids": [open_], "max_results": 1, "order_by": ["name"], "page_token": token, **more}
+            answer = scene.make(f"{V3}/datasets/search", body, login)
+            pages.append([dataset["name"] for dataset in answer.get("datasets", ())])
+            token = answer.get("next_page_token", "")
+        return pages
+
+    assert found(scene.mia) == [[names[0]], [names[2]]]
+    assert found(ADMIN) == [[name] for name in names]
+    assert found(scene.mia, filter_string=f"name = '{names[1]}'") == [[]]
+    revoked = {"username": scene.mia[0], "resource_type": "experiment", "resource_id": hidden}
+    scene.server.change(f"{V3}/users/permissions/revoke", revoked)
+    assert found(scene.mia) == found(ADMIN)

@@ -63,6 +63,7 @@ COMPANIONS: Final = (
     "routes.tsv",
     "scorer_owners.py",
     "serving.py",
+    "shared_datasets.py",
     "shared_work.py",
     "static_files.py",
     "threads.py",
