@@ -293,7 +293,7 @@ def close_routes(app: FastAPI, *, known: bool) -> None:
 
 def limit_members(current: Any, demand: Any) -> None:
     """Close gaps in MLflow's permissions where the sender of the request decides; `current` holds the sender."""
-    for part in ("artifact_paths", "missing_ids", "model_links"):
+    for part in ("artifact_paths", "missing_ids", "model_links", "user_names"):
         beside(part).install(current, demand)
     beside("shared_datasets").install(current, demand, beside("readable_rows"))
 

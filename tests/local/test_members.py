@@ -241,3 +241,19 @@ def test_searches_find_the_datasets_that_a_member_may_get(scene: Scene) -> None:
     revoked = {"username": scene.mia[0], "resource_type": "experiment", "resource_id": hidden}
     scene.server.change(f"{V3}/users/permissions/revoke", revoked)
     assert found(scene.mia) == found(ADMIN)
+
+
+# --- names that differ in case alone ---
+
+
+@pytest.mark.parametrize("name", ["MIA", "Mia", "mia "])
+def test_no_two_new_users_differ_in_case_alone(scene: Scene, name: str) -> None:
+    body = {"username": name, "password": "the-password-of-another"}
+    assert scene.status(f"{V2}/users/create", ADMIN, body) == 400
+    assert scene.status(f"{V2}/users/get?username={name}", ADMIN) == 404
+
+
+def test_case_means_that_of_all_letters(scene: Scene) -> None:
+    scene.server.member("Zoë")
+    assert scene.status(f"{V2}/users/create", ADMIN, {"username": "zoË", "password": "the-password-of-another"}) == 400
+    scene.server.member("Zoëy")

@@ -68,6 +68,7 @@ COMPANIONS: Final = (
     "static_files.py",
     "threads.py",
     "trace_owners.py",
+    "user_names.py",
     "wildcard_names.py",
     "workers.py",
     "workspaces.py",
