@@ -247,6 +247,7 @@ def create_app() -> FastAPI:
             parts = [beside(f"fastauth_{part}") for part in ("memory", "search", "closed")]
             locations = beside("artifact_locations")
             logins = fastauth.install(checks.Verified(check_password_hash), *parts, locations)
+            limit_members(parts[0].current, fastauth._demand)
             beside("trace_owners").install(parts[0].current, fastauth._demand)
             beside("trace_exports").install(fastauth._demand)
             beside("wildcard_names").install()
@@ -315,6 +316,13 @@ def close_routes(app: FastAPI, *, known: bool) -> None:
         sys.stderr.write(
             f"deployer: closed, because routes.tsv has no line for MLflow {VERSION}: {', '.join(unlisted)}\n"
         )
+
+
+def limit_members(current: Any, demand: Any) -> None:
+    """Close gaps in MLflow's permissions where the sender of the request decides; `current` holds the sender."""
+    for part in ("artifact_paths", "missing_ids", "model_links", "user_names"):
+        beside(part).install(current, demand)
+    beside("shared_datasets").install(current, demand, beside("readable_rows"))
 
 
 def add_origins(app: FastAPI) -> None:

@@ -281,6 +281,26 @@ def test_a_new_version_of_a_scorer_makes_nobody_its_manager(server: Server) -> N
     assert "theirs" not in granted
 
 
+@pytest.mark.parametrize(("permission", "may_change"), [("READ", False), ("EDIT", True)])
+def test_registering_a_logged_model_changes_it_only_for_its_editors(
+    server: Server, permission: str, may_change: bool
+) -> None:
+    if server.case.said is not None:
+        pytest.skip("keeps its own gaps")
+    name, api, key = f"registered-{permission.lower()}", "api/2.0/mlflow", "mlflow.modelVersions"
+    member, experiment = server.member(name), server.experiment(name)
+    grant = {"username": member[0], "resource_type": "experiment", "resource_id": experiment}
+    server.change("api/3.0/mlflow/users/permissions/grant", {**grant, "permission": permission})
+    logged = server.change(f"{api}/logged-models", {"experiment_id": experiment, "name": "m"})["model"]["info"]
+    path = f"{api}/logged-models/{logged['model_id']}"
+    version = {"name": name, "source": f"models:/{logged['model_id']}", "model_id": logged["model_id"]}
+    for action, body in (("registered-models", {"name": name}), ("model-versions", version)):
+        server.ask(f"{api}/{action}/create", member, body).raise_for_status()
+    assert (key in server.ask(path, ADMIN).text) == may_change
+    tags = {"tags": [{"key": key, "value": "[]"}]}
+    assert server.ask(f"{path}/tags", member, tags, "PATCH").ok == may_change
+
+
 def assert_a_changed_password_is_refused_at_once(server: Server) -> None:
     name, password = server.member("changing")
     assert server.statuses(CURRENT, (name, password)) == {200}

@@ -29,6 +29,7 @@ LAUNCH: Final = "launch.py"
 # which it imports from beside itself
 COMPANIONS: Final = (
     "artifact_locations.py",
+    "artifact_paths.py",
     "artifacts.py",
     "auth_config.py",
     "bodies.py",
@@ -59,6 +60,8 @@ COMPANIONS: Final = (
     "log_limits.py",
     "login_checks.py",
     "matcher.py",
+    "missing_ids.py",
+    "model_links.py",
     "one_reading.py",
     "origins.py",
     "readable_rows.py",
@@ -69,6 +72,7 @@ COMPANIONS: Final = (
     "scorer_owners.py",
     "search_filters.py",
     "serving.py",
+    "shared_datasets.py",
     "shared_work.py",
     "stale_grants.py",
     "static_files.py",
@@ -76,6 +80,7 @@ COMPANIONS: Final = (
     "trace_export_parts.py",
     "trace_exports.py",
     "trace_owners.py",
+    "user_names.py",
     "wildcard_names.py",
     "workers.py",
     "workspaces.py",
