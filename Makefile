@@ -9,7 +9,7 @@ MLFLOW ?= 3.17.2
 SIDE_BY_SIDE := --numprocesses 2
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test test-local test-cluster soak lint bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down test test-local test-cluster soak mutations lint bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -34,6 +34,9 @@ test-cluster: $(VENV)/.test  ## those that need one, on a real one built here
 
 soak: $(VENV)/.test  ## the same at full scale, and what is marked full_scale
 	$(BIN)/python -m pytest --seed $(SEED) $(SIDE_BY_SIDE) --soak tests/local tests/soak tests/cluster
+
+mutations: $(VENV)/.test  ## break a copy of the product on purpose, see that the right tests fail; MUTATE='--list' and others
+	$(BIN)/python -m tests.mutations $(MUTATE)
 
 lint: $(VENV)/.test  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check .
