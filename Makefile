@@ -12,7 +12,7 @@ THOROUGH := --hypothesis-profile thorough
 PYTEST = $(BIN)/python -m pytest --seed $(SEED) --slowest 25
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down check test test-unit test-local test-cluster soak lint lint-format lint-ruff lint-types lint-imports bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down check test test-unit test-local test-cluster soak mutations lint lint-format lint-ruff lint-types lint-imports bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -43,6 +43,9 @@ test-cluster: $(VENV)/.test  ## the tests that need a cluster, on a real one bui
 
 soak: $(VENV)/.test  ## tests of servers at full scale, and those marked full_scale
 	$(PYTEST) $(SIDE_BY_SIDE) --soak tests/local tests/soak tests/cluster
+
+mutations: $(VENV)/.test  ## break a copy of the product on purpose, see that the right tests fail; MUTATE='--list' and others
+	$(BIN)/python -m tests.mutations $(MUTATE)
 
 lint: lint-format lint-ruff lint-types lint-imports  ## ruff, mypy --strict, import-linter
 

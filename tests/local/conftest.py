@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from tests.support.machine import Machine, watched
 
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's environment, made once by the real command."""
+    """The server's environment, made once by the real command; by `make mutations`, once for many runs of pytest."""
+    if made := os.environ.get("DEPLOYER_TEST_ENVIRONMENTS"):
+        return Path(made)
     machine = Machine(tmp_path_factory.mktemp("environments"))
     with watched([machine]):
         machine.create("builder")

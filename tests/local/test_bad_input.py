@@ -315,6 +315,18 @@ def test_a_prompt_ends_by_a_signal_like_everything_else(server: Machine) -> None
     assert server.json("status")["state"] == "ready"
 
 
+def test_another_name_deletes_nothing(server: Machine) -> None:
+    process = server.program(
+        ["script", "--quiet", "--return", "--command", f"{server.command()[0]} delete --delete-data", "/dev/null"],
+        ("delete",),
+        stdin=subprocess.PIPE,
+    )
+    out, _ = process.communicate("another\n", timeout=60)
+    assert process.returncode == 2
+    assert "that is not its name; nothing was deleted" in out
+    assert server.json("status")["state"] == "ready"
+
+
 def test_a_recycled_pid_is_never_killed(machine: Machine) -> None:
     """The record names a pid that now belongs to somebody else: after a reboot, and in the same boot."""
     machine.create()

@@ -74,8 +74,15 @@ def running(
 
 
 @contextmanager
-def relay(upstream: str, after_put: Callable[[], None]) -> Iterator[str]:
-    """Pass requests on to `upstream`; call `after_put` when a PUT has been answered, before its caller knows."""
+def relay(
+    upstream: str,
+    after_put: Callable[[], None] = lambda: None,
+    login: Callable[[str, str], str] = lambda _path, given: given,
+) -> Iterator[str]:
+    """Pass requests on to `upstream`; call `after_put` when a PUT has been answered, before its caller knows.
+
+    `login` returns the header Authorization to pass on for a path and the header that was given, "" for none.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -83,7 +90,9 @@ def relay(upstream: str, after_put: Callable[[], None]) -> Iterator[str]:
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             connection = HTTPConnection(upstream.removeprefix("http://"), timeout=60)
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+            headers = {n: value for n, value in self.headers.items() if n.lower() not in {"host", "authorization"}}
+            if passed_on := login(self.path, self.headers.get("Authorization", "")):
+                headers["Authorization"] = passed_on
             connection.request(self.command, self.path, body, headers)
             answer = connection.getresponse()
             content = answer.read()

@@ -35,6 +35,10 @@ def test_a_client_that_owes_nothing_has_no_deadline_and_every_other_has_its_own(
     assert is_overdue(wait, 100.0, 101.0 + min(LIMITS[wait], 1e9), LIMITS) is (wait != "nothing")
 
 
+def test_the_deadlines_are_the_documented_ones():
+    assert (LIMITS["head"], LIMITS["body"], LIMITS["reading"]) == (30, 60, 300)
+
+
 LET_IN = True
 
 

@@ -500,12 +500,13 @@ def test_a_body_that_may_be_large_or_is_not_asked_for_yet_is_not_read(header):
     asyncio.run(story())
 
 
-def test_an_exception_lets_nobody_in():
+def test_an_exception_lets_nobody_in(caplog):
     async def story():
         server = Server()
         server.logins.error = RuntimeError("postgresql://user:password@host")
         assert await server.ask("anna:right") == (503, b"5")
         assert server.seen == []
+        assert caplog.messages == ["no password can be checked: RuntimeError"]
         server.logins.error = None
         assert await server.ask("anna:right") == (200, None)
 
