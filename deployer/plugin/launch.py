@@ -244,15 +244,7 @@ def create_app() -> FastAPI:
         from mlflow.server import auth
 
         if is_known:
-            parts = [beside(f"fastauth_{part}") for part in ("memory", "search", "closed")]
-            locations = beside("artifact_locations")
-            logins = fastauth.install(checks.Verified(check_password_hash), *parts, locations)
-            limit_members(parts[0].current, fastauth._demand)
-            beside("trace_owners").install(parts[0].current, fastauth._demand)
-            beside("trace_exports").install(fastauth._demand)
-            beside("wildcard_names").install()
-            beside("readable_rows").install(parts[0].current, fastauth._demand, parts[1].applies)
-            close_gaps("scorer_owners", "hidden_names", "experiment_ids")
+            logins = check_logins(fastauth, checks.Verified(check_password_hash))
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):
@@ -292,6 +284,18 @@ def create_app() -> FastAPI:
     # what looks at hosts and origins goes first (a stable sort): no page of another one learns which login is right
     app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
     return app
+
+
+def check_logins(fastauth: Any, passwords: Any) -> Any:
+    """Check logins and permissions of a supported MLflow here, close its gaps, and return the look-up of logins."""
+    memory, search, closed = (beside(f"fastauth_{part}") for part in ("memory", "search", "closed"))
+    logins = fastauth.install(passwords, memory, search, closed, beside("artifact_locations"))
+    limit_members(memory.current, fastauth._demand)
+    beside("trace_owners").install(memory.current, fastauth._demand)
+    beside("wildcard_names").install()
+    beside("readable_rows").install(memory.current, fastauth._demand, search.applies)
+    close_gaps("trace_exports", "scorer_owners", "hidden_names", "experiment_ids")
+    return logins
 
 
 def close_gaps(*parts: str) -> None:
