@@ -1,1 +1,1 @@
-"""Programs that run inside the MLflow server's Python; they import nothing of deployer."""
+"""Programs that run in the MLflow server's Python; they do not import deployer."""

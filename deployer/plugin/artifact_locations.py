@@ -1,21 +1,22 @@
-"""Refuses artifact locations that users choose, unless the user is an administrator; knows nothing of deployer.
+"""Refuses artifact locations that non-admin users choose; does not import deployer.
 
-MLflow reads, writes and deletes files at locations that its database holds, with the rights of the server: the tags
-`mlflow.artifactLocation` and `mlflow.trace.archiveLocation` of a trace, `artifact_location` of an experiment, and
-`source` of a model version. A location in another experiment's folder, or in the server's file system, gives the user
-who sets it files that no permission covers. From users who are not administrators only these are accepted:
+MLflow reads, writes and deletes files at locations that its database stores, with the permissions of the server
+process. Clients can set such locations in the tags `mlflow.artifactLocation` and `mlflow.trace.archiveLocation` of a
+trace, in `artifact_location` of an experiment, and in `source` of a model version. A location in another experiment's
+folder, or in the server's file system, would give the user files that no permission covers. From non-admin users, this
+module accepts only:
 
-- an experiment without a location: MLflow then chooses `mlflow-artifacts:/EXPERIMENT_ID`, and derives from it the
-  locations of runs, logged models and traces;
+- an experiment without a location. MLflow then chooses `mlflow-artifacts:/EXPERIMENT_ID` and derives the locations of
+  runs, logged models and traces from it;
 - a trace with the location that MLflow derives from its experiment and its identifier;
-- a model version whose source is a path at this server, a run or a model. MLflow itself compares a path with the folder
-  of the run or model that is named, and asks whether the user may read that (mlflow/server/handlers.py
+- a model version whose source is a path on this server, a run or a model. MLflow itself compares the path with the
+  folder of the named run or model, and checks that the user may read that run or model (mlflow/server/handlers.py
   `_create_model_version`, mlflow/server/auth `validate_can_create_model_version`).
 
-New values are checked by SQLAlchemy's mapper events. REST, OTLP and GraphQL all end there, because MLflow 3.17 and 3.18
-write these tables through their mapped classes alone (mlflow/store/tracking/sqlalchemy_store.py,
-mlflow/store/model_registry/sqlalchemy_store.py). Locations of traces and model versions that were stored earlier are
-checked when MLflow is about to use them. Those of experiments need no such check: MLflow appends the identifier of a
+SQLAlchemy mapper events check new values. They cover REST, OTLP and GraphQL, because MLflow 3.17 and 3.18 write these
+tables only through their mapped classes (mlflow/store/tracking/sqlalchemy_store.py,
+mlflow/store/model_registry/sqlalchemy_store.py). Trace and model version locations that were stored earlier are checked
+when MLflow is about to use them. Stored experiment locations need no such check: MLflow appends the identifier of a
 run, a trace or a logged model to them.
 """
 
@@ -30,10 +31,10 @@ from typing import Any
 LOCATION = "mlflow.artifactLocation"  # mlflow/utils/mlflow_tags.py
 ARCHIVE_LOCATION = "mlflow.trace.archiveLocation"  # mlflow/tracing/constant.py `TraceTagKey`
 SPANS_LOCATION = "mlflow.trace.spansLocation"
-ARCHIVED = "ARCHIVE_REPO"  # this value of SPANS_LOCATION makes MLflow read and delete at ARCHIVE_LOCATION
-# of a trace, which becomes a part of a path: a slash, a percent sign or `..` could lead out of the experiment's folder
+ARCHIVED = "ARCHIVE_REPO"  # with this value of SPANS_LOCATION, MLflow reads and deletes files at ARCHIVE_LOCATION
+# a trace identifier becomes a path segment: a slash, a percent sign or `..` could leave the experiment's folder
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]*", re.ASCII)
-SOURCE = re.compile(r"(mlflow-artifacts|runs|models):/(?!/)[^\\\x00-\x1f\x7f]+")  # without the name of a host
+SOURCE = re.compile(r"(mlflow-artifacts|runs|models):/(?!/)[^\\\x00-\x1f\x7f]+")  # without a host name
 OF_STORE = {
     "_get_trace_artifact_location_tag": "(self, experiment, trace_id)",
     "_delete_archived_trace_payloads": "(self, selected_traces)",
@@ -42,12 +43,12 @@ OF_TRACES = {"get_artifact_uri_for_trace": "(trace_info)", "get_archive_uri_for_
 OF_MODELS = ("get_model_version_download_uri", "(self, name, version)")
 WITHIN = ("_is_uri_within_root", "(source, root)")
 
-Check = Callable[[Any, Any], str]  # of a connection and a row: what is wrong with its location, or nothing
+Check = Callable[[Any, Any], str]  # (connection, row) -> what is wrong with the row's location, "" if nothing
 IsAdministrator = Callable[[], bool]
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions this relies on, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that this module relies on."""
     from mlflow.server import handlers
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
     from mlflow.store.tracking import sqlalchemy_store
@@ -62,7 +63,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(memory: Any) -> None:
-    """Put the checks around MLflow's own ways; `memory` is the module fastauth_memory.py."""
+    """Install the checks in MLflow; `memory` is the module fastauth_memory.py."""
     from mlflow.server import auth, handlers
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
@@ -71,7 +72,7 @@ def install(memory: Any) -> None:
     from sqlalchemy import event
 
     def is_administrator() -> bool:
-        """Tell whether an administrator sent the request that is being served; without a request, nobody is one."""
+        """Tell whether an administrator sent the current request; False outside a request."""
         request = memory.current.get()
         return request is not None and request.accepted and bool(auth.store.get_user(request.username).is_admin)
 
@@ -109,7 +110,7 @@ def _refusal(wrong: str) -> Exception:
 
 
 def _changed(row: Any, name: str) -> tuple[Any, Any] | None:
-    """Return the old and the new value of a column that is about to be written, None where it stays as it is."""
+    """Return the old and the new value of a column that is about to be written, or None if it does not change."""
     from sqlalchemy import inspect
 
     history = inspect(row).attrs[name].history
@@ -119,7 +120,10 @@ def _changed(row: Any, name: str) -> tuple[Any, Any] | None:
 
 
 def wrong_with_experiment(_connection: Any, row: Any) -> str:
-    """Say what is wrong with an experiment: MLflow inserts one without a location, then fills in its own."""
+    """Return what is wrong with an experiment's location, or "".
+
+    MLflow inserts an experiment without a location and then sets its own. That update is allowed.
+    """
     from sqlalchemy import inspect
 
     change = _changed(row, "artifact_location")
@@ -129,14 +133,17 @@ def wrong_with_experiment(_connection: Any, row: Any) -> str:
 
 
 def wrong_with_trace(_connection: Any, row: Any) -> str:
-    """Say what is wrong with the identifier of a trace, which becomes a part of its location."""
+    """Return what is wrong with a trace's identifier, or ""; the identifier becomes a part of the trace's location."""
     if IDENTIFIER.fullmatch(str(row.request_id)):
         return ""
     return "The identifier of a trace may only have letters, digits, '_', '-', '.' and ':'."
 
 
 def wrong_with_tag(connection: Any, row: Any) -> str:
-    """Say what is wrong with a tag of a trace. Old clients send all tags back: those that do not change are fine."""
+    """Return what is wrong with a tag of a trace, or "".
+
+    Old clients send all tags back, so a tag that does not change is allowed.
+    """
     if row.key not in (LOCATION, ARCHIVE_LOCATION, SPANS_LOCATION) or _changed(row, "value") is None:
         return ""
     if row.key == SPANS_LOCATION and row.value != ARCHIVED:
@@ -160,7 +167,7 @@ def _location_of(connection: Any, trace_id: str) -> str | None:
 
 
 def _location_in(experiment: str, trace_id: str) -> str:
-    """Return what MLflow derives for a trace (`SqlAlchemyStore._get_trace_artifact_location_tag`)."""
+    """Return the location that MLflow derives for a trace (`SqlAlchemyStore._get_trace_artifact_location_tag`)."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.utils.uri import append_to_uri_path
 
@@ -169,7 +176,7 @@ def _location_in(experiment: str, trace_id: str) -> str:
 
 
 def wrong_with_model_version(_connection: Any, row: Any) -> str:
-    """Say what is wrong with the source of a model version."""
+    """Return what is wrong with the source of a model version, or ""."""
     if _is_usual(str(row.source)):
         return ""
     return (
@@ -179,21 +186,21 @@ def wrong_with_model_version(_connection: Any, row: Any) -> str:
 
 
 def _is_usual(source: str) -> bool:
-    """Tell whether anybody may use a source; prompts have a placeholder there."""
+    """Tell whether any user may use a source; the source of a prompt is a placeholder."""
     from mlflow.server import handlers
 
     return source in handlers._PROMPT_SOURCE_PLACEHOLDERS or is_source(source)
 
 
 def is_source(text: str) -> bool:
-    """Tell whether a source is a path at this server, a run or a model, without a way out of its folder."""
+    """Tell whether a source is a path on this server, a run or a model, and has no `..` segment in any encoding."""
     while (decoded := urllib.parse.unquote(text)) != text:
         text = decoded
     return SOURCE.fullmatch(text) is not None and ".." not in text.split("/")
 
 
 def _of_its_experiment(original: Callable[[Any], str], is_administrator: IsAdministrator) -> Callable[[Any], str]:
-    """Let MLflow use the location of a trace only where the trace's experiment has its traces."""
+    """Let MLflow use a trace's location only if MLflow derives the same location from the trace's experiment."""
     from mlflow.server import handlers
 
     @wraps(original)
@@ -210,7 +217,7 @@ def _of_its_experiment(original: Callable[[Any], str], is_administrator: IsAdmin
 
 
 def _of_the_trace(original: Callable[[Any], str], is_administrator: IsAdministrator) -> Callable[[Any], str]:
-    """Let MLflow read from an archive only where an archive has this trace."""
+    """Let MLflow read a trace's archive only if the location has the form that MLflow gives this trace's archive."""
 
     @wraps(original)
     def get_archive_uri_for_trace(trace_info: Any) -> str:
@@ -223,7 +230,7 @@ def _of_the_trace(original: Callable[[Any], str], is_administrator: IsAdministra
 
 
 def _in_their_archives(original: Callable[..., Any], is_administrator: IsAdministrator) -> Callable[..., Any]:
-    """Let MLflow delete from an archive only where an archive has these traces."""
+    """Let MLflow delete traces' archives only if each location has the form that MLflow gives that trace's archive."""
 
     @wraps(original)
     def _delete_archived_trace_payloads(self: Any, selected_traces: list[Any]) -> Any:
@@ -237,7 +244,7 @@ def _in_their_archives(original: Callable[..., Any], is_administrator: IsAdminis
 
 
 def _of_its_run(original: Callable[..., str], is_administrator: IsAdministrator) -> Callable[..., str]:
-    """Let MLflow use the location of a model version only at this server, or where its run's experiment is kept."""
+    """Let MLflow use a model version's location only if any user may use it, or if it is in its run's experiment."""
 
     @wraps(original)
     def get_model_version_download_uri(self: Any, name: str, version: Any) -> str:
@@ -257,14 +264,14 @@ def _is_of_run(run_id: str | None, location: str) -> bool:
     store = handlers._get_tracking_store()
     try:
         experiment = store.get_experiment(store.get_run(run_id).info.experiment_id) if run_id else None
-    except MlflowException:  # the run is gone
+    except MlflowException:  # the run no longer exists
         return False
     is_below = experiment is not None and handlers._is_uri_within_root(location, experiment.artifact_location)
     return is_below and ".." not in urllib.parse.unquote(location).split("/")
 
 
 def is_archive(location: str, trace_id: str) -> bool:
-    """Tell whether MLflow may have made a location for this trace (`SqlAlchemyStore._archive_trace_candidate`)."""
+    """Tell whether a location has the form of this trace's archive (`SqlAlchemyStore._archive_trace_candidate`)."""
     decoded = urllib.parse.unquote(location)
     return (
         IDENTIFIER.fullmatch(trace_id) is not None

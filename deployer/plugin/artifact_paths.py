@@ -1,14 +1,14 @@
-"""Refuses artifact paths of members that name no experiment; knows nothing of deployer.
+"""Refuses artifact paths of non-admin users that name no experiment; does not import deployer.
 
-An artifact's path at the server begins with the number of its experiment, and MLflow asks for the permission on that
-experiment. For any other path, also the empty path and `.`, MLflow takes the server's default permission
-(mlflow/server/auth `_permission_for_artifact_target`, 3.17 `_get_proxy_artifact_permission`). These paths name the
-folders of all experiments: with the default permission MANAGE, a member deletes or lists the files of experiments
-that are denied to the member.
+The path of an artifact on the server begins with the number of its experiment, and MLflow checks the permission on that
+experiment. For any other path, including the empty path and `.`, MLflow applies the server's default permission
+(mlflow/server/auth `_permission_for_artifact_target`, 3.17 `_get_proxy_artifact_permission`). Such a path may
+name the parent folder of all experiments. With the default permission MANAGE, a user could delete or list the files of
+experiments to which the user is denied access.
 
-An administrator may give an experiment another location, such as `mlflow-artifacts:/team`. A path there needs the
-permission on each experiment whose location contains the path, or lies within it. MLflow judges the paths of skills
-itself, from 3.18 on. In all cases, MLflow's own check has to agree.
+An administrator may give an experiment another location, such as `mlflow-artifacts:/team`. A path there requires the
+permission on each experiment whose location contains the path or lies within it. From 3.18 on, MLflow checks the paths
+of skills itself. In all cases, MLflow's own check must also allow the request.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OF_AUTH = {
     "_canonical_artifact_proxy_path": "(artifact_path)",
     "_get_experiment_permission": "(experiment_id, username)",
 }
-OF_FASTAPI = "/mlflow-artifacts/artifacts/"  # FastAPI serves GET and PUT below it, Flask all other requests
+OF_FASTAPI = "/mlflow-artifacts/artifacts/"  # FastAPI serves GET and PUT below this path, Flask the rest
 SCHEME = "mlflow-artifacts"
 CAN = {"read": "can_read", "update": "can_update", "manage": "can_manage"}
 SKILLS = "_parse_artifact_auth_target"  # not in MLflow 3.17
@@ -35,18 +35,18 @@ Segments = Sequence[str]
 
 
 def segments_of(path: str) -> Segments:
-    """Return the names of a path's folders and file, without those that lead nowhere."""
+    """Return the segments of a path, without empty segments and `.`."""
     return [segment for segment in path.split("/") if segment not in ("", ".")]
 
 
 def names_experiment(segments: Segments) -> bool:
-    """Tell whether the path begins with a number that MLflow gives to an experiment."""
+    """Tell whether the first segment is an experiment number in MLflow's own spelling."""
     first = segments[0] if segments else ""
     return first.isascii() and first.isdecimal() and (first == "0" or not first.startswith("0"))
 
 
 def owners(segments: Segments, locations: Iterable[tuple[int, str]]) -> list[str]:
-    """Return the experiments whose location contains the path, or lies within it.
+    """Return the experiments whose location contains the path or lies within it.
 
     `locations` has the number and the location of each experiment.
     """
@@ -61,7 +61,7 @@ def owners(segments: Segments, locations: Iterable[tuple[int, str]]) -> list[str
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions are replaced or called, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
     from mlflow.server import auth
 
     for name, signature in OF_AUTH.items():
@@ -69,9 +69,10 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Put the check before MLflow's own; MLflow asks neither for administrators.
+    """Install the check before MLflow's own check; MLflow runs neither for administrators.
 
-    `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
+    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
+    signatures.
     """
     from mlflow.server import auth
 
@@ -111,7 +112,7 @@ def _is_skill(auth: Any, path: str | None) -> bool:
 
 
 def _locations(store: Any) -> list[tuple[int, str]]:
-    """Return the locations that administrators have chosen within the server's artifacts."""
+    """Return (number, location) of experiments whose location an administrator chose in the server's artifacts."""
     from mlflow.store.tracking.dbmodels.models import SqlExperiment
     from sqlalchemy import String, cast, select
 

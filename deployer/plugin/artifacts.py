@@ -1,4 +1,4 @@
-"""How artifacts go between clients and S3; loaded by launch.py, and only where they are kept there."""
+"""Configures artifact transfers between clients and S3; launch.py loads it only if artifacts are stored in S3."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 def advertise(transfer: str) -> None:
-    """Tell clients to move artifacts through the server (`proxied`), or straight to the artifact store (`direct`).
+    """Tell clients to transfer artifacts through the server (`proxied`) or directly to the artifact store (`direct`).
 
-    A server in front of S3 says that it can do direct transfers, MLflow 3.17 always and 3.18 where
-    MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD and _DOWNLOAD are set; clients since 3.17 then do them
+    A server in front of S3 announces direct transfers: MLflow 3.17 always, and 3.18 if
+    MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD and _DOWNLOAD are set. Clients from 3.17 on then use direct transfers
     (mlflow/server/handlers.py `build_server_info_payload`, mlflow/store/artifact/mlflow_artifacts_repo.py).
     """
     from mlflow.server import handlers, server_info_api
@@ -25,15 +25,15 @@ def advertise(transfer: str) -> None:
             raise RuntimeError("this artifact store cannot be reached directly")
         return {**answer, **dict.fromkeys(flags, transfer == "direct")}
 
-    # the Flask route looks it up in its own module, the FastAPI route has imported the name
+    # the Flask route looks the function up in `handlers`, the FastAPI route has imported its name
     handlers.build_server_info_payload = server_info_api.build_server_info_payload = payload
 
 
 def delete_as_before() -> None:
-    """Let deletions from S3 carry the checksum that every service knows.
+    """Send bulk deletions to S3 with Content-MD5, the checksum that every S3 service accepts.
 
-    Where many objects are deleted at once S3 demands one, and boto3 takes since 1.36 one that Ceph-like services
-    refuse, whatever AWS_REQUEST_CHECKSUM_CALCULATION says (github.com/s3fs-fuse/s3fs-fuse/issues/2639).
+    S3 requires a checksum for bulk deletions. Since 1.36, boto3 sends a checksum that Ceph-like services reject,
+    whatever the value of AWS_REQUEST_CHECKSUM_CALCULATION (github.com/s3fs-fuse/s3fs-fuse/issues/2639).
     """
     import boto3
 
@@ -43,5 +43,5 @@ def delete_as_before() -> None:
         digest = hashlib.md5(request.body, usedforsecurity=False).digest()
         request.headers["Content-MD5"] = base64.b64encode(digest).decode("ascii")
 
-    boto3.setup_default_session()  # the one that MLflow's clients are made of
+    boto3.setup_default_session()  # MLflow creates its clients from the default session
     boto3.DEFAULT_SESSION.events.register("before-sign.s3.DeleteObjects", with_md5)

@@ -1,4 +1,4 @@
-"""Values laid over the configuration file of MLflow's basic auth; loaded by launch.py, knows nothing of deployer."""
+"""Overrides values in the configuration file of MLflow's basic auth for launch.py; does not import deployer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ FILE = "MLFLOW_AUTH_CONFIG_PATH"
 
 
 def lay_over(**values: str) -> None:
-    """Have MLflow read these values in the place of those in the file.
+    """Make MLflow read these values instead of those in the configuration file.
 
-    MLflow knows no other way (mlflow/server/auth/config.py), and the file that it is given may be read by many who must
-    not know a password. So it gets another one that has no name, lies in memory, and goes over to forked processes with
-    its descriptor.
+    MLflow reads them only from a file (mlflow/server/auth/config.py). The given file may be readable by people who must
+    not know a password. So this function writes a copy with the new values to an unnamed file in memory. Forked
+    processes inherit the descriptor of that file.
     """
-    config = configparser.RawConfigParser()  # values as they stand there: `%` stays doubled
+    config = configparser.RawConfigParser()  # no interpolation: `%` stays doubled
     config.read(os.environ[FILE], "utf-8")
     for name, value in values.items():
         config.set("mlflow", name, value.replace("%", "%%"))

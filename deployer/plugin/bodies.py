@@ -1,8 +1,8 @@
-"""Bounds the bodies of requests, which MLflow keeps in memory as a whole; knows nothing of deployer.
+"""Bounds request bodies, which MLflow keeps in memory as a whole; does not import deployer.
 
-The open pages get no body. Nearly all other routes are Flask's: the bridge between ASGI and WSGI
-(starlette/middleware/wsgi.py) collects a body before Flask asks who sends it. Only uploads of artifacts are streamed
-(mlflow/server/artifact_router.py), so they have no bound.
+Pages that need no login get no body. Flask serves nearly all other routes: the bridge between ASGI and WSGI
+(starlette/middleware/wsgi.py) reads the whole body before Flask checks the login. Only artifact uploads are streamed
+(mlflow/server/artifact_router.py), so uploads have no bound.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING or __package__:
 else:  # the server finds this file beside launch.py
     from decoded_bodies import bounds
 
-# MLflow's own prefixes of uploads through the server, mlflow/server/artifact_router.py
+# path prefixes of uploads through the server (mlflow/server/artifact_router.py)
 ARTIFACTS = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
-MOST_UNCONFIRMED = 1 << 20  # bytes that are read before it is known whether a login still holds
-MOST_UNREAD = 1 << 20  # bytes; with more left, a connection ends with its answer (http_protocol.py MOST_DRAINED)
-LET_IN = "deployer.let_in"  # key of a scope: true once the gate has let the request's login in (http_protocol.py)
+MOST_UNCONFIRMED = 1 << 20  # bytes that may be read before the login is looked up
+MOST_UNREAD = 1 << 20  # bytes; if more are left, the connection ends with the response (http_protocol.py MOST_DRAINED)
+LET_IN = "deployer.let_in"  # key in a scope: true once the gate has accepted the request's login (http_protocol.py)
 BAD_REQUEST, CONTENT_TOO_LARGE = 400, 413
 CLOSE = (b"connection", b"close")
 
@@ -32,7 +32,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Refused(Exception):
-    """A body that is not handed on: status, and a text for a person."""
+    """A body that is not passed on, with an HTTP status and a message for a person."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -40,39 +40,40 @@ class Refused(Exception):
 
 
 def length(scope: Scope) -> float:
-    """Return how many bytes the body of a request has: 0 without one, infinity where its end is not known."""
+    """Return the length of a request's body in bytes: 0 without a body, infinity if the length is not declared."""
     declared: float = 0
     for name, value in scope["headers"]:
         if name == b"transfer-encoding":
             return math.inf
         if name == b"content-length":
-            declared = int(value)  # digits alone: h11 has looked at them
+            declared = int(value)  # only digits: h11 has validated the header
     return declared
 
 
 def is_small(scope: Scope) -> bool:
-    """Tell whether a body may be read before its login is looked up."""
+    """Tell whether a body may be read before the login is looked up."""
     return length(scope) <= MOST_UNCONFIRMED
 
 
 def is_upload(scope: Scope) -> bool:
-    """Tell whether a request writes an artifact."""
+    """Tell whether a request uploads an artifact."""
     return scope["method"] == "PUT" and str(scope["path"]).startswith(ARTIFACTS)
 
 
 def streams_uploads(routes: Any) -> bool:
-    """Tell of an application's routes whether one of FastAPI's own takes uploads, bit by bit."""
+    """Tell whether FastAPI serves uploads and streams them, given the routes of an application."""
     wanted = f"{ARTIFACTS[0]}{{artifact_path:path}}"
     return any(getattr(route, "path", "") == wanted and "PUT" in (route.methods or ()) for route in routes)
 
 
 class Capped:
-    """ASGI middleware that refuses larger bodies than `most` bytes with 413, unread where their length is declared.
+    """ASGI middleware that refuses bodies of more than `most` bytes with 413, unread if their length is declared.
 
-    `is_open` tells of a path whether it needs no login: no body is read there, and the application gets an empty one.
-    A page that waited for a body would let a stranger hold a connection with one byte every few seconds.
-    `streams`: uploads of artifacts are not kept in memory, so they have no bound; else those with a login have none.
-    `is_validated` tells of a request whether its body is decoded on the event loop (decoded_bodies.py).
+    `is_open` tells whether a path needs no login. For such a path, no body is read, and the application gets an empty
+    body. If the page waited for the body, a stranger could hold a connection with one byte every few seconds.
+    `streams` says that artifact uploads are not kept in memory. Then uploads have no bound; otherwise only uploads with
+    an Authorization header have none.
+    `is_validated` tells whether a request's body is decoded on the event loop (decoded_bodies.py).
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Capped:
         if self._is_open(scope["path"]):
             await self._app(scope, without_body(receive) if declared else receive, send)
             return
-        scope[LET_IN] = True  # the gate is in front of this middleware
+        scope[LET_IN] = True  # the gate runs before this middleware
         if not declared:
             await self._app(scope, receive, send)
             return
@@ -122,7 +123,7 @@ class Capped:
 
 
 def without_body(receive: Receive) -> Receive:
-    """Return a `receive` that begins with an empty body, and reads the real one only from clients that wait with it."""
+    """Return a `receive` that gives an empty body first, then discards the real body and waits for the disconnect."""
     was_asked = False
 
     async def receiving() -> Message:
@@ -131,16 +132,17 @@ def without_body(receive: Receive) -> Receive:
             was_asked = True
             return {"type": "http.request", "body": b"", "more_body": False}
         while (message := await receive())["type"] == "http.request":
-            pass  # the application waits for the client to leave
+            pass  # the application waits for the client to disconnect
         return message
 
     return receiving
 
 
 class Body:
-    """The body of one request on its way to the application; nothing of the application passes once it is refused.
+    """The body of one request on its way to the application; after a refusal, no response of the application passes.
 
-    Frameworks turn what is raised while they read into answers of their own, so these are held back.
+    If an error is raised while a framework reads the body, the framework sends a response of its own. This class drops
+    that response.
     """
 
     def __init__(
@@ -158,13 +160,13 @@ class Body:
         self.answered = False
 
     async def receive(self) -> Message:
-        """Return the next part.
+        """Return the next part of the body.
 
         Raises:
-            Refused: it is too large, or the client has left before its end.
+            Refused: the body is too large, has too many commas, or the client disconnected before its end.
         """
         if self.answered:
-            return await self._receive()  # who reads on only waits for the client to leave
+            return await self._receive()  # the application only waits for the client to disconnect
         if self._declared != math.inf and self._declared > self._most:
             raise self._too_large()
         message = await self._receive()
@@ -183,7 +185,7 @@ class Body:
         return message
 
     async def send(self, message: Message) -> None:
-        """Hand a part of the answer on."""
+        """Pass on a part of the response, unless the body was refused before the response began."""
         if self.refused is None or self.answered:
             self.answered = True
             await self._send(message)
@@ -200,10 +202,11 @@ class Body:
 
 
 class Closing:
-    """ASGI middleware around all others: an answer to an unread body says that the connection ends, where that is so.
+    """ASGI middleware around all others that sends `Connection: close` if the connection ends with an unread body.
 
-    A client that waits for "100 Continue" and gets an answer instead may send the body or not (RFC 9110, 10.1.1). The
-    connection ends with the answer: otherwise the server would take the client's next request for the body.
+    A client that waits for "100 Continue" and gets a final response instead may send the body or not (RFC 9110,
+    10.1.1). The connection ends after the response. Otherwise the server could take the client's next request for the
+    body.
     """
 
     def __init__(self, app: App) -> None:

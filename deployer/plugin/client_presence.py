@@ -1,8 +1,8 @@
-"""Notices that a client has left while its request waits; knows nothing of deployer.
+"""Detects that a client disconnects while its request waits; does not import deployer.
 
-The ASGI message `http.disconnect` tells that, but a body must be read before that message comes, and what is read is
-kept for the application. So only small bodies are read. For a large body, one of unknown length, or one that waits for
-"100 Continue", the connection itself tells when its client has left (http_protocol.py).
+The ASGI message `http.disconnect` reports the disconnect, but it comes only after the body. A body that is read here
+must be kept for the application, so only small bodies are read. If the body is large, has an unknown length, or waits
+for "100 Continue", the connection itself reports the disconnect (http_protocol.py).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-MOST_READ = 1 << 14  # bytes of a body that are kept
-LEFT = "deployer.left"  # key of a scope's state: a future that is done once the connection is lost (http_protocol.py)
+MOST_READ = 1 << 14  # bytes of a body that may be read and kept
+LEFT = "deployer.left"  # key in a scope's state: a future that is done once the connection is lost (http_protocol.py)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -21,11 +21,11 @@ Receive = Callable[[], Awaitable[Message]]
 
 
 class ClientLeft(Exception):
-    """The client closed its connection before it was answered."""
+    """The client closed its connection before the response."""
 
 
 class Client:
-    """The client of one request. `receive` is for the application: it begins with what was read here."""
+    """The client of one request. The application calls this `receive`, which first returns the messages read here."""
 
     __slots__ = ("_read", "_receive", "_scope", "receive")
 
@@ -33,14 +33,14 @@ class Client:
         self._scope = scope
         self._receive = receive
         self._read: deque[Message] | None = None
-        self.receive = receive  # as it is, until something was read: most requests never wait
+        self.receive = receive  # unchanged until a message is read here: most requests never wait
 
     async def wait_for(self, work: asyncio.Future[Any]) -> None:
-        """Wait until `work` is done, whatever came of it.
+        """Wait until `work` is done, whether it succeeds or fails.
 
         Raises:
-            ClientLeft: the client has left, and the work goes on.
-            Exception: whatever `receive` raised first.
+            ClientLeft: the client disconnected; the work goes on.
+            Exception: an error that `receive` raised before the work was done.
         """
         if not is_watchable(self._scope):
             await self._wait_without_receiving(work)
@@ -53,9 +53,9 @@ class Client:
                 raise ClientLeft
         finally:
             leaving.cancel()
-            await asyncio.wait({leaving})  # two must not receive at once
+            await asyncio.wait({leaving})  # two tasks must not call `receive` at once
             if not leaving.cancelled():
-                leaving.exception()  # asyncio would log an exception that nobody looked at
+                leaving.exception()  # asyncio would log an exception that nobody retrieved
 
     async def _wait_without_receiving(self, work: asyncio.Future[Any]) -> None:
         left = self._scope.get("state", {}).get(LEFT)
@@ -75,9 +75,9 @@ class Client:
 
 
 def is_watchable(scope: Scope) -> bool:
-    """Tell whether all of a request's body may be read before the request is served.
+    """Tell whether the whole body of a request may be read before the request is served.
 
-    To receive would also ask a client for its body that waits for "100 Continue" (RFC 9110, 10.1.1).
+    If a client waits for "100 Continue" before it sends its body, reading would request the body (RFC 9110, 10.1.1).
     """
     length = b"0"
     for name, value in scope["headers"]:

@@ -1,8 +1,8 @@
-"""Bounds the size of compressed bodies of requests; knows nothing of deployer.
+"""Bounds the decompressed size of request bodies; does not import deployer.
 
-Traces of OpenTelemetry may be compressed, and MLflow decompresses them without a bound (mlflow/tracing/utils/otlp.py
-`decompress_otlp_body`): 600 KB of gzip can hold 600 MB. It also reads any number of gzip members in quadratic time.
-Bodies for MLflow's gateway have a bound of MLflow's own, which is set to the same size.
+Clients may compress OpenTelemetry traces, and MLflow decompresses them without a bound (mlflow/tracing/utils/otlp.py
+`decompress_otlp_body`): 600 KB of gzip can hold 600 MB. MLflow also accepts any number of gzip members and needs
+quadratic time to read them. MLflow's gateway has its own bound on decompressed bodies, which is set to the same size.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 GATEWAY_BOUND = "MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE"  # mlflow/environment_variables.py
 GZIP, ZLIB, RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
-FORMATS = {"gzip": (GZIP,), "deflate": (ZLIB, RAW)}  # some clients send "deflate" without its header
+FORMATS = {"gzip": (GZIP,), "deflate": (ZLIB, RAW)}  # some clients send "deflate" without the zlib header
 BAD_REQUEST, CONTENT_TOO_LARGE = 400, 413
-SEAM = ("decompress_otlp_body", "(raw_body, content_encoding)")  # of mlflow/server/otel_api.py
+SEAM = ("decompress_otlp_body", "(raw_body, content_encoding)")  # in mlflow/server/otel_api.py
 
 
 class TooLarge(Exception):
@@ -24,10 +24,10 @@ class TooLarge(Exception):
 
 
 def decompressed(body: bytes, encoding: str, most: int) -> bytes:
-    """Return the content of a compressed body, of up to `most` bytes.
+    """Return the content of a compressed body, at most `most` bytes.
 
     Raises:
-        TooLarge: there is more; no more than `most` bytes were decompressed.
+        TooLarge: the content is longer; decompression has stopped after `most` + 1 bytes.
         ValueError: the encoding is unknown, or the body is not exactly one compressed stream.
     """
     for bits in FORMATS.get(encoding, ()):
@@ -44,7 +44,7 @@ def decompressed(body: bytes, encoding: str, most: int) -> bytes:
 
 
 def install(demand: Callable[..., None] | None, most: int) -> None:
-    """Replace MLflow's function; `demand` refuses one with another signature, None: an MLflow that is not known."""
+    """Replace MLflow's function. `demand` rejects another signature; it is None for an MLflow that is not supported."""
     from fastapi import HTTPException
     from mlflow.server import otel_api
 

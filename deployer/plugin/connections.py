@@ -1,7 +1,8 @@
-"""Decides which connections of one process are closed: those whose client waits too long; knows nothing of deployer.
+"""Decides which connections of a process to close because their client takes too long; does not import deployer.
 
-A stranger may open connections and send nothing, or a byte a minute. Each holds a file descriptor and memory. Every
-second the server asks each connection what its client owes, and since when. No request pays for a timer of its own.
+A stranger can open connections and send nothing, or one byte a minute. Each connection holds a file descriptor and
+memory. Once a second, the server asks each connection what it waits for from its client, and since when. Requests need
+no timers of their own.
 """
 
 from __future__ import annotations
@@ -12,68 +13,73 @@ from heapq import nsmallest
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-MOST_HOLDING = 1024  # connections with a large head or body (http_protocol.py LIGHT) whose login was not accepted yet
-BURST = 128  # such connections at once, after whose end the freed memory is worth to be returned
-DISTRESS_SECONDS = 10  # without progress, after which a client with a login loses its place first
+MOST_HOLDING = 1024  # connections with a large head or body (http_protocol.py LIGHT) and no accepted login
+BURST = 128  # so many of them at once are a burst; when all have ended, freed memory is returned to the system
+DISTRESS_SECONDS = 10  # without progress, after which a transfer with a login no longer counts as serving a client
 
 
-# What a connection may wait for from its client, and for how many seconds at most. None of them bounds a whole upload
-# or download: "body" and "reading" begin anew with every byte that moves.
+# What a connection may wait for from its client, and the maximum number of seconds. No limit applies to a whole upload
+# or download: the times of "body" and "reading" start anew with every byte that moves.
 LIMITS: Mapping[str, float] = MappingProxyType(
     {
-        "head": 30,  # the rest of a request's headers; on a new connection also their first byte
+        "head": 30,  # the rest of a request's headers; on a new connection also the first byte
         "body": 60,  # the next bytes of a body that the application waits for
-        "answered body": 10,  # the rest of a body whose request was answered before
-        "closing": 5,  # the client to read the last answer and to close
-        "reading": 300,  # the client to take more of an answer
-        "idle": 130,  # the next request; uvicorn's own timer is shorter (serving.py), but not always armed
+        "answered body": 10,  # the rest of a body after the response
+        "closing": 5,  # the client to read the last response and to close the connection
+        "reading": 300,  # the client to read more of a response
+        "idle": 130,  # the next request; uvicorn's own timer is shorter (serving.py), but not always set
         "nothing": math.inf,  # the application works
     }
 )
-# which are closed first where descriptors run short; the slow ones after that
+# connections that are closed first when descriptors run short, in this order; then come the slow ones
 CHEAP = ("closing", "answered body", "head", "idle")
 SLOW = ("body", "reading")
 _SERVES = len(CHEAP) + 2  # the first rank of connections that serve a client
 
 
 class Found(NamedTuple):
-    """What is known of one connection: what it waits for, since when, and whom it serves how fast."""
+    """The state of a connection: what it waits for, since when, whether its login was accepted, and its data rate."""
 
     wait: str
-    since: float  # seconds, as the clock of the register
-    let_in: bool = False  # its request brought a login that was accepted
-    rate: float = 0.0  # bytes a second, both ways, since its request began
+    since: float  # seconds on the clock of the register
+    let_in: bool = False  # its request had a login that was accepted
+    rate: float = 0.0  # bytes a second in both directions, since its request began
 
 
 class Connection(Protocol):
-    """`http_protocol.Connection`."""
+    """The part of `http_protocol.Connection` that is used here."""
 
     def waits(self, now: float) -> tuple[str, float]:
-        """Return what it waits for, and since when."""
+        """Return what the connection waits for, and since when."""
 
     def progress(self, now: float) -> tuple[bool, float]:
         """Return whether its request's login was accepted, and the bytes a second since the request began."""
 
     def has_left(self) -> bool:
-        """Tell whether the client has left unnoticed: nothing is read from its connection now."""
+        """Tell whether the client has disconnected unnoticed, while nothing is read from the connection."""
 
     def end(self) -> None:
-        """Close it at once, without sending what is left."""
+        """Close the connection at once, without sending buffered data."""
 
 
 def is_overdue(wait: str, since: float, now: float, limits: Mapping[str, float]) -> bool:
-    """Tell whether a client has owed something for too long."""
+    """Tell whether a client has kept the connection waiting for longer than the limit."""
     return now - since > limits[wait]
 
 
 def spare(found: Iterable[Found], now: float, count: int, needed: int) -> list[int]:
-    """Return the indices of up to `count` connections whose end harms least; at most `needed` of them serve a client.
+    """Return the indices of up to `count` connections to close; at most `needed` of them serve a client.
 
-    First go those that serve nobody: the oldest without a complete head, then those that have been idle for longest.
-    Then those of strangers whose body or answer moves, the slowest first. Then those without progress for
-    DISTRESS_SECONDS in spite of a login. The rest serve a client: strangers whose request the application works on, the
-    oldest first, and at last the slowest transfer with a login. A request with a login that the application works on is
-    never among these.
+    The order is:
+
+    1. connections that serve no request, in the order of CHEAP; of each kind the longest wait first;
+    2. transfers without an accepted login, the slowest first;
+    3. transfers with a login but no progress for DISTRESS_SECONDS, the longest wait first;
+    4. requests without an accepted login that the application works on, the lowest data rate first;
+    5. other transfers with a login, the slowest first.
+
+    Connections of 4 and 5 count as serving a client. A request with a login that the application works on is never
+    chosen.
     """
 
     def rank(candidate: tuple[int, Found]) -> tuple[int, float]:
@@ -99,25 +105,28 @@ class Register:
         self._clock = clock
         self._limits = limits
         self._open: set[Connection] = set()
-        self._overdue: set[Connection] = set()  # at the last sweep
-        self._holding: dict[Connection, None] = {}  # the oldest first
-        self._held_most = 0  # of these at once, since the last burst
+        self._overdue: set[Connection] = set()  # overdue at the last sweep
+        self._holding: dict[Connection, None] = {}  # connections that hold much memory, the oldest first
+        self._held_most = 0  # the largest number of these at once, since the last burst
 
     def __len__(self) -> int:
-        """Return how many are open."""
+        """Return how many connections are open."""
         return len(self._open)
 
     def add(self, connection: Connection) -> None:
-        """Take note of a new one."""
+        """Add a new connection."""
         self._open.add(connection)
 
     def discard(self, connection: Connection) -> None:
-        """Forget one that was closed."""
+        """Remove a closed connection."""
         self._open.discard(connection)
         self.release(connection)
 
     def hold(self, connection: Connection) -> None:
-        """Take note of one that holds much; above MOST_HOLDING, close the oldest unless its login was accepted."""
+        """Record a connection that holds much memory.
+
+        Above MOST_HOLDING, close the oldest such connection unless its login was accepted.
+        """
         self._holding[connection] = None
         self._held_most = max(self._held_most, len(self._holding))
         if len(self._holding) > MOST_HOLDING:
@@ -128,20 +137,21 @@ class Register:
                 oldest.end()
 
     def release(self, connection: Connection) -> None:
-        """Forget that a connection held much: its request was answered."""
+        """Record that a connection no longer holds much memory, because its request was answered."""
         self._holding.pop(connection, None)
 
     def burst_has_ended(self) -> bool:
-        """Tell once after each burst that no connection of it holds much any more."""
+        """Return True once after each burst, when none of its connections holds much memory any more."""
         if self._held_most < BURST or self._holding:
             return False
         self._held_most = 0
         return True
 
     def sweep(self) -> None:
-        """Close each connection whose client has left unnoticed, or is overdue and was at the last call.
+        """Close each connection whose client has left unnoticed, or that is overdue for the second time in a row.
 
-        In between the event loop reads what has arrived: where the process itself was slow, no client is to blame.
+        Between two sweeps the event loop reads the data that has arrived. So a slow process does not close connections
+        whose client has sent its data in time.
         """
         now = self._clock()
         for connection in [found for found in self._open if found.has_left()]:
@@ -152,11 +162,11 @@ class Register:
         self._overdue = overdue
 
     def make_room(self, count: int, needed: int = 0) -> bool:
-        """Close up to `count` connections, at most `needed` if they serve a client; tell whether there was one."""
+        """Close up to `count` connections, at most `needed` that serve a client; tell whether any was closed."""
         now, connections = self._clock(), list(self._open)
         found = (Found(*connection.waits(now), *connection.progress(now)) for connection in connections)
         chosen = spare(found, now, count, needed)
         for index in chosen:
-            self._open.discard(connections[index])  # the event loop closes it in its next turn
+            self._open.discard(connections[index])  # the event loop closes it in its next iteration
             connections[index].end()
         return bool(chosen)

@@ -1,6 +1,6 @@
-"""The server's two databases: where they are, and that their schema is the one this MLflow has; loaded by launch.py.
+"""Locates and prepares the server's two databases for launch.py; a database must have the schema of this MLflow.
 
-An empty database gets its schema; one that holds data is never changed.
+An empty database gets its schema. A database that holds data is never changed.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
 AUTH_DATABASE = "DEPLOYER_AUTH_DATABASE_URI"
-# any number, the same in every release: whoever else locks by this one waits for us
+# an arbitrary number, the same in every release; any program that uses it for an advisory lock waits for us
 _ADVISORY_LOCK = 0x6D6C666C6F77  # "mlflow"
 
 
 class Unusable(Exception):
-    """A database that the server must not run on; the text tells a person what to do."""
+    """A database that the server must not run on; the message tells a person what to do."""
 
 
 @dataclass(frozen=True)
 class Schema:
-    """What MLflow keeps in a database: how it is made, which revision is the newest, where the revision stands.
+    """One of MLflow's schemas: how to create it, its newest revision, and the table that stores the current revision.
 
-    `table` has a row as soon as there is data; `upgrade` is the command that brings data to the newest revision.
+    `table` has a row as soon as there is data. `upgrade` is the command that migrates data to the newest revision.
     """
 
     name: str
@@ -41,16 +41,16 @@ class Schema:
 
 
 def point_to_auth_database(lay_over: Callable[..., None]) -> None:
-    """Have MLflow take AUTH_DATABASE, where it is set, for the address in the configuration file of basic auth."""
+    """Make MLflow use AUTH_DATABASE, if set, instead of the address in the configuration file of basic auth."""
     if (uri := os.environ.pop(AUTH_DATABASE, None)) is not None:
         lay_over(database_uri=uri)
 
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Keep other servers that start on the same PostgreSQL waiting: MLflow's first starts must not meet.
+    """Lock the tracking database if it is PostgreSQL, because the first starts of several servers must not overlap.
 
-    The lock is a transaction's, not a session's, so that it also holds, and ends, behind a pool of connections.
+    The lock belongs to a transaction, not to a session. So it also works, and also ends, behind a connection pool.
 
     Raises:
         Unusable: the tracking database cannot be reached.
@@ -69,7 +69,7 @@ def alone() -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(sqlalchemy.exc.SQLAlchemyError):  # who looks after the database may have ended it
+        with suppress(sqlalchemy.exc.SQLAlchemyError):  # the database's operator may have closed the connection
             connection.close()
 
 
@@ -85,7 +85,7 @@ def prepare() -> None:
 
     tracking_uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     auth_uri = read_auth_config().database_uri
-    # in this order: in a database for both, MLflow's first migration takes what is there for its own
+    # in this order: in a database for both, MLflow's first tracking migration takes existing tables for its own
     _prepare(
         tracking_uri,
         Schema(
@@ -119,7 +119,7 @@ def _auth_head(uri: str) -> str | None:
 
 
 def _upgrade(uri: str, program: str, module: str, *words: str) -> str:
-    """Return the command that upgrades a database; a URL with a password goes through a variable and no argument."""
+    """Return the command that upgrades a database; a URL with a password goes into a variable, not into an argument."""
     import shlex
 
     if uri.startswith("sqlite:"):
@@ -147,10 +147,10 @@ def _prepare(uri: str, schema: Schema) -> None:
 
 
 def _is_empty(engine: Engine, schema: Schema) -> bool:
-    """Tell whether there is no data; tables without a row are what a start that was cut short may leave.
+    """Tell whether a database holds no data; an interrupted start may leave tables without rows.
 
     Raises:
-        Unusable: there is, of another schema version.
+        Unusable: the database holds data of another schema version.
     """
     import sqlalchemy
     from alembic.migration import MigrationContext
@@ -174,7 +174,7 @@ def _is_empty(engine: Engine, schema: Schema) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Return what the driver says, on one line; SQLAlchemy's own words may quote a statement."""
+    """Return the driver's message on one line; SQLAlchemy's own message may quote a statement."""
     said = error if isinstance(error, ImportError) else getattr(error, "orig", None) or type(error).__name__
     return " ".join(str(said).split())
 
@@ -191,10 +191,10 @@ def _sqlite_path(uri: str) -> Path | None:
 
 
 def _create_sqlite(path: Path, create: Callable[[Engine], None]) -> None:
-    """Build the schema in a file beside the final one and move it there whole.
+    """Create the schema in a temporary file beside the final one, then rename the file.
 
-    A kill while MLflow's sixty-odd migrations run would otherwise leave a half-migrated database, which a later
-    start must refuse. The file is thrown away after a crash, so it needs no fsync until it is complete.
+    Otherwise, a kill during MLflow's sixty-odd migrations would leave a half-migrated database, which the next start
+    must refuse. After a crash the temporary file is discarded, so it needs no fsync until it is complete.
     """
     import sqlalchemy
 

@@ -1,8 +1,8 @@
-"""Bounds bodies that take far more time or memory once they are decoded; knows nothing of deployer.
+"""Bounds request bodies that take much more time or memory once they are decoded; does not import deployer.
 
-FastAPI decodes and validates a JSON body on the event loop: no other request is served meanwhile. A wrong body costs
-about 20 microseconds and 1 KB for each wrong value, because Pydantic makes an error for each. A GraphQL query takes 300
-times its size in memory before MLflow counts its fields (mlflow/server/handlers.py `_graphql`).
+FastAPI decodes and validates a JSON body on the event loop, and no other request is served meanwhile. In an invalid
+body, each wrong value costs about 20 microseconds and 1 KB, because Pydantic creates an error for each. A GraphQL query
+takes 300 times its size in memory before MLflow counts its fields (mlflow/server/handlers.py `_graphql`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import os
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-MOST_VALIDATED = 1 << 19  # bytes; 100 tools of an MCP server have about 100 KB with their schemas
-MOST_VALUES = 1 << 14  # commas: there are about as many values
-MOST_QUERY = 1 << 16  # bytes; the queries of MLflow's pages have 4 KB
-MOST_ERRORS = 20  # that an answer names
-MOST_METADATA = 1 << 16  # bytes beside an uploaded skill: its name, and where it comes from; MLflow takes 1 MiB
+MOST_VALIDATED = 1 << 19  # bytes; 100 tools of an MCP server with their schemas have about 100 KB
+MOST_VALUES = 1 << 14  # commas: a body has about as many values
+MOST_QUERY = 1 << 16  # bytes; the queries of MLflow's web pages have 4 KB
+MOST_ERRORS = 20  # errors in a response
+MOST_METADATA = 1 << 16  # bytes beside an uploaded skill: its name and its origin; MLflow accepts 1 MiB
 TRACES, GATEWAY, GRAPHQL = "/v1/traces", "/gateway/", "/graphql"
 FILES = b"multipart/form-data"
 STATIC_PREFIX = "_MLFLOW_STATIC_PREFIX"  # mlflow/server/handlers.py STATIC_PREFIX_ENV_VAR
@@ -27,9 +27,9 @@ Scope = MutableMapping[str, Any]
 def bounds(scope: Scope, length: float, is_validated: Callable[[Scope], bool]) -> tuple[float, float]:
     """Return how many bytes and how many commas the body of a request may have, besides the general bound.
 
-    `length` is that of the body, infinity where it is not known.
+    `length` is the length of the body, infinity if it is unknown.
     """
-    if length <= MOST_VALUES:  # the usual request: below all bounds, so nobody has to look for its route
+    if length <= MOST_VALUES:  # most requests: below all bounds, so no route must be looked up
         return math.inf, math.inf
     if str(scope["path"]).endswith(GRAPHQL):
         return MOST_QUERY, math.inf
@@ -39,16 +39,18 @@ def bounds(scope: Scope, length: float, is_validated: Callable[[Scope], bool]) -
 
 
 def has_files(scope: Scope) -> bool:
-    """Tell whether a body is a form with files, as the first Content-Type says: FastAPI decodes no JSON then."""
+    """Tell whether the first Content-Type is a form with files; FastAPI then decodes no JSON."""
     kinds = (value for name, value in scope["headers"] if name == b"content-type")
     return bool(next(kinds, b"").split(b";")[0].strip().lower() == FILES)
 
 
 def validated_in(app: Any) -> Callable[[Scope], bool]:
-    """Return what tells whether a request's body is decoded as JSON by a route of FastAPI's own.
+    """Return a function that tells whether one of FastAPI's own routes decodes a request's body as JSON.
 
-    Traces are decoded in a thread (trace_exports.py). Requests to models may be large; they need a permission that an
-    administrator has given. Call it once all routes are there, and before others are put in front of them.
+    Traces are excluded, because they are decoded in a thread (trace_exports.py). Requests to models through the
+    gateway are excluded, because they may be large and need a permission from an administrator.
+
+    Call this function once all routes exist, and before other routes are put in front of them.
     """
     from starlette.routing import Match, Mount
 
@@ -65,7 +67,7 @@ def validated_in(app: Any) -> Callable[[Scope], bool]:
 
 
 def shorten_errors(app: Any) -> None:
-    """Have answers to wrong bodies name the first MOST_ERRORS errors only."""
+    """Make responses to invalid bodies name only the first MOST_ERRORS errors."""
     from fastapi.exceptions import RequestValidationError
 
     usual = app.exception_handlers[RequestValidationError]
@@ -77,7 +79,7 @@ def shorten_errors(app: Any) -> None:
 
 
 def shorten_metadata() -> None:
-    """Bound the JSON in a form with an uploaded skill, which MLflow 3.18 validates on the event loop too."""
+    """Bound the JSON in a form with an uploaded skill, which MLflow 3.18 also validates on the event loop."""
     try:
         from mlflow.server import skill_registry_api
     except ImportError:

@@ -1,7 +1,7 @@
-"""Keeps file descriptors free for those who are served; knows nothing of deployer.
+"""Keeps connections from using up the file descriptors of a process; does not import deployer.
 
-Connections must not take the descriptors that databases and files need: a part of them is a reserve. Where the rest is
-taken, a new connection has others closed (connections.py), or it waits until there is room.
+Databases and files need descriptors, too, so a part of all descriptors is their reserve. If connections have taken the
+rest, a new connection makes others close (connections.py), or it waits until there is room.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import select
 import socket
 from typing import Any, Protocol
 
-LARGEST_RESERVE = 1024  # for databases, artifacts and logs; half of all where there are few
-# of one process: the hard limit may be a million. Measured with 3900 strangers who send all that is held before a login
-# is accepted (http_protocol.py): 330 MiB, 85 KiB each
+LARGEST_RESERVE = 1024  # for databases, artifacts and logs; half of all descriptors if there are few
+# In one process: the hard limit may be a million. Measured with 3900 strangers who send as much as is held before a
+# login is accepted (http_protocol.py): 330 MiB, 85 KiB each.
 MOST_CONNECTIONS = 4096
-BATCHES = 16  # a part of all connections that is closed at once: to choose them takes a look at each
-AT_ONCE = 16  # connections that are closed where databases and files have taken half of the reserve
-_NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # as asyncio's selector_events
+BATCHES = 16  # of all connections, 1/BATCHES are closed at once, because the choice looks at each connection
+AT_ONCE = 16  # connections that are closed when databases and files have taken half of the reserve
+_NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # as in asyncio.selector_events
 
 
 def raise_limit() -> None:
-    """Raise the soft limit of open files to the hard one; every process may (getrlimit(2))."""
+    """Raise the soft limit of open files to the hard limit, as any process may (getrlimit(2))."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # a sandbox may forbid it: the soft limit goes on to hold
+    except (OSError, ValueError):  # a sandbox may forbid it: the soft limit then remains
         return
 
 
@@ -38,24 +38,25 @@ def limit() -> int:
 
 
 def most_connections(most: int) -> int:
-    """Return how many connections may be open where a process may have `most` descriptors; the rest is a reserve."""
+    """Return how many connections may be open in a process with up to `most` descriptors; the rest is the reserve."""
     return min(most - min(most // 2, LARGEST_RESERVE), MOST_CONNECTIONS)
 
 
 class Connections(Protocol):
-    """`connections.Register`."""
+    """The part of `connections.Register` that is used here."""
 
     def __len__(self) -> int:
-        """Return how many are open."""
+        """Return how many connections are open."""
 
     def make_room(self, count: int, needed: int = 0) -> bool:
-        """Close up to `count`, at most `needed` of them if they serve a client; tell whether there was one."""
+        """Close up to `count` connections, at most `needed` that serve a client; tell whether any was closed."""
 
 
 def watch_reserve(connections: Connections) -> None:
-    """Close idle connections where databases and files have taken half of the reserve.
+    """Close idle connections when databases and files have taken half of the reserve.
 
-    The kernel gives out the lowest free number: that of a new descriptor tells how many are in use, without counting.
+    The kernel assigns the lowest free descriptor number. So the number of a new descriptor tells how many are in use,
+    without counting them.
     """
     most = limit()
     try:
@@ -69,14 +70,14 @@ def watch_reserve(connections: Connections) -> None:
 
 
 class Listener(socket.socket):
-    """A listening socket that closes idle connections for new ones once descriptors run short.
+    """A listening socket that closes idle connections in favour of new ones once descriptors run short.
 
-    `evenly`: several processes share the socket. asyncio makes the process that wakes first accept all connections that
-    wait (asyncio.selector_events `_accept_connection`), so that process would serve all connections of a client, as
-    long as they last. Here asyncio is told after each connection that no other waits, and comes back in the next turn
-    of its loop: another process that has nothing to do is faster.
+    `evenly` says that several processes share the socket. asyncio makes the process that wakes first accept all waiting
+    connections (asyncio.selector_events `_accept_connection`). That process would serve all connections of a client for
+    as long as they last. With `evenly`, this class tells asyncio after each connection that no other connection waits.
+    asyncio then comes back in the next iteration of its loop, and an idle process can accept the next connection first.
 
-    With no room, `accept` fails as if descriptors had run out: asyncio then logs that, and comes back after a second.
+    If there is no room, `accept` fails as if descriptors had run out. asyncio logs this and tries again after a second.
     """
 
     def __init__(self, *, fileno: int, connections: Connections, evenly: bool = False) -> None:
@@ -87,7 +88,12 @@ class Listener(socket.socket):
         self._most = most_connections(limit())
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Return one connection; raises BlockingIOError where the next turn of the event loop is to accept."""
+        """Return one connection.
+
+        Raises:
+            BlockingIOError: the event loop must accept in its next iteration.
+            OSError: there is no room, or the socket cannot accept.
+        """
         if self._rests:
             self._rests = False
             raise BlockingIOError
@@ -100,18 +106,18 @@ class Listener(socket.socket):
             if error.errno not in _NONE_LEFT:
                 raise
             if self._connections.make_room(1, 1):
-                raise BlockingIOError from None  # its descriptor is free in the next turn
+                raise BlockingIOError from None  # the descriptor of the closed connection is free in the next iteration
             self._rests = True  # asyncio calls as often as its backlog is long, and would log each failure
             raise
-        # the event loop must turn for connections to be closed, and for new ones to be counted
+        # the event loop needs one iteration to close connections and to count new ones
         self._rests = self._evenly or excess > 0 or connection.fileno() >= self._most
         return connection, address
 
     def _make_room(self, excess: int) -> bool:
-        """Close connections for one that waits; tell whether there is room now."""
+        """Close connections for a waiting one; tell whether there is room now."""
         waiting = select.poll()
         waiting.register(self.fileno(), select.POLLIN)
-        if not waiting.poll(0):  # another process was faster
+        if not waiting.poll(0):  # another process has accepted the connection
             raise BlockingIOError
         self._connections.make_room(excess + self._most // BATCHES, excess)
         self._rests = len(self._connections) >= self._most

@@ -1,6 +1,6 @@
-"""Which connections to databases one process may open; knows nothing of deployer.
+"""Limits the database connections that one process opens; does not import deployer.
 
-MLflow makes an engine with a pool of its own for runs, for models, for jobs and for logins, all of the same size.
+MLflow creates one engine each for runs, models, jobs and logins. Each engine has its own pool, all of the same size.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ SIZE, OVERFLOW = "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "MLFLOW_SQLALCHEMYSTORE_MAX
 
 
 def share() -> None:
-    """Let the stores of runs, models and jobs have one engine for one database.
+    """Let the stores of runs, models and jobs share one engine for each database.
 
-    Each class keeps its engines by URL (`_engine_map`); a store that does not, goes on by itself.
+    Each store class keeps its engines by URL (`_engine_map`). A class without this attribute keeps engines of its own.
     """
     from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
@@ -29,10 +29,10 @@ def share() -> None:
 
 
 def lock_no_file() -> None:
-    """Have no store lock a file with a known name in the temporary folder before it looks for its tables.
+    """Prevent stores from locking a file with a known name in the temporary folder before they look for their tables.
 
-    Another user of that folder could hold the lock, and every thread would wait. databases.py has made the tables,
-    which are those of all stores. The store of jobs keeps the function by a name of its own.
+    Another user of that folder could hold the lock, and every thread would wait. No store needs the lock, because
+    databases.py has created the tables of all stores. The store of jobs has imported the function into its own module.
     """
     from mlflow.store.db import utils
     from mlflow.store.jobs import sqlalchemy_store as jobs
@@ -44,7 +44,7 @@ def lock_no_file() -> None:
 
 @contextmanager
 def of_logins(count: int | None) -> Iterator[None]:
-    """Give the engine that is made in the block so many connections, two or more; None: as many as the others."""
+    """Give the engine that is created in this block `count` connections, at least two; None: as many as the others."""
     usual = {name: os.environ.get(name) for name in (SIZE, OVERFLOW)}
     if count:
         overflow = max(1, count // 2)  # for 0, MLflow takes ten

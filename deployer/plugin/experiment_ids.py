@@ -1,10 +1,10 @@
-"""Judges each spelling of an experiment's number as the number; knows nothing of deployer.
+"""Treats all spellings of an experiment number as the same number; does not import deployer.
 
-MLflow 3.17 compares permissions with the text of a request, and its store reads the text with `int`. A denial on
-experiment 2 is then no denial on `02` or `+2`. The path `./2/...` of an artifact names no experiment to the permission
-check, which asks for the server's default permission, and names the files of experiment 2 to the store. MLflow 3.18
-compares numbers and leaves out `.` in paths (mlflow/server/auth `canonical_resource_id`, `_without_dot_segments`). Here
-3.17 does the same.
+MLflow 3.17 compares permissions with the text in a request, but its store converts the text with `int`. A denial on
+experiment 2 therefore does not apply to `02` or `+2`. For the permission check, the artifact path `./2/...` names no
+experiment, and the server's default permission applies. For the store, the same path names the files of experiment 2.
+MLflow 3.18 compares numbers and removes `.` from paths (mlflow/server/auth `canonical_resource_id`,
+`_without_dot_segments`). This module makes 3.17 do the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXPERIMENT, SCORER = "experiment", "scorer"
 
 
 def canonical(resource_type: str, resource_id: str | None) -> str | None:
-    """Return an identifier as MLflow's store writes the identifier; scorers have the experiment before a slash."""
+    """Return an identifier as MLflow's store writes it; a scorer's identifier is EXPERIMENT/NAME."""
     if resource_id is None or resource_type not in (EXPERIMENT, SCORER):
         return resource_id
     number, slash, name = str(resource_id).partition("/")
@@ -30,19 +30,19 @@ def canonical(resource_type: str, resource_id: str | None) -> str | None:
 
 
 def without_dots(path: str) -> str:
-    """Return a path without the segments that name the folder itself."""
+    """Return a path without its `.` segments."""
     return "/".join(segment for segment in path.split("/") if segment != ".")
 
 
 def is_needed() -> bool:
-    """Tell whether this MLflow compares texts."""
+    """Tell whether this MLflow compares identifiers as text."""
     from mlflow.server.auth import permissions
 
     return not hasattr(permissions, "canonical_resource_id")
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions are replaced, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
     from mlflow.server import auth
     from mlflow.server.auth import requirements
 
@@ -51,7 +51,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(demand: Callable[..., None]) -> None:
-    """Compare numbers, and leave dots out of paths, unless MLflow does so itself; `demand` refuses other signatures."""
+    """Compare numbers and remove `.` from paths, unless MLflow does so itself; `demand` rejects other signatures."""
     from mlflow.server import auth
     from mlflow.server.auth import requirements
 

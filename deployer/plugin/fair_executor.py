@@ -14,11 +14,11 @@ else:  # the server finds this file beside launch.py
     from fair_queue import FairQueue, Full
 
 R = TypeVar("R")
-IN_A_ROW = 4  # jobs of the first queue before one of the second, if both have any
+IN_A_ROW = 4  # jobs of the first queue before one job of the second, if both have jobs
 
 
 class Job:
-    """A function that waits for a thread. It returns its result and the seconds for which its thread rests then."""
+    """A function that waits for a thread. It returns its result and the seconds for which its thread then pauses."""
 
     __slots__ = ("done", "function", "is_second")
 
@@ -31,9 +31,10 @@ class Job:
 
 
 class FairExecutor:
-    """Runs at most `at_once` jobs at once; serves `first` before `second`, but does not let `second` starve.
+    """Runs at most `at_once` jobs at once; prefers `first` to `second`, but does not let `second` starve.
 
-    Of several threads one is never used for `second`: no job of `first` waits for one of `second`, or for its rest.
+    If there are several threads, one of them never runs jobs of `second`. So no job of `first` waits for a job of
+    `second`, or for the pause of a thread after such a job.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class FairExecutor:
     async def run(
         self, function: Callable[[], tuple[R, float]], address: str, name: str = "", *, second: bool = False
     ) -> R:
-        """Run a function in a thread and return its result. A job that is cancelled before it has begun never runs.
+        """Run a function in a thread and return its result; a job that is cancelled before it begins never runs.
 
         Raises:
             Full: the queue has no room for this job.
@@ -72,7 +73,7 @@ class FairExecutor:
             self._idle_for_second -= job.is_second
             try:
                 running = asyncio.get_running_loop().run_in_executor(self._threads, job.function)
-            except Exception as error:  # noqa: BLE001  # no thread can be started: the job fails, its place stays
+            except Exception as error:  # noqa: BLE001  # no thread can be started: the job fails, its slot becomes free
                 if not job.done.done():
                     job.done.set_exception(error)
                 self._idle += 1

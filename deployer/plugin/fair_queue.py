@@ -1,6 +1,6 @@
 """A bounded queue that serves client addresses in turn. Pure: no clock, no threads, no event loop.
 
-Each address has lanes by name, which are served in turn as well. A lane is first in, first out.
+Each address has named lanes, which are also served in turn. A lane is first in, first out.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class Full(Exception):
-    """The queue has no room for this item, or needed its room for an item of another lane."""
+    """The queue has no room for this item, or gave the item's place to an item of another lane."""
 
 
 class FairQueue(Generic[T]):
-    """Holds at most `places` items, at most `share` of one address.
+    """Holds at most `places` items, and at most `share` items of one address.
 
-    If the queue is full, the address with the most items makes room: one flooding address cannot keep others out.
-    Items are compared by identity or equality and must be hashable.
+    If the queue is full, the address with the most items loses one: a flooding address cannot keep others out. Items
+    are compared by identity or equality and must be hashable.
     """
 
     def __init__(self, places: int, share: int) -> None:
@@ -33,10 +33,10 @@ class FairQueue(Generic[T]):
         return self._size
 
     def push(self, address: str, name: str, item: T) -> T | None:
-        """Add an item; return the item that lost its place to this one, None if there was room.
+        """Add an item; return the item that lost its place to this one, or None if there was room.
 
         Raises:
-            Full: there is no room, and no lane is longer than this one would be.
+            Full: there is no room, and no lane or address that could lose an item is longer than this one would be.
         """
         removed = self._make_room(address, name)
         self._addresses.setdefault(address, OrderedDict()).setdefault(name, OrderedDict())[item] = None
@@ -45,7 +45,7 @@ class FairQueue(Generic[T]):
         return removed
 
     def pop(self) -> T:
-        """Remove and return the next item; the address and the lane that it comes from go to the end of the line.
+        """Remove and return the next item; its address and its lane go to the end of the line.
 
         Raises:
             IndexError: the queue is empty.

@@ -1,17 +1,20 @@
-"""Fast password checks inside the MLflow server, with every change in force at once; knows nothing of deployer.
+"""Checks passwords fast inside the MLflow server, with user changes effective at once; does not import deployer.
 
-MLflow checks a password with scrypt, 90 ms and 32 MiB each time, three to five times a request. Its own cache spares
-that for a time during which a changed password goes on to be accepted: by the other workers, and by this one where the
-login was just being checked when it was changed. Here a pair of *stored hash* and password is remembered instead, and
-the stored hash is read once for each request: a changed or deleted user is a miss in every worker and replica at once.
+MLflow checks a password with scrypt three to five times a request, which takes 90 ms and 32 MiB each time. MLflow's own
+cache avoids these checks for some time. During that time a changed password may still be accepted: by other workers,
+and by the same worker if it was checking the login while the password changed. This module caches pairs of *password
+hash* and password instead, and reads the hash from the database once for each request. A changed or deleted user is
+therefore a cache miss in every worker and replica at once.
 
-The seam is `SqlAlchemyStore.authenticate_user` in mlflow/server/auth, which MLflow's Flask and FastAPI routes both end
-in. What a request has found out is kept for the rest of it in fastauth_memory.py, which is handed in.
+The module replaces `SqlAlchemyStore.authenticate_user` in mlflow/server/auth, which MLflow's Flask and FastAPI routes
+both call. The result is kept for the rest of the request in fastauth_memory.py, which `install` gets as an argument.
 
-fastauth_gate.py asks before MLflow does; what it found out is kept for the request. A password that was right once it
-leaves to be checked here, in the thread that serves: that it is right is known, unless it was just changed.
+The gate (fastauth_gate.py) checks a login before MLflow does, and records the result for the request. If the login has
+been accepted before, the gate defers the check to the thread that serves the request. There this module looks up the
+user. The password needs no new scrypt check unless the user's hash has just changed.
 
-An MLflow of another minor version than those below keeps its own ways; `MLflowsOwn` only looks on, for the gate.
+If the minor version of MLflow is not in SUPPORTED_MINORS, MLflow checks passwords itself. `MLflowsOwn` then only tells
+the gate which logins may be guesses.
 """
 
 from __future__ import annotations
@@ -24,51 +27,52 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Protocol
 
-SUPPORTED_MINORS = ((3, 17), (3, 18))  # whose seams were tried, deployer's tests/local/test_contract.py
-SIGNATURE = "(self, username, password, *, use_primary=False)"  # without annotations: each Python writes its own
-# of MLflow's `authenticate_user`, SHA-256: what it does, as all patches of these versions do, is done here in its place
+SUPPORTED_MINORS = ((3, 17), (3, 18))  # deployer's tests/local/test_contract.py tests them
+SIGNATURE = "(self, username, password, *, use_primary=False)"  # without annotations, which differ between Pythons
+# SHA-256 of the source of MLflow's `authenticate_user`, equal in all patch releases of these minor versions. This
+# module does what that source does.
 TEXT = "c472bd4fddf6b5049e7a87818e2ec39c37df6af505ce6fb56d1ba8e709d9a67f"
 
 
 class UnknownSeam(Exception):
-    """MLflow's code is not what this was written for."""
+    """MLflow's code differs from the code that this module was written for."""
 
 
 class Checks(Protocol):
-    """`fastauth_checks.Verified`."""
+    """The part of `fastauth_checks.Verified` that is used here."""
 
     def digest(self, *texts: str) -> bytes:
-        """Return what stands for these texts."""
+        """Return a digest of these texts."""
 
     def known(self, user: str, stored: str, password: str) -> bool | None:
-        """Tell what is known without a check."""
+        """Return whether the password is right, or None if that is unknown; runs no check."""
 
     def was_right(self, user: str, password: str) -> bool:
-        """Tell whether this was the user's password once."""
+        """Tell whether this was once the user's password."""
 
     def was_checked(self, user: str, password: str) -> bool:
-        """Tell whether this password was checked for this user once."""
+        """Tell whether this password was checked for this user before."""
 
     def was_right_anywhere(self, user: str, password: str) -> bool:
-        """Tell whether this was the user's password once, for any process of this server."""
+        """Tell whether any process of this server has found this password right for the user."""
 
     def matches(self, user: str, stored: str, password: str) -> bool:
-        """Tell whether the password is right."""
+        """Check whether the password is right."""
 
 
 class Logins:
-    """The users as the auth database has them just now, and whose password a request has brought."""
+    """Looks up users in the auth database, checks passwords, and records the result for the current request."""
 
     def __init__(self, store: Any, checks: Checks, memory: Any, example: str) -> None:
         self._store = store
         self._checks = checks
         self._memory = memory
-        # for users that do not exist: as slow to check as any, and no password belongs to it
+        # hash for unknown users: checking it takes as long as checking any other, and no password matches it
         self._nobody = example
 
     def look_up(self, username: str) -> Any | None:
-        """Return MLflow's entity of a user, or None; one statement."""
-        if "\0" in username:  # which PostgreSQL's drivers do not even ask for
+        """Return MLflow's entity of a user, or None; runs one SQL statement."""
+        if "\0" in username:  # PostgreSQL's drivers do not send such a text
             return None
         engine, query, entity = self._question
         with engine.connect() as connection:
@@ -77,65 +81,66 @@ class Logins:
 
     @cached_property
     def _question(self) -> tuple[Any, Any, Any]:
-        """The engine, the statement and MLflow's class; made once, as they take longer than the answer."""
+        """The engine, the statement and MLflow's class; built once: that takes longer than the query."""
         import sqlalchemy
         from mlflow.server.auth.db.models import SqlUser
 
         columns = (SqlUser.id, SqlUser.username, SqlUser.password_hash, SqlUser.is_admin)
         query = sqlalchemy.select(*columns).where(SqlUser.username == sqlalchemy.bindparam("username"))
-        # a single statement needs no transaction, which would be two more
+        # a single statement needs no transaction, which would add two statements
         return self._store.engine.execution_options(isolation_level="AUTOCOMMIT"), query, SqlUser
 
     def pair(self, user: Any | None, username: str, password: str) -> bytes:
-        """Return what stands for a user's stored hash and a password."""
+        """Return a digest of a user's password hash and a password."""
         return self._checks.digest(username, self._hash(user), password)
 
     def known(self, user: Any | None, username: str, password: str) -> bool | None:
-        """Tell whether this user's password is known to be right or wrong, or None; takes no time."""
+        """Return whether this user's password is known to be right or wrong, or None if unknown; runs no check."""
         return self._checks.known(username, self._hash(user), password)
 
     def was_right(self, username: str, password: str) -> bool:
-        """Tell whether this was the user's password once."""
+        """Tell whether this was once the user's password."""
         return self._checks.was_right(username, password)
 
     def was_checked(self, username: str, password: str) -> bool:
-        """Tell whether this password was checked for this user once."""
+        """Tell whether this password was checked for this user before."""
         return self._checks.was_checked(username, password)
 
     def was_right_anywhere(self, username: str, password: str) -> bool:
-        """Tell whether this was the user's password once, for any process of this server."""
+        """Tell whether any process of this server has found this password right for the user."""
         return self._checks.was_right_anywhere(username, password)
 
     def check(self, user: Any | None, username: str, password: str) -> bool:
-        """Tell whether it is this user's password; 90 ms and 32 MiB for one that is not known."""
+        """Check whether this is the user's password; takes 90 ms and 32 MiB unless the result is known."""
         return self._checks.matches(username, self._hash(user), password) and user is not None
 
     def _hash(self, user: Any | None) -> str:
         return self._nobody if user is None else str(user.password_hash)
 
     def begin_anew(self) -> None:
-        """Begin a request that brings no login, and know nothing of the one before."""
+        """Start a request without a login, and forget the login of the previous request."""
         self._memory.current.set(self._memory.Memory("", b"", False, None))
 
     def begin(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
-        """Keep what was found out about the login of this request until it is served."""
+        """Record the result of this request's login check until the request has been served."""
         login = self._checks.digest(username, password)
         self._memory.current.set(self._memory.Memory(username, login, accepted, user if accepted else None))
 
     def expect(self, username: str, password: str) -> None:
-        """Leave the login of this request to be looked up when it is served."""
+        """Defer the look-up of this request's login until the request is served."""
         self.begin(None, username, password, accepted=False)
 
     def let_in(self) -> bool:
-        """Tell whether the login of this request was accepted, as far as it was looked up."""
+        """Tell whether this request's login was accepted; False while its look-up is deferred."""
         memory = self._memory.current.get()
         return memory is not None and bool(memory.accepted)
 
     def authenticate(self, username: str | None, password: str | None) -> bool:
-        """Tell whether the user has this password now; the primary database alone is asked.
+        """Tell whether this is the user's password now; reads only the primary database.
 
-        MLflow also asks where there is neither: for a token, say. What it finds in a request and the gate did not is no
-        login, or guesses would go past it; but who is let in may be asked for their password again, to change it.
+        MLflow also calls this without a user name and password, for example if the request has a token. A login that
+        the gate did not find in the request is refused, because guesses could otherwise bypass the gate. There is one
+        exception: an authenticated user may be asked for the password again, to change it.
         """
         if username is None or password is None:
             return False
@@ -144,7 +149,7 @@ class Logins:
         if own and memory.confirmed:
             return bool(memory.accepted)
         if _on_the_event_loop():
-            return bool(own and memory.accepted)  # as just found out: nothing is waited for between that and this
+            return bool(own and memory.accepted)  # the gate's result is current: nothing was awaited since
         if not own and memory is not None and not (memory.accepted and memory.username == username):
             return False
         user = self.look_up(username)
@@ -155,58 +160,59 @@ class Logins:
 
 
 class MLflowsOwn:
-    """The logins of an MLflow that checks passwords in ways of its own; tells the gate which of them are guesses.
+    """Logins of an unsupported MLflow, which checks passwords itself; tells the gate which logins may be guesses.
 
-    It makes no decision and only classifies requests for throttling. MLflow is asked for every request.
-    `checks` must remember no wrong password, which may be right later, and takes the user's name for a stored hash.
+    It makes no decision and only classifies requests for throttling. MLflow checks the login of every request.
+    `checks` must not remember wrong passwords, because a wrong password may be right later. It gets the user name in
+    place of a password hash.
     """
 
     def __init__(self, checks: Checks) -> None:
         self._checks = checks
 
     def look_up(self, _username: str) -> None:
-        """Return nobody: how users are stored is not known."""
+        """Return None: how this MLflow stores users is unknown."""
 
     def pair(self, _user: None, username: str, password: str) -> bytes:
-        """Return what stands for a user and a password."""
+        """Return a digest of a user name and a password."""
         return self._checks.digest(username, password)
 
     def known(self, _user: None, username: str, password: str) -> bool | None:
-        """Tell whether this was the user's password once, or None; takes no time."""
+        """Return True if this was once the user's password, else None; runs no check."""
         return self._checks.known(username, username, password)
 
     def was_right(self, username: str, password: str) -> bool:
-        """Tell whether this was the user's password once."""
+        """Tell whether this was once the user's password."""
         return self._checks.was_right(username, password)
 
     def was_checked(self, username: str, password: str) -> bool:
-        """Tell whether this password was checked for this user once."""
+        """Tell whether this password was checked for this user before."""
         return self._checks.was_checked(username, password)
 
     def was_right_anywhere(self, username: str, password: str) -> bool:
-        """Tell whether this was the user's password once, for any process of this server."""
+        """Tell whether any process of this server has found this password right for the user."""
         return self._checks.was_right_anywhere(username, password)
 
     def check(self, _user: None, username: str, password: str) -> bool:
-        """Tell whether it is this user's password, as MLflow does."""
+        """Check whether this is the user's password, by MLflow's own function."""
         return self._checks.matches(username, username, password)
 
     def begin_anew(self) -> None:
-        """Nothing was kept of the request before."""
+        """Do nothing: nothing was recorded for the previous request."""
 
     def begin(self, _user: None, _username: str, _password: str, _accepted: bool) -> None:
-        """Nothing is kept: MLflow asks by itself."""
+        """Do nothing: MLflow checks the login itself."""
 
     def expect(self, _username: str, _password: str) -> None:
-        """Whatever comes, MLflow asks by itself."""
+        """Do nothing: MLflow checks the login itself."""
 
     def let_in(self) -> bool:
-        """Leave it to the status of the answer."""
+        """Return True: only the status of the response tells whether MLflow accepted the login."""
         return True
 
 
 def supports(version: str) -> bool:
-    """Tell whether the seams of this MLflow are known."""
+    """Tell whether this version of MLflow is supported."""
     found = re.match(r"(\d+)\.(\d+)\.", version)
     return found is not None and (int(found[1]), int(found[2])) in SUPPORTED_MINORS
 
@@ -220,10 +226,10 @@ def _on_the_event_loop() -> bool:
 
 
 def install(checks: Checks, memory: Any, search: Any, closed: Any, locations: Any) -> Logins:
-    """Put the fast check in the place of MLflow's own; all but `checks` are modules of this folder.
+    """Replace MLflow's password check with the fast one; all arguments but `checks` are modules of this folder.
 
     Raises:
-        UnknownSeam: this MLflow's functions are called in another way, or the one that is replaced does something else;
+        UnknownSeam: a function of this MLflow has another signature, or the source of the replaced function differs;
             nothing was changed.
     """
     from mlflow.server import auth

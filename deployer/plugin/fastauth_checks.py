@@ -1,6 +1,6 @@
-"""Which passwords were checked already, how many are checked at once, and how fast one may guess; knows no MLflow.
+"""Remembers checked passwords, bounds concurrent checks, and limits the rate of guesses; does not import MLflow.
 
-No password is kept, only an HMAC of it under a key of this process.
+No password is stored, only its HMAC under a random key of this process.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 
-REMEMBERED = 10_000  # pairs of each kind, about 2 MiB
-KEPT = 2**16  # right passwords that all processes know of, 512 KiB
-AT_ONCE = 2  # scrypt checks, 32 MiB each
-GUESSES = 20  # wrong passwords in a row that nobody slows
-SECONDS_PER_GUESS = 5.0  # and one each so many seconds after them
-GUESSERS = 2**20  # that are told apart; 8 MiB, of which a page is used from its first guesser on
+REMEMBERED = 10_000  # digests of each kind, about 2 MiB
+KEPT = 2**16  # right passwords that all processes know, 512 KiB
+AT_ONCE = 2  # scrypt checks at once, 32 MiB each
+GUESSES = 20  # wrong passwords in a row without a delay
+SECONDS_PER_GUESS = 5.0  # after these, for each further guess
+GUESSERS = 2**20  # slots for users and addresses; 8 MiB, of which a page takes memory once a slot in it is used
 
 
 class Verified:
-    """Remembers which passwords belong to which stored hashes and which do not; `check` is the slow comparison itself.
+    """Remembers which passwords match which password hashes and which do not; `check` is the slow comparison itself.
 
-    A hash that changes makes its passwords unknown again: nothing here has to be told of it. Where the hash
-    is not known only what was right may be remembered (`keep_wrong`): what is wrong now may be right later.
+    When a hash changes, its passwords become unknown again, so no change has to be reported here. If the hash is not
+    known, `keep_wrong` must be false: a password that is wrong now may be right later.
     """
-
     def __init__(
         self,
         check: Callable[[str, str], bool],
@@ -42,38 +41,38 @@ class Verified:
         self._keep_wrong = keep_wrong
         self._key = secrets.token_bytes(32)
         self._right: OrderedDict[bytes, None] = OrderedDict()
-        self._wrong: OrderedDict[bytes, None] = OrderedDict()  # apart: guesses must not push out what is right
-        self._once: OrderedDict[bytes, None] = OrderedDict()  # user and password alone, whatever the hash is by now
-        self._not_once: OrderedDict[bytes, None] = OrderedDict()  # the same of wrong ones
-        self._anywhere = memoryview(mmap.mmap(-1, 8 * KEPT)).cast("Q")  # of these, a part of the digest in its place
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()  # separate: guesses must not push out right passwords
+        self._once: OrderedDict[bytes, None] = OrderedDict()  # digests of user and password, whatever the hash is now
+        self._not_once: OrderedDict[bytes, None] = OrderedDict()  # the same for wrong passwords
+        self._anywhere = memoryview(mmap.mmap(-1, 8 * KEPT)).cast("Q")  # of `_once`, for all processes: see `_mark`
         self._flights: dict[bytes, Future[bool]] = {}
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(at_once)
 
     def digest(self, *texts: str) -> bytes:
-        """Return what stands for these texts; useless without this process's key."""
+        """Return a digest of these texts; nobody can use it without the key of this process."""
         told = b"".join(b"%d:%b" % (len(part), part) for part in (text.encode("utf-8", "replace") for text in texts))
         return hmac.new(self._key, told, "sha256").digest()
 
     def known(self, user: str, stored: str, password: str) -> bool | None:
-        """Tell what was found out about this password of this user's hash `stored`, or None."""
+        """Return whether this password matches the user's hash `stored`, or None if that is not known."""
         pair = self.digest(user, stored, password)
         with self._lock:
             return self._known(pair)
 
     def was_right(self, user: str, password: str) -> bool:
-        """Tell whether this was the user's password once: who has not heard of a new one yet does not guess."""
+        """Tell whether this was once the user's password: a client that still sends an old password does not guess."""
         with self._lock:
             return self.digest(user, password) in self._once
 
     def was_checked(self, user: str, password: str) -> bool:
-        """Tell whether this password was checked for this user once, whatever came of it: it is no new guess."""
+        """Tell whether this password was checked for this user before, with any result: it is then no new guess."""
         digest = self.digest(user, password)
         with self._lock:
             return digest in self._once or digest in self._not_once
 
     def was_right_anywhere(self, user: str, password: str) -> bool:
-        """Tell whether that was found out in any of the processes that were forked from the one that made this."""
+        """Tell whether a process that was forked from this object's creator has found this password right."""
         place, mark = self._mark(user, password)
         return self._anywhere[place] == mark
 
@@ -89,7 +88,7 @@ class Verified:
         return None
 
     def matches(self, user: str, stored: str, password: str) -> bool:
-        """Tell whether `password` belongs to the hash `stored`; simultaneous askers of one pair share one check."""
+        """Check `password` against the hash `stored`; concurrent checks of the same credentials are coalesced."""
         pair = self.digest(user, stored, password)
         with self._lock:
             known = self._known(pair)
@@ -130,10 +129,11 @@ class Verified:
 
 
 class Throttle:
-    """Lets `burst` go at once for each key, and one each `seconds` after them (generic cell rate algorithm).
+    """Allows `burst` guesses at once for each key, then one guess every `seconds` (generic cell rate algorithm).
 
-    It is for one thread of each process, and those that are forked from the one that made it count together. Two of
-    them at the very same moment may count as one: a lock that all shared would be kept for ever by one that is killed.
+    One thread of each process uses it. Processes that were forked from its creator share the counts. Two guesses at the
+    very same moment may count as one. A lock that all processes share would avoid this, but would stay locked for ever
+    if its owner were killed.
     """
 
     def __init__(
@@ -146,14 +146,14 @@ class Throttle:
         self._seconds = seconds
         self._clock = clock
         self._secret = secrets.token_bytes(16)  # salted, so that clients cannot craft slot collisions
-        self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast("d")  # when all that was taken is given back
+        self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast("d")  # by slot: when the whole burst is free again
 
     def wait(self, key: Hashable) -> float:
-        """Return the seconds until one can be taken, 0 if it can be now."""
+        """Return the seconds until a guess is allowed, 0 if it is allowed now."""
         return max(0.0, self._next(key) - self._burst * self._seconds - self._clock())
 
     def take(self, key: Hashable) -> float:
-        """Take one; return 0, or without taking it the seconds to wait for it."""
+        """Take one guess and return 0, or take none and return the seconds to wait."""
         wait = self.wait(key)
         if not wait:
             self._due[self._place(key)] = self._next(key)
@@ -163,7 +163,7 @@ class Throttle:
         return max(self._due[self._place(key)], self._clock()) + self._seconds
 
     def give_back(self, key: Hashable) -> None:
-        """Undo one `take`: it was no guess."""
+        """Undo one `take` that turned out to be no guess."""
         self._due[self._place(key)] -= self._seconds
 
     def _place(self, key: Hashable) -> int:

@@ -1,9 +1,13 @@
-"""Keeps closed what MLflow opens where it gets no answer about permissions; knows nothing of deployer.
+"""Keeps access closed when one of MLflow's permission look-ups fails; does not import deployer.
 
-Three of its ways end so (mlflow/server): `auth.filter_experiment_ids` gives back the list that it was given where a
-look-up ends with a RuntimeError or an AttributeError, which it takes for a server without logins;
-`handlers.search_runs_impl` goes on without a filter where one ends with an ImportError; and
-`handlers._get_graphql_auth_middleware` returns no middleware, whatever goes wrong. Here each ends with an error.
+Three functions in mlflow/server grant access in that case:
+
+- `auth.filter_experiment_ids` returns its argument unchanged if a look-up raises RuntimeError or AttributeError. It
+  takes such an error for a server without logins.
+- `handlers.search_runs_impl` searches without a filter if a look-up raises ImportError.
+- `handlers._get_graphql_auth_middleware` returns no middleware if anything raises an error.
+
+With this module, each of them ends with an error.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ OF_GRAPHQL = ("_get_graphql_auth_middleware", "()")
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions are replaced, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
     from mlflow.server import auth, handlers
 
     yield auth, *OF_AUTH
@@ -25,7 +29,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install() -> None:
-    """Put it around MLflow's own ways."""
+    """Wrap MLflow's functions."""
     from mlflow.server import auth, handlers
 
     auth.filter_experiment_ids = _or_an_error(_filtered(auth.filter_experiment_ids, auth))
@@ -33,7 +37,7 @@ def install() -> None:
 
 
 def _or_an_error(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let it end with no other error than MLflow's own, which is an answer to the request."""
+    """Turn every error into one of MLflow's own errors, which becomes the response to the request."""
     from mlflow.exceptions import MlflowException
 
     @wraps(function)

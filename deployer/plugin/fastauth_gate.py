@@ -1,9 +1,9 @@
-"""Looks at every request's password before MLflow does, without a thread that serves; knows nothing of deployer.
+"""Checks the login of every request before MLflow does, outside of the threads that serve; does not import deployer.
 
-MLflow checks passwords in the threads that serve requests, and for artifacts on the event loop itself: a few people
-with new logins, or one who guesses, would make everybody wait. Here they wait by themselves, and whose password turns
-out to be wrong is refused. What is found out of right ones stays with the request (`fastauth_memory.Memory`); who is
-let in is still decided by MLflow, which asks for it.
+MLflow checks passwords in the threads that serve requests, and for artifacts on the event loop itself. A few users with
+new logins, or one client that guesses, would delay everybody. The gate makes only their requests wait, and refuses
+wrong passwords. It records the result for a right password with the request (`fastauth_memory.Memory`). MLflow
+still decides whether a user is let in, and asks for that result.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ else:  # the server finds these files beside launch.py
     from refusal_pause import RefusalPause
     from shared_work import SharedWork
 
-PAUSE = 1.0  # seconds before a guesser is told the same again
+PAUSE = 1.0  # seconds before a refusal is sent to a guesser whose password was not checked
 UNAUTHORIZED, TOO_MANY_REQUESTS = 401, 429
-CLIENT_LEFT = 499  # in the access log alone, as nginx writes it
+CLIENT_LEFT = 499  # only in the access log, as in nginx's
 IPV6_SITE = 64  # bits
 
 Scope = MutableMapping[str, Any]
@@ -49,44 +49,44 @@ _log = logging.getLogger("deployer")
 
 
 class Logins(Protocol):
-    """`fastauth.Logins`, or `fastauth.MLflowsOwn`."""
+    """The part of `fastauth.Logins` and `fastauth.MLflowsOwn` that is used here."""
 
     def look_up(self, username: str) -> Any | None:
         """Return a user or None."""
 
     def pair(self, user: Any | None, username: str, password: str) -> bytes:
-        """Return what stands for a stored hash and a password."""
+        """Return a digest of a password hash and a password."""
 
     def known(self, user: Any | None, username: str, password: str) -> bool | None:
-        """Tell what is known without a check."""
+        """Return whether the password is right, or None if that is unknown; runs no check."""
 
     def was_right(self, username: str, password: str) -> bool:
-        """Tell whether this was the user's password once."""
+        """Tell whether this was once the user's password."""
 
     def was_checked(self, username: str, password: str) -> bool:
-        """Tell whether this password was checked for this user once."""
+        """Tell whether this password was checked for this user before."""
 
     def was_right_anywhere(self, username: str, password: str) -> bool:
-        """Tell whether this was the user's password once, for any process of this server."""
+        """Tell whether any process of this server has found this password right for the user."""
 
     def check(self, user: Any | None, username: str, password: str) -> bool:
-        """Tell whether the password is right, slowly."""
+        """Check whether the password is right, which is slow."""
 
     def begin_anew(self) -> None:
-        """Forget the request before."""
+        """Start a request without a login."""
 
     def begin(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
-        """Keep it until the request is served."""
+        """Record the result of a login check until the request has been served."""
 
     def expect(self, username: str, password: str) -> None:
-        """Leave it to be looked up when the request is served."""
+        """Defer the look-up of the login until the request is served."""
 
     def let_in(self) -> bool:
         """Tell whether the login was accepted, as far as it was looked up."""
 
 
 class Refusal(Exception):
-    """A request that is answered here: status, what to tell, a header about what next; `pause` for who guesses."""
+    """A request that the gate refuses: a status, a message, and a further header; `pause` delays the response."""
 
     def __init__(self, status: int, text: str, header: tuple[bytes, bytes], *, pause: bool = False) -> None:
         super().__init__(text)
@@ -101,15 +101,17 @@ def _later(status: int, seconds: float, text: str, *, pause: bool = False) -> Re
 
 
 class Gate:
-    """ASGI middleware around all others that have to do with logins.
+    """ASGI middleware around all other middleware that deals with logins.
 
-    `is_open` tells of a path whether nobody is asked for a password there.
-    `forwarded`: requests come through one proxy that appends its client's address to X-Forwarded-For; all before that
-    is the client's own saying. `access_log`: say who asked for what, in the Common Log Format with milliseconds added.
-    `has_a_thread` tells of a request whether MLflow asks for its login in a thread: what was right once is left to it.
-    `passes_on`: MLflow decides about wrong passwords, too: it may have another way to find out who asks.
-    `pause`: seconds before a guesser is answered where nothing was checked. One who comes again at once has others wait
-    for the processor.
+    `is_open` tells whether a path needs no login.
+    `forwarded` says that requests come through one proxy, which appends its client's address to X-Forwarded-For.
+    Earlier addresses in that header come from the client and do not count.
+    `access_log` says to log each request in the Common Log Format, with the milliseconds added.
+    `has_a_thread` tells whether MLflow checks the login of a request in a thread. For such a request, the gate defers a
+    login that was right before to that thread.
+    `passes_on` says that MLflow also decides about wrong passwords, because it may have another login method.
+    `pause` is the seconds before a guesser gets a refusal for which no password was checked. A guesser who tries again
+    at once would take processor time from others.
     """
 
     def __init__(
@@ -135,7 +137,7 @@ class Gate:
         self._has_a_thread = has_a_thread
         self._passes_on = passes_on
         self._pause = RefusalPause(pause)
-        self._shared = SharedWork[tuple[bool, bytes]]()  # by login and where a guess comes from
+        self._shared = SharedWork[tuple[bool, bytes]]()  # by login and guesser
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -158,7 +160,7 @@ class Gate:
                 if not self._is_open(scope["path"]):
                     login = credentials(scope)
                     if login is None and not self._passes_on:
-                        raise _anonymous()  # before its body is read, and before MLflow looks at other headers
+                        raise _anonymous()  # before the body is read, and before MLflow looks at other headers
                     known = login[0] if login and await self._accepts(*login, address, scope, client) else None
             except Refusal as refusal:
                 if refusal.pause:
@@ -171,7 +173,7 @@ class Gate:
             await self._app(scope, client.receive, heard)
         finally:
             if self._access_log:
-                who = known if known and self._logins.let_in() and status != 401 else "-"  # MLflow has the last word
+                who = known if known and self._logins.let_in() and status != 401 else "-"  # MLflow may still refuse
                 _write_line(scope, address, who, status, time.monotonic() - begun)
 
     async def _accepts(self, username: str, password: str, address: str, scope: Scope, client: Client) -> bool:
@@ -179,11 +181,11 @@ class Gate:
             was_right = self._logins.was_right(username, password)
             if was_right and self._has_a_thread(scope):
                 self._logins.expect(username, password)
-                return True  # to be asked for; MLflow decides
+                return True  # looked up later; MLflow decides
             guesser = None if was_right else self._guesser(username, password, address)
             is_new = guesser is not None and not self._logins.was_checked(username, password)
             user = accepted = None
-            if not is_new:  # else nothing is looked up before the guess has its turn
+            if not is_new:  # a new guess must have its turn before its user is looked up
                 user = await self._checks.look_up(username, guesser)
                 accepted = self._logins.known(user, username, password)
             if accepted is None:
@@ -198,8 +200,8 @@ class Gate:
             raise _slow(late.seconds) from None
         except Full:
             raise _later(503, 10, "Too many new logins at once.", pause=True) from None
-        except Exception as error:  # noqa: BLE001  # whatever it is, nobody is let in by it
-            # only its kind: a driver's text may hold the database's password
+        except Exception as error:  # noqa: BLE001  # no error may let anybody in
+            # only the kind of error: a driver's message may contain the database's password
             _log.error("no password can be checked: %s", type(error).__name__)
             raise _later(503, 5, "Passwords cannot be checked just now.") from None
         self._logins.begin(user, username, password, accepted)
@@ -208,7 +210,7 @@ class Gate:
         return accepted
 
     def _guesser(self, username: str, password: str, address: str) -> Guesser | None:
-        """Return who guesses, or None where it is no guess."""
+        """Return the user name and the site of a login that may be a guess; None if the login is known to be right."""
         return None if self._logins.was_right_anywhere(username, password) else (username, _site(address))
 
     def _address(self, scope: Scope) -> str:
@@ -220,7 +222,7 @@ class Gate:
 
 
 def _anonymous() -> Refusal:
-    """Return MLflow's own answer (mlflow/server/auth/__init__.py `make_basic_auth_response`)."""
+    """Return the same response as MLflow (mlflow/server/auth/__init__.py `make_basic_auth_response`)."""
     text = (
         "You are not authenticated. Please see "
         "https://www.mlflow.org/docs/latest/auth/index.html#authenticating-to-mlflow on how to authenticate."
@@ -229,7 +231,7 @@ def _anonymous() -> Refusal:
 
 
 def _wrong(*, pause: bool) -> Refusal:
-    header = (b"www-authenticate", b'Basic realm="mlflow"')  # as MLflow does: browsers keep a password for a realm
+    header = (b"www-authenticate", b'Basic realm="mlflow"')  # as MLflow sends it: browsers keep one password per realm
     return Refusal(UNAUTHORIZED, "You are not authenticated: wrong user name or password.", header, pause=pause)
 
 
@@ -238,7 +240,7 @@ def _slow(wait: float) -> Refusal:
 
 
 def _without_port(address: str) -> str:
-    """Return an address without the port that some proxies append, which is another one for each connection."""
+    """Return an address without the port that some proxies append; the port differs with each connection."""
     if address.startswith("["):
         return address[1:].partition("]")[0]
     host, _, port = address.partition(":")
@@ -246,7 +248,7 @@ def _without_port(address: str) -> str:
 
 
 def _site(address: str) -> str:
-    """Return what stands for the addresses that one client has: its IPv4 address, or its IPv6 network."""
+    """Return the address that stands for a client: its IPv4 address, or its IPv6 network."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -270,7 +272,10 @@ async def _answer(refusal: Refusal, send: Send) -> None:
 
 
 def _write_line(scope: Scope, address: str, username: str, status: int, seconds: float) -> None:
-    """Without the query: what people search for is nobody's business. A name that is not plain is percent-encoded."""
+    """Write a line of the access log.
+
+    The line has no query, because what users search for is private. Special characters in a name are percent-encoded.
+    """
     who, path = quote(username, safe="@.+-_"), quote(scope["path"], safe="/@:+=,;~!*'()")
     now = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
     line = f'{quote(address, safe=":")} - {who} [{now}] "{scope["method"]} {path}" {status} - {seconds * 1000:.0f}\n'

@@ -1,9 +1,10 @@
-"""What one request reads of its user and permissions, once, until it changes something; knows nothing of deployer.
+"""Caches what one request reads about its user and permissions, until it changes something; does not import deployer.
 
-Seams, in mlflow/server/auth:
-- `SqlAlchemyStore.get_user` and `.list_grants`, asked up to five times for a request: once is enough, until one of the
-  store's own methods changes something;
-- `_fetch_or_none`, by which a run is read, seven statements, to learn which experiment's permissions hold for it.
+The cached functions are in mlflow/server/auth:
+
+- `SqlAlchemyStore.get_user` and `.list_grants`, which MLflow calls up to five times a request. One call is enough,
+  until one of the store's own methods changes something.
+- `_fetch_or_none`, which reads a run with seven statements to learn which experiment's permissions apply to the run.
 """
 
 from __future__ import annotations
@@ -18,26 +19,26 @@ from functools import cache, partial, wraps
 from types import SimpleNamespace
 from typing import Any
 
-SIGNATURES = {  # without annotations, which each Python writes in its own way
+SIGNATURES = {  # without annotations: their text differs between versions of Python
     "get_user": "(self, username)",
     "list_grants": "(self, user_id, workspace, resource_types)",
 }
-# of the text of `list_grants`, SHA-256: with another text, its statement is not known to be the one that is here
+# SHA-256 of the source of `list_grants`: if the source differs, its SQL statement may differ from the one used here
 GRANTS_TEXT = "7da32bf8506919a05885bd006f76841a6446847392c9846b5d9f529218e80ba5"
 OF_AUTH = ("_fetch_or_none", "(fetch, resource_id)")
-# what MLflow's own methods that change something begin with
+# prefixes of MLflow's own methods that change something
 CHANGES = (
     "create_", "update_", "delete_", "grant_", "revoke_", "rename_", "set_", "add_", "remove_", "assign_", "unassign_"
 )  # fmt: skip
-EXPERIMENTS_REMEMBERED = 50_000  # of runs, which never move; about 10 MiB
+EXPERIMENTS_REMEMBERED = 50_000  # runs whose experiment is remembered; runs never move; about 10 MiB
 
 
 class Memory:
-    """What one request has found out of the login that it brought, the only one that may be accepted for it.
+    """What is known about the login of a request, which is the only login that may be accepted for the request.
 
-    Until it is served, which may be long after it has begun to come, what was found out is no more than that: only then
-    it is `confirmed`, and holds for the rest of it. A password that changes while it is served would else end it with
-    an error after its work was done.
+    A request may be served long after its login was checked. So the first result is provisional. The result that is
+    found when the request is served is `confirmed` and holds until the end of the request. Otherwise a password change
+    during the request would end the request with an error after its work was done.
     """
 
     def __init__(self, username: str, login: bytes, accepted: bool, user: Any | None) -> None:
@@ -49,24 +50,24 @@ class Memory:
         self.grants: dict[tuple[object, ...], list[Any]] = {}
 
     def confirm(self, accepted: bool, user: Any | None) -> None:
-        """Keep what holds from now on."""
+        """Record the result that holds for the rest of the request."""
         self.forget()
         self.accepted, self.user, self.confirmed = accepted, user, True
 
     def user_once(self, read: Callable[[], Any]) -> Any:
-        """Return the user, read if they are not known; what was found out before is good for one answer."""
+        """Return the user, and read it if it is unknown; a user from before the confirmation is returned only once."""
         found = read() if self.user is None else self.user
         self.user = found if self.confirmed else None
         return found
 
     def grants_once(self, asked: tuple[object, ...], read: Callable[[], list[Any]]) -> list[Any]:
-        """Return what was granted, read if it is not known."""
+        """Return the grants, and read them if they are unknown."""
         if asked not in self.grants:
             self.grants[asked] = read()
         return list(self.grants[asked])
 
     def forget(self) -> None:
-        """Have the user and their permissions read anew."""
+        """Discard the user and the grants, so that they are read again."""
         self.user = None
         self.grants.clear()
 
@@ -75,7 +76,7 @@ current: ContextVar[Memory | None] = ContextVar("deployer_request", default=None
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions are replaced, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
     from mlflow.server import auth
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
@@ -85,7 +86,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install() -> None:
-    """Put the memory in the place of MLflow's own ways."""
+    """Replace MLflow's functions with cached ones."""
     from mlflow.server import auth
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
@@ -109,8 +110,8 @@ def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _grants_of_the_request(original: Callable[..., list[Any]], store: Any) -> Callable[..., list[Any]]:
-    question = cache(partial(_question_of_grants, store))  # made when there is a database
-    # it says which types there are; whether it asks what is asked here, its text
+    question = cache(partial(_question_of_grants, store))  # built once a database exists
+    # the types that MLflow's function has accepted; and whether its statement is known to be the one used here
     served, known = set[frozenset[str]](), text_of(original) == GRANTS_TEXT
 
     @wraps(original)
@@ -119,7 +120,7 @@ def _grants_of_the_request(original: Callable[..., list[Any]], store: Any) -> Ca
 
         def read() -> list[Any]:
             if known and self is store and types in served:
-                with suppress(Exception):  # whatever it is, MLflow says it in its own way
+                with suppress(Exception):  # MLflow's own function then reports the error
                     return question()(user_id, workspace, types)
             found = original(self, user_id, workspace, types)
             served.add(types)
@@ -131,7 +132,7 @@ def _grants_of_the_request(original: Callable[..., list[Any]], store: Any) -> Ca
 
 
 def text_of(function: Callable[..., Any]) -> str:
-    """Return what stands for the text of a function: SHA-256, or nothing where it comes without one."""
+    """Return the SHA-256 of a function's source, or "" if the source is not available."""
     try:
         return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
     except OSError:
@@ -139,7 +140,7 @@ def text_of(function: Callable[..., Any]) -> str:
 
 
 def _question_of_grants(store: Any) -> Callable[[int, str, frozenset[str]], list[Any]]:
-    """Ask as MLflow's `list_grants` does, by a statement that is made once and needs no transaction."""
+    """Return a function that asks what MLflow's `list_grants` asks, with a statement built once and no transaction."""
     import sqlalchemy
     from mlflow.server.auth.db.models import SqlRole, SqlRolePermission, SqlUserRoleAssignment
     from mlflow.server.auth.sqlalchemy_store import RESOURCE_TYPE_WORKSPACE, RoleGrantRow
@@ -178,7 +179,7 @@ def _forgets(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _fetch_or_none(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Read of a run only what is asked of it here: its experiment."""
+    """Read only the experiment of a run, because the permission checks need nothing else."""
     import sqlalchemy
     from mlflow.store.tracking.dbmodels.models import SqlRun
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
@@ -196,7 +197,7 @@ def _fetch_or_none(original: Callable[..., Any]) -> Callable[..., Any]:
         with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             experiment = connection.execute(query).scalar_one_or_none()
         if experiment is None:
-            return original(fetch, resource_id)  # says what is wrong with it
+            return original(fetch, resource_id)  # raises MLflow's error
         run = SimpleNamespace(info=SimpleNamespace(experiment_id=str(experiment)))
         remembered[(id(store), resource_id)] = run
         while len(remembered) > EXPERIMENTS_REMEMBERED:

@@ -1,12 +1,12 @@
-"""Takes a request for Flask there by the shortest way; knows nothing of deployer.
+"""Sends requests for Flask directly to Flask; does not import deployer.
 
-Nearly all of MLflow's API is served by Flask, mounted last in a FastAPI application. On its way there a request goes
-through middleware that looks at the routes of FastAPI alone (mlflow/server/auth/__init__.py
-`add_fastapi_permission_middleware`, mlflow/server/fastapi_app.py `add_fastapi_workspace_middleware` and
-`add_gateway_timing_middleware`), each with a task and a stream of its own, and through a search of those routes.
+MLflow's FastAPI application has Flask as its last mount, and Flask serves nearly all of MLflow's API. A request for
+Flask first passes through a search of FastAPI's routes. It also passes through middleware that matters only to those
+routes (mlflow/server/auth/__init__.py `add_fastapi_permission_middleware`, mlflow/server/fastapi_app.py
+`add_fastapi_workspace_middleware` and `add_gateway_timing_middleware`). Each middleware adds a task and a stream.
 
-What goes straight goes to Flask whatever it is, and Flask asks every request for its login: a mistake here could refuse
-somebody, and let in nobody. Hosts and origins are checked before, as ever.
+A request that this module sends directly can reach only Flask, and Flask checks the login of every request. So a
+mistake here could refuse a request, but could not let anybody in. The checks of hosts and origins still come first.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-# middleware that does nothing for a path of Flask's, where no workspace is asked for
+# middleware that does nothing for Flask's paths, unless the request names a workspace
 FOR_FASTAPI = frozenset(
     {"fastapi_permission_middleware", "gateway_timing_middleware", "workspace_context_middleware"}
 )  # fmt: skip
 WORKSPACE_HEADER = b"x-mlflow-workspace"  # mlflow/server/workspace_helpers.py
 REMEMBERED = 1000  # paths
-LONGEST = 200  # a path that is remembered
+LONGEST = 200  # characters of a path that is remembered
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -30,9 +30,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Straight:
-    """Tells whether a request is for Flask: no route of FastAPI's own matches it, and no rule for those routes.
+    """Tells whether a request is for Flask: neither a route of FastAPI nor a permission rule for such routes matches.
 
-    `matches` tells that of a scope, `rules` of a path and a method, as MLflow would find out.
+    `matches` tells whether one of FastAPI's routes matches a scope. `rules` tells whether MLflow's
+    permission check for FastAPI has a rule for a path and a method.
     """
 
     _KEY = "deployer.straight"
@@ -43,7 +44,7 @@ class Straight:
         self._remembered: OrderedDict[tuple[str, str], bool] = OrderedDict()
 
     def __call__(self, scope: Scope) -> bool:
-        """Tell it of a scope, the same for all of its request."""
+        """Tell whether a scope is for Flask; the result stays the same for the whole request."""
         if scope["type"] != "http":
             return False
         found = scope.get(self._KEY)
@@ -70,9 +71,9 @@ class Straight:
 
 
 def install(app: Any) -> Straight:
-    """Shorten the way of what is Flask's in MLflow's application; call it once all routes are there.
+    """Send requests for Flask directly to Flask in MLflow's application; call this function once all routes exist.
 
-    With workspaces on, or where MLflow does not have what this builds on, all goes the usual way.
+    If workspaces are on, or if MLflow lacks something that this module relies on, all requests take the usual way.
     """
     from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
     from mlflow.server import auth
@@ -91,7 +92,7 @@ def install(app: Any) -> Straight:
         lambda path, method: find_validator(path, method) is not None,
     )
 
-    class ToFlask(BaseRoute):  # type: ignore[misc]  # Starlette is the server's, nothing here knows its types
+    class ToFlask(BaseRoute):  # type: ignore[misc]  # Starlette is the server's: it has no types here
         def matches(self, scope: Scope) -> tuple[Match, Scope]:
             return flask.matches(scope) if straight(scope) else (Match.NONE, {})
 

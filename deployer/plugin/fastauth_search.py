@@ -1,11 +1,12 @@
-"""Finds the experiments that a user may read with one question to the database; knows nothing of deployer.
+"""Finds the experiments that a user may read with one query; does not import deployer.
 
-MLflow 3.17 searches all, takes out what the user may not read and searches on until the page is full: three searches
-for a member with one experiment of thirty, dozens on a server with thousands. MLflow 3.18 asks for the readable ones
-alone, and so does this, by the store's own hook for further conditions. What is found goes through MLflow's filter all
-the same, which has the last word; only where it would change nothing the answer is left as it is, and not made twice.
+MLflow 3.17 searches all experiments, removes those that the user may not read, and repeats this until the page is full.
+If a user may read one experiment of thirty, MLflow searches three times. On a server with thousands of experiments, it
+searches dozens of times. MLflow 3.18 searches only the readable experiments. This module makes 3.17 do the same,
+through the store's own hook for further conditions. MLflow's filter still has the last word on the results. The module
+skips the filter only if the filter would change nothing, because the filter parses and builds the response again.
 
-Seams, in mlflow/server: `auth.filter_search_experiments`, `auth._role_based_read_predicate`,
+Replaced or called in mlflow/server: `auth.filter_search_experiments`, `auth._role_based_read_predicate`,
 `handlers._search_experiments`, and `_experiment_where_clauses` of the tracking store.
 """
 
@@ -18,8 +19,8 @@ from typing import Any
 
 FILTER_SIGNATURE, WHERE_SIGNATURE = "(resp)", "(self)"
 PREDICATE_SIGNATURE = "(username, resource_type, also_require=())"
-TYPES = frozenset({"experiment", "workspace"})  # of the grants that tell it; MLflow asks for the same, so once
-MOST_IDS = 1000  # in one statement, SQLite takes 32766 values; who may read more is filtered afterwards
+TYPES = frozenset({"experiment", "workspace"})  # types of grants; MLflow asks for the same, so only once
+MOST_IDS = 1000  # in one statement; SQLite accepts 32766. For users who may read more, MLflow's filter alone applies
 LARGEST_ID = 2**63 - 1
 UNNAMED = "*"  # an experiment that no grant names
 
@@ -27,7 +28,7 @@ _only: ContextVar[list[int] | None] = ContextVar("deployer_experiments", default
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions this builds on, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that this module relies on."""
     from mlflow.server import auth
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
@@ -42,12 +43,12 @@ def _searches_for_all(auth: Any) -> bool:
 
 
 def applies() -> bool:
-    """Tell whether the search of experiments that is under way leaves out what the sender may not read."""
+    """Tell whether the current search of experiments leaves out those that the user may not read."""
     return _only.get() is not None
 
 
 def install() -> None:
-    """Put it in the place of MLflow's own way, unless workspaces are on or MLflow asks in this way itself."""
+    """Replace MLflow's search, unless workspaces are on or MLflow already searches only readable experiments."""
     from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
     from mlflow.server import app, auth, handlers
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
@@ -62,7 +63,7 @@ def install() -> None:
     for route, handler in auth.AFTER_REQUEST_HANDLERS.items():
         if handler is sift:
             auth.AFTER_REQUEST_HANDLERS[route] = needed
-    # what decides itself who gets what; a route without any decision is forbidden
+    # handlers that decide themselves which user gets what; MLflow forbids a route for which nothing decides
     auth._SELF_AUTHORIZING_AFTER_REQUEST_HANDLERS |= {needed}
     TrackingStore._experiment_where_clauses = _with_readable_ones(TrackingStore._experiment_where_clauses)
 
@@ -80,7 +81,7 @@ def _of_readable_ones(search: Callable[[], Any], auth: Any) -> Callable[[], Any]
 
 
 def _readable(auth: Any) -> list[int] | None:
-    """Return the experiments that the user of this request may read, or None where only a look at each can tell."""
+    """Return the experiments that the user of this request may read, or None if only a check of each can tell."""
     from mlflow.server.auth.permissions import get_permission
     from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
 
@@ -90,12 +91,12 @@ def _readable(auth: Any) -> list[int] | None:
     grants = auth.store.list_grants(auth.store.get_user(username).id, DEFAULT_WORKSPACE_NAME, TYPES)
     named = [grant for grant in grants if grant.resource_type == "experiment"]
     ids = [int(grant.resource_pattern) for grant in named if _is_id(grant.resource_pattern)]
-    # one that forbids decides against others about the same experiment
+    # a grant that denies takes precedence over other grants on the same experiment
     return ids if len(ids) <= MOST_IDS and all(get_permission(grant.permission).can_read for grant in named) else None
 
 
 def _is_id(name: str) -> bool:
-    """Tell whether it is spelt as MLflow spells the number of an experiment."""
+    """Tell whether a name is an experiment number in MLflow's own spelling."""
     short = name.isascii() and name.isdecimal() and len(name) <= len(str(LARGEST_ID))
     return short and str(int(name)) == name and int(name) <= LARGEST_ID
 
@@ -113,7 +114,10 @@ def _with_readable_ones(original: Callable[[Any], list[Any]]) -> Callable[[Any],
 
 
 def _where_needed(sift: Callable[[Any], None], auth: Any) -> Callable[[Any], None]:
-    """Spare an answer to be read and written again in which all may be read: a page that others follow is full then."""
+    """Skip MLflow's filter if the user may read all experiments in a response.
+
+    The response then needs no second parsing and building. A page that has a next page is already full.
+    """
 
     @wraps(sift)
     def filter_search_experiments(resp: Any) -> None:

@@ -1,4 +1,4 @@
-"""Returns freed memory to the system; knows nothing of deployer."""
+"""Returns freed memory to the operating system; does not import deployer."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from contextlib import suppress
 
 
 def give_back() -> None:
-    """Return what the C library keeps of freed memory: glibc keeps all below the highest part in use (malloc_trim(3)).
+    """Return the freed memory that the C library keeps; takes about 0.1 s for each GiB.
 
-    Takes about 0.1 s for each GiB. Other C libraries return memory by themselves, or never.
+    glibc keeps all freed memory below the highest part in use (malloc_trim(3)). Other C libraries return memory by
+    themselves, or never.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,10 +1,9 @@
 """Makes passwords beyond the budget of their user and address wait for a turn, instead of refusing them unchecked.
 
-A user behind a shared address may come after a stranger who has used up the budget. The user's right password gets a
-turn at the rate of the throttle, and so do the stranger's guesses. Turns go by lot. A stranger who keeps many guesses
-waiting gets most of them: the rate that bounds guesses bounds the user's chances, too.
+A user behind a shared address may log in after a stranger has used up the budget. The user's right password gets a turn
+at the rate of the throttle, and so do the stranger's guesses. A lottery assigns the turns. A stranger who keeps many
+guesses waiting gets most of the turns: the rate that limits guesses also limits the user's chances.
 """
-
 from __future__ import annotations
 
 import asyncio
@@ -12,29 +11,29 @@ import random
 from collections import Counter
 from typing import Protocol
 
-PLACES = 64  # passwords of one address that wait for a turn
-MOST_WAITING = 1000  # of all addresses
+PLACES = 64  # passwords from one address that may wait for a turn
+MOST_WAITING = 1000  # passwords from all addresses that may wait
 PATIENCE = 20.0  # seconds that a password waits; clients and proxies give up after 30
-SHORTEST_WAIT = 0.01  # seconds; rounding must not make a timer fire without end
+SHORTEST_WAIT = 0.01  # seconds; a wait that is rounded to zero would make a timer fire without end
 
 Key = tuple[str, str]  # user name, site
 
 
 class Throttle(Protocol):
-    """`fastauth_checks.Throttle`."""
+    """The part of `fastauth_checks.Throttle` that is used here."""
 
     def wait(self, key: Key) -> float:
-        """Return the seconds until one can be taken."""
+        """Return the seconds until a guess is allowed."""
 
     def take(self, key: Key) -> float:
-        """Take one and return 0, or return the seconds to wait."""
+        """Take one guess and return 0, or take none and return the seconds to wait."""
 
     def give_back(self, key: Key) -> None:
-        """Undo a `take`."""
+        """Undo one `take`."""
 
 
 class TooLate(Exception):
-    """A password got no turn; `seconds` until the next turn."""
+    """A password gets no turn; `seconds` is the time until the next turn."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -42,7 +41,7 @@ class TooLate(Exception):
 
 
 class GuessTurns:
-    """Hands out what the throttle allows; the passwords of one user from one address wait in one lane."""
+    """Assigns the guesses that the throttle allows; passwords for one user from one address wait in one lane."""
 
     def __init__(
         self, throttle: Throttle, *, places: int = PLACES, most: int = MOST_WAITING, patience: float = PATIENCE
@@ -51,17 +50,17 @@ class GuessTurns:
         self._places = places
         self._most = most
         self._patience = patience
-        self._lanes: dict[Key, list[asyncio.Future[None]]] = {}  # oldest first
+        self._lanes: dict[Key, list[asyncio.Future[None]]] = {}  # the oldest first
         self._sizes: Counter[str] = Counter()  # waiting passwords by site
         self._timers: dict[Key, asyncio.TimerHandle] = {}
 
     async def take(self, key: Key) -> None:
-        """Take a guess from the budget of this key; wait for a turn if nothing is left of it.
+        """Take a guess from the budget of this key; if the budget is used up, wait for a turn.
 
         Raises:
             TooLate: no turn came in time, or too many passwords wait.
         """
-        # where others wait, a newcomer draws lots with them: else those who come again and again get every turn
+        # if others wait, a newcomer joins their lottery: otherwise clients that retry all the time get every turn
         wait = self._throttle.wait(key) if key in self._lanes else self._throttle.take(key)
         if not wait and key not in self._lanes:
             return
@@ -77,21 +76,25 @@ class GuessTurns:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._throttle.give_back(key)  # its turn came while the client left
+                self._throttle.give_back(key)  # its turn came while the client disconnected
             raise
         finally:
             deadline.cancel()
             self._remove(key, turn)
 
     def _make_room(self, key: Key) -> bool:
-        """Make room for a password; one of the site's longest lane goes, unless that is the newcomer's own."""
+        """Make room for a password of a site; tell whether there is room now.
+
+        If the site is full, a random password of its longest lane loses its place, but only if that lane is longer
+        than the newcomer's lane would be.
+        """
         site = key[1]
         if self._sizes[site] < self._places:
             return True
         longest = max((found for found in self._lanes if found[1] == site), key=lambda found: len(self._lanes[found]))
         if len(self._lanes[longest]) <= len(self._lanes.get(key, ())) + 1:
             return False
-        self._give_up(longest, random.choice(self._lanes[longest]))  # noqa: S311  # fairness, no secret
+        self._give_up(longest, random.choice(self._lanes[longest]))  # noqa: S311  # for fairness, not for secrecy
         return True
 
     def _give_up(self, key: Key, turn: asyncio.Future[None]) -> None:
@@ -122,7 +125,7 @@ class GuessTurns:
             return
         wait = self._throttle.take(key)  # another process may have taken this turn
         if not wait:
-            turn = random.choice(lane)  # noqa: S311  # fairness, no secret
+            turn = random.choice(lane)  # noqa: S311  # for fairness, not for secrecy
             turn.set_result(None)
             self._remove(key, turn)
             wait = self._throttle.wait(key)

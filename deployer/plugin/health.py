@@ -1,4 +1,4 @@
-"""Tells whether the server can read its databases; knows nothing of deployer."""
+"""Adds a health check that reads the server's databases; does not import deployer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 
 def add_stores_health(app: FastAPI) -> None:
-    """Add an open `/health/stores`: 200 when a row of each store can be read, else 503 naming the store.
+    """Add `/health/stores` without a login: 200 if a row of each store can be read, else 503 with the failing store.
 
-    MLflow's `/health` answers before the databases do. The path begins with `/health`, which basic auth leaves
-    open (mlflow/server/auth/__init__.py `_UNPROTECTED_PATH_PREFIXES`); the Host check still applies to it.
+    MLflow's `/health` already succeeds before the databases respond. The path begins with `/health`, which basic auth
+    exempts from logins (mlflow/server/auth/__init__.py `_UNPROTECTED_PATH_PREFIXES`). The check of the Host header
+    still applies.
     """
     import anyio
     import sqlalchemy
@@ -21,7 +22,7 @@ def add_stores_health(app: FastAPI) -> None:
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
-    limiter = anyio.CapacityLimiter(2)  # anonymous callers must not fill the pool that serves everybody
+    limiter = anyio.CapacityLimiter(2)  # anonymous clients must not fill the thread pool that serves all requests
     queries = {
         "tracking": (handlers._get_tracking_store, "SELECT experiment_id FROM experiments LIMIT 1"),
         "auth": (lambda: auth.store, "SELECT id FROM users LIMIT 1"),
@@ -34,7 +35,7 @@ def add_stores_health(app: FastAPI) -> None:
                 with store().engine.connect() as connection:
                     connection.execute(sqlalchemy.text(query)).first()
                 answers[name] = "ok"
-            except Exception as error:  # noqa: BLE001  # whatever a driver raises means: not readable
+            except Exception as error:  # noqa: BLE001  # any error of a driver means: not readable
                 logging.getLogger("deployer").warning("%s store not readable: %s", name, type(error).__name__)
                 answers[name] = "unavailable"
         return answers
@@ -43,5 +44,5 @@ def add_stores_health(app: FastAPI) -> None:
         answers = await anyio.to_thread.run_sync(read_stores, limiter=limiter)
         return JSONResponse(answers, status_code=200 if set(answers.values()) == {"ok"} else 503)
 
-    # before the catch-all mount of the Flask application
+    # before the mount of Flask, which matches all paths
     app.router.routes.insert(0, Route("/health/stores", stores_health, methods=["GET"]))

@@ -1,12 +1,13 @@
-"""Answers the same for a name that a member may not see and for a name that does not exist; knows nothing of deployer.
+"""Gives the same response for names that a user may not see and for missing names; does not import deployer.
 
-MLflow looks up review queues and gateway endpoints by name before it looks at permissions (mlflow/server/auth
-`validate_can_view_review_queue_by_name`, `validate_can_read_gateway_endpoint`): 404 then says that there is none, and
-403 that there is one. Here both are 403, unless the member may see all of them. A scorer names the gateway endpoint of
-its model, and MLflow asks for no permission on the endpoint (`validate_can_register_scorer`); here registering needs
-USE.
+MLflow looks up review queues and gateway endpoints by name before it checks permissions (mlflow/server/auth
+`validate_can_view_review_queue_by_name`, `validate_can_read_gateway_endpoint`). A 404 then says that the name does not
+exist, and a 403 that it exists. With this module, both cases get 403, unless the user may see all objects of the kind.
 
-Experiments keep 404: MLflow's clients look an experiment up by its name before they create the experiment.
+A scorer names the gateway endpoint of its model, but MLflow checks no permission on that endpoint
+(`validate_can_register_scorer`). With this module, registering such a scorer requires USE on the endpoint.
+
+Missing experiments still get 404, because MLflow's clients look up an experiment by name before they create it.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ OF_SCORERS = {
     "is_gateway_model": "(model)",
     "extract_endpoint_ref": "(model)",
 }
-UNNAMED = "*"  # an endpoint that no permission names; permissions for all endpoints hold for this name
+UNNAMED = "*"  # an endpoint that no permission names; only permissions on all endpoints apply to it
 
 Validator = Callable[[], bool]
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions are replaced or called, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
     from mlflow.server import auth
     from mlflow.store.tracking import sqlalchemy_store
 
@@ -49,7 +50,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(demand: Callable[..., None]) -> None:
-    """Put the checks in the place of MLflow's own; `demand` refuses missing functions and other signatures."""
+    """Replace MLflow's checks; `demand` rejects missing functions and other signatures."""
     from mlflow.server import auth
 
     for seam in seams():
@@ -70,7 +71,7 @@ def _never() -> bool:
 
 
 def _hiding(validate: Validator, sees_all: Validator) -> Validator:
-    """Refuse where the object does not exist, unless the member sees all objects of the kind."""
+    """Refuse a request for an object that does not exist, unless the user may see all objects of the kind."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
@@ -91,7 +92,7 @@ def _reads_endpoint(auth: Any, identifier: str) -> bool:
 
 
 def _with_usable_model(validate: Validator, auth: Any) -> Validator:
-    """Demand USE on the gateway endpoint that a scorer's model names."""
+    """Require USE on the gateway endpoint that a scorer's model names."""
 
     @wraps(validate)
     def validate_can_register_scorer() -> bool:
@@ -104,7 +105,7 @@ def _with_usable_model(validate: Validator, auth: Any) -> Validator:
 
 
 def endpoint_of(scorer: Any) -> str | None:
-    """Return the name of the gateway endpoint in a serialized scorer, as MLflow's store reads it; None without one."""
+    """Return the name of the gateway endpoint in a serialized scorer, as MLflow's store reads it, or None."""
     from mlflow.store.tracking import sqlalchemy_store as store
 
     try:
@@ -120,5 +121,5 @@ def _uses_endpoint(auth: Any, name: str) -> bool:
     try:
         endpoint = auth._get_tracking_store().get_gateway_endpoint(name=name)
     except MlflowException:
-        return bool(auth._get_gateway_endpoint_permission(UNNAMED).can_use)  # the store says what is wrong
+        return bool(auth._get_gateway_endpoint_permission(UNNAMED).can_use)  # the store reports what is wrong
     return bool(auth._get_gateway_endpoint_permission(endpoint.endpoint_id).can_use)

@@ -1,9 +1,12 @@
-"""uvicorn's HTTP/1.1 connection with deadlines and an end that loses no answer; knows nothing of deployer.
+"""Adds deadlines to uvicorn's HTTP/1.1 connection, and a close that loses no response; does not import deployer.
 
-uvicorn (0.30 to 0.54, uvicorn/protocols/http/h11_impl.py) waits for ever for the rest of a request, reads on without
-bound what an answered request still sends, and closes a connection with unread data, which takes the answer from the
-client (RFC 9112, 9.6). While it reads nothing, it does not notice either that a client has left. It keeps the head and
-the unread body of an answered request until the next one.
+uvicorn (0.30 to 0.54, uvicorn/protocols/http/h11_impl.py) has these weaknesses:
+
+- It waits for ever for the rest of a request.
+- After a response, it reads without a bound what the client still sends of the request.
+- It closes connections with unread data, so that the client may lose the response (RFC 9112, 9.6).
+- It does not notice that a client disconnects while nothing is read from the connection.
+- It keeps the head and the unread body of an answered request until the next request.
 """
 
 from __future__ import annotations
@@ -21,15 +24,15 @@ if TYPE_CHECKING or __package__:
 else:  # the server finds this file beside launch.py
     from http_parsing import LARGEST_HEAD, MOST_LINES, is_too_large
 
-MOST_DRAINED = 1 << 20  # bytes that are read of a body after its request was answered
-LINGER_SECONDS = 5.0  # that a client has to read the last answer, while it goes on to send
-OVERFLOW_SECONDS = 1.0  # the same, once it has sent more than is drained
-LEFT = "deployer.left"  # key of a request's state: a future that is done once the connection is lost
-LET_IN = "deployer.let_in"  # key of a request's scope (bodies.py)
-ENDED = getattr(select, "POLLRDHUP", 0)  # Linux: the client has sent its last byte, whether that was read or not
-# bytes; asyncio's 256 KiB would be held for each connection that waits for its login
+MOST_DRAINED = 1 << 20  # bytes of a body that are read after the response
+LINGER_SECONDS = 5.0  # for a client to read the last response while it still sends
+OVERFLOW_SECONDS = 1.0  # the same, once the client has sent more than MOST_DRAINED
+LEFT = "deployer.left"  # key in a request's state: a future that is done once the connection is lost
+LET_IN = "deployer.let_in"  # key in a request's scope (bodies.py)
+ENDED = getattr(select, "POLLRDHUP", 0)  # Linux: the client has sent its last byte, even if that byte was not read
+# bytes; asyncio's 256 KiB would be held for each connection that waits for its login check
 RECEIVED_AT_ONCE, RECEIVED_AT_ONCE_LET_IN = 1 << 14, 1 << 16
-MOST_WAITING = 1 << 14  # bytes of a body that are held until the login was accepted or the application reads
+MOST_WAITING = 1 << 14  # bytes of a body that are held until the login is accepted or the application reads
 LIGHT = 1 << 13  # bytes of a head and a body that any connection may hold (connections.py MOST_HOLDING)
 TOO_LARGE = 431  # RFC 6585, 5
 HEAD_TOO_LARGE = (
@@ -37,13 +40,13 @@ HEAD_TOO_LARGE = (
 )
 
 
-class Arrived(ReceiveBuffer):  # type: ignore[misc]  # h11 is the server's, nothing here knows its types
-    """The bytes of a connection that are not parsed yet. A complete head has the bounds of an incomplete one."""
+class Arrived(ReceiveBuffer):  # type: ignore[misc]  # h11 is the server's: it has no types here
+    """The received bytes that are not parsed yet. A complete head has the same bounds as an incomplete one."""
 
     head = 0  # bytes of the last head
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
-        """Return the lines of a head or a trailer, or None before its end has arrived."""
+        """Return the lines of a head or a trailer, or None until all of it has arrived."""
         arrived = len(self)
         lines: list[bytearray] | None = super().maybe_extract_lines()
         if lines is None:
@@ -55,7 +58,7 @@ class Arrived(ReceiveBuffer):  # type: ignore[misc]  # h11 is the server's, noth
 
 
 class LingeringTransport:
-    """A transport whose `close` waits for a client that still sends: it would lose the answer with the connection."""
+    """A transport whose `close` gives a client that still sends the time to read the response."""
 
     def __init__(self, transport: Any, close: Any) -> None:
         self._transport = transport
@@ -64,7 +67,7 @@ class LingeringTransport:
         self.written = 0  # bytes
 
     def write(self, data: bytes) -> None:
-        """Send data, and count it."""
+        """Send data, and count its bytes."""
         self.written += len(data)
         self._transport.write(data)
 
@@ -77,23 +80,23 @@ class LingeringTransport:
 
 
 class Register(Protocol):
-    """`connections.Register`."""
+    """The part of `connections.Register` that is used here."""
 
     def add(self, connection: Any) -> None:
-        """Take note of a new connection."""
+        """Add a new connection."""
 
     def discard(self, connection: Any) -> None:
-        """Forget one that was closed."""
+        """Remove a closed connection."""
 
     def hold(self, connection: Any) -> None:
-        """Take note of one that holds much."""
+        """Record a connection that holds much memory."""
 
     def release(self, connection: Any) -> None:
-        """Forget that a connection held much."""
+        """Record that a connection no longer holds much memory."""
 
 
-class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's, nothing here knows its types
-    """One connection. `waits` names what it waits for as `connections.LIMITS` does."""
+class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's: it has no types here
+    """One connection. `waits` uses the names in `connections.LIMITS`."""
 
     def __init__(self, register: Register, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -103,14 +106,14 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         self._since = self.loop.time()
         self._in_head = True
         self._drained = 0
-        self._expects = False  # the client sends its body only after 100 Continue
-        self._unsent = (0, 0.0)  # bytes, and since when so many
-        self._begun, self._moved = self._since, 0  # when the last request began, and the bytes of it and its answer
+        self._expects = False  # the client sends its body only after "100 Continue"
+        self._unsent = (0, 0.0)  # bytes in the write buffer, and since when
+        self._begun, self._moved = self._since, 0  # start of the last request, and bytes of it and its response
         self._left = self.loop.create_future()
-        self.app_state: dict[str, Any] = {**self.app_state, LEFT: self._left}  # a copy goes to each request
+        self.app_state: dict[str, Any] = {**self.app_state, LEFT: self._left}  # each request gets a copy
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for the head of the first request."""
+        """Start to wait for the head of the first request."""
         super().connection_made(transport)
         self._real = transport
         transport.max_size = RECEIVED_AT_ONCE  # of recv(), asyncio.selector_events
@@ -118,7 +121,10 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         self._register.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it, at once: objects that refer to each other wait for a rare run of Python's garbage collector."""
+        """Remove the connection from the register, and break its reference cycle.
+
+        Objects that refer to each other would wait for a rare run of Python's garbage collector.
+        """
         self._register.discard(self)
         if not self._left.done():
             self._left.set_result(None)
@@ -126,7 +132,7 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         self.transport.close = self._real.close
 
     def data_received(self, data: bytes) -> None:
-        """Hand data on, or count it where nobody wants it any more."""
+        """Pass data to uvicorn, or only count it while the connection closes."""
         if self.transport.lingers:
             self._drain(len(data))
             return
@@ -148,7 +154,7 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         self._limit_memory()
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request, or for the rest of this one's body; forget what was answered."""
+        """Start to wait for the next request, or for the rest of this request's body; drop the answered one."""
         self._since, self._drained = self.loop.time(), 0
         self._real.max_size = RECEIVED_AT_ONCE
         before = self.cycle
@@ -162,7 +168,7 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         self._limit_memory()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, unless another answer has begun."""
+        """Respond to invalid HTTP, unless another response has begun."""
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.transport.close()
         elif getattr(sys.exc_info()[1], "error_status_hint", 400) == TOO_LARGE:
@@ -171,7 +177,7 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
             super().send_400_response(msg)
 
     def waits(self, now: float) -> tuple[str, float]:
-        """Return what it waits for from its client, and since when."""
+        """Return what the connection waits for from its client, and since when."""
         unsent = self._real.get_write_buffer_size()
         if unsent:
             if unsent != self._unsent[0]:
@@ -196,15 +202,15 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         return self._is_let_in(), (1 + max(0, moved)) / (1 + now - self._begun)
 
     def has_left(self) -> bool:
-        """Tell whether the client has left, of a request that waits to be let in while its body is not read on."""
+        """Tell whether the client has disconnected while its request has no accepted login and its body is not read."""
         if not self.flow.read_paused or self._is_answered() or self.transport.is_closing() or self._is_let_in():
             return False
         ended = select.poll()
-        ended.register(self._real.get_extra_info("socket").fileno(), ENDED)  # POLLHUP and POLLERR come unasked
+        ended.register(self._real.get_extra_info("socket").fileno(), ENDED)  # POLLHUP and POLLERR come in any case
         return bool(ended.poll(0))
 
     def end(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
         self._real.abort()
 
     def _is_answered(self) -> bool:
@@ -218,7 +224,11 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         return self.cycle is not None and bool(self.cycle.scope.get(LET_IN))
 
     def _limit_memory(self) -> None:
-        """Have a client wait with its body, and older connections closed, where too much is held before the login."""
+        """Limit the memory that the connection holds before its login is accepted.
+
+        If the connection holds too much, the client must wait with the rest of its body. The register may also close an
+        older connection.
+        """
         is_asking = self.cycle is not None and not self.cycle.response_complete
         body = len(self.cycle.body) if is_asking else 0
         held = len(self._arrived) + body + (self._arrived.head if is_asking else 0)
@@ -243,14 +253,15 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         return self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
 
     def _close(self) -> None:
-        """Close it, once the client has had the time to read the answer where it still sends.
+        """Close the connection; if the client still sends, first give it time to read the response.
 
-        Closed with unread data, TCP resets the connection, and the client's system may drop the answer.
+        If a connection is closed with unread data, TCP resets the connection, and the client's system may drop the
+        response.
         """
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True  # its answer could not be sent any more
+            self.cycle.disconnected = True  # the response can no longer be sent
             self.cycle.message_event.set()
         if self.conn.their_state not in {h11.SEND_BODY, h11.ERROR} or not self._real.can_write_eof():
             self._real.close()
@@ -259,7 +270,7 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         self._since, self._drained = self.loop.time(), 0
         try:
             self._real.write_eof()
-        except OSError:  # the client has left
+        except OSError:  # the client has disconnected
             self._real.abort()
             return
         self.flow.resume_reading()

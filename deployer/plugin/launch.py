@@ -1,19 +1,22 @@
-"""Starts one MLflow tracking server; runs inside the server's Python and knows nothing of deployer.
+"""Starts one MLflow tracking server; runs in the server's Python and does not import deployer.
 
 It does what `mlflow server --app-name basic-auth --workers N` does (mlflow/cli/__init__.py `server`,
-mlflow/server/__init__.py `_run_server`) with one process for N = 1 and a small one beside the N else, and more: it
-never changes the schema of a database that holds data, it answers `/health/stores`, it can take over a listening
-socket, it takes the address of the database with the logins from the environment (databases.py,
-DEPLOYER_AUTH_DATABASE_URI), and it checks passwords as fastauth.py does. An MLflow whose seams that does not know
-checks them itself.
+mlflow/server/__init__.py `_run_server`). If N is 1, it runs one process, otherwise N workers and a small parent.
+In addition, this program
 
-Everything is configured by MLflow's own environment variables:
+- never changes the schema of a database that holds data,
+- serves `/health/stores`,
+- can take over a listening socket,
+- reads the address of the auth database from the environment (databases.py, DEPLOYER_AUTH_DATABASE_URI),
+- checks passwords with fastauth.py. An MLflow that fastauth.py does not support checks them itself.
+
+MLflow's own environment variables configure everything:
 
     MLFLOW_BACKEND_STORE_URI, MLFLOW_REGISTRY_STORE_URI (default: the same), MLFLOW_ARTIFACTS_DESTINATION,
     MLFLOW_HOST (default 127.0.0.1), MLFLOW_PORT (default 5000), MLFLOW_WORKERS (default 1), MLFLOW_AUTH_CONFIG_PATH,
     MLFLOW_AUTH_ADMIN_USERNAME, MLFLOW_AUTH_ADMIN_PASSWORD, MLFLOW_FLASK_SERVER_SECRET_KEY, ...
 
-or, instead of host and port, by a socket handed over as systemd does (LISTEN_PID, LISTEN_FDS; sd_listen_fds(3)).
+Instead of host and port, a parent process can pass a socket as systemd does (LISTEN_PID, LISTEN_FDS; sd_listen_fds(3)).
 
 Exit codes: 0 stopped by a signal, 78 (EX_CONFIG) refused to start, with the reason on standard error.
 """
@@ -35,19 +38,19 @@ if TYPE_CHECKING:
 
 EX_CONFIG = 78
 FIRST_INHERITED_FD = 3
-FALLBACK_CACHE_SECONDS = 300  # of MLflow's own memory for right passwords
-TRANSFER = "DEPLOYER_ARTIFACT_TRANSFER"  # proxied or direct; unset where artifacts lie on a volume
+FALLBACK_CACHE_SECONDS = 300  # lifetime of right passwords in MLflow's own cache
+TRANSFER = "DEPLOYER_ARTIFACT_TRANSFER"  # proxied or direct; unset if artifacts are stored on a volume
 FORWARDED = "DEPLOYER_FORWARDED"  # true: the last address in X-Forwarded-For is the client's
-THREADS = "DEPLOYER_THREADS"  # that serve requests in each process
-MOST_THREADS = 40  # as many as AnyIO has by itself
-LOGIN_CONNECTIONS = "DEPLOYER_AUTH_CONNECTIONS"  # to the database of logins, of each process; unset: as many as others
-OF_ORIGINS = ("origins", "mlflow.server.fastapi_security", "starlette.middleware.cors")  # modules with middleware
-BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds out who asks, unless told otherwise
-ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
-MAX_REQUEST_BODY = "DEPLOYER_MAX_REQUEST_BODY"  # bytes of a request that is no upload of an artifact
+THREADS = "DEPLOYER_THREADS"  # threads that serve requests in each process
+MOST_THREADS = 40  # AnyIO's own default
+LOGIN_CONNECTIONS = "DEPLOYER_AUTH_CONNECTIONS"  # of each process to the auth database; unset: as to the other
+OF_ORIGINS = ("origins", "mlflow.server.fastapi_security", "starlette.middleware.cors")  # modules of middleware
+BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # MLflow's default for authenticating requests
+ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: log who requests what, to standard output
+MAX_REQUEST_BODY = "DEPLOYER_MAX_REQUEST_BODY"  # bytes of a request that is not an artifact upload
 USUAL_REQUEST_BODY = 32 << 20
-# secrets by which MLflow trusts the programs that it starts: each logs somebody in, and this server starts none of them
-# (mlflow/server/auth/__init__.py `_authenticate_internal_delegation_token`, `_authenticate_internal_gateway_token`)
+# Secrets of programs that MLflow starts: each secret authenticates a user. This server starts none of these programs
+# (mlflow/server/auth/__init__.py `_authenticate_internal_delegation_token`, `_authenticate_internal_gateway_token`).
 TRUST = (
     "_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY",
     "_MLFLOW_ASSISTANT_DELEGATION_TOKEN",
@@ -64,12 +67,12 @@ REQUIRED = (
 
 
 class Refusal(Exception):
-    """A configuration this server must not start with; the text tells a person what to do."""
+    """A configuration that the server must not start with; the message tells a person what to do."""
 
 
 def main() -> None:
     """Run the server until a signal ends it."""
-    gc.disable()  # an import makes a million objects and hardly any garbage: looking for it took a fifth of the start
+    gc.disable()  # imports create a million objects and hardly any garbage: collections took a fifth of the start
     try:
         missing = [name for name in REQUIRED if not os.environ.get(name)]
         if missing:
@@ -79,7 +82,7 @@ def main() -> None:
         pass_over_known_warnings()
         choose_temporary_folder()
         beside("descriptors").raise_limit()
-        listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
+        listener = listening_socket()  # early: a taken port must be reported now, not after seconds of imports
         configure_mlflow()
         choose_who_remembers(count)
         app = prepared_app()
@@ -88,13 +91,13 @@ def main() -> None:
         raise SystemExit(EX_CONFIG) from None
     if count > 1:
         release_connections()
-    gc.freeze()  # what was imported stays: no later collection looks at it, or writes to what forked workers share
+    gc.freeze()  # imported objects stay: later collections neither scan them nor write to memory that workers share
     gc.enable()
     serve(app, listener, count)
 
 
 def number(name: str, usual: int) -> int:
-    """Return what an environment variable says, or what is usual where it is not set."""
+    """Return the number in an environment variable, or `usual` if the variable is not set."""
     wanted = os.environ.get(name) or str(usual)
     if not wanted.isascii() or not wanted.isdigit() or not int(wanted):
         raise Refusal(f"{name} must be a number from 1 on, not {wanted!r}")
@@ -102,10 +105,10 @@ def number(name: str, usual: int) -> int:
 
 
 def ask_the_processor() -> None:
-    """Let Python ask for the processor's name now, in an empty environment; it remembers the answer.
+    """Make Python look up the processor's name now, in an empty environment; Python remembers the result.
 
-    It asks the program `uname` (platform.py `_Processor`), first when MLflow is imported: that would find every secret
-    of the server in its environment, and so would whatever else is called `uname` on the user's PATH.
+    The look-up runs the program `uname` (platform.py `_Processor`). It would first happen when MLflow is imported. Then
+    `uname`, or any program of that name on the user's PATH, would have every secret of the server in its environment.
     """
     ours = dict(os.environ)
     os.environ.clear()
@@ -116,39 +119,40 @@ def ask_the_processor() -> None:
 
 
 def choose_temporary_folder() -> None:
-    """Have Python take TMPDIR where it can be written to, and no shared folder instead when its disk is full."""
+    """Make Python use TMPDIR if it is writable, even if its disk is full: else Python would take a shared folder."""
     folder = os.environ.get("TMPDIR")
     if folder and os.path.isabs(folder) and os.access(folder, os.W_OK | os.X_OK):
         tempfile.tempdir = folder
 
 
 def pass_over_known_warnings() -> None:
-    """Keep one warning out of the log, that nobody who runs a server can act on.
+    """Keep one warning out of the log, because nobody who runs a server can act on it.
 
-    mlflow/server/fastapi_app.py imports Starlette's bridge to WSGI, which newer releases of Starlette call deprecated.
+    mlflow/server/fastapi_app.py imports Starlette's bridge to WSGI, which newer releases of Starlette deprecate.
     """
     warnings.filterwarnings("ignore", message=r"starlette\.middleware\.wsgi is deprecated")
 
 
 def listening_socket() -> socket.socket:
-    """Return the socket that was handed over, or a new one bound to MLFLOW_HOST and MLFLOW_PORT."""
+    """Return the socket that was passed to this process, or a new one bound to MLFLOW_HOST and MLFLOW_PORT."""
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
         return socket.socket(fileno=FIRST_INHERITED_FD)
     host = os.environ.get("MLFLOW_HOST", "127.0.0.1")
     port = int(os.environ.get("MLFLOW_PORT", "5000"))
     try:
         made = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        # as the kernel knows it: asyncio sets TCP_NODELAY only on sockets whose protocol is named (asyncio.base_events
-        # `_set_nodelay`), and without it every answer of two writes waits 40 ms for a delayed acknowledgement
+        # Create the socket again from its descriptor, to read its protocol from the kernel. asyncio sets TCP_NODELAY
+        # only on sockets with a known protocol (asyncio.base_events `_set_nodelay`). Without it, every response of two
+        # writes waits 40 ms for a delayed acknowledgement.
         return socket.socket(fileno=made.detach())
     except OSError as error:
         raise Refusal(f"cannot listen on {host} port {port}: {error.strerror}") from error
 
 
 def configure_mlflow() -> None:
-    """Set what `mlflow server` sets for its workers; must run before mlflow.server is imported.
+    """Set what `mlflow server` sets for its workers; call this before mlflow.server is imported.
 
-    MLflow reads these names at import time (mlflow/server/constants.py, mlflow/server/__init__.py).
+    MLflow reads these variables at import time (mlflow/server/constants.py, mlflow/server/__init__.py).
     """
     for name in TRUST:
         os.environ.pop(name, None)
@@ -163,25 +167,26 @@ def configure_mlflow() -> None:
             "_MLFLOW_SERVER_BOOT_ID": uuid.uuid4().hex,
             "_MLFLOW_IN_JOB_EXECUTOR": "false",
             "_MLFLOW_SGI_NAME": "uvicorn",
-            # else MLflow looks the hosts of icons up on the event loop, up to 5 s each (mlflow/utils/validation.py
-            # `_validate_icon_url`); the server opens no icon, so where its host lies does not matter here
+            # Otherwise MLflow resolves the hosts of icon URLs on the event loop, up to 5 s each
+            # (mlflow/utils/validation.py `_validate_icon_url`). The server opens no icon: private hosts are harmless.
             "MLFLOW_ICON_URL_ALLOW_PRIVATE_IPS": "true",
         }
     )
 
 
 def knows_mlflow() -> bool:
-    """Tell whether fastauth.py was written for this MLflow; must run after `configure_mlflow`."""
+    """Tell whether fastauth.py supports this MLflow; call this after `configure_mlflow`."""
     from mlflow.version import VERSION
 
     return bool(beside("fastauth").supports(VERSION))
 
 
 def choose_who_remembers(count: int) -> None:
-    """Leave the passwords to MLflow where it is not known, and say so; must run before mlflow.server.auth is imported.
+    """Set up MLflow's own password cache, and report an MLflow that is not supported.
 
-    MLflow's own memory for right passwords, which it asks first, is its process's alone: where another one serves too,
-    that would go on to accept a password which was changed by way of the first.
+    Call this before mlflow.server.auth is imported. MLflow asks its own cache first, and each process has a cache of
+    its own. If several processes serve, a process would go on to accept an old password after another process has
+    changed it. So the cache is used only if MLflow is not supported and one process serves.
     """
     from mlflow.version import VERSION
 
@@ -199,7 +204,7 @@ def choose_who_remembers(count: int) -> None:
 
 
 def prepared_app() -> FastAPI:
-    """Return MLflow's application on databases that have its schema; no other server makes its own meanwhile."""
+    """Return MLflow's application on databases with its schema; meanwhile, other servers on them must wait to start."""
     databases = beside("databases")
     try:
         with databases.alone():
@@ -210,14 +215,14 @@ def prepared_app() -> FastAPI:
 
 
 def prepare_databases() -> None:
-    """Make the schemas where the databases are empty; must run before mlflow.server.auth is imported."""
+    """Create the schemas in empty databases; call this before mlflow.server.auth is imported."""
     databases = beside("databases")
     databases.point_to_auth_database(beside("auth_config").lay_over)
     databases.prepare()
 
 
 def beside(name: str) -> Any:
-    """Import a module that lies beside this file, without leaving a compiled copy there."""
+    """Import a module from the folder of this file, without writing a compiled copy there."""
     import importlib
 
     usual, sys.dont_write_bytecode = sys.dont_write_bytecode, True
@@ -228,7 +233,7 @@ def beside(name: str) -> Any:
 
 
 def create_app() -> FastAPI:
-    """Return MLflow's application with basic auth on and the admin user made, plus `/health/stores`."""
+    """Return MLflow's application with basic auth, the admin user, and `/health/stores`."""
     threads, engines = number(THREADS, MOST_THREADS), beside("engines")
     is_known = knows_mlflow()
     checks, fastauth, gate = beside("fastauth_checks"), beside("fastauth"), beside("fastauth_gate")
@@ -277,17 +282,17 @@ def create_app() -> FastAPI:
         forwarded=os.environ.get(FORWARDED) == "true",
         access_log=os.environ.get(ACCESS_LOG) == "true",
         passes_on=not is_known or auth.auth_config.authorization_function != BASIC_AUTH,
-        # a body is read before that thread begins: one that is large waits until its login was looked up
+        # a body is read before that thread starts, so a large body must wait until its login was looked up
         **({"has_a_thread": lambda scope: straight(scope) and bodies.is_small(scope)} if straight else {}),
     )
     add_origins(app)
-    # what looks at hosts and origins goes first (a stable sort): no page of another one learns which login is right
+    # first the checks of hosts and origins (a stable sort): pages of other sites must not learn which login is right
     app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
     return app
 
 
 def check_logins(fastauth: Any, passwords: Any) -> Any:
-    """Check logins and permissions of a supported MLflow here, close its gaps, and return the look-up of logins."""
+    """Install the login and permission checks for a supported MLflow; return the object that looks up logins."""
     memory, search, closed = (beside(f"fastauth_{part}") for part in ("memory", "search", "closed"))
     logins = fastauth.install(passwords, memory, search, closed, beside("artifact_locations"))
     limit_members(memory.current, fastauth._demand)
@@ -299,13 +304,13 @@ def check_logins(fastauth: Any, passwords: Any) -> Any:
 
 
 def close_gaps(*parts: str) -> None:
-    """Install parts that close gaps in MLflow's permissions; each refuses an MLflow that is not as expected."""
+    """Install modules that close gaps in MLflow's permission checks; each rejects an MLflow that it does not know."""
     for part in parts:
         beside(part).install(beside("fastauth")._demand)
 
 
 def prepare_stores(engines: Any) -> None:
-    """Bound what MLflow's stores take of the machine; must run before one is made."""
+    """Bound the resources that MLflow's stores use; call this before a store is created."""
     engines.share()
     engines.lock_no_file()
     beside("regular_expressions").install(beside("matcher"))
@@ -313,7 +318,7 @@ def prepare_stores(engines: Any) -> None:
 
 
 def close_routes(app: FastAPI, *, known: bool) -> None:
-    """Close routes as routes.tsv says, and name those that are closed because the list does not have them."""
+    """Close routes as routes.tsv says, and report the routes that are closed because the file does not list them."""
     from mlflow.version import VERSION
 
     if unlisted := beside("routes").install(app, VERSION, known=known):
@@ -323,14 +328,14 @@ def close_routes(app: FastAPI, *, known: bool) -> None:
 
 
 def limit_members(current: Any, demand: Any) -> None:
-    """Close gaps in MLflow's permissions where the sender of the request decides; `current` holds the sender."""
+    """Close gaps in MLflow's permissions that depend on the sender of a request, who is in `current`."""
     for part in ("artifact_paths", "missing_ids", "model_links", "user_names"):
         beside(part).install(current, demand)
     beside("shared_datasets").install(current, demand, beside("readable_rows"))
 
 
 def add_origins(app: FastAPI) -> None:
-    """Have requests of other sites' pages refused, unless MLflow is told not to look at origins."""
+    """Refuse requests from pages of other sites, unless MLflow's security middleware is disabled."""
     if os.environ.get("MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE") == "true":
         return
     listed = os.environ.get("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "").split(",")
@@ -342,7 +347,7 @@ def add_origins(app: FastAPI) -> None:
 
 
 def cap_bodies(app: FastAPI, most: int) -> None:
-    """Bound the bodies of requests to `most` bytes, or less; call it before other routes are put in front."""
+    """Bound request bodies to `most` bytes or less; call this before other routes are put in front."""
     from mlflow.server import auth
 
     bodies, decoded = beside("bodies"), beside("decoded_bodies")
@@ -353,7 +358,7 @@ def cap_bodies(app: FastAPI, most: int) -> None:
 
 
 def release_connections() -> None:
-    """Close every connection to a database: a forked process must not talk on its parent's."""
+    """Close every database connection: a forked process must not use a connection of its parent."""
     import sqlalchemy
 
     for engine in [found for found in gc.get_objects() if isinstance(found, sqlalchemy.engine.Engine)]:

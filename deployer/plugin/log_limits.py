@@ -1,7 +1,7 @@
-"""Bounds what one run of a server writes to its log; knows nothing of deployer.
+"""Bounds what one run of a server writes to its log; does not import deployer.
 
-A stranger can cause an error as often as he likes, and each may come with a traceback. A repeated error is written once
-a minute, with a count. A log that is a file keeps its newest part; of a pipe, as on a cluster, its reader takes care.
+A stranger can cause any number of errors, and each may log a traceback. A repeated error is logged once a minute, with
+a count. A log that is a file keeps its newest part. A log that is a pipe, as on a cluster, is limited by its reader.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 WINDOW_SECONDS = 60.0
-DIFFERENT = 10  # texts from the same line of code that are written in a window
-LONGEST = 8192  # characters of a message; of a traceback twice as many
-MOST_BYTES = 16 << 20  # of a log that is a file; half of them are kept
+DIFFERENT = 10  # messages from one line of code that are written in a window
+LONGEST = 8192  # characters of a message; a traceback may have twice as many
+MOST_BYTES = 16 << 20  # of a log that is a file; when it is cut, half of them remain
 STANDARD = (1, 2)  # descriptors of standard output and standard error
-_DECIDED = "deployer_decided"  # on a record: what was decided at the first of several handlers
+_DECIDED = "deployer_decided"  # attribute of a record: the decision of the first of several handlers
 
 
 @dataclass
 class Source:
-    """What one line of code has logged since `begun` (seconds of the clock)."""
+    """What one line of code has logged since `begun` (seconds on the clock)."""
 
     begun: float
     example: str
@@ -35,7 +35,7 @@ class Source:
 
 
 class Repeats(logging.Filter):
-    """Lets a warning or error through once a window, and at most `DIFFERENT` from the same line of code."""
+    """Passes each warning or error once in a window, and at most `DIFFERENT` messages from one line of code."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Repeats(logging.Filter):
         self._sources: dict[tuple[str, int, str], Source] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is written; shorten it."""
+        """Tell whether a record is written, and shorten the record if so."""
         decided = getattr(record, _DECIDED, None)
         if decided is None:
             decided = record.levelno < logging.WARNING or self._is_new(record)
@@ -66,13 +66,13 @@ class Repeats(logging.Filter):
             return True
 
     def flush(self) -> None:
-        """Write how often each error came again in a window that is over, and begin the next one."""
+        """Log how often each error was repeated in a window that is over, and start the next window."""
         now = self._clock()
         with self._lock:
             over = [key for key, source in self._sources.items() if now - source.begun >= WINDOW_SECONDS]
             ended = [self._sources.pop(key) for key in over]
             for key, source in zip(over, ended, strict=True):
-                if source.held_back:  # goes on to be held back
+                if source.held_back:  # the next window holds the same messages back
                     self._sources[key] = Source(now, source.example, source.level, source.written)
         for source in ended:
             if source.held_back:
@@ -82,15 +82,15 @@ class Repeats(logging.Filter):
 
 
 def _message(record: logging.LogRecord) -> str:
-    """Return the text of a record; a wrong call of a logger must not end the request that made the call."""
+    """Return the message of a record; a wrong logging call must not end the request that made the call."""
     try:
         return record.getMessage()
-    except Exception:  # noqa: BLE001  # whatever formatting raises
+    except Exception:  # noqa: BLE001  # any error of the formatting
         return str(record.msg)
 
 
 def _origin(record: logging.LogRecord) -> str:
-    """Return the kind of a record's error and where it was raised: one line logs the errors of all requests."""
+    """Return the type of a record's error and where it was raised, because one line logs the errors of all requests."""
     kind, _, trace = record.exc_info or (None, None, None)
     if kind is None:
         return ""
@@ -100,18 +100,18 @@ def _origin(record: logging.LogRecord) -> str:
 
 
 def shorten(record: logging.LogRecord) -> None:
-    """Cut a message or traceback that somebody may have made as long as he likes."""
+    """Shorten a message or a traceback, because clients can make them as long as they like."""
     if len(message := _message(record)) > LONGEST:
         record.msg, record.args = f"{message[:LONGEST]}...", None
     if record.exc_info and not record.exc_text:
         text = logging.Formatter().formatException(record.exc_info)
         if len(text) > 2 * LONGEST:
             text = f"{text[:LONGEST]}\n...\n{text[-LONGEST:]}"
-        record.exc_text = text  # which formatters take instead of their own
+        record.exc_text = text  # formatters use this text instead of their own
 
 
 def install(repeats: logging.Filter) -> None:
-    """Have every handler of every logger ask it; call it once all loggers are set up."""
+    """Add the filter to every handler of every logger; call this once all loggers are set up."""
     loggers = [logging.getLogger(), *(logging.getLogger(name) for name in list(logging.root.manager.loggerDict))]
     handlers = {handler for logger in loggers for handler in logger.handlers}
     if logging.lastResort is not None:
@@ -121,14 +121,14 @@ def install(repeats: logging.Filter) -> None:
 
 
 def keep_newest(descriptors: Iterable[int] = STANDARD, most: int = MOST_BYTES) -> None:
-    """Cut the older half off each log that is a file, open for appending, and larger than `most` bytes."""
+    """Cut each log that is a file, open for appending, and larger than `most` bytes, to its newer half."""
     for descriptor in descriptors:
         try:
             status = os.fstat(descriptor)
             appends = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
             if status.st_size > most and appends and stat.S_ISREG(status.st_mode):
                 _cut(descriptor, most)
-        except OSError:  # not ours to reopen, or a full disk: the log stays as it is
+        except OSError:  # the file cannot be reopened, or the disk is full: the log stays as it is
             continue
 
 
@@ -137,7 +137,7 @@ def _cut(descriptor: int, most: int) -> None:
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return  # another process of this server does it
+            return  # another process of this server cuts the log
         size = os.fstat(log.fileno()).st_size
         if size <= most:
             return

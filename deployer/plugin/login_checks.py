@@ -1,6 +1,6 @@
-"""Looks up users and checks passwords in threads: guesses in fair order and at the rate of the throttle.
+"""Looks up users and checks passwords in threads; guesses wait in fair queues and are throttled.
 
-Known logins, which were right once, pass all queues of those that may be guesses.
+Logins that were right before bypass all queues of possible guesses.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ else:  # the server finds these files beside launch.py
     from fair_queue import FairQueue
     from guess_turns import GuessTurns, Throttle
 
-AT_ONCE = 2  # passwords that are checked at once (fastauth_checks.py)
-LOOK_UPS_AT_ONCE = 8  # connections to the auth database
-NEW_LOOK_UPS_AT_ONCE = 4  # look-ups at once for logins that may be guesses
-REST = 3  # a thread rests this many times as long as a wrong password took: guesses get a part of the processor
-NICENESS = 10  # of the threads that check: requests of known logins come first
-# places of a queue: for all addresses, and for one
+AT_ONCE = 2  # concurrent password checks (fastauth_checks.py)
+LOOK_UPS_AT_ONCE = 8  # concurrent look-ups, each with a connection to the auth database
+NEW_LOOK_UPS_AT_ONCE = 4  # concurrent look-ups for logins that may be guesses
+REST = 3  # a thread pauses this many times as long as it checked a wrong password: guesses get a part of the processor
+NICENESS = 10  # of the threads that check passwords: requests with known logins come first
+# places in a queue: for all addresses, and for one address
 LOOK_UPS = (4000, 4000)  # a look-up takes a millisecond
-CHECKS = (1000, 600)  # users that exist; half a minute of right passwords for one address
-CHECKS_OF_NOBODY = (500, 64)  # users that do not exist; half a minute, too
+CHECKS = (1000, 600)  # existing users; for one address, half a minute of checks if all passwords are right
+CHECKS_OF_NOBODY = (500, 64)  # unknown users; for one address, also half a minute of checks
 
 Guesser = tuple[str, str]  # user name, site
 
 
 class Logins(Protocol):
-    """`fastauth.Logins`, or `fastauth.MLflowsOwn`."""
+    """The part of `fastauth.Logins` and `fastauth.MLflowsOwn` that is used here."""
 
     def look_up(self, username: str) -> Any | None:
         """Return a user or None."""
 
     def pair(self, user: Any | None, username: str, password: str) -> bytes:
-        """Return what stands for a stored hash and a password."""
+        """Return a digest of a password hash and a password."""
 
     def known(self, user: Any | None, username: str, password: str) -> bool | None:
-        """Tell what is known without a check."""
+        """Return whether the password is right, or None if that is unknown; runs no check."""
 
     def check(self, user: Any | None, username: str, password: str) -> bool:
-        """Tell whether the password is right, slowly."""
+        """Check whether the password is right, which is slow."""
 
 
 class LoginChecks:
-    """The threads and the queues of one process. `passes_on`: MLflow decides about wrong passwords, too."""
+    """The threads and queues of one process. `passes_on` says that MLflow also decides about wrong passwords."""
 
     def __init__(self, logins: Logins, throttle: Throttle, *, passes_on: bool, patience: float) -> None:
         self._logins = logins
         self._throttle = throttle
         self._passes_on = passes_on
         self._turns = GuessTurns(throttle, patience=patience)
-        # their threads come when needed, so after a fork
+        # an executor starts its threads when it needs them, so after a fork
         self._look_ups = ThreadPoolExecutor(LOOK_UPS_AT_ONCE, "logins")
         self._of_returning = ThreadPoolExecutor(1, "returning", initializer=_be_nice)
         new = ThreadPoolExecutor(NEW_LOOK_UPS_AT_ONCE, "new-logins")
@@ -70,15 +70,16 @@ class LoginChecks:
         self._checkers = FairExecutor(checkers, AT_ONCE, FairQueue(*CHECKS), FairQueue(*CHECKS_OF_NOBODY))
 
     async def look_up(self, username: str, guesser: Guesser | None) -> Any | None:
-        """Look up a user. Logins that may be guesses have a queue of their own, so that nobody else waits for them."""
+        """Look up a user. Logins that may be guesses have their own queue, so that no other login waits for them."""
         if guesser is None:
             return await asyncio.get_running_loop().run_in_executor(self._look_ups, self._logins.look_up, username)
         return await self._new_look_ups.run(lambda: (self._logins.look_up(username), 0.0), guesser[1])
 
     async def decide(self, username: str, password: str, guesser: Guesser | None) -> tuple[bool, bytes]:
-        """Return whether a password is right, and the pair that was checked; all requests with this login wait here.
+        """Return whether a password is right, and the digest of the hash and password that were checked.
 
-        A guess is given back to the budget of its user and address if its password was not checked or is right.
+        Concurrent requests with the same login share one call. A guess is given back to the budget of its user and
+        address unless its password was checked and is wrong.
         """
         if guesser is None:
             user = await self.look_up(username, None)
@@ -100,7 +101,7 @@ class LoginChecks:
             right = await self._check(check, user, guesser) if known is None else known
             wrong = checked and not right
         except asyncio.CancelledError:
-            wrong = checked  # nobody waits for the result, which the thread still finds
+            wrong = checked  # no request waits for the result, but the thread still finds it
             raise
         finally:
             if not wrong:
@@ -108,12 +109,12 @@ class LoginChecks:
         return right, pair
 
     async def _check(self, check: Callable[[], tuple[bool, float]], user: Any | None, guesser: Guesser) -> bool:
-        """Check a password when it is the turn of its address, and there of its user.
+        """Check a password when it is the turn of its address, and within the address the turn of its user.
 
-        All invented names of an address share one lane. So a flood of them delays neither another address nor a user
-        behind the same one. The price: under a flood the time of an answer tells which users exist. MLflow tells that
-        at any time (it checks no password of a user that does not exist). Where MLflow decides, nobody knows here which
-        users exist, and each name has a lane.
+        All unknown user names from one address share a lane. So a flood of unknown names delays neither other addresses
+        nor existing users behind the same address. The price is that response times during a flood reveal which users
+        exist. MLflow reveals this at any time, because it checks no password for an unknown user. If MLflow decides
+        about logins, the gate does not know which users exist, and each name has its own lane.
         """
         username, site = guesser
         if user is None and not self._passes_on:
@@ -121,7 +122,7 @@ class LoginChecks:
         return await self._checkers.run(check, site, username)
 
     def _checked(self, user: Any | None, username: str, password: str) -> tuple[bool, float]:
-        """Check what may be a guess; return the seconds, too, for which this thread rests if it was wrong."""
+        """Check a password that may be a guess; return the result, and the seconds that this thread then pauses."""
         begun = time.thread_time()
         right = self._logins.check(user, username, password)
         is_guess = not right and not self._passes_on
@@ -129,6 +130,6 @@ class LoginChecks:
 
 
 def _be_nice() -> None:
-    if sys.platform == "linux":  # where a thread may have a niceness of its own
-        with suppress(OSError):  # a sandbox may forbid it, and a server may be nicer already: nobody lowers niceness
+    if sys.platform == "linux":  # only Linux has a niceness for each thread
+        with suppress(OSError):  # a sandbox may forbid it, or the niceness is higher already and must not be lowered
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -1,9 +1,9 @@
-"""Searches texts for regular expressions, as a process of its own; the kernel ends a search that takes too long.
+"""Searches texts for regular expressions in a process of its own; the kernel ends a search that takes too long.
 
-Python's `re` keeps the interpreter's lock: in the server's process, one search would stop all others.
+Python's `re` holds the interpreter's lock. In the server's process, one search would stop all other threads.
 
-Reads from standard input: QUESTION (seconds of processor time, bytes of the pattern, bytes of the text), pattern, text.
-Writes to standard output: ANSWER (0 not found, 1 found, 2 too large; seconds of processor time).
+Standard input: QUESTION (seconds of processor time, bytes of the pattern, bytes of the text), pattern, text.
+Standard output: ANSWER (0 not found, 1 found, 2 too large; seconds of processor time).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ MEMORY_BYTES = 256 << 20
 
 
 def main() -> None:
-    """Answer until nobody asks any more."""
+    """Answer questions until standard input ends."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends this process
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # the signal ends this process
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     while len(question := source.read(QUESTION.size)) == QUESTION.size:
         seconds, pattern, text = QUESTION.unpack(question)
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # of processor time: a busy machine ends no search
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # processor time: a busy machine does not end a search
         before = time.process_time()
         found = search(source.read(pattern), source.read(text))
         spent = time.process_time() - before
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def search(pattern: bytes, text: bytes) -> int:
-    """Return what MLflow's own function finds (mlflow/store/db/utils.py `regexp`): no match of a wrong pattern."""
+    """Search as MLflow's own function does (mlflow/store/db/utils.py `regexp`): an invalid pattern never matches."""
     try:
         return FOUND if re.search(pattern.decode(), text.decode()) else NOT_FOUND
     except re.error:

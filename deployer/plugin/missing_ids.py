@@ -1,9 +1,10 @@
-"""Refuses requests of members that name no experiment or run; knows nothing of deployer.
+"""Refuses requests of non-admin users that name no experiment or run; does not import deployer.
 
-MLflow's tracking store takes a missing number of an experiment for experiment 0 (`SqlAlchemyStore._get_experiment`).
-MLflow's permission checks do not. GraphQL asks for no permission where a request names no object (mlflow/server/auth
-`GraphQLAuthorizationMiddleware._check_authorization`). REST asks for the permission on an experiment with an empty
-number, and a denial on experiment 0 does not hold there. Administrators may still leave the number out.
+If the number of an experiment is missing, MLflow's tracking store takes experiment 0
+(`SqlAlchemyStore._get_experiment`), but MLflow's permission checks do not take experiment 0. GraphQL checks no
+permission if a request names no object (mlflow/server/auth `GraphQLAuthorizationMiddleware._check_authorization`). REST
+checks the permission on an experiment with an empty number, so a denial on experiment 0 does not apply. Administrators
+may still omit the number.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from typing import Any
 STORE = ("_get_experiment", "(self, session, experiment_id, view_type, eager=False)")
 GRAPHQL = ("_check_authorization", "(self, field_name, args, username)")
 RUN = ("run_id", "run_uuid")
-# fields of GraphQL that return a single object, and what names the object
+# GraphQL fields that return a single object, and the arguments that name the object
 NAMED_BY = {"mlflowGetExperiment": ("experiment_id",), "mlflowGetRun": RUN, "mlflowListArtifacts": RUN}
 UNNAMED = "The request must name an experiment."
 
 
 def names_object(field_name: str, arguments: Mapping[str, Any]) -> bool:
-    """Tell whether a field of GraphQL names its object; other fields need no name."""
+    """Tell whether a GraphQL field names its object; a field that is not in NAMED_BY needs no name."""
     names = NAMED_BY.get(field_name)
     given = arguments.get("input")
     return names is None or any(getattr(given, name, None) for name in names)
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions are replaced, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
     from mlflow.server import auth
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -38,9 +39,10 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Demand a name from members.
+    """Require requests of non-admin users to name the experiment or run.
 
-    `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
+    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
+    signatures.
     """
     from mlflow.server import auth
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -73,7 +75,7 @@ def _of_named_experiments(get: Callable[..., Any], current: ContextVar[Any]) -> 
 
 
 def _is_member(sender: Any | None) -> bool:
-    """Tell whether a member has sent the request that is served; work outside a request has no sender."""
+    """Tell whether the current request comes from anybody but an administrator; False outside a request."""
     from mlflow.server import auth
 
     return sender is not None and not (sender.accepted and auth.store.get_user(sender.username).is_admin)

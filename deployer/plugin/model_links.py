@@ -1,9 +1,9 @@
-"""Keeps readers of a logged model from changing the model by registering it; knows nothing of deployer.
+"""Prevents users who may only read a logged model from changing it by registering it; does not import deployer.
 
-MLflow notes each version of a registered model in a tag of the logged model that the version comes from
-(`AbstractStore.set_model_versions_tags`). A member needs READ to register the logged model (mlflow/server/auth
-`validate_can_create_model_version`), and UPDATE to change its tags. Here MLflow writes the tag only where the member
-may update the logged model. The version itself refers to the logged model in any case.
+When a logged model is registered, MLflow adds the new model version to a tag of the logged model
+(`AbstractStore.set_model_versions_tags`). Registering requires only READ on the logged model (mlflow/server/auth
+`validate_can_create_model_version`), but changing its tags requires UPDATE. With this module, MLflow writes the tag
+only if the user may update the logged model. The model version itself refers to the logged model in any case.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PERMISSION = ("_authorize_logged_model_id", "(model_id, action)")
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions are replaced or called, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
     from mlflow.server import auth
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -27,9 +27,10 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Put the check before MLflow's writing of the tag.
+    """Check the permission before MLflow writes the tag.
 
-    `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
+    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
+    signatures.
     """
     from mlflow.server import auth
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore

@@ -1,19 +1,20 @@
-"""Refuses requests that MLflow's permission check and its handler may read differently; knows nothing of deployer.
+"""Refuses requests that MLflow's permission check and its handler may read differently; does not import deployer.
 
 MLflow's permission check reads a parameter from the query, the path or the body (mlflow/server/auth/__init__.py
 `_get_request_param`). The handler parses the same request again, by other rules (mlflow/server/handlers.py
-`_get_request_message`). A request that names one object for the check and another object for the handler acts on an
-object without permission. MLflow's clients and pages send each parameter once:
+`_get_request_message`). If a request names one object for the check and another object for the handler, it acts on an
+object without permission. MLflow's clients and web pages send each parameter once:
 
-- GET and HEAD have their parameters in the query, POST, PUT and PATCH in a JSON object, and DELETE in one of both;
-- a field is written as in MLflow's protobuf files (`run_id`), not as protobuf's JSON does (`runId`);
-- a parameter that is given more than once has the same value each time;
-- each value has the type that MLflow's protobuf files give the field. MLflow stops reading a message at the first wrong
-  value, and goes on with the fields that came before.
+- GET and HEAD requests have their parameters in the query; POST, PUT and PATCH have them in a JSON object; DELETE has
+  them in either.
+- A field is written as in MLflow's protobuf files (`run_id`), not as in protobuf's JSON (`runId`).
+- A repeated parameter has the same value each time.
+- Each value has the type that MLflow's protobuf files give its field. At the first value of a wrong type, MLflow stops
+  reading a message, and continues with the fields that it has read.
 
-Requests that differ from that are answered with 400. The check runs after MLflow knows who sends the request, and
-before MLflow looks at permissions; wrong types are found where MLflow reads the message. FastAPI's routes need no
-check: there, both sides read the same path and the same parsed body.
+All other requests get 400. The check runs after MLflow has authenticated the request, and before MLflow checks
+permissions. Wrong types are found where MLflow reads the message. FastAPI's routes need no check: there, the permission
+check and the handler read the same path and the same parsed body.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-# methods and ends of Flask's rules whose body is no JSON object: files, and the form for new users
+# methods and endings of Flask's rules whose body is not a JSON object: files, and the form for new users
 NO_JSON = (
     ("POST", "/mlflow/upload-artifact"),
     ("PUT", "/mlflow-artifacts/artifacts/<path:artifact_path>"),
     ("POST", "/mlflow/users/create-ui"),
 )
-OF_MANY_RUNS = "/metrics/get-history-bulk"  # reads every `run_id` of the query
-LISTS = ("order_by", "workspace")  # lists in the query whose names do not end with "s"
-ALIASES = ("run_id", "run_uuid")  # of one field; old clients send both
-IN_BODY = ("POST", "PUT", "PATCH")  # methods whose parameters are in the body
+OF_MANY_RUNS = "/metrics/get-history-bulk"  # reads every `run_id` in the query
+LISTS = ("order_by", "workspace")  # query parameters that are lists, though their names do not end with "s"
+ALIASES = ("run_id", "run_uuid")  # two names of one field; old clients send both
+IN_BODY = ("POST", "PUT", "PATCH")  # methods with parameters in the body
 NO_QUERY = "A {method} request must have its parameters in the body, not in the query."
 NO_BODY = "A {method} request must have its parameters in the query, not in a body."
 NOT_DECLARED = "The Content-Type of the body must be application/json."
@@ -41,12 +42,16 @@ SPELLING = "The field '{name}' must be written '{field}'."
 DIFFERENT = "The parameter '{name}' has different values in one request."
 WRONG_TYPE = "A field of the request has a value of the wrong type."
 OF_AUTH = {"_before_request": "()", "authenticate_request": "()", "is_unprotected_route": "(path)"}
-PARSED = "_validate_request_json_with_schema"  # called by `_get_request_message` once the message is read
+PARSED = "_validate_request_json_with_schema"  # `_get_request_message` calls it after it has read the message
 OF_HANDLERS = {"catch_mlflow_exception": "(func)", PARSED: "(request_json, schema, proto_parsing_succeeded)"}
 
 
 def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; ValueError if a key is repeated."""
+    """Return a JSON object.
+
+    Raises:
+        ValueError: a key is repeated.
+    """
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key is repeated")
@@ -60,10 +65,10 @@ def wrong_with_parameters(
     fields: Mapping[str, str],
     lists: Iterable[str] = LISTS,
 ) -> str:
-    """Say what could be read in two ways, or return "".
+    """Return an error message if the parameters are ambiguous, else "".
 
-    `path` has the variables of the route; `query` has all values of each parameter; `fields` maps the JSON names of
-    protobuf fields to their names; `lists` are parameters that may be repeated, besides those that end with "s".
+    `path` has the variables of the route. `query` has all values of each query parameter. `fields` maps the JSON names
+    of protobuf fields to their names. `lists` has parameters that may be repeated, besides those that end with "s".
     """
     if query and body:
         return BOTH
@@ -84,7 +89,7 @@ def wrong_with_parameters(
 
 
 def wrong_with(request: Any, fields: Mapping[str, str]) -> str:
-    """Say what could be read in two ways in a request of Flask's, or return ""."""
+    """Return an error message if a Flask request is ambiguous, else ""."""
     rule = request.url_rule.rule
     body: Any = {}
     is_file_or_form = any(request.method == method and rule.endswith(end) for method, end in NO_JSON)
@@ -103,7 +108,7 @@ def wrong_with(request: Any, fields: Mapping[str, str]) -> str:
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions this relies on, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that this module relies on."""
     from mlflow.server import auth, handlers
 
     for name, signature in OF_AUTH.items():
@@ -113,9 +118,9 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(demand: Callable[..., None]) -> None:
-    """Put the check before MLflow's own; call it once MLflow's application has its own (`auth.create_app`).
+    """Run the check before MLflow's own; call this once MLflow's application has its own check (`auth.create_app`).
 
-    `demand` refuses functions with other signatures.
+    `demand` rejects functions with other signatures.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.server import app, auth, handlers
@@ -145,12 +150,12 @@ def install(demand: Callable[..., None]) -> None:
 
 
 def _whole(original: Callable[..., None]) -> Callable[..., None]:
-    """Refuse a message that MLflow has read in part."""
+    """Refuse a message that MLflow has read only in part."""
     from mlflow.exceptions import MlflowException
 
     @wraps(original)
     def validate(request_json: Any, schema: Any, proto_parsing_succeeded: bool | None) -> None:
-        original(request_json, schema, proto_parsing_succeeded)  # names the field in the usual cases
+        original(request_json, schema, proto_parsing_succeeded)  # in most cases, its error names the field
         if proto_parsing_succeeded is False:
             raise MlflowException.invalid_parameter_value(WRONG_TYPE)
 
@@ -158,15 +163,15 @@ def _whole(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def _fields(messages: Iterable[Any]) -> dict[str, str]:
-    """Return the names of the fields of requests by their JSON names, where these differ."""
+    """Return the names of request fields by their JSON names, if the two differ."""
     fields = (field for message in messages for field in message.DESCRIPTOR.fields)
     return {field.json_name: field.name for field in fields if field.json_name != field.name}
 
 
 def _refuse_repeated_keys(app: Any) -> None:
-    """Have Flask read bodies with a repeated key as no JSON; it parses each body once."""
+    """Make Flask reject bodies with a repeated key as invalid JSON; Flask parses each body once."""
 
-    class WithoutRepeats(type(app.json)):  # type: ignore[misc]  # Flask is the server's
+    class WithoutRepeats(type(app.json)):  # type: ignore[misc]  # Flask is the server's: it has no types here
         def loads(self, text: str | bytes, **options: Any) -> Any:
             return super().loads(text, **{"object_pairs_hook": without_repeats, **options})
 

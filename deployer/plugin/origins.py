@@ -1,15 +1,15 @@
-"""Refuses requests that browsers send for pages of other sites; knows nothing of deployer.
+"""Refuses requests that browsers send for pages of other sites; does not import deployer.
 
-A browser adds the login that it remembers to every request to this server, whatever page asked for it. MLflow trusts
-pages at every port of localhost (mlflow/server/security_utils.py `is_localhost_origin`, `LOCALHOST_ORIGIN_PATTERNS`),
-though ports of one machine belong to different users, and looks at no path outside of `/api/` and `/ajax-api/`.
+A browser adds its remembered login to every request to this server, whichever page causes the request. MLflow trusts
+pages on every port of localhost (mlflow/server/security_utils.py `is_localhost_origin`, `LOCALHOST_ORIGIN_PATTERNS`),
+though ports of one machine belong to different users. MLflow checks origins only below `/api/` and `/ajax-api/`.
 
-Here a page is accepted if its origin is the one that the request itself is addressed to (scheme and Host header), so
-that any tunnel works, or if it is listed in MLFLOW_SERVER_CORS_ALLOWED_ORIGINS. All other requests with an `Origin` are
-refused, whatever their method is. A browser leaves `Origin` out where a page embeds a script or a picture: it then says
-in `Sec-Fetch-Site` that the page is another one's (W3C Fetch Metadata). Links to this server stay open.
+This module accepts a page if the page's origin is the address of the request itself (scheme and Host header), so that
+any tunnel works. It also accepts origins in MLFLOW_SERVER_CORS_ALLOWED_ORIGINS. It refuses every other request with an
+`Origin`, whatever the method. If a page embeds a script or a picture, the browser sends no `Origin`. In that case
+`Sec-Fetch-Site` says that the page belongs to another site (W3C Fetch Metadata). Links to this server still work.
 
-The Host header itself is MLflow's to check. Programs that are no browsers send none of these headers.
+MLflow itself checks the Host header. Programs that are not browsers send none of these headers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import urllib.parse
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-MESSAGE = b"Cross-origin request blocked: this page does not belong to this server\n"  # MLflow's words come first
+MESSAGE = b"Cross-origin request blocked: this page does not belong to this server\n"  # starts with MLflow's own text
 PORTS = {"http": 80, "https": 443}
 ANY = "*"
 FOREIGN_SITES = (b"cross-site", b"same-site")  # the same site may be another port of the same host
@@ -33,9 +33,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Origins:
-    """ASGI middleware around all others; `allowed` has origins, or patterns with `*`, as MLflow's own list.
+    """ASGI middleware around all others; `allowed` has origins, or patterns with `*`, like MLflow's own list.
 
-    `forwarded`: requests come through one proxy that sets X-Forwarded-Proto.
+    `forwarded` says that requests come through one proxy, which sets X-Forwarded-Proto.
     """
 
     def __init__(self, app: App, allowed: Sequence[str] = (), *, forwarded: bool = False) -> None:
@@ -54,7 +54,7 @@ class Origins:
             await _refuse(send)
             return
         if origins and own and parsed(origins[0]) == own:
-            # MLflow, whose list may not have this address, would refuse it
+            # otherwise MLflow would refuse an origin that is not in its own list
             scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"origin"]
         await self._app(scope, receive, send)
 
@@ -69,7 +69,7 @@ def is_foreign(
     allowed: Sequence[str],
     headers: Sequence[tuple[bytes, bytes]],
 ) -> bool:
-    """Tell whether a request comes from a page that may not ask this server, which is addressed as `own`."""
+    """Tell whether a request comes from a page that may not use this server, whose address is `own`."""
     if origins:
         origin = origins[0]
         return len(origins) > 1 or not (is_listed(origin, allowed) or (own is not None and parsed(origin) == own))
@@ -80,13 +80,13 @@ def is_foreign(
 
 
 def is_listed(origin: bytes, allowed: Sequence[str]) -> bool:
-    """Tell whether an origin is in the list, compared as MLflow does; `null`, which anybody can have, never is."""
+    """Tell whether an origin is in the list, compared as in MLflow; `null` never is, because any page can have it."""
     text = origin.decode("latin-1")
     return text != "null" and any(fnmatch.fnmatchcase(text, one) if ANY in one else text == one for one in allowed)
 
 
 def parsed(origin: bytes) -> Address | None:
-    """Return what an origin consists of, None where it is none: `SCHEME://HOST[:PORT]` (RFC 6454)."""
+    """Return scheme, host and port of an origin `SCHEME://HOST[:PORT]` (RFC 6454), or None if it is not one."""
     scheme, separator, host = origin.decode("latin-1").partition("://")
     return _address(scheme, [host.encode("latin-1")]) if separator else None
 

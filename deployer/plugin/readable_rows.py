@@ -1,16 +1,16 @@
-"""Has the database leave out of every search what the sender may not read; knows nothing of deployer.
+"""Excludes from every search the rows that the user may not read, in the database itself; does not import deployer.
 
-MLflow searches all rows, and removes unreadable rows from the page that was found (mlflow/server/auth
+MLflow searches all rows, and then removes unreadable rows from the page that it found (mlflow/server/auth
 `filter_search_*`, `_filter_search_mcp_*`, `filter_list_review_queues`; 3.18 still does so for registered models, model
-versions and review queues). The page's length and the token of the next page then tell whether a hidden row matched.
-With `tags.t LIKE 'a%'`, a member reads hidden text letter by letter.
+versions and review queues). The length of the page and the token of the next page then reveal whether a hidden row
+matched. With `tags.t LIKE 'a%'`, a user could read hidden text letter by letter.
 
-Here a search of a member gets a further condition, so that neither pages nor tokens depend on hidden rows. The
-condition comes from MLflow's own read predicate: the predicate judges every name that a grant of the member has, and
-judges all other names alike. MLflow's filters run all the same, and have the last word.
+This module adds a condition to each search of a non-admin user, so that pages and tokens do not depend on hidden rows.
+The condition comes from MLflow's own read predicate. The predicate decides separately about each name in the user's
+grants, and makes one decision for all other names. MLflow's filters still run and have the last word.
 
-Seams: the search methods of MLflow's stores, and in mlflow/server/auth `_role_based_read_predicate` and
-`_review_queue_permission_in_experiment`.
+Replaced or called: the search methods of MLflow's stores, and `_role_based_read_predicate` and
+`_review_queue_permission_in_experiment` in mlflow/server/auth.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ EXPERIMENTS = f"(self, view_type=1, max_results=1000, filter_string=None, {PAGES
 QUEUES = "(self, experiment_id, *, user=None, item_id=None, max_results=None, page_token=None)"
 OF_QUEUES = ("_review_queue_permission_in_experiment", "(experiment_id, username)")
 PREDICATE = ("_role_based_read_predicate", "(username, resource_type, also_require=())")
-UNNAMED = "*"  # a name that no grant has; grants for all names apply to this name
-WORKSPACE = "workspace"  # MLflow reads the grants on workspaces along with every other type
+UNNAMED = "*"  # a name that no grant has; only grants on all names apply to it
+WORKSPACE = "workspace"  # MLflow reads grants on workspaces together with those of any other type
 LARGEST_ID = 2**63 - 1
 
-Clause = Callable[[str, str], Any]  # of a user's name and a dialect: the condition of readable rows
+Clause = Callable[[str, str], Any]  # (user name, SQL dialect) -> the condition for readable rows
 
 _further: ContextVar[tuple[type, Any] | None] = ContextVar("deployer_readable_rows", default=None)
 
 
 def _searches() -> Iterator[tuple[Any, str, str, type, Clause]]:
-    """Yield each search: store, method, signature, the class of the rows that are found, and the condition."""
+    """Yield for each search: store, method, signature, the class of the found rows, and the condition."""
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
     from mlflow.store.tracking.dbmodels.models import (
@@ -57,7 +57,7 @@ def _searches() -> Iterator[tuple[Any, str, str, type, Clause]]:
 
     yield ModelStore, "search_registered_models", MODELS, SqlRegisteredModel, _models
     yield ModelStore, "search_model_versions", VERSIONS, SqlModelVersion, _versions
-    # fastauth_search.py leaves some members' searches of experiments to MLflow's filter
+    # for some users, fastauth_search.py leaves the search of experiments to MLflow's filter
     yield TrackingStore, "search_experiments", EXPERIMENTS, SqlExperiment, _experiments
     yield TrackingStore, "search_logged_models", LOGGED, SqlLoggedModel, _logged_models
     yield TrackingStore, "search_mcp_servers", SERVERS, SqlMCPServer, _mcp_servers
@@ -66,7 +66,7 @@ def _searches() -> Iterator[tuple[Any, str, str, type, Clause]]:
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions are replaced or called, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
     from mlflow.server import auth
 
     yield auth, *PREDICATE
@@ -76,11 +76,10 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(current: ContextVar[Any], demand: Callable[..., None], is_scoped: Callable[[], bool]) -> None:
-    """Put a condition into the members' searches.
+    """Add a condition to the searches of non-admin users; searches outside a request stay MLflow's own.
 
-    `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
-    `is_scoped` tells whether fastauth_search.py has put one into the search of experiments that is under way.
-    Searches outside a request are MLflow's own.
+    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
+    signatures. `is_scoped` tells whether fastauth_search.py has added a condition to the current search of experiments.
     """
     from sqlalchemy import event
     from sqlalchemy.orm import Session
@@ -118,7 +117,7 @@ def _of_readable_rows(
 
 
 def _leave_out(execution: Any) -> None:
-    """Add the condition to a statement, wherever the statement selects the rows."""
+    """Add the condition to a statement, wherever the statement selects rows of the class."""
     from sqlalchemy.orm import with_loader_criteria
 
     further = _further.get()
@@ -176,7 +175,7 @@ def _mcp_endpoints(username: str, dialect: str) -> Any:
 
 
 def _review_queues(username: str, _dialect: str) -> Any:
-    """Return the condition that MLflow lists a queue (`mlflow.server.auth.filter_list_review_queues`)."""
+    """Return the condition under which MLflow lists a queue (`mlflow.server.auth.filter_list_review_queues`)."""
     from mlflow.server import auth
     from mlflow.store.tracking.dbmodels.models import SqlReviewQueue, SqlReviewQueueUser
     from sqlalchemy import false, select
@@ -186,12 +185,12 @@ def _review_queues(username: str, _dialect: str) -> Any:
         return false()
     if permission.can_update:
         return None
-    user = username.strip().lower()  # as MLflow writes the names of members
+    user = username.strip().lower()  # as MLflow stores the users of a queue
     return SqlReviewQueue.queue_id.in_(select(SqlReviewQueueUser.queue_id).where(SqlReviewQueueUser.user_id == user))
 
 
 def _is_prompt(tag: Any, *same: Any) -> Any:
-    """Return the condition that a row is a prompt, as MLflow tells (`mlflow.server.auth._entity_is_prompt`)."""
+    """Return the condition that a row is a prompt, by MLflow's own rule (`mlflow.server.auth._entity_is_prompt`)."""
     from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
     from sqlalchemy import exists, func
 
@@ -208,16 +207,16 @@ def _either(is_prompt: Any, of_prompt: Any, of_model: Any) -> Any:
 
 
 def _readable(username: str, column: Any, dialect: str, resource_type: str, part: str | None = None) -> Any:
-    """Return the condition that the user may read what a column names, None where all may be read.
+    """Return the condition that the user may read the object that a column names; None if the user may read all.
 
-    A denial of `part` ("logged_model") forbids all rows, as in MLflow's filters.
+    A denial of `part` ("logged_model") excludes all rows, as in MLflow's filters.
     """
     from mlflow.server import auth
     from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
 
     further = [] if part is None else [auth.Requirement(part, UNNAMED, auth.ACTION_NOT_DENIED)]
     can_read = auth._role_based_read_predicate(username, resource_type, also_require=further)
-    types = {resource_type, WORKSPACE, *([] if part is None else [part])}  # MLflow's own question, so asked once
+    types = {resource_type, WORKSPACE, *([] if part is None else [part])}  # as MLflow asks, so one query serves both
     grants = auth.store.list_grants(auth.store.get_user(username).id, DEFAULT_WORKSPACE_NAME, types)
     named = {grant.resource_pattern for grant in grants if grant.resource_type == resource_type} - {UNNAMED}
     others = can_read(UNNAMED)
@@ -229,7 +228,7 @@ def _readable(username: str, column: Any, dialect: str, resource_type: str, part
 
 
 def _is_one_of(column: Any, names: list[str], dialect: str) -> Any:
-    """Return the condition that a column has one of the values, which are one parameter however many there are."""
+    """Return the condition that a column has one of the values; SQLite and PostgreSQL get them as one parameter."""
     import sqlalchemy
     from sqlalchemy import Integer, Text, cast, func, literal, select
 
@@ -247,6 +246,6 @@ def _is_one_of(column: Any, names: list[str], dialect: str) -> Any:
 
 
 def _is_id(name: str) -> bool:
-    """Tell whether a name is spelt as MLflow spells the number of an experiment."""
+    """Tell whether a name is an experiment number in MLflow's own spelling."""
     short = name.isascii() and name.isdecimal() and len(name) <= len(str(LARGEST_ID))
     return short and str(int(name)) == name and int(name) <= LARGEST_ID

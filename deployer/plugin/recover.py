@@ -1,8 +1,8 @@
-"""Gives an administrator a new password in the server's own database; run by hand where nobody knows the old one.
+"""Sets a new password for an administrator in the server's own database; run by hand if nobody knows the old one.
 
-Runs with the server's Python and settings and imports nothing of deployer. Reads {"username", "password"} as a line of
-JSON from standard input, whose end not every way into a pod passes on. An account that is gone is made anew, one that
-is no administrator any more becomes one again.
+Runs with the server's Python and settings, and does not import deployer. Reads {"username", "password"} as a line of
+JSON from standard input. It does not wait for the end of the input, because some ways into a pod do not pass it on. A
+deleted account is created again. An account that is no longer an administrator becomes one again.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ KEPT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "MLFLOW_AUTH_CONFIG_PATH")
 
 
 def main() -> None:
-    """Read who and what, and store it as MLflow itself stores it."""
+    """Read the user name and the password, and store them as MLflow itself does."""
     wanted = json.loads(sys.stdin.readline())
     uri = os.environ.get(AUTH_DATABASE)
     for name in [name for name in os.environ if name not in KEPT]:
-        del os.environ[name]  # importing MLflow starts a program, `uname`, which the server's secrets are not for
+        del os.environ[name]  # importing MLflow starts a program, `uname`, which must not see the server's secrets
     try:
         store_login(wanted["username"], wanted["password"], uri)
-    except Exception as error:  # noqa: BLE001  # whatever it is: one line, and none of the statement's parameters
+    except Exception as error:  # noqa: BLE001  # any error: one line, without the statement's parameters
         raise SystemExit(reason(error)) from None
 
 
 def store_login(username: str, password: str, uri: str | None) -> None:
-    """Store the administrator's login in the database at `uri`, or that of the server's configuration file."""
+    """Store the administrator's login in the database at `uri`, or in the one that the configuration file names."""
     from mlflow.server.auth.config import read_auth_config
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
@@ -41,7 +41,7 @@ def store_login(username: str, password: str, uri: str | None) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Return what the driver of the database says, or what kind of error it is."""
+    """Return the message of the database driver, or the type of the error."""
     seen: BaseException | None = error
     while seen is not None:
         if (said := getattr(seen, "orig", None)) is not None:

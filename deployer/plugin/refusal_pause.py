@@ -1,4 +1,4 @@
-"""Delays refusals, so that a client that repeats refused requests does not take the processor from others."""
+"""Delays refusals, so that a client that repeats refused requests does not take processor time from others."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 import resource
 from collections import Counter
 
-PER_SECOND = 100  # refusals of one address, however many connections it has
+PER_SECOND = 100  # refusals of one address, on any number of connections
 LONGEST = 10  # times the usual pause
-MOST_WAITING = 4096  # refusals of all addresses, and no more than a part of the file descriptors
+MOST_WAITING = 4096  # refusals of all addresses, and at most a part of the file descriptors
 PART_OF_DESCRIPTORS = 4
 
 
 class RefusalPause:
-    """Waits `seconds` before a refusal, longer the more refusals of the same address wait already."""
+    """Waits `seconds` before a refusal, and longer if more refusals of the same address wait already."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -21,9 +21,9 @@ class RefusalPause:
         self._total = 0
 
     async def wait(self, address: str) -> None:
-        """Wait before a refusal of this address is sent; not at all if too many wait."""
+        """Wait before a refusal is sent to this address; do not wait if too many refusals wait already."""
         if self._total >= most_waiting():
-            return  # each of them holds a connection
+            return  # each waiting refusal holds a connection
         seconds = self.seconds(self._waiting[address])
         self._waiting[address] += 1
         self._total += 1
@@ -36,11 +36,11 @@ class RefusalPause:
                 del self._waiting[address]
 
     def seconds(self, waiting: int) -> float:
-        """Return the seconds that a refusal waits while `waiting` others of its address do."""
+        """Return the seconds that a refusal waits while `waiting` others of its address wait."""
         return self._seconds * min(LONGEST, 1 + waiting / PER_SECOND)
 
 
 def most_waiting() -> int:
-    """Return how many refusals may wait: the limit of descriptors may be raised after the start."""
+    """Return how many refusals may wait; read each time, because the descriptor limit may be raised after the start."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MOST_WAITING if soft == resource.RLIM_INFINITY else min(MOST_WAITING, soft // PART_OF_DESCRIPTORS)

@@ -1,12 +1,14 @@
-"""Becomes a local server: claims its place, leaves the terminal, then turns into the given command.
+"""Becomes a local server: registers this process, detaches from the terminal, then executes the given command.
 
     python register.py RECORD FINGERPRINT -- COMMAND...
 
-RECORD is made, locked and filled with what identifies this process; the lock goes over to the command and lives as
-long as it. A second process that wants the same place exits with 75 (EX_TEMPFAIL). The session is left only after
-that: whoever kills the starter's process group before then kills this too, afterwards it is on record.
+The program creates and locks the file RECORD, and writes the identity of this process to it. The command inherits the
+lock and holds it for as long as it lives. A second process that wants the same file exits with 75 (EX_TEMPFAIL).
 
-Runs with the server's Python and imports nothing of deployer.
+After that, this process leaves its session. Before, a kill of the starter's process group also ends this process.
+Afterwards, the record tells the starter which process to end.
+
+Runs with the server's Python and does not import deployer.
 """
 
 import fcntl
@@ -26,12 +28,12 @@ def main() -> None:
     """Register, detach, exec."""
     record, fingerprint, command = sys.argv[1], sys.argv[2], sys.argv[4:]
     try:
-        # whoever starts a server has removed the record of the last: one that is there is of another machine's, in
-        # the same moment, and not every file system carries the lock from machine to machine
+        # The starter has removed the record of the previous server. If a record exists, a process on another machine
+        # has created it at the same moment, and not every file system shares locks between machines.
         descriptor = os.open(record, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise SystemExit(EX_TEMPFAIL) from None
-    for attempt in range(ATTEMPTS):  # somebody who only looks has it for a moment
+    for attempt in range(ATTEMPTS):  # a process that only reads the record holds the lock for a moment
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
@@ -51,20 +53,20 @@ def main() -> None:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, json.dumps(identity).encode())
     os.set_inheritable(descriptor, True)
-    os.chdir(os.path.dirname(record))  # the caller's folder may go away
+    os.chdir(os.path.dirname(record))  # the caller's folder may be deleted
     os.setsid()
-    if starter_gone():  # it has looked for this process, and found none on record to end
+    if starter_gone():  # the starter found no record of this process, so it could not end this process
         os.unlink(record)
         raise SystemExit(EX_TEMPFAIL)
-    os.set_inheritable(REGISTERED_FD, False)  # closed by execv: whoever waits at its other end sees that we are ready
+    os.set_inheritable(REGISTERED_FD, False)  # execv closes it, which tells the starter that this process is ready
     os.environ["LISTEN_PID"] = str(os.getpid())
-    os.execv(command[0], command)  # noqa: S606  # becoming the server is the point
+    os.execv(command[0], command)  # noqa: S606  # this process must become the server
 
 
 def memory() -> dict[str, object] | None:
-    """Return the file in which the kernel counts what it kills for lack of memory, and the count; None without one.
+    """Return the file in which the kernel counts kills for lack of memory, and the count; None without such a file.
 
-    The kernel's documentation, cgroup-v2.rst (memory.events) and cgroup-v1/memory.rst (memory.oom_control).
+    Source: the kernel's documentation, cgroup-v2.rst (memory.events) and cgroup-v1/memory.rst (memory.oom_control).
     """
     with open("/proc/self/cgroup", encoding="utf-8") as groups:
         for line in groups.read().splitlines():
@@ -83,9 +85,9 @@ def memory() -> dict[str, object] | None:
 
 
 def starter_gone() -> bool:
-    """Tell whether nobody waits any more for this process to be ready."""
+    """Tell whether the starter no longer waits for this process to be ready."""
     pipe = select.poll()
-    pipe.register(REGISTERED_FD, 0)  # errors alone: nobody reads
+    pipe.register(REGISTERED_FD, 0)  # errors only: the other end is closed
     return bool(pipe.poll(0))
 
 

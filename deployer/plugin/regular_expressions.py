@@ -1,8 +1,9 @@
-"""Evaluates RLIKE on SQLite outside the server's process, within limits; knows nothing of deployer.
+"""Evaluates RLIKE on SQLite outside the server's process, within limits; does not import deployer.
 
 SQLite has no regular expressions. MLflow gives it Python's (mlflow/store/db/utils.py `create_sqlalchemy_engine`),
-which keep the interpreter's lock, and some take longer than a life: one search would stop the whole server. No library
-that every MLflow has understands all of Python's expressions and can be interrupted. So matcher.py evaluates them.
+which hold the interpreter's lock. Some expressions take longer than a lifetime, so one search would stop the whole
+server. No library that every MLflow has both understands all of Python's expressions and can be interrupted. So
+matcher.py evaluates them.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import sys
 import threading
 from typing import Any
 
-MOST_SECONDS = 1.0  # of processor time that the expressions of one SQL statement may take
-MOST_AT_ONCE = 8  # statements that wait for an answer: each has a thread of the server
-SPECIAL = frozenset("\\.^$*+?{}[]()|")  # in an expression without these, every character means itself
+MOST_SECONDS = 1.0  # of processor time for all expressions of one SQL statement
+MOST_AT_ONCE = 8  # statements that wait for an answer, each in a thread of the server
+SPECIAL = frozenset("\\.^$*+?{}[]()|")  # in an expression without these, every character stands for itself
 _TOO_SLOW = (
     f"RLIKE: the regular expression needs more than {MOST_SECONDS:g} s on these rows, or too much memory. "
     "Take a simpler one (no repetition inside of a repetition), LIKE, or a filter that leaves fewer rows"
@@ -24,7 +25,7 @@ _TOO_MANY = "RLIKE: too many regular expressions are being evaluated, try again 
 
 
 class Refused(Exception):
-    """A search that is not done or was ended; `status` is the name of MLflow's error code."""
+    """A search that was refused or ended; `status` is the name of MLflow's error code."""
 
     def __init__(self, message: str, status: str) -> None:
         super().__init__(message)
@@ -32,9 +33,9 @@ class Refused(Exception):
 
 
 class Matcher:
-    """One process that evaluates, started when it is first needed, and again after it was ended.
+    """A matcher process, started when it is first needed, and again after it was ended.
 
-    `program` is the module matcher.py, which knows how to ask that process.
+    `program` is the module matcher.py, which defines the messages to and from that process.
     """
 
     def __init__(self, program: Any) -> None:
@@ -47,7 +48,7 @@ class Matcher:
         """Return whether `pattern` is found in `text`, and the seconds of processor time that this took.
 
         Raises:
-            Refused: it takes more than `seconds` or too much memory, or too many others wait.
+            Refused: the search takes more than `seconds` or too much memory, or too many other searches wait.
         """
         if seconds <= 0:
             raise Refused(_TOO_SLOW, "INVALID_PARAMETER_VALUE")
@@ -90,7 +91,7 @@ class Matcher:
 
 
 def _started(program: str) -> subprocess.Popen[bytes]:
-    """Start matcher.py without any variable of the server's, of which many are secrets."""
+    """Start matcher.py without the server's environment variables, because many of them are secrets."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     return subprocess.Popen(
         [sys.executable, "-I", "-S", program],
@@ -99,11 +100,11 @@ def _started(program: str) -> subprocess.Popen[bytes]:
 
 
 def install(program: Any) -> None:
-    """Have every engine for SQLite that MLflow makes from now on evaluate RLIKE by one Matcher of `program`."""
+    """Make each SQLite engine that MLflow creates from now on evaluate RLIKE with one shared Matcher of `program`."""
     from mlflow.store.db import utils
 
     usual, shared = getattr(utils, "create_sqlalchemy_engine", None), Matcher(program)
-    if usual is None:  # an MLflow that is not known
+    if usual is None:  # an MLflow that is not supported
         return
 
     def create_sqlalchemy_engine(db_uri: str) -> Any:
@@ -116,7 +117,7 @@ def install(program: Any) -> None:
 
 
 def _replace(engine: Any, shared: Matcher) -> None:
-    """Put `shared` in the place of MLflow's own function on all connections of `engine`."""
+    """Replace MLflow's own function with `shared` on all connections of `engine`."""
     import sqlalchemy
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import ErrorCode
@@ -129,12 +130,12 @@ def _replace(engine: Any, shared: Matcher) -> None:
     def regexp(pattern: str | None, text: str | None) -> bool:
         if pattern is None or text is None:
             return False
-        if SPECIAL.isdisjoint(pattern):  # as fast as before
+        if SPECIAL.isdisjoint(pattern):  # a plain text needs no matcher
             return pattern in text
         try:
             found, spent = shared.search(pattern, text, of_thread.left)
         except Refused as refused:
-            of_thread.refused = refused  # SQLite hands on no exception
+            of_thread.refused = refused  # SQLite does not pass exceptions on
             raise
         of_thread.left -= spent
         return found
@@ -147,6 +148,6 @@ def _replace(engine: Any, shared: Matcher) -> None:
     def register(connection: Any, _record: object) -> None:
         connection.create_function("regexp", 2, regexp)
 
-    sqlalchemy.event.listen(engine, "connect", register)  # after MLflow's, which it replaces
+    sqlalchemy.event.listen(engine, "connect", register)  # after MLflow's own listener, whose function is replaced
     sqlalchemy.event.listen(engine, "before_cursor_execute", begin)
     sqlalchemy.event.listen(engine, "handle_error", explain)

@@ -1,10 +1,11 @@
-"""Closes the routes of MLflow that routes.tsv does not leave open; knows nothing of deployer.
+"""Closes the routes of MLflow that routes.tsv does not leave open; does not import deployer.
 
-The check runs after routing, on the route that matched: no spelling of a path gets past it. Before it, MLflow's own
-authentication has refused strangers. A refusal is a 403 in the form of MLflow's errors and names the route.
+The check runs after routing, on the route that matched, so no spelling of a path can bypass it. MLflow's own
+authentication runs earlier and refuses strangers. A refusal is a 403 that names the route, in the form of MLflow's
+errors.
 
-In an MLflow of the supported minor versions a route that is not listed is closed. In another one MLflow decides about
-such a route; the lines that close a route hold there too.
+In a supported minor version of MLflow, a route that is not listed is closed. In another version, MLflow decides about
+such a route, but the lines that close a route apply there, too.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ class Listed:
 
     @property
     def keys(self) -> Iterator[Key]:
-        """Yield the routes that the line stands for."""
+        """Yield the routes that the line describes."""
         for api in ("/api/", "/ajax-api/") if self.path.startswith(EITHER_API) else ("",):
             yield self.method, self.path.replace(EITHER_API, api, 1)
 
 
 def parse(text: str) -> tuple[Listed, ...]:
-    """Return the lines of routes.tsv: five columns without blanks, and a note."""
+    """Return the lines of routes.tsv: five columns without blanks, then a note."""
     lines = (line.split(None, 5) for line in text.splitlines() if line and not line.startswith("#"))
     return tuple(
         Listed(who, frozenset(versions.split(",")), method, path, frozenset(reach.split(",")), "".join(note))
@@ -60,20 +61,20 @@ def minor(version: str) -> str:
 
 
 def permissions(lines: Collection[Listed], version: str | None) -> dict[Key, str]:
-    """Return who may use each route of a minor version; of any minor version where it is None."""
+    """Return who may use each route of a minor version, or of any minor version if `version` is None."""
     return {key: line.who for line in lines if version is None or version in line.versions for key in line.keys}
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Tells who may use a route: `who` by route, `otherwise` where the route is not listed."""
+    """Tells who may use a route: `who` by route, and `otherwise` for a route that is not listed."""
 
     who: Mapping[Key, str]
     otherwise: str
-    prefix: str = ""  # before all paths of MLflow, `--static-prefix`
+    prefix: str = ""  # MLflow's `--static-prefix`, which comes before all of its paths
 
     def key(self, method: str, path: str) -> Key:
-        """Return the route as the list has it."""
+        """Return the route as routes.tsv lists it."""
         if self.prefix and path.startswith(f"{self.prefix}/"):
             path = path[len(self.prefix) :]
         return "GET" if method == "HEAD" else method, path
@@ -86,9 +87,9 @@ class Judge:
 def install(app: Any, version: str, *, known: bool) -> list[str]:
     """Close the routes of MLflow's FastAPI application and of the Flask application in it, as routes.tsv says.
 
-    Call it once, after all routes are there and before other routes are put in front of them.
+    Call this once, after all routes exist and before other routes are put in front of them.
 
-    `known`: the minor version is supported. Returns the routes that are closed because they are not listed.
+    `known` says that the minor version is supported. Returns the routes that are closed because they are not listed.
     """
     from mlflow.server import app as flask
 
@@ -113,13 +114,13 @@ def _guard_flask(flask: Any, judge: Judge) -> None:
     def closed_by_this_server() -> Any:
         rule, method = request.url_rule, request.method
         if rule is None or (method == "OPTIONS" and rule.provide_automatic_options):
-            return None  # answered without a view
+            return None  # Flask answers without a view
         who = judge(method, rule.rule)
         if who in OPEN or (who == ADMIN and auth.sender_is_admin()):
             return None
         return jsonify(refusal(method, rule.rule, who)), 403
 
-    flask.before_request(closed_by_this_server)  # the last of them: MLflow's own has asked for the login
+    flask.before_request(closed_by_this_server)  # added last: MLflow's own authentication runs earlier
 
 
 def _unlisted_of_flask(flask: Any, judge: Judge) -> Iterator[str]:
@@ -130,9 +131,10 @@ def _unlisted_of_flask(flask: Any, judge: Judge) -> Iterator[str]:
 
 
 def _guard_fastapi(app: Any, judge: Judge) -> Iterator[str]:
-    """Close the routes that are FastAPI's own, and yield those that are not listed; the last is the mount of Flask.
+    """Close FastAPI's own routes, and yield those that are not listed; Flask's mount, the last route, stays open.
 
-    A router that is included under two prefixes has one object for two routes: it is closed if one of them is.
+    A router that is included under two prefixes has one object for two routes. Such an object is closed if one of its
+    routes is closed.
     """
     closed: dict[int, tuple[Any, set[str]]] = {}
     for route, path, methods in _fastapi_routes(app):
@@ -148,7 +150,7 @@ def _guard_fastapi(app: Any, judge: Judge) -> Iterator[str]:
 def _fastapi_routes(app: Any) -> Iterator[tuple[Any, str, Collection[str]]]:
     """Yield the objects that handle requests, with path and methods; websockets and mounts have no methods.
 
-    Old versions of FastAPI have one flat list of routes, new ones a tree of the routers that were included.
+    Old versions of FastAPI have one flat list of routes. New versions have a tree of the included routers.
     """
     from fastapi import routing
     from starlette.routing import Mount, Route
@@ -157,13 +159,13 @@ def _fastapi_routes(app: Any) -> Iterator[tuple[Any, str, Collection[str]]]:
     if isinstance(routes[-1], Mount) and not routes[-1].path:
         routes.pop()  # Flask
     for found in getattr(routing, "iter_route_contexts", iter)(routes):
-        context = getattr(found, "_route_context", None)  # in the tree, a route of Starlette has a copy with the prefix
+        context = getattr(found, "_route_context", None)  # in the tree, a Starlette route has a copy with the prefix
         handling = getattr(context, "starlette_route", None) or getattr(found, "original_route", found)
         yield handling, getattr(found, "path", None) or "", found.methods or () if isinstance(handling, Route) else ()
 
 
 def _close(route: Any, methods: Collection[str]) -> None:
-    """Have a route refuse these methods; `*` is all that comes, websockets too."""
+    """Make a route refuse these methods; `*` stands for all requests, including websockets."""
     from starlette.responses import JSONResponse
     from starlette.websockets import WebSocketClose
 

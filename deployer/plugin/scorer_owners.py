@@ -1,8 +1,8 @@
-"""Lets a member manage a scorer only if the member has made the scorer; knows nothing of deployer.
+"""Lets a user manage a scorer only if the user has created the scorer; does not import deployer.
 
-Who may edit an experiment may register a version of every scorer in the experiment. MLflow then grants MANAGE on the
-scorer, also where another user has made the scorer, and the grant outlasts the permission on the experiment
-(mlflow/server/auth `set_can_manage_scorer_permission`). Here the grant comes with the first version alone.
+A user who may edit an experiment may register a version of every scorer in the experiment. MLflow then grants the user
+MANAGE on the scorer, even if another user has created the scorer. The grant outlasts the permission on the experiment
+(mlflow/server/auth `set_can_manage_scorer_permission`). With this module, only the first version brings the grant.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from functools import wraps
 from typing import Any
 
 GRANT = ("set_can_manage_scorer_permission", "(resp)")
-FIRST = 1  # SqlAlchemyStore.register_scorer counts from here
+FIRST = 1  # SqlAlchemyStore.register_scorer counts versions from 1
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the object whose function is replaced, and the function with the signature that it must have."""
+    """Yield (owner, function name, required signature) for the MLflow function that is replaced."""
     from mlflow.server import auth
 
     yield auth, *GRANT
 
 
 def install(demand: Callable[..., None]) -> None:
-    """Put the condition before MLflow's grant; `demand` refuses other signatures."""
+    """Put the condition before MLflow's grant; `demand` rejects another signature."""
     from mlflow.server import auth
 
     for seam in seams():

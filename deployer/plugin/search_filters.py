@@ -1,19 +1,19 @@
-"""Bounds the text of filters and orders of searches, before it is parsed; knows nothing of deployer.
+"""Bounds the text of filters and orders in searches before it is parsed; does not import deployer.
 
-sqlparse makes a token of nearly each character, and looks at their number only afterwards: a body of 32 MiB took
-gigabytes of memory.
+sqlparse creates a token for nearly each character, and checks the number of tokens only afterwards. A body of 32 MiB
+took gigabytes of memory.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# characters. 5,000 run ids take 175,000, and sqlparse takes no more (sqlparse/engine/grouping.py MAX_GROUPING_TOKENS)
+# characters; 5,000 run ids take 175,000, and sqlparse accepts no more (sqlparse/engine/grouping.py MAX_GROUPING_TOKENS)
 LONGEST = 1 << 18
 
 
 def bound() -> None:
-    """Refuse longer texts: MLflow and sqlparse itself call this one function by its module."""
+    """Refuse longer texts; MLflow and sqlparse itself both call this one function through its module."""
     from mlflow.exceptions import MlflowException
     from sqlparse import lexer
 

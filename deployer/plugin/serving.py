@@ -1,4 +1,4 @@
-"""Runs uvicorn in one process, and once a second looks after its connections and its log; knows nothing of deployer."""
+"""Runs uvicorn in one process, and checks its connections and its log once a second; does not import deployer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 import uvicorn
 
 GRACEFUL_SHUTDOWN_SECONDS = 10
-# longer than a proxy keeps an idle connection (Traefik 90, nginx 60): else a request that it sends on one which is just
-# being closed ends with 502
+# Longer than a proxy keeps an idle connection (Traefik 90, nginx 60). Otherwise a proxy's request on a connection that
+# is just being closed ends with 502.
 KEEP_ALIVE_SECONDS = 120
 TICKS_PER_SECOND = 10  # uvicorn/server.py `main_loop`
 
 
-class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is the server's, nothing here knows its types
-    """uvicorn's server; calls `every_second` from its main loop, so that no request needs a timer."""
+class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is the server's: it has no types here
+    """uvicorn's server, which calls `every_second` from its main loop, so that no request needs a timer."""
 
     def __init__(self, config: Any, every_second: Callable[[], None]) -> None:
         super().__init__(config)
         self._every_second = every_second
 
     async def on_tick(self, counter: int) -> bool:
-        """Do what is due; return whether to stop."""
+        """Call `every_second` when it is due; return whether to stop."""
         if counter % TICKS_PER_SECOND == 0:
             self._every_second()
         return bool(await super().on_tick(counter))
@@ -35,7 +35,7 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is the server's, 
 def run(app: Any, listener: socket.socket, beside: Callable[[str], Any], *, evenly: bool = False) -> None:
     """Serve `app` on `listener` until SIGTERM or SIGINT.
 
-    `beside` imports a module that lies beside this file. `evenly`: other processes serve the same socket.
+    `beside` imports a module from the folder of this file. `evenly` says that other processes serve the same socket.
     """
     descriptors, logs = beside("descriptors"), beside("log_limits")
     connections, parsing, memory = beside("connections"), beside("http_parsing"), beside("freed_memory")
@@ -44,16 +44,16 @@ def run(app: Any, listener: socket.socket, beside: Callable[[str], Any], *, even
     config = uvicorn.Config(
         beside("bodies").Closing(app),
         http=partial(beside("http_protocol").Connection, register),
-        ws="none",  # MLflow serves no WebSocket, and none would come past the checks of logins
-        loop="asyncio",  # whose transports and sockets `http_protocol` and `descriptors` know
+        ws="none",  # MLflow serves no WebSockets, and the login checks do not cover them
+        loop="asyncio",  # `http_protocol` and `descriptors` rely on its transports and sockets
         h11_max_incomplete_event_size=parsing.LARGEST_HEAD,
         workers=1,
         access_log=False,
-        proxy_headers=False,  # fastauth_gate.py reads the address: uvicorn believes whatever a local client says
+        proxy_headers=False,  # fastauth_gate.py reads the address: uvicorn would believe any local client
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         log_level="info",
-        lifespan="on",  # without it the threads are not bounded
+        lifespan="on",  # without lifespan events, the threads are not bounded
     )
     repeats = logs.Repeats()
     logs.install(repeats)  # after uvicorn has set up its loggers

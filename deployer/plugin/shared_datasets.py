@@ -1,9 +1,9 @@
-"""Searches only datasets whose experiments the sender may all read; knows nothing of deployer.
+"""Restricts searches of datasets to those whose experiments the user may all read; does not import deployer.
 
-An evaluation dataset may belong to several experiments. To get a dataset, MLflow demands READ on all of them
-(mlflow/server/auth `validate_can_read_dataset`). To search datasets, it demands READ on the experiments that the
-request names (`validate_can_search_evaluation_datasets`), and returns name, tags and digest. Here both demand the same.
-The condition is put into the search by readable_rows.py.
+An evaluation dataset may belong to several experiments. To get a dataset, a user needs READ on all of them
+(mlflow/server/auth `validate_can_read_dataset`). To search datasets, a user needs READ only on the experiments that the
+request names (`validate_can_search_evaluation_datasets`), and the result has name, tags and digest. With this module,
+the search returns only datasets that the user may get. readable_rows.py adds the condition to the search.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ SEARCH = (
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the object whose function is replaced, and the function with the signature that it must have."""
+    """Yield (owner, function name, required signature) for the MLflow function that is replaced."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     yield SqlAlchemyStore, *SEARCH
 
 
 def install(current: ContextVar[Any], demand: Callable[..., None], rows: Any) -> None:
-    """Put a condition into the members' searches.
+    """Add a condition to the searches of non-admin users.
 
-    `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures;
-    `rows` is the module readable_rows, which has to be installed too.
+    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects another signature.
+    `rows` is the module readable_rows, which must be installed, too.
     """
     from mlflow.store.tracking.dbmodels.models import SqlEvaluationDataset
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -47,7 +47,7 @@ def install(current: ContextVar[Any], demand: Callable[..., None], rows: Any) ->
 
 
 def _of_readable_experiments(rows: Any, username: str, dialect: str) -> Any:
-    """Return the condition that the user may read all experiments of a dataset, None where all may be read."""
+    """Return the condition that the user may read all experiments of a dataset; None if all are readable."""
     from mlflow.entities.entity_type import EntityAssociationType as Type
     from mlflow.store.tracking.dbmodels.models import SqlEntityAssociation as Link
     from mlflow.store.tracking.dbmodels.models import SqlEvaluationDataset

@@ -1,4 +1,4 @@
-"""Coalesces requests that wait for the same work, and ends work that no request waits for any more."""
+"""Coalesces requests that wait for the same work, and cancels work that no request waits for any more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 class Client(Protocol):
-    """`client_presence.Client`."""
+    """The part of `client_presence.Client` that is used here."""
 
     async def wait_for(self, work: asyncio.Future[Any]) -> None:
         """Wait until the work is done; raise if the client leaves first."""
@@ -23,7 +23,7 @@ class _Work(Generic[R]):
 
 
 class SharedWork(Generic[R]):
-    """Tasks by key, each of which runs as long as a request waits for it."""
+    """Tasks by key; each task runs as long as a request waits for it."""
 
     def __init__(self) -> None:
         self._works: dict[Hashable, _Work[R]] = {}
@@ -32,10 +32,10 @@ class SharedWork(Generic[R]):
         return len(self._works)
 
     async def do(self, key: Hashable, begin: Callable[[], Coroutine[Any, Any, R]], client: Client) -> R:
-        """Return the result of the work for this key, which `begin` begins if nobody waits for it yet.
+        """Return the result of the work for this key; `begin` starts the work if no request waits for it yet.
 
         Raises:
-            Exception: what the work raised, or what `client.wait_for` raises when the client leaves first.
+            Exception: an error of the work, or the error of `client.wait_for` if the client leaves first.
         """
         work = self._works.get(key)
         if work is None:
@@ -47,15 +47,15 @@ class SharedWork(Generic[R]):
         finally:
             work.waiting -= 1
             if not work.waiting and not work.task.done():
-                del self._works[key]  # nobody may join it now
+                del self._works[key]  # no other request may join this work now
                 work.task.cancel()
         try:
             return work.task.result()
         finally:
-            del work  # an exception refers to this frame
+            del work  # an exception's traceback refers to this frame
 
     def _landed(self, key: Hashable, task: asyncio.Task[R]) -> None:
         if key in self._works and self._works[key].task is task:
             del self._works[key]
         if not task.cancelled():
-            task.exception()  # asyncio would log an exception that nobody looked at
+            task.exception()  # asyncio would log an exception that nobody retrieved

@@ -1,17 +1,18 @@
-"""Removes permissions that an earlier object of the same name has left behind; knows nothing of deployer.
+"""Removes permissions that an earlier object of the same name has left behind; does not import deployer.
 
-MLflow keeps the permissions of single users in another database than the objects, and by name: of registered models,
-prompts, MCP servers, skills, and of scorers in an experiment. MLflow removes them after it has deleted the object. A
-permission that is granted at the same moment stays, and holds for the next object of that name (mlflow/server/auth
-`validate_can_manage_resource` looks before, `grant_user_permission` writes after). `mlflow gc` removes no permissions,
-and SQLite gives the number of a removed experiment to the next one.
+MLflow stores the permissions of users in another database than the objects. It stores them by name for registered
+models, prompts, MCP servers, skills, and scorers in an experiment. MLflow deletes an object first, and its permissions
+afterwards. A permission that is granted at the same moment remains, and applies to the next object of that name: in
+mlflow/server/auth, `validate_can_manage_resource` looks at the object before `grant_user_permission` writes. In
+addition, `mlflow gc` removes no permissions, and SQLite gives the number of a removed experiment to the next one.
 
-So the permissions of users on a name are removed when an object takes this name: within the transaction that writes
-the object, before others see the object. Permissions of roles stay. A member grants permissions on existing objects
-alone, to other users, and only if the member still manages the object once the permission is written.
+So this module removes the permissions of users on a name when an object takes this name. This happens within the
+transaction that writes the object, before others see the object. Permissions of roles stay. A non-admin user may grant
+permissions only on existing objects and to other users, and only if the user still manages the object once the
+permission is written.
 
-The removal is a mapper event of SQLAlchemy, because MLflow 3.17 and 3.18 write these tables through their mapped
-classes alone.
+A SQLAlchemy mapper event triggers the removal, because MLflow 3.17 and 3.18 write these tables only through their
+mapped classes.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ OF_STORE = {
 WILDCARD = "*"
 VIEW = "view of grant_user_permission"
 
-Names = Iterable[tuple[str, str]]  # types of resources, and names of permissions
+Names = Iterable[tuple[str, str]]  # (resource type, name in the permission)
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions are replaced or called, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
     from mlflow.server import auth
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
@@ -53,9 +54,9 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(demand: Callable[..., None]) -> None:
-    """Remove old permissions, and check new ones; call it once MLflow's application has its routes.
+    """Remove old permissions, and check new ones; call this once MLflow's application has its routes.
 
-    `demand` refuses functions with other signatures, and functions that are not there.
+    `demand` rejects missing functions and other signatures.
     """
     from mlflow.server import app, auth
 
@@ -69,7 +70,7 @@ def install(demand: Callable[..., None]) -> None:
 
 
 def _listen(store: Any) -> None:
-    """Remove the permissions on a name when a row takes this name."""
+    """Remove the permissions on a name when a row takes the name."""
     from sqlalchemy import event
 
     for rows, moment, names in _moments(store):
@@ -77,7 +78,7 @@ def _listen(store: Any) -> None:
 
 
 def _moments(store: Any) -> Iterator[tuple[type, str, Callable[[Any], Names]]]:
-    """Yield what takes a name: the class of the rows, the mapper event, and the names that a row takes."""
+    """Yield (class of the row, mapper event, function that returns the names) for each event that takes names."""
     from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
     from mlflow.store.tracking.dbmodels import models
 
@@ -118,7 +119,10 @@ def _removing(names: Callable[[Any], Names], store: Any) -> Callable[[Any, Any, 
 
 
 def _is_named(store: Any, resource_type: str, pattern: str) -> bool:
-    """Tell whether a permission has the name; most names are new, and the database has one writer at a time."""
+    """Tell whether a permission has the name.
+
+    This read avoids most writes: most names are new, and the database has one writer at a time.
+    """
     import sqlalchemy
     from mlflow.server.auth.db.models import SqlRolePermission as Permission
 
@@ -128,7 +132,7 @@ def _is_named(store: Any, resource_type: str, pattern: str) -> bool:
 
 
 def _on_own_objects(grant: Callable[[], Any], auth: Any) -> Callable[[], Any]:
-    """Have a member grant permissions to others, on objects that exist and that the member still manages afterwards."""
+    """Let a non-admin user grant permissions only to others, on existing objects that the user manages afterwards."""
     from mlflow.server.handlers import catch_mlflow_exception
 
     @wraps(grant)
@@ -150,7 +154,11 @@ def _on_own_objects(grant: Callable[[], Any], auth: Any) -> Callable[[], Any]:
 
 
 def _find(auth: Any, resource_type: str, name: str) -> None:
-    """Look an object up; MLflow's error says that there is none."""
+    """Look up an object.
+
+    Raises:
+        MlflowException: there is no such object.
+    """
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 

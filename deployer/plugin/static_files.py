@@ -1,9 +1,9 @@
-"""Sends the files of MLflow's web pages in small parts; knows nothing of deployer.
+"""Sends the files of MLflow's web pages in small parts; does not import deployer.
 
-The bridge between ASGI and WSGI (starlette/middleware/wsgi.py) takes a whole file from Flask before the client has read
-any of that, and these pages need no login: a stranger who asks for the largest file and reads nothing would hold 4 MB
-for each connection. Here Flask answers the same request with HEAD, and the file is read as the client takes it. The
-status and all headers are Flask's own, and so is each answer without a file.
+The bridge between ASGI and WSGI (starlette/middleware/wsgi.py) reads a whole file from Flask before the client has read
+any part of the file. The web pages need no login, so a stranger who requests the largest file and reads nothing would
+hold 4 MB for each connection. This module lets Flask answer the same request with HEAD, and reads the file as the
+client takes it. The status and all headers come from Flask. Flask also sends every response that has no file.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 class StaticFiles:
     """ASGI application in front of Flask's. `find` returns the file for a path below the prefix, or None.
 
-    `read` returns a part of a file, given the file, an offset and a length in bytes. No file stays open between two
-    parts: a client that reads slowly would hold a second descriptor.
+    `read` returns a part of a file, given the file, an offset and a length in bytes. The file is closed between two
+    parts, so that a slow client does not hold a second descriptor.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class StaticFiles:
             await self._send_file(found, *_range(start), send)
 
     async def _head(self, scope: Scope) -> Message | None:
-        """Return the beginning of Flask's answer, or None if the answer is not the file or one range of the file."""
+        """Return the start of Flask's response, or None if its status is not 200, 206 or 304."""
         start: Message | None = None
 
         async def receive() -> Message:
@@ -87,7 +87,7 @@ class StaticFiles:
 
 
 def install(app: Any) -> None:
-    """Put this in front of Flask in MLflow's FastAPI application, where Flask is mounted as usual."""
+    """Put this application in front of Flask in MLflow's FastAPI application, if Flask is mounted as usual."""
     import anyio
     from mlflow.server import app as flask
     from starlette.routing import Mount
@@ -99,7 +99,7 @@ def install(app: Any) -> None:
     folder, limiter = flask.static_folder, anyio.CapacityLimiter(READERS)
 
     def find(path: str) -> str | None:
-        found = safe_join(folder, path)  # as Flask's send_from_directory does
+        found = safe_join(folder, path)  # like Flask's send_from_directory
         return found if found is not None and os.path.isfile(found) else None  # never raises
 
     async def read(path: str, offset: int, length: int) -> bytes:
@@ -118,7 +118,7 @@ def read_part(path: str, offset: int, length: int) -> bytes:
 
 
 def _range(start: Message) -> tuple[int, int]:
-    """Return the first byte and the end of the part of a file in an answer; Werkzeug sends one range at most."""
+    """Return the first byte and the end of the part of a file in a response; Werkzeug sends at most one range."""
     headers = dict(start["headers"])
     length = int(headers.get(b"content-length", b"0"))
     first = int(headers.get(b"content-range", b"bytes 0-").split()[1].partition(b"-")[0])

@@ -1,4 +1,4 @@
-"""Bounds the threads of one process, and with them its connections to databases; knows nothing of deployer."""
+"""Bounds the threads of one process, and so its database connections; does not import deployer."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-# for artifacts on their way, each with one connection at most, and only for a moment
-ARTIFACT_THREADS = 32  # of Python's own choice, on a small machine, the seventh would wait
+# for artifact transfers; each thread has at most one connection, and only for a moment
+ARTIFACT_THREADS = 32  # with Python's default, the seventh transfer would wait on a small machine
 
 
 def bound(app: FastAPI, count: int, *, reaps: bool) -> None:
-    """Let `count` threads serve requests once it starts, each of which may hold connections to the database.
+    """Let `count` threads serve requests; each of them may hold database connections.
 
-    Traces are written by them too: those for artifacts, by whom MLflow has it done, may be more than connections.
+    These threads also write traces. MLflow would write traces in the threads for artifacts, which may outnumber the
+    connections.
 
-    `reaps`: whether what MLflow itself does at the start is done too (mlflow/server/fastapi_app.py `_lifespan`). In
-    3.17 and 3.18 all of that is for the assistant and for jobs, whose routes are closed: it deletes folders of old
-    sessions below the temporary folder, through a link that stands there, and has a program named `docker` remove
-    containers.
+    `reaps` says to run MLflow's own work at the start (mlflow/server/fastapi_app.py `_lifespan`). In 3.17 and 3.18,
+    this work is only for the assistant and for jobs, whose routes are closed. It deletes the folders of old sessions in
+    the temporary folder, even through a link that somebody has put there. It also runs a program named `docker` to
+    remove containers.
     """
     import anyio.to_thread
     from mlflow.store.tracking.abstract_store import AbstractStore

@@ -1,7 +1,7 @@
-"""Counts the parts of an export of traces before it is decoded; knows nothing of deployer.
+"""Counts the parts of a trace export before it is decoded; does not import deployer.
 
-Decoded, an empty message of 2 bytes takes 60 (google.protobuf), a value of JSON 100, and a span MLflow's object of some
-KB: 32 MB of the smallest spans would take gigabytes.
+Decoded, an empty message of 2 bytes takes 60 bytes (google.protobuf), a JSON value takes 100 bytes, and a span takes an
+MLflow object of some KB. 32 MB of the smallest spans would take gigabytes.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-LIGHT = 1 << 18  # bytes of a content that is not looked at: its parts are few enough
+LIGHT = 1 << 18  # bytes of an export that is not counted: its parts are few enough
 MOST_PARTS = 1 << 20  # an attribute has four; the largest usual batches have 8,192 spans (OpenTelemetry's collector)
-MOST_COMMAS = 300_000  # of JSON, where an attribute has two or three
+MOST_COMMAS = 300_000  # in JSON; an attribute has two or three
 WEIGHTS = {"Span": 20, "Event": 4, "Link": 4}  # of messages whose objects are large
 VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5  # https://protobuf.dev/programming-guides/encoding/
 LONGEST_VARINT = 10  # bytes
 
-Schema = MutableMapping[int, tuple[int, "Schema"]]  # by number of a field with a message: its weight, and its fields
+Schema = MutableMapping[int, tuple[int, "Schema"]]  # field number -> weight and fields of its message
 
 
 def schema(message: Any, known: dict[str, Schema] | None = None) -> Schema:
-    """Return the fields of a message, from its descriptor."""
+    """Return the fields of a message that hold other messages, from the message's descriptor."""
     known = {} if known is None else known
     if message.full_name not in known:
         fields = known[message.full_name] = {}
@@ -34,7 +34,7 @@ def has_too_many(content: bytes, kind: str, root: Schema) -> bool:
     """Tell whether an export has too many parts; `kind` is its media type.
 
     Raises:
-        ValueError: it is not encoded as `root` asks for.
+        ValueError: the export is not encoded as `root` requires.
     """
     if len(content) <= LIGHT:
         return False
@@ -44,7 +44,7 @@ def has_too_many(content: bytes, kind: str, root: Schema) -> bool:
 
 
 def weight(content: bytes, root: Schema, most: int) -> int:
-    """Return the weight of all delimited parts of a message, which is counted up to `most` and a little more.
+    """Return the weight of all length-delimited parts of a message; counting stops soon after `most`.
 
     Raises:
         ValueError: the message is not complete, or has parts that its schema cannot have.
@@ -76,7 +76,11 @@ def weight(content: bytes, root: Schema, most: int) -> int:
 
 
 def varint(content: bytes, at: int) -> tuple[int, int]:
-    """Return the number at an offset and the offset after it; ValueError where there is none."""
+    """Return the number at an offset and the offset after it.
+
+    Raises:
+        ValueError: there is no complete number.
+    """
     if at < len(content) and (first := content[at]) < 128:  # nearly always
         return first, at + 1
     value = 0

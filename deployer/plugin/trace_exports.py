@@ -1,7 +1,7 @@
-"""Takes exports of traces in the threads that serve; knows nothing of deployer.
+"""Decodes trace exports in the threads that serve, not on the event loop; does not import deployer.
 
 MLflow decompresses, decodes and converts all spans of an export on the event loop (mlflow/server/otel_api.py
-`export_traces`): 2 MB of small spans take seconds, and no other request is served meanwhile. An export with more parts
+`export_traces`). 2 MB of small spans take seconds, and no other request is served meanwhile. An export with more parts
 than clients send is refused before it is decoded (trace_export_parts.py).
 """
 
@@ -22,9 +22,9 @@ SEAM = ("log_spans_async", "(self, location, spans)")  # of stores; only `export
 
 
 def install(demand: Callable[..., None]) -> None:
-    """Replace MLflow's function; call it before MLflow's application is made, which takes over the routes.
+    """Replace MLflow's function; call this before MLflow's application is created, because that copies the routes.
 
-    `demand` refuses functions with other signatures.
+    `demand` rejects functions with other signatures.
     """
     import anyio.to_thread
     from fastapi import HTTPException
@@ -50,7 +50,7 @@ def install(demand: Callable[..., None]) -> None:
 
     @wraps(usual)  # FastAPI reads the parameters from the original
     async def export_traces(request: Any, **parameters: Any) -> Any:
-        body = await request.body()  # the request keeps it
+        body = await request.body()  # the request caches its body
 
         def export() -> Any:
             refuse_too_many(body, parameters["content_encoding"] or "", parameters["content_type"] or "")
@@ -59,7 +59,7 @@ def install(demand: Callable[..., None]) -> None:
         return await anyio.to_thread.run_sync(export)
 
     async def log_spans_async(self: Any, location: str, spans: list[Any]) -> Any:
-        return self.log_spans(location, spans)  # in the thread of the export, which needs no second one (threads.py)
+        return self.log_spans(location, spans)  # runs in the thread of the export and needs no second one (threads.py)
 
     router: Any = otel_api.otel_router
     (route,) = router.routes

@@ -1,13 +1,13 @@
-"""Asks for permission on traces and runs that a request names besides its experiment; knows nothing of deployer.
+"""Checks the permission on traces and runs that a request names besides its experiment; does not import deployer.
 
-MLflow asks for the permission on the experiment that a request names. The trace that the request names may be in
-another experiment: then `SqlAlchemyStore.start_trace` moves the trace to the named experiment, where the caller reads
-it, and `log_spans` overwrites the trace's spans (mlflow/store/tracking/sqlalchemy_store.py). The header
-`X-Mlflow-Run-Id` of OTLP links traces to any run (mlflow/server/otel_api.py).
+MLflow checks the permission on the experiment that a request names. The trace that the request names may be in another
+experiment. In that case `SqlAlchemyStore.start_trace` moves the trace to the named experiment, where the caller can
+read it, and `log_spans` overwrites the trace's spans (mlflow/store/tracking/sqlalchemy_store.py). The header
+`X-Mlflow-Run-Id` of OTLP requests links traces to any run (mlflow/server/otel_api.py).
 
-`start_trace` also stores the assessments that a request has, each under the identifier that the request gives. An
-assessment with this identifier moved from another trace to the caller's (`Session.merge`), so no assessment may change
-its trace. The other rows that MLflow merges have the trace, run or model that was checked in their primary key.
+`start_trace` also stores the assessments in a request, each under the identifier that the request gives. If another
+trace has an assessment with this identifier, `Session.merge` would move it to the caller's trace. So no assessment may
+change its trace. All other rows that MLflow merges have the checked trace, run or model in their primary key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OF_AUTH = {
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the objects whose functions are replaced or called, and those with the signatures that they must have."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
     from mlflow.server import auth
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -41,9 +41,10 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Check the experiments of existing traces before MLflow writes to them.
+    """Check the permission on existing traces and on runs before MLflow writes to them.
 
-    `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
+    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
+    signatures.
     """
     from mlflow.store.tracking.dbmodels.models import SqlAssessments
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -93,7 +94,7 @@ def _denied(text: str) -> Exception:
 
 
 def _check(store: Any, experiment_id: str, trace_ids: Collection[str], current: ContextVar[Any]) -> None:
-    """Refuse unless the sender may update every other experiment that has one of these traces."""
+    """Refuse the request unless the sender may update every other experiment that has one of these traces."""
     others = _experiments_of(store, trace_ids) - {int(experiment_id)}
     if others and not _may(current.get(), lambda username: _may_update_all(others, username)):
         raise _denied("A trace with this identifier is in another experiment.")
@@ -123,7 +124,7 @@ def _may_update_all(experiments: Collection[int], username: str) -> bool:
 
 
 def _may_update_run(run_id: str, username: str) -> bool:
-    """Tell it as MLflow does where a request links traces to a run (`validate_can_link_traces_to_run`)."""
+    """Tell whether a user may update a run, by MLflow's own rule (`validate_can_link_traces_to_run`)."""
     from mlflow.server import auth
 
     requirement = auth._run_requirement(run_id, "update")

@@ -1,8 +1,8 @@
-"""Refuses new users whose names differ from those of other users in case alone; knows nothing of deployer.
+"""Refuses new user names that differ from existing ones only in case; does not import deployer.
 
-MLflow compares the names of users by case, except in review queues: there the user `MIA` is assigned to the queues of
-the user `mia` (mlflow/server/auth `_review_queue_has_member`). Users that exist stay as they are, and so does the
-administrator's account that MLflow makes at start.
+MLflow compares user names case-sensitively, except in review queues: there, the user `MIA` is assigned to the queues of
+the user `mia` (mlflow/server/auth `_review_queue_has_member`). Existing users stay as they are, and so does the
+administrator's account that MLflow creates at start.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def folded(name: str) -> str:
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield the object whose function is replaced, and the function with the signature that it must have."""
+    """Yield (owner, function name, required signature) for the MLflow function that is replaced."""
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     yield SqlAlchemyStore, *CREATE
 
 
 def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Put the check before MLflow's creation of users, where a request asks for a user.
+    """Check the name before MLflow creates a user for a request.
 
-    `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
+    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects another signature.
     """
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
@@ -51,7 +51,7 @@ def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
 
 
 def _others(store: Any, username: str) -> set[str]:
-    """Return the names of all other users, without regard to case; SQLite itself folds ASCII letters alone."""
+    """Return the folded names of all other users; folded in Python, because SQLite folds only ASCII letters."""
     from mlflow.server.auth.db.models import SqlUser
     from sqlalchemy import select
 

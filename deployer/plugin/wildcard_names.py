@@ -1,12 +1,12 @@
-"""Refuses registered models and prompts that are named like the wildcard of permissions; knows nothing of deployer.
+"""Refuses registered models and prompts with the name that is the wildcard of permissions; does not import deployer.
 
-In MLflow's permissions the name `*` stands for all objects of a kind. MLflow gives the creator of a registered model
+In MLflow's permissions, the name `*` stands for all objects of a kind. MLflow gives the creator of a registered model
 or a prompt the permission MANAGE on its name (mlflow/server/auth/__init__.py
-`set_can_manage_registered_model_permission`), and moves permissions to the new name when the name changes
-(`rename_registered_model_permission`). With the name `*`, that is MANAGE on everybody's models. Experiments, gateway
-objects, MCP servers and skills cannot get this name, and MLflow lets only administrators give permissions on `*`.
+`set_can_manage_registered_model_permission`). When the name changes, MLflow moves the permissions to the new name
+(`rename_registered_model_permission`). With the name `*`, this is MANAGE on everybody's models. Experiments, gateway
+objects, MCP servers and skills cannot have this name, and MLflow lets only administrators give permissions on `*`.
 
-The check is a mapper event of SQLAlchemy, because MLflow 3.17 and 3.18 write this table through its mapped class alone.
+The check is a SQLAlchemy mapper event, because MLflow 3.17 and 3.18 write this table only through its mapped class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WILDCARD = "*"
 
 
 def install() -> None:
-    """Check the name of a registered model or prompt when it is written."""
+    """Check the name of a registered model or a prompt before it is written."""
     from mlflow.exceptions import MlflowException
     from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
     from sqlalchemy import event, inspect

@@ -1,6 +1,6 @@
-"""Several processes that serve one socket, forked from one that has imported everything; knows nothing of deployer.
+"""Runs several processes that serve one socket, forked after everything is imported; does not import deployer.
 
-uvicorn's own workers are started anew and share no memory; forked ones share what was imported.
+uvicorn starts its own workers as new processes, which share no memory. Forked processes share what was imported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SHORTEST_LIFE_SECONDS = 1.0
 
 
 def run(count: int, work: Callable[[], None]) -> None:
-    """Keep `count` processes at `work` until a signal ends them all; one that ends by itself is replaced."""
+    """Keep `count` processes running `work` until a signal ends them all; replace a process that ends by itself."""
     children: dict[int, float] = {}
     ended: list[int] = []
 
@@ -38,13 +38,13 @@ def run(count: int, work: Callable[[], None]) -> None:
             continue
         sys.stderr.write(f"deployer: worker {pid} has ended ({os.waitstatus_to_exitcode(status)}), starting another\n")
         if time.monotonic() - begun < _SHORTEST_LIFE_SECONDS:
-            time.sleep(_SHORTEST_LIFE_SECONDS)  # not as fast as the machine can, should each end at once
+            time.sleep(_SHORTEST_LIFE_SECONDS)  # no busy loop of restarts if each process ends at once
         if not ended:
             _fork(children, work)
 
 
 def _fork(children: dict[int, float], work: Callable[[], None]) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # none may come between the child and its place in the list
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # no signal may come between the fork and the entry in `children`
     parent, pid = os.getpid(), os.fork()
     if pid:
         children[pid] = time.monotonic()
@@ -54,7 +54,7 @@ def _fork(children: dict[int, float], work: Callable[[], None]) -> None:
     try:
         for number in ENDING:
             signal.signal(number, signal.SIG_DFL)
-        # whoever kills the parent alone must not leave a server that nobody knows of
+        # if only the parent is killed, no worker may go on to serve
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         if os.getppid() == parent:

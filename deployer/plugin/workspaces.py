@@ -1,8 +1,8 @@
-"""Says of requests for a workspace that they are the client's mistake; knows nothing of deployer.
+"""Makes requests for a workspace fail as errors of the client; does not import deployer.
 
-Servers have no workspaces (MLFLOW_ENABLE_WORKSPACES is off). MLflow answers the header X-MLflow-Workspace with the
-error FEATURE_DISABLED (mlflow/server/workspace_helpers.py), for which its table has no status, so with 500: clients
-send the request again and again.
+Servers have no workspaces (MLFLOW_ENABLE_WORKSPACES is off). For a request with the header X-MLflow-Workspace, MLflow
+raises the error FEATURE_DISABLED (mlflow/server/workspace_helpers.py). MLflow's table has no status for this error, so
+the response is a 500, and clients send the request again and again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ BAD_REQUEST = 400
 
 
 def refuse_as_bad_request() -> None:
-    """Give the error a status."""
+    """Give the error FEATURE_DISABLED the status 400."""
     from mlflow import exceptions
 
     table = getattr(exceptions, "ERROR_CODE_TO_HTTP_STATUS", None)
