@@ -28,6 +28,7 @@ class Verified:
     When a hash changes, its passwords become unknown again, so no change has to be reported here. If the hash is not
     known, `keep_wrong` must be false: a password that is wrong now may be right later.
     """
+
     def __init__(
         self,
         check: Callable[[str, str], bool],

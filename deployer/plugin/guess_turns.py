@@ -4,6 +4,7 @@ A user behind a shared address may log in after a stranger has used up the budge
 at the rate of the throttle, and so do the stranger's guesses. A lottery assigns the turns. A stranger who keeps many
 guesses waiting gets most of the turns: the rate that limits guesses also limits the user's chances.
 """
+
 from __future__ import annotations
 
 import asyncio
