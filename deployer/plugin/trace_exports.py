@@ -62,7 +62,9 @@ def install(demand: Callable[..., None]) -> None:
         return self.log_spans(location, spans)  # runs in the thread of the export and needs no second one (threads.py)
 
     router: Any = otel_api.otel_router
-    (route,) = router.routes
-    router.routes.clear()
+    # the router may hold further routes, of other packages
+    (index,) = [n for n, route in enumerate(router.routes) if getattr(route, "endpoint", None) is usual]
+    route = router.routes[index]
     router.add_api_route("", export_traces, methods=route.methods, status_code=route.status_code)
+    router.routes[index] = router.routes.pop()
     SqlAlchemyStore.log_spans_async = log_spans_async
