@@ -244,7 +244,7 @@ def create_app() -> FastAPI:
 
     backend, registry = os.environ["_MLFLOW_SERVER_FILE_STORE"], os.environ["_MLFLOW_SERVER_REGISTRY_STORE"]
     try:
-        prepare_stores(engines)
+        prepare_stores(engines, fastauth._demand if is_known else None)
         handlers.initialize_backend_stores(backend, registry, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
         from mlflow.server import auth
 
@@ -309,11 +309,11 @@ def close_gaps(*parts: str) -> None:
         beside(part).install(beside("fastauth")._demand)
 
 
-def prepare_stores(engines: Any) -> None:
+def prepare_stores(engines: Any, demand: Any) -> None:
     """Bound the resources that MLflow's stores use; call this before a store is created."""
     engines.share()
     engines.lock_no_file()
-    beside("regular_expressions").install(beside("matcher"))
+    beside("regular_expressions").install(beside("matcher"), demand)
     beside("search_filters").bound()
 
 

@@ -12,10 +12,12 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 MOST_SECONDS = 1.0  # of processor time for all expressions of one SQL statement
 MOST_AT_ONCE = 8  # statements that wait for an answer, each in a thread of the server
+SEAM = ("create_sqlalchemy_engine", "(db_uri)")
 SPECIAL = frozenset("\\.^$*+?{}[]()|")  # in an expression without these, every character stands for itself
 _TOO_SLOW = (
     f"RLIKE: the regular expression needs more than {MOST_SECONDS:g} s on these rows, or too much memory. "
@@ -99,10 +101,15 @@ def _started(program: str) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def install(program: Any) -> None:
-    """Make each SQLite engine that MLflow creates from now on evaluate RLIKE with one shared Matcher of `program`."""
+def install(program: Any, demand: Callable[..., None] | None) -> None:
+    """Make each SQLite engine that MLflow creates from now on evaluate RLIKE with one shared Matcher of `program`.
+
+    `demand` rejects another signature; it is None for an MLflow that is not supported.
+    """
     from mlflow.store.db import utils
 
+    if demand:
+        demand(utils, *SEAM)
     usual, shared = getattr(utils, "create_sqlalchemy_engine", None), Matcher(program)
     if usual is None:  # an MLflow that is not supported
         return
