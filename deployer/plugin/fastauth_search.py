@@ -1,6 +1,6 @@
 """Finds the experiments that a user may read with one query; does not import deployer.
 
-MLflow 3.17 searches all experiments, removes those that the user may not read, and repeats this until the page is full.
+MLflow 3.17 searches all experiments, drops the unreadable from the page, and repeats both until the page is full.
 If a user may read one experiment of thirty, MLflow searches three times. On a server with thousands of experiments, it
 searches dozens of times. MLflow 3.18 searches only the readable experiments. This module makes 3.17 do the same,
 through the store's own hook for further conditions. MLflow's filter still has the last word on the results. The module
@@ -43,7 +43,7 @@ def _searches_for_all(auth: Any) -> bool:
 
 
 def applies() -> bool:
-    """Tell whether the current search of experiments leaves out those that the user may not read."""
+    """Tell whether the current search of experiments leaves out experiments without READ."""
     return _only.get() is not None
 
 

@@ -68,7 +68,7 @@ def wrong_with_parameters(
     """Return an error message if the parameters are ambiguous, else "".
 
     `path` has the variables of the route. `query` has all values of each query parameter. `fields` maps the JSON names
-    of protobuf fields to their names. `lists` has parameters that may be repeated, besides those that end with "s".
+    of protobuf fields to their names. `lists` names the repeatable parameters that do not end with "s".
     """
     if query and body:
         return BOTH

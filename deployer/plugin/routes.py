@@ -131,7 +131,7 @@ def _unlisted_of_flask(flask: Any, judge: Judge) -> Iterator[str]:
 
 
 def _guard_fastapi(app: Any, judge: Judge) -> Iterator[str]:
-    """Close FastAPI's own routes, and yield those that are not listed; Flask's mount, the last route, stays open.
+    """Close FastAPI's own routes and yield the unlisted routes; Flask's mount, the last route, stays open.
 
     A router that is included under two prefixes has one object for two routes. Such an object is closed if one of its
     routes is closed.

@@ -126,7 +126,7 @@ class _Run:
         print(f"all tests pass without a break ({time.monotonic() - begun:.0f} s)", flush=True)
 
     def _wrong(self) -> list[str]:
-        """Return the names of the breaks with which other tests have failed than those that must."""
+        """Run the breaks; return the names of breaks whose failing tests differ from the table."""
         # tests on this machine and on a cluster expect to have its ports, or the cluster, for themselves: one copy's
         alone, others = (deque(one for one in self._chosen if bool(one.others) is wanted) for wanted in (True, False))
         wrong: list[str] = []

@@ -1,4 +1,4 @@
-"""Which test files a source file can change: those that import it, directly or by way of others. Runs nothing.
+"""Finds the test files that import a source file, directly or indirectly. Runs nothing.
 
 Read from the sources, with imports inside functions too. Two ways lead past imports, and are known by their words: a
 module that imports by name (`import_module`) has all modules of its folder, and a test that runs the command `deployer`
@@ -22,7 +22,7 @@ READ_BY = {"templates/": "deployer/catalogue.py", "deployer/plugin/routes.tsv": 
 
 @cache
 def unit_tests_of(file: str, root: Path = ROOT) -> tuple[str, ...]:
-    """Return the files of unit and golden tests that import `file`, directly or by way of others."""
+    """Return the files of unit and golden tests that import `file`, directly or indirectly."""
     wanted = next((reader for beginning, reader in READ_BY.items() if file.startswith(beginning)), file)
     tests = [path.relative_to(root).as_posix() for folder in UNIT for path in sorted((root / folder).glob("test_*.py"))]
     return tuple(test for test in tests if wanted in _reached(test, root))

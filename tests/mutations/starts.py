@@ -27,7 +27,7 @@ def user(tmp_path: Path) -> Iterator[Machine]:
 
 
 def test_a_server_starts(user: Machine) -> None:
-    port = free_port()  # of those that no other test chooses
+    port = free_port()  # no other test chooses the same port
     options = ("--target", "local", "--port", str(port))
     user.run("create", "mlflow", *options, code=None)  # the proof itself may be what is broken
     assert requests.get(f"http://127.0.0.1:{port}/health", timeout=60).text == "OK"
