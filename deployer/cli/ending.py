@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from deployer.cli.progress import note
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
 ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _SIGNALLED: Final = 128  # a command that signal N has ended has the exit code 128 + N, as in POSIX shells
+_AGAIN_SECONDS: Final = 0.05
 
 
 class Ending:
@@ -28,6 +33,7 @@ class Ending:
         self.wake, self._write = os.pipe()
         self.interrupts = True
         self.number: signal.Signals | None = None
+        self._unraisable = sys.unraisablehook
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
         """Take a signal."""
@@ -36,6 +42,18 @@ class Ending:
         if self.interrupts:
             self.interrupts = False  # a second one must not cut short what the first has set off
             raise KeyboardInterrupt
+
+    def lost(self, unraisable: UnraisableHookArgs) -> None:
+        """Take the place of `sys.unraisablehook`: raise a lost KeyboardInterrupt again, a moment later.
+
+        Python drops an exception in a callback of a weak reference or of a fork, and in `__del__`. A signal handler can
+        run in any of them.
+        """
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            self._unraisable(unraisable)
+        elif self.number is not None:
+            self.interrupts = True
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
 
     def close(self) -> None:
         """Close both ends."""
@@ -51,13 +69,17 @@ class Stopped(KeyboardInterrupt):
 def ending() -> Iterator[Ending]:
     """Yield what knows of these signals; one that this process was started to ignore, as by nohup, stays ignored."""
     taken = Ending()
-    before = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGALRM)}
+    hook = sys.unraisablehook
     for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
+        if handler is not signal.SIG_IGN or number == signal.SIGALRM:
             signal.signal(number, taken.handle)
+    sys.unraisablehook = taken.lost
     try:
         yield taken
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
         taken.close()
