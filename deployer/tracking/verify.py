@@ -10,6 +10,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -353,16 +354,18 @@ def _artifact_read(proof: _Proof) -> str:
 def _closed(proof: _Proof) -> str:
     """Ask as strangers for what is there by now: the routes are guarded in two different places of MLflow."""
     run, create = f"{API}/runs/get?run_id={proof.run_id}", f"{API}/runs/create"
-    for client, who in ((proof.anonymous, "anonymous callers"), (proof.wrong, "a wrong password")):
-        for method, path in (
-            ("GET", run),
-            ("GET", proof.artifact_path),
-            ("PUT", proof.artifact_path),
-            ("POST", create),
-        ):
-            status, _ = client.status(path, method)
-            if status != 401:
-                raise _Failed(f"{method} {path.partition('?')[0]} answers {who} with {status}, not 401")
+    routes = (("GET", run), ("GET", proof.artifact_path), ("PUT", proof.artifact_path), ("POST", create))
+    asked = [
+        (client, who, method, path)
+        for client, who in ((proof.anonymous, "anonymous callers"), (proof.wrong, "a wrong password"))
+        for method, path in routes
+    ]
+    # at once: the server delays the refusal of a wrong password that it has refused before
+    with ThreadPoolExecutor(len(asked)) as pool:
+        answers = list(pool.map(lambda one: one[0].status(one[3], one[2]), asked))
+    for (_, who, method, path), (status, _) in zip(asked, answers, strict=True):
+        if status != 401:
+            raise _Failed(f"{method} {path.partition('?')[0]} answers {who} with {status}, not 401")
     return "run and artifact closed to strangers"
 
 
