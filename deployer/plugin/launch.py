@@ -298,6 +298,7 @@ def check_logins(fastauth: Any, passwords: Any) -> Any:
     limit_members(memory.current, fastauth._demand)
     beside("trace_owners").install(memory.current, fastauth._demand)
     beside("wildcard_names").install()
+    beside("experiment_numbers").install()
     beside("readable_rows").install(memory.current, fastauth._demand, search.applies)
     close_gaps("trace_exports", "scorer_owners", "hidden_names", "experiment_ids")
     return logins

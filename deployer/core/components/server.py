@@ -42,6 +42,7 @@ COMPANIONS: Final = (
     "descriptors.py",
     "engines.py",
     "experiment_ids.py",
+    "experiment_numbers.py",
     "fair_executor.py",
     "fair_queue.py",
     "fastauth.py",
