@@ -1,0 +1,97 @@
+"""No member reaches what belongs to others by an assessment."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+import requests
+
+from tests.local.minors import ADMIN, CASES, Server, served
+
+V2 = "api/2.0/mlflow"
+V3 = "api/3.0/mlflow"
+TRACES = f"{V3}/traces"
+GRANT = f"{V3}/users/permissions/grant"
+IS_PROMPT = "mlflow.prompt.is_prompt"
+MOMENT = "2026-01-01T00:00:00Z"
+
+Login = tuple[str, str]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.version)
+def server(
+    request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("takeovers")
+    with served(request.param, python_of(request.param.version), folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mia(server: Server) -> Login:
+    return server.member("mia")
+
+
+def grant(server: Server, login: Login, kind: str, name: str, permission: str) -> None:
+    body = {"username": login[0], "resource_type": kind, "resource_id": name, "permission": permission}
+    server.change(GRANT, body)
+
+
+# --- assessments that override others ---
+
+
+def assessment(identifier: str, **more: str) -> dict[str, Any]:
+    source = {"source_type": "HUMAN", "source_id": "somebody"}
+    times = {"create_time": MOMENT, "last_update_time": MOMENT}
+    said = {"assessment_name": "quality", "feedback": {"value": 5}}
+    return {"assessment_id": identifier, "source": source, **said, **times, **more}
+
+
+def start(server: Server, login: Login, experiment: str, trace: str, *assessments: Any) -> requests.Response:
+    where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
+    info = {"trace_id": trace, "trace_location": where, "request_time": MOMENT, "state": "OK"}
+    answer: requests.Response = server.ask(
+        TRACES, login, {"trace": {"trace_info": {**info, "assessments": assessments}}}
+    )
+    return answer
+
+
+def is_valid(server: Server, identifier: str) -> bool:
+    with closing(sqlite3.connect(server.log.with_name("tracking.db"), timeout=60)) as database:
+        query = "SELECT valid FROM assessments WHERE assessment_id = ?"
+        return bool(database.execute(query, (identifier,)).fetchone()[0])
+
+
+def test_a_member_overrides_no_assessment_of_another_trace(server: Server, mia: Login) -> None:
+    theirs = server.experiment("theirs")
+    own = str(server.ask(f"{V2}/experiments/create", mia, {"name": "own"}).json()["experiment_id"])
+    grant(server, mia, "experiment", theirs, "READ")
+    start(server, ADMIN, theirs, "tr-theirs", assessment("a-old")).raise_for_status()
+    newer = {"assessment": assessment("", overrides="a-old", trace_id="tr-theirs")}
+    server.change(f"{TRACES}/tr-theirs/assessments", newer)
+    assert not is_valid(server, "a-old")
+
+    start(server, mia, own, "tr-known", assessment("a-known")).raise_for_status()
+    for trace, identifier in (("tr-new", "a-new"), ("tr-known", "a-added"), ("tr-known", "a-known")):
+        for overridden in ("a-old", "a-later"):
+            refused = start(server, mia, own, trace, assessment(identifier, overrides=overridden))
+            server.ask(f"{TRACES}/{trace}/assessments/{identifier}", mia, method="DELETE")
+            assert refused.status_code == 400, (trace, identifier, overridden, refused.text)
+            assert not is_valid(server, "a-old")
+
+
+def test_a_member_overrides_assessments_of_the_same_trace(server: Server, mia: Login) -> None:
+    own = str(server.ask(f"{V2}/experiments/create", mia, {"name": "of one trace"}).json()["experiment_id"])
+    older, newer = assessment("b-old", valid=False), assessment("b-new", overrides="b-old")
+    start(server, mia, own, "tr-one", newer, older).raise_for_status()
+    start(server, mia, own, "tr-one", newer, older).raise_for_status()
+    start(server, mia, own, "tr-one", assessment("b-newest", overrides="b-new")).raise_for_status()
+    deleted = server.ask(f"{TRACES}/tr-one/assessments/b-old", mia, method="DELETE")
+    deleted.raise_for_status()
+    start(server, mia, own, "tr-one", newer).raise_for_status()  # a client may send a trace again
+    server.ask(f"{TRACES}/tr-one/assessments/b-newest", mia, method="DELETE").raise_for_status()
+    assert is_valid(server, "b-new")
