@@ -330,7 +330,7 @@ def close_routes(app: FastAPI, *, known: bool) -> None:
 
 def limit_members(current: Any, demand: Any) -> None:
     """Close gaps in MLflow's permissions that depend on the sender of a request, who is in `current`."""
-    for part in ("artifact_paths", "missing_ids", "model_links", "user_names"):
+    for part in ("artifact_paths", "missing_ids", "model_links", "prompt_markers", "user_names"):
         beside(part).install(current, demand)
     beside("shared_datasets").install(current, demand, beside("readable_rows"))
 

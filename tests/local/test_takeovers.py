@@ -1,4 +1,4 @@
-"""No member reaches what belongs to others by an assessment."""
+"""No member reaches what belongs to others by an assessment, or by the tag of prompts."""
 
 from __future__ import annotations
 
@@ -95,3 +95,31 @@ def test_a_member_overrides_assessments_of_the_same_trace(server: Server, mia: L
     start(server, mia, own, "tr-one", newer).raise_for_status()  # a client may send a trace again
     server.ask(f"{TRACES}/tr-one/assessments/b-newest", mia, method="DELETE").raise_for_status()
     assert is_valid(server, "b-new")
+
+
+# --- the tag that makes a prompt ---
+
+
+@pytest.mark.parametrize("tags", [[], [{"key": IS_PROMPT, "value": "true"}]], ids=["model", "prompt"])
+def test_a_member_makes_no_prompt_of_a_model_and_no_model_of_a_prompt(server: Server, mia: Login, tags: Any) -> None:
+    kind = "prompt" if tags else "registered_model"
+    name, owner = f"a-{kind}", server.member(f"owner-of-a-{kind}")
+    source = {"source": "prompt-template"} if tags else {"source": "models:/m-unknown"}
+    server.ask(f"{V2}/registered-models/create", owner, {"name": name, "tags": tags}).raise_for_status()
+    if tags:
+        server.ask(f"{V2}/model-versions/create", owner, {"name": name, "tags": tags, **source}).raise_for_status()
+    grant(server, mia, kind, name, "MANAGE")
+    version = {"name": name, "version": "1"}
+    value = "false" if tags else "true"
+    for body, path in (({"name": name}, "registered-models"), (version, "model-versions"))[: 1 + bool(tags)]:
+        refused = [
+            server.ask(f"{V2}/{path}/set-tag", mia, {**body, "key": IS_PROMPT, "value": value}),
+            server.ask(f"{V2}/{path}/delete-tag", mia, {**body, "key": IS_PROMPT}, "DELETE"),
+        ]
+        assert [answer.status_code for answer in refused] == [403, 403], (path, [answer.text for answer in refused])
+        for key in ("mlflow.prompt.text", "other"):
+            server.ask(f"{V2}/{path}/set-tag", mia, {**body, "key": key, "value": "text"}).raise_for_status()
+            server.ask(f"{V2}/{path}/delete-tag", mia, {**body, "key": key}, "DELETE").raise_for_status()
+    assert server.ask(f"{V2}/registered-models/get?name={name}", owner).ok
+    server.change(f"{V2}/registered-models/set-tag", {"name": name, "key": IS_PROMPT, "value": value})
+    assert server.ask(f"{V2}/registered-models/get?name={name}", owner).status_code == 403

@@ -65,6 +65,7 @@ COMPANIONS: Final = (
     "model_links.py",
     "one_reading.py",
     "origins.py",
+    "prompt_markers.py",
     "readable_rows.py",
     "refusal_pause.py",
     "regular_expressions.py",
