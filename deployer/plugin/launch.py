@@ -84,6 +84,7 @@ def main() -> None:
         beside("descriptors").raise_limit()
         listener = listening_socket()  # early: a taken port must be reported now, not after seconds of imports
         configure_mlflow()
+        beside("self_calls").announce(listener)
         choose_who_remembers(count)
         app = prepared_app()
     except Refusal as refusal:
@@ -300,7 +301,7 @@ def check_logins(fastauth: Any, passwords: Any) -> Any:
     beside("wildcard_names").install()
     beside("experiment_numbers").install()
     beside("readable_rows").install(memory.current, fastauth._demand, search.applies)
-    close_gaps("trace_exports", "scorer_owners", "hidden_names", "experiment_ids")
+    close_gaps("trace_exports", "scorer_owners", "hidden_names", "experiment_ids", "self_calls")
     return logins
 
 

@@ -1,10 +1,14 @@
-"""No member reaches what belongs to others by an assessment, or by the tag of prompts."""
+"""No member reaches what belongs to others by an assessment, by the tag of prompts, or by the Host header."""
 
 from __future__ import annotations
 
+import base64
+import json
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -27,7 +31,8 @@ def server(
     request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("takeovers")
-    with served(request.param, python_of(request.param.version), folder) as server:
+    more = {"MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true"}  # for a model at a port where nothing listens
+    with served(request.param, python_of(request.param.version), folder, more) as server:
         yield server
 
 
@@ -123,3 +128,73 @@ def test_a_member_makes_no_prompt_of_a_model_and_no_model_of_a_prompt(server: Se
     assert server.ask(f"{V2}/registered-models/get?name={name}", owner).ok
     server.change(f"{V2}/registered-models/set-tag", {"name": name, "key": IS_PROMPT, "value": value})
     assert server.ask(f"{V2}/registered-models/get?name={name}", owner).status_code == 403
+
+
+# --- calls of a guardrail ---
+
+
+@contextmanager
+def listener() -> Iterator[tuple[int, list[str]]]:
+    """Listen on a port of this machine; yield the port and the paths of all requests."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the name of http.server
+            paths.append(self.path)
+            self.send_error(500)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    answering = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=answering.serve_forever)
+    thread.start()
+    try:
+        yield answering.server_port, paths
+    finally:
+        answering.shutdown()
+        thread.join()
+        answering.server_close()
+
+
+def guarded_endpoint(server: Server) -> str:
+    """Make a gateway endpoint with a guardrail that has another endpoint rewrite each request; return its name."""
+    secret = {"secret_name": "key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
+    nowhere = {"auth_config": {"api_base": "https://127.0.0.1:9/v1"}}
+    key = server.change(f"{V3}/gateway/secrets/create", {**secret, **nowhere})["secret"]["secret_id"]
+    made = {}
+    for name in ("rewriting", "guarded"):
+        definition = {"name": f"{name}-model", "secret_id": key, "provider": "openai", "model_name": "gpt-4o"}
+        model = server.change(f"{V3}/gateway/model-definitions/create", definition)["model_definition"]
+        models = [{"model_definition_id": model["model_definition_id"], "linkage_type": "PRIMARY", "weight": 1.0}]
+        endpoint = {"name": name, "model_configs": models}
+        made[name] = server.change(f"{V3}/gateway/endpoints/create", endpoint)["endpoint"]["endpoint_id"]
+    of_release = {"mlflow_version": server.case.version, "serialization_version": 1}
+    # before the model has answered, this scorer finds no text and fails, without a call of its own
+    pii = {"builtin_scorer_class": "PIIDetection", "builtin_scorer_pydantic_data": {"name": "pii"}}
+    all_of = {"ensemble_fn": "majority_vote", "scorers": [{"name": "pii", **of_release, **pii}]}
+    serialized = json.dumps({"name": "judge", **of_release, "ensemble_scorer_data": all_of})
+    scorer = {"experiment_id": server.experiment("judged"), "name": "judge", "serialized_scorer": serialized}
+    registered = server.change(f"{V3}/scorers/register", scorer)
+    guardrail = {"name": "guard", "scorer_id": registered["scorer_id"], "scorer_version": registered["version"]}
+    rewrites = {"stage": "BEFORE", "action": "SANITIZATION", "action_endpoint_id": made["rewriting"]}
+    created = server.change(f"{V3}/gateway/guardrails/create", {**guardrail, **rewrites})["guardrail"]
+    added = {"endpoint_id": made["guarded"], "guardrail_id": created["guardrail_id"]}
+    server.change(f"{V3}/gateway/guardrails/add-to-endpoint", added)
+    return "guarded"
+
+
+def test_a_guardrail_asks_this_server_whatever_host_the_request_names(server: Server) -> None:
+    name = guarded_endpoint(server)
+    body = {"model": name, "messages": [{"role": "user", "content": "hello"}]}
+    basic = base64.b64encode(":".join(ADMIN).encode()).decode()
+    with listener() as (port, paths):
+        for host in (f"localhost:{port}", f"127.0.0.1:{port}"):
+            headers = {"Host": host, "Authorization": f"Basic {basic}"}
+            address = f"{server.address}/gateway/mlflow/v1/chat/completions"
+            answer = requests.post(address, json=body, headers=headers, timeout=120)
+            assert "Sanitization request failed" in answer.text, (answer.status_code, answer.text)
+    assert paths == []
+    asked = [line for line in server.log.read_text().splitlines() if "/gateway/rewriting/mlflow/invocations" in line]
+    assert len(asked) == 2
+    assert all(f" {ADMIN[0]} " in line and '" 500 ' in line for line in asked), asked  # no refused host or login

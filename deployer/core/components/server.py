@@ -73,6 +73,7 @@ COMPANIONS: Final = (
     "routes.tsv",
     "scorer_owners.py",
     "search_filters.py",
+    "self_calls.py",
     "serving.py",
     "shared_datasets.py",
     "shared_work.py",
