@@ -84,6 +84,7 @@ def main() -> None:
         beside("descriptors").raise_limit()
         listener = listening_socket()  # early: a taken port must be reported now, not after seconds of imports
         configure_mlflow()
+        beside("self_calls").announce(listener)
         choose_who_remembers(count)
         app = prepared_app()
     except Refusal as refusal:
@@ -298,8 +299,9 @@ def check_logins(fastauth: Any, passwords: Any) -> Any:
     limit_members(memory.current, fastauth._demand)
     beside("trace_owners").install(memory.current, fastauth._demand)
     beside("wildcard_names").install()
+    beside("experiment_numbers").install()
     beside("readable_rows").install(memory.current, fastauth._demand, search.applies)
-    close_gaps("trace_exports", "scorer_owners", "hidden_names", "experiment_ids")
+    close_gaps("trace_exports", "scorer_owners", "hidden_names", "experiment_ids", "self_calls")
     return logins
 
 
@@ -329,7 +331,7 @@ def close_routes(app: FastAPI, *, known: bool) -> None:
 
 def limit_members(current: Any, demand: Any) -> None:
     """Close gaps in MLflow's permissions that depend on the sender of a request, who is in `current`."""
-    for part in ("artifact_paths", "missing_ids", "model_links", "user_names"):
+    for part in ("artifact_paths", "missing_ids", "model_links", "prompt_markers", "user_names"):
         beside(part).install(current, demand)
     beside("shared_datasets").install(current, demand, beside("readable_rows"))
 

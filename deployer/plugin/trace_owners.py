@@ -8,6 +8,10 @@ read it, and `log_spans` overwrites the trace's spans (mlflow/store/tracking/sql
 `start_trace` also stores the assessments in a request, each under the identifier that the request gives. If another
 trace has an assessment with this identifier, `Session.merge` would move it to the caller's trace. So no assessment may
 change its trace. All other rows that MLflow merges have the checked trace, run or model in their primary key.
+
+An assessment may name another assessment that it overrides. When MLflow deletes the first, it makes the second valid
+again, and does not look at the trace of the second (`SqlAlchemyStore.delete_assessment`). So an assessment may only
+override an assessment of its own trace.
 """
 
 from __future__ import annotations
@@ -53,6 +57,8 @@ def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
     for seam in seams():
         demand(*seam)
     event.listen(SqlAssessments, "before_update", _keep_trace)
+    for moment in ("before_insert", "before_update"):
+        event.listen(SqlAssessments, moment, _override_own_trace)
     start_trace, log_spans = SqlAlchemyStore.start_trace, SqlAlchemyStore.log_spans
     link_traces_to_run = SqlAlchemyStore.link_traces_to_run
 
@@ -83,6 +89,30 @@ def _keep_trace(_mapper: Any, _connection: Any, assessment: Any) -> None:
 
     if inspect(assessment).attrs.trace_id.history.has_changes():
         raise _denied("An assessment with this identifier belongs to another trace.")
+
+
+def _override_own_trace(_mapper: Any, connection: Any, assessment: Any) -> None:
+    """Refuse to override an assessment that neither the same trace nor the same request has.
+
+    A client may send a trace again after the overridden assessment was deleted, so a value that is stored already is
+    accepted.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.tracking.dbmodels.models import SqlAssessments
+    from sqlalchemy import and_, inspect, or_, select
+    from sqlalchemy.orm import object_session
+
+    overridden, trace = assessment.overrides, assessment.trace_id
+    if not overridden or not inspect(assessment).attrs.overrides.history.has_changes():
+        return
+    new = (row for row in object_session(assessment).new if isinstance(row, SqlAssessments))
+    if any((row.assessment_id, row.trace_id) == (overridden, trace) for row in new):
+        return
+    is_stored = and_(SqlAssessments.assessment_id == assessment.assessment_id, SqlAssessments.overrides == overridden)
+    known = or_(SqlAssessments.assessment_id == overridden, is_stored)
+    if connection.execute(select(1).where(SqlAssessments.trace_id == trace, known).limit(1)).first() is None:
+        text = f"There is no assessment '{overridden}' of trace '{trace}' to override."
+        raise MlflowException.invalid_parameter_value(text)
 
 
 def _denied(text: str) -> Exception:

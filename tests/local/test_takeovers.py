@@ -1,0 +1,200 @@
+"""No member reaches what belongs to others by an assessment, by the tag of prompts, or by the Host header."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import requests
+
+from tests.local.minors import ADMIN, CASES, Server, served
+
+V2 = "api/2.0/mlflow"
+V3 = "api/3.0/mlflow"
+TRACES = f"{V3}/traces"
+GRANT = f"{V3}/users/permissions/grant"
+IS_PROMPT = "mlflow.prompt.is_prompt"
+MOMENT = "2026-01-01T00:00:00Z"
+
+Login = tuple[str, str]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.version)
+def server(
+    request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("takeovers")
+    more = {"MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true"}  # for a model at a port where nothing listens
+    with served(request.param, python_of(request.param.version), folder, more) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mia(server: Server) -> Login:
+    return server.member("mia")
+
+
+def grant(server: Server, login: Login, kind: str, name: str, permission: str) -> None:
+    body = {"username": login[0], "resource_type": kind, "resource_id": name, "permission": permission}
+    server.change(GRANT, body)
+
+
+# --- assessments that override others ---
+
+
+def assessment(identifier: str, **more: str) -> dict[str, Any]:
+    source = {"source_type": "HUMAN", "source_id": "somebody"}
+    times = {"create_time": MOMENT, "last_update_time": MOMENT}
+    said = {"assessment_name": "quality", "feedback": {"value": 5}}
+    return {"assessment_id": identifier, "source": source, **said, **times, **more}
+
+
+def start(server: Server, login: Login, experiment: str, trace: str, *assessments: Any) -> requests.Response:
+    where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
+    info = {"trace_id": trace, "trace_location": where, "request_time": MOMENT, "state": "OK"}
+    answer: requests.Response = server.ask(
+        TRACES, login, {"trace": {"trace_info": {**info, "assessments": assessments}}}
+    )
+    return answer
+
+
+def is_valid(server: Server, identifier: str) -> bool:
+    with closing(sqlite3.connect(server.log.with_name("tracking.db"), timeout=60)) as database:
+        query = "SELECT valid FROM assessments WHERE assessment_id = ?"
+        return bool(database.execute(query, (identifier,)).fetchone()[0])
+
+
+def test_a_member_overrides_no_assessment_of_another_trace(server: Server, mia: Login) -> None:
+    theirs = server.experiment("theirs")
+    own = str(server.ask(f"{V2}/experiments/create", mia, {"name": "own"}).json()["experiment_id"])
+    grant(server, mia, "experiment", theirs, "READ")
+    start(server, ADMIN, theirs, "tr-theirs", assessment("a-old")).raise_for_status()
+    newer = {"assessment": assessment("", overrides="a-old", trace_id="tr-theirs")}
+    server.change(f"{TRACES}/tr-theirs/assessments", newer)
+    assert not is_valid(server, "a-old")
+
+    start(server, mia, own, "tr-known", assessment("a-known")).raise_for_status()
+    for trace, identifier in (("tr-new", "a-new"), ("tr-known", "a-added"), ("tr-known", "a-known")):
+        for overridden in ("a-old", "a-later"):
+            refused = start(server, mia, own, trace, assessment(identifier, overrides=overridden))
+            server.ask(f"{TRACES}/{trace}/assessments/{identifier}", mia, method="DELETE")
+            assert refused.status_code == 400, (trace, identifier, overridden, refused.text)
+            assert not is_valid(server, "a-old")
+
+
+def test_a_member_overrides_assessments_of_the_same_trace(server: Server, mia: Login) -> None:
+    own = str(server.ask(f"{V2}/experiments/create", mia, {"name": "of one trace"}).json()["experiment_id"])
+    older, newer = assessment("b-old", valid=False), assessment("b-new", overrides="b-old")
+    start(server, mia, own, "tr-one", newer, older).raise_for_status()
+    start(server, mia, own, "tr-one", newer, older).raise_for_status()
+    start(server, mia, own, "tr-one", assessment("b-newest", overrides="b-new")).raise_for_status()
+    deleted = server.ask(f"{TRACES}/tr-one/assessments/b-old", mia, method="DELETE")
+    deleted.raise_for_status()
+    start(server, mia, own, "tr-one", newer).raise_for_status()  # a client may send a trace again
+    server.ask(f"{TRACES}/tr-one/assessments/b-newest", mia, method="DELETE").raise_for_status()
+    assert is_valid(server, "b-new")
+
+
+# --- the tag that makes a prompt ---
+
+
+@pytest.mark.parametrize("tags", [[], [{"key": IS_PROMPT, "value": "true"}]], ids=["model", "prompt"])
+def test_a_member_makes_no_prompt_of_a_model_and_no_model_of_a_prompt(server: Server, mia: Login, tags: Any) -> None:
+    kind = "prompt" if tags else "registered_model"
+    name, owner = f"a-{kind}", server.member(f"owner-of-a-{kind}")
+    source = {"source": "prompt-template"} if tags else {"source": "models:/m-unknown"}
+    server.ask(f"{V2}/registered-models/create", owner, {"name": name, "tags": tags}).raise_for_status()
+    if tags:
+        server.ask(f"{V2}/model-versions/create", owner, {"name": name, "tags": tags, **source}).raise_for_status()
+    grant(server, mia, kind, name, "MANAGE")
+    version = {"name": name, "version": "1"}
+    value = "false" if tags else "true"
+    for body, path in (({"name": name}, "registered-models"), (version, "model-versions"))[: 1 + bool(tags)]:
+        refused = [
+            server.ask(f"{V2}/{path}/set-tag", mia, {**body, "key": IS_PROMPT, "value": value}),
+            server.ask(f"{V2}/{path}/delete-tag", mia, {**body, "key": IS_PROMPT}, "DELETE"),
+        ]
+        assert [answer.status_code for answer in refused] == [403, 403], (path, [answer.text for answer in refused])
+        for key in ("mlflow.prompt.text", "other"):
+            server.ask(f"{V2}/{path}/set-tag", mia, {**body, "key": key, "value": "text"}).raise_for_status()
+            server.ask(f"{V2}/{path}/delete-tag", mia, {**body, "key": key}, "DELETE").raise_for_status()
+    assert server.ask(f"{V2}/registered-models/get?name={name}", owner).ok
+    server.change(f"{V2}/registered-models/set-tag", {"name": name, "key": IS_PROMPT, "value": value})
+    assert server.ask(f"{V2}/registered-models/get?name={name}", owner).status_code == 403
+
+
+# --- calls of a guardrail ---
+
+
+@contextmanager
+def listener() -> Iterator[tuple[int, list[str]]]:
+    """Listen on a port of this machine; yield the port and the paths of all requests."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the name of http.server
+            paths.append(self.path)
+            self.send_error(500)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    answering = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=answering.serve_forever)
+    thread.start()
+    try:
+        yield answering.server_port, paths
+    finally:
+        answering.shutdown()
+        thread.join()
+        answering.server_close()
+
+
+def guarded_endpoint(server: Server) -> str:
+    """Make a gateway endpoint with a guardrail that has another endpoint rewrite each request; return its name."""
+    secret = {"secret_name": "key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
+    nowhere = {"auth_config": {"api_base": "https://127.0.0.1:9/v1"}}
+    key = server.change(f"{V3}/gateway/secrets/create", {**secret, **nowhere})["secret"]["secret_id"]
+    made = {}
+    for name in ("rewriting", "guarded"):
+        definition = {"name": f"{name}-model", "secret_id": key, "provider": "openai", "model_name": "gpt-4o"}
+        model = server.change(f"{V3}/gateway/model-definitions/create", definition)["model_definition"]
+        models = [{"model_definition_id": model["model_definition_id"], "linkage_type": "PRIMARY", "weight": 1.0}]
+        endpoint = {"name": name, "model_configs": models}
+        made[name] = server.change(f"{V3}/gateway/endpoints/create", endpoint)["endpoint"]["endpoint_id"]
+    of_release = {"mlflow_version": server.case.version, "serialization_version": 1}
+    # before the model has answered, this scorer finds no text and fails, without a call of its own
+    pii = {"builtin_scorer_class": "PIIDetection", "builtin_scorer_pydantic_data": {"name": "pii"}}
+    all_of = {"ensemble_fn": "majority_vote", "scorers": [{"name": "pii", **of_release, **pii}]}
+    serialized = json.dumps({"name": "judge", **of_release, "ensemble_scorer_data": all_of})
+    scorer = {"experiment_id": server.experiment("judged"), "name": "judge", "serialized_scorer": serialized}
+    registered = server.change(f"{V3}/scorers/register", scorer)
+    guardrail = {"name": "guard", "scorer_id": registered["scorer_id"], "scorer_version": registered["version"]}
+    rewrites = {"stage": "BEFORE", "action": "SANITIZATION", "action_endpoint_id": made["rewriting"]}
+    created = server.change(f"{V3}/gateway/guardrails/create", {**guardrail, **rewrites})["guardrail"]
+    added = {"endpoint_id": made["guarded"], "guardrail_id": created["guardrail_id"]}
+    server.change(f"{V3}/gateway/guardrails/add-to-endpoint", added)
+    return "guarded"
+
+
+def test_a_guardrail_asks_this_server_whatever_host_the_request_names(server: Server) -> None:
+    name = guarded_endpoint(server)
+    body = {"model": name, "messages": [{"role": "user", "content": "hello"}]}
+    basic = base64.b64encode(":".join(ADMIN).encode()).decode()
+    with listener() as (port, paths):
+        for host in (f"localhost:{port}", f"127.0.0.1:{port}"):
+            headers = {"Host": host, "Authorization": f"Basic {basic}"}
+            address = f"{server.address}/gateway/mlflow/v1/chat/completions"
+            answer = requests.post(address, json=body, headers=headers, timeout=120)
+            assert "Sanitization request failed" in answer.text, (answer.status_code, answer.text)
+    assert paths == []
+    asked = [line for line in server.log.read_text().splitlines() if "/gateway/rewriting/mlflow/invocations" in line]
+    assert len(asked) == 2
+    assert all(f" {ADMIN[0]} " in line and '" 500 ' in line for line in asked), asked  # no refused host or login
