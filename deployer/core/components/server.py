@@ -69,6 +69,7 @@ COMPANIONS: Final = (
     "regular_expressions.py",
     "routes.py",
     "routes.tsv",
+    "scorer_experiments.py",
     "scorer_owners.py",
     "search_filters.py",
     "serving.py",
