@@ -1,44 +1,62 @@
-"""Lets a user manage a scorer only if the user has created the scorer; does not import deployer.
+"""Keeps the permissions on a scorer until its last version is deleted; does not import deployer.
 
-A user who may edit an experiment may register a version of every scorer in the experiment. MLflow then grants the user
-MANAGE on the scorer, even if another user has created the scorer. The grant outlasts the permission on the experiment
-(mlflow/server/auth `set_can_manage_scorer_permission`). With this module, only the first version brings the grant.
+MLflow removes all permissions on a scorer even if a request deletes only one of its versions (mlflow/server/auth
+`delete_scorer_permissions_cascade`). The owner of the scorer can then neither read nor delete the other versions.
+
+The creator of a scorer gets the permission in object_owners.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import wraps
+from types import SimpleNamespace
 from typing import Any
 
-GRANT = ("set_can_manage_scorer_permission", "(resp)")
-FIRST = 1  # SqlAlchemyStore.register_scorer counts versions from 1
+CASCADE = "delete_scorer_permissions_cascade"
+VERSIONS = ("list_scorer_versions", "(self, experiment_id, name)")
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for the MLflow function that is replaced."""
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
     from mlflow.server import auth
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    yield auth, *GRANT
+    yield auth, CASCADE, "(resp)"
+    yield SqlAlchemyStore, *VERSIONS
 
 
 def install(demand: Callable[..., None]) -> None:
-    """Put the condition before MLflow's grant; `demand` rejects another signature."""
+    """Put the condition before MLflow's removal; `demand` rejects another signature."""
     from mlflow.server import auth
 
     for seam in seams():
         demand(*seam)
-    usual = auth.set_can_manage_scorer_permission
-    conditional = _of_first_version(usual)
-    for route, handler in auth.AFTER_REQUEST_HANDLERS.items():
-        if handler is usual:
-            auth.AFTER_REQUEST_HANDLERS[route] = conditional
+    usual, handlers = auth.delete_scorer_permissions_cascade, auth.AFTER_REQUEST_HANDLERS
+    routes = [route for route, handler in handlers.items() if handler is usual]
+    demand(SimpleNamespace(**({CASCADE: usual} if routes else {})), CASCADE, "(resp)")
+    handlers.update(dict.fromkeys(routes, _of_last_version(usual, auth)))
 
 
-def _of_first_version(grant: Callable[[Any], None]) -> Callable[[Any], None]:
-    @wraps(grant)
-    def set_can_manage_scorer_permission(resp: Any) -> None:
-        if resp.json.get("version") == FIRST:
-            grant(resp)
+def _of_last_version(remove: Callable[[Any], None], auth: Any) -> Callable[[Any], None]:
+    from mlflow.protos.service_pb2 import DeleteScorer
 
-    return set_can_manage_scorer_permission
+    @wraps(remove)
+    def delete_scorer_permissions_cascade(resp: Any) -> None:
+        deleted = auth._get_request_message(DeleteScorer())
+        if not (deleted.HasField("version") and _has_versions(auth, deleted.experiment_id, deleted.name)):
+            remove(resp)
+
+    return delete_scorer_permissions_cascade
+
+
+def _has_versions(auth: Any, experiment: str, name: str) -> bool:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+    try:
+        return bool(auth._get_tracking_store().list_scorer_versions(experiment, name))
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return False

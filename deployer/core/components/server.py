@@ -62,6 +62,7 @@ COMPANIONS: Final = (
     "matcher.py",
     "missing_ids.py",
     "model_links.py",
+    "object_owners.py",
     "one_reading.py",
     "origins.py",
     "readable_rows.py",
