@@ -300,7 +300,7 @@ def check_logins(fastauth: Any, passwords: Any) -> Any:
     beside("wildcard_names").install()
     beside("readable_rows").install(memory.current, fastauth._demand, search.applies)
     beside("object_owners").install(memory.current, fastauth._demand, beside("stale_grants"))
-    close_gaps("trace_exports", "scorer_owners", "scorer_experiments", "hidden_names", "experiment_ids")
+    close_gaps("trace_exports", "scorer_experiments", "hidden_names", "experiment_ids")
     return logins
 
 

@@ -185,6 +185,65 @@ def test_nobody_sees_an_object_before_its_creator_may_manage_it(scene: Scene, ki
     assert f"'{number[0]}'" in granted(scene, scene.owner) if number else name in granted(scene, scene.owner)
 
 
+ENDS = {
+    "model": lambda name: (f"{V2}/registered-models/delete", {"name": name}),
+    "prompt": lambda name: (f"{V2}/registered-models/delete", {"name": name}),
+    "MCP server": lambda name: (f"{MCP}/{name}", None),
+    "skill": lambda name: (f"{SKILLS}/{name}", None),
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_the_permissions_on_an_object_end_before_the_object(scene: Scene, kind: str) -> None:
+    skipped(scene, kind)
+    name = f"com.example/{scene.new('server')}" if "MCP" in kind else scene.new("named")
+    path, body = request_of(scene, kind, name)
+    scene.make(path, body, scene.owner)
+    path, body = ENDS[kind](name)
+    with closing(rows(scene, "auth.db")) as logins, closing(rows(scene, "tracking.db")) as objects:
+        with ThreadPoolExecutor(1) as pool:
+            logins.execute("BEGIN IMMEDIATE")
+            answer = pool.submit(scene.status, path, scene.owner, body, "DELETE")
+            time.sleep(2)
+            seen = objects.execute(f"SELECT count(*) FROM {TABLES[kind]}", (name,)).fetchone()
+            waits = not answer.done()
+            logins.execute("COMMIT")
+            assert answer.result() in (200, 204)
+        assert (seen, waits) == ((1,), True)
+        assert objects.execute(f"SELECT count(*) FROM {TABLES[kind]}", (name,)).fetchone() == (0,)
+    assert name not in granted(scene, scene.owner)
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_the_end_of_an_object_takes_no_permissions_of_the_next_one(scene: Scene, kind: str) -> None:
+    skipped(scene, kind)
+    name = f"com.example/{scene.new('server')}" if "MCP" in kind else scene.new("named")
+    path, body = request_of(scene, kind, name)
+    scene.make(path, body, scene.owner)
+    own = scene.experiment(scene.mia)
+    path, body = ENDS[kind](name)
+    with closing(rows(scene, "auth.db")) as logins:
+        # as if mia had taken the name as soon as it was free
+        logins.executescript(
+            f"""
+            CREATE TABLE taken (name TEXT);
+            CREATE TRIGGER taking AFTER DELETE ON role_permissions
+            WHEN OLD.resource_pattern = '{name}' AND NOT EXISTS (SELECT 1 FROM taken) BEGIN
+                INSERT INTO taken VALUES (OLD.resource_pattern);
+                INSERT INTO role_permissions (role_id, resource_type, resource_pattern, permission)
+                SELECT role_id, OLD.resource_type, OLD.resource_pattern, permission FROM role_permissions
+                WHERE resource_type = 'experiment' AND resource_pattern = '{own}';
+            END;
+            """
+        )
+        try:
+            scene.make(path, body, scene.owner, "DELETE")
+            assert logins.execute("SELECT count(*) FROM taken").fetchone() == (1,)
+        finally:
+            logins.executescript("DROP TRIGGER taking; DROP TABLE taken;")
+    assert [name in granted(scene, login) for login in (scene.owner, scene.mia)] == [False, True]
+
+
 @pytest.mark.parametrize("kind", [kind for kind in TABLES if kind not in ("experiment", "scorer", "renamed model")])
 def test_a_creator_gets_one_permission_and_none_on_the_next_object_of_that_name(scene: Scene, kind: str) -> None:
     skipped(scene, kind)

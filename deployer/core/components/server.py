@@ -71,7 +71,6 @@ COMPANIONS: Final = (
     "routes.py",
     "routes.tsv",
     "scorer_experiments.py",
-    "scorer_owners.py",
     "search_filters.py",
     "serving.py",
     "shared_datasets.py",
