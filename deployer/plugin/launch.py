@@ -301,7 +301,8 @@ def check_logins(fastauth: Any, passwords: Any) -> Any:
     beside("wildcard_names").install()
     beside("experiment_numbers").install()
     beside("readable_rows").install(memory.current, fastauth._demand, search.applies)
-    close_gaps("trace_exports", "scorer_owners", "hidden_names", "experiment_ids", "self_calls")
+    beside("object_owners").install(memory.current, fastauth._demand, beside("stale_grants"))
+    close_gaps("trace_exports", "scorer_experiments", "hidden_names", "experiment_ids", "self_calls")
     return logins
 
 

@@ -6,13 +6,10 @@ afterwards. A permission that is granted at the same moment remains, and applies
 mlflow/server/auth, `validate_can_manage_resource` looks at the object before `grant_user_permission` writes. In
 addition, `mlflow gc` removes no permissions, and SQLite gives the number of a removed experiment to the next one.
 
-So this module removes the permissions of users on a name when an object takes this name. This happens within the
-transaction that writes the object, before others see the object. Permissions of roles stay. A non-admin user may grant
-permissions only on existing objects and to other users, and only if the user still manages the object once the
-permission is written.
-
-A SQLAlchemy mapper event triggers the removal, because MLflow 3.17 and 3.18 write these tables only through their
-mapped classes.
+So object_owners.py calls this module to remove the permissions of users on a name when an object takes this name. This
+happens within the transaction that writes the object, before others see the object. Permissions of roles stay. A
+non-admin user may grant permissions only on existing objects and to other users, and only if the user still manages the
+object once the permission is written.
 """
 
 from __future__ import annotations
@@ -34,7 +31,6 @@ OF_AUTH = {
 OF_STORE = {
     "delete_grants_for_resource": "(self, resource_type, resource_pattern, *, workspace_scoped=False)",
     "revoke_user_resource_permission": "(self, username, resource_type, resource_pattern)",
-    "_scorer_pattern": "(experiment_id, scorer_name)",
 }
 WILDCARD = "*"
 VIEW = "view of grant_user_permission"
@@ -54,7 +50,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(demand: Callable[..., None]) -> None:
-    """Remove old permissions, and check new ones; call this once MLflow's application has its routes.
+    """Check new permissions; call this once MLflow's application has its routes.
 
     `demand` rejects missing functions and other signatures.
     """
@@ -66,56 +62,16 @@ def install(demand: Callable[..., None]) -> None:
     endpoints = [endpoint for endpoint, view in app.view_functions.items() if view is usual]
     demand(SimpleNamespace(**({VIEW: usual} if endpoints else {})), VIEW, "()")
     app.view_functions |= dict.fromkeys(endpoints, _on_own_objects(usual, auth))
-    _listen(auth.store)
 
 
-def _listen(store: Any) -> None:
-    """Remove the permissions on a name when a row takes the name."""
-    from sqlalchemy import event
+def remove(store: Any, names: Names) -> None:
+    """Remove the permissions of users on names; call this within the transaction that writes an object of these names.
 
-    for rows, moment, names in _moments(store):
-        event.listen(rows, moment, _removing(names, store))
-
-
-def _moments(store: Any) -> Iterator[tuple[type, str, Callable[[Any], Names]]]:
-    """Yield (class of the row, mapper event, function that returns the names) for each event that takes names."""
-    from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
-    from mlflow.store.tracking.dbmodels import models
-
-    yield SqlRegisteredModel, "after_insert", _of_model
-    yield SqlRegisteredModel, "after_update", _of_renamed_model
-    yield models.SqlExperiment, "after_insert", lambda row: [("experiment", str(row.experiment_id))]
-    yield (
-        models.SqlScorer,
-        "after_insert",
-        lambda row: [("scorer", store._scorer_pattern(str(row.experiment_id), row.scorer_name))],
-    )
-    yield models.SqlMCPServer, "after_insert", lambda row: [("mcp_server", row.name)]
-    if skills := getattr(models, "SqlSkill", None):  # from MLflow 3.18 on
-        yield skills, "after_insert", _of_skill
-
-
-def _of_model(row: Any) -> Names:
-    return ("registered_model", row.name), ("prompt", row.name)
-
-
-def _of_renamed_model(row: Any) -> Names:
-    from sqlalchemy import inspect
-
-    return _of_model(row) if inspect(row).attrs.name.history.has_changes() else ()
-
-
-def _of_skill(row: Any) -> Names:
-    return [("skill", f"@{row.organization}/{row.name}" if row.organization else row.name)]
-
-
-def _removing(names: Callable[[Any], Names], store: Any) -> Callable[[Any, Any, Any], None]:
-    def remove(_mapper: Any, _connection: Any, row: Any) -> None:
-        for resource_type, pattern in names(row):
-            if _is_named(store, resource_type, pattern):
-                store.delete_grants_for_resource(resource_type, pattern)
-
-    return remove
+    `store` is MLflow's store of permissions.
+    """
+    for resource_type, pattern in names:
+        if _is_named(store, resource_type, pattern):
+            store.delete_grants_for_resource(resource_type, pattern)
 
 
 def _is_named(store: Any, resource_type: str, pattern: str) -> bool:
