@@ -12,7 +12,7 @@ THOROUGH := --hypothesis-profile thorough
 PYTEST = $(BIN)/python -m pytest --seed $(SEED) --slowest 25
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down check test test-unit test-local test-cluster soak mutations lint lint-format lint-ruff lint-types lint-imports bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down check test test-unit test-local test-cluster soak mutations lint lint-format lint-ruff lint-types lint-imports bench bench-cluster bench-server bench-logins constraints reference clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -86,6 +86,9 @@ constraints: $(VENV)/.test  ## resolve a server's packages anew, for MLFLOW=MAJO
 	printf '%s\n' 'mlflow[auth]==$(MLFLOW)' 'boto3>=1.36,<2' 'psycopg2-binary>=2.9,<3' \
 	| $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header - \
 	| grep -v '^mlflow' > deployer/constraints/mlflow-$(basename $(MLFLOW)).txt
+
+reference: $(VENV)/.test  ## generate docs/reference/ from the command line and the spec
+	$(BIN)/python -m tools.reference
 
 clean:  ## remove what make has built
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
