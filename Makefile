@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 20261121
 MLFLOW ?= 3.17.2
+DIST ?= dist
 # the servers of this machine in one process, the cluster in another (tests/support/scheduling.py)
 SIDE_BY_SIDE := --numprocesses 2
 # hypothesis tries five times as many examples as by default (tests/support/hypothesis_profiles.py)
@@ -12,7 +13,7 @@ THOROUGH := --hypothesis-profile thorough
 PYTEST = $(BIN)/python -m pytest --seed $(SEED) --slowest 25
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down check test test-unit test-local test-cluster soak mutations lint lint-format lint-ruff lint-types lint-imports bench bench-cluster bench-server bench-logins constraints reference clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down check test test-unit test-local test-cluster soak mutations lint lint-format lint-ruff lint-types lint-imports bench bench-cluster bench-server bench-logins constraints dist reference clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -90,8 +91,11 @@ constraints: $(VENV)/.test  ## resolve a server's packages anew, for MLFLOW=MAJO
 reference: $(VENV)/.test  ## generate docs/reference/ from the command line and the spec
 	$(BIN)/python -m tools.reference
 
+dist: $(VENV)/.test  ## build the source distribution, and from that the wheel, in DIST=dist
+	$(BIN)/uv build --quiet --out-dir $(DIST)
+
 clean:  ## remove what make has built
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..."; exit 1; }
