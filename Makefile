@@ -13,7 +13,7 @@ THOROUGH := --hypothesis-profile thorough
 PYTEST = $(BIN)/python -m pytest --seed $(SEED) --slowest 25
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down check test test-unit test-local test-cluster soak mutations lint lint-format lint-ruff lint-types lint-imports bench bench-cluster bench-server bench-logins constraints dist reference clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down check test test-unit test-local test-cluster soak mutations lint lint-format lint-ruff lint-types lint-imports lint-workflows bench bench-cluster bench-server bench-logins constraints dist reference clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -61,6 +61,9 @@ lint-types: $(VENV)/.test
 
 lint-imports: $(VENV)/.test
 	$(BIN)/lint-imports --no-cache
+
+lint-workflows:  ## actionlint on .github/workflows/ (Go)
+	go -C tests/workflows tool actionlint $(abspath $(wildcard .github/workflows/*.yaml))
 
 bench: $(VENV)/.test  ## ratios against what users have today
 	$(BIN)/python -m bench
