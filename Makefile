@@ -89,7 +89,8 @@ cluster-images: $(VENV)/.test  ## build its programs and images, start nothing
 constraints: $(VENV)/.test  ## resolve a server's packages anew, for MLFLOW=MAJOR.MINOR.PATCH; run the tests afterwards
 	printf '%s\n' 'mlflow[auth]==$(MLFLOW)' 'boto3>=1.36,<2' 'psycopg2-binary>=2.9,<3' \
 	| $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header - \
-	| grep -v '^mlflow' > deployer/constraints/mlflow-$(basename $(MLFLOW)).txt
+	| grep -v '^mlflow' > deployer/constraints/unfinished || { rm -f deployer/constraints/unfinished; exit 1; }
+	mv deployer/constraints/unfinished deployer/constraints/mlflow-$(basename $(MLFLOW)).txt
 
 reference: $(VENV)/.test  ## generate docs/reference/ from the command line and the spec
 	$(BIN)/python -m tools.reference
