@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 20261121
 MLFLOW ?= 3.17.2
+DIST ?= dist
 # the servers of this machine in one process, the cluster in another (tests/support/scheduling.py)
 SIDE_BY_SIDE := --numprocesses 2
 # hypothesis tries five times as many examples as by default (tests/support/hypothesis_profiles.py)
@@ -12,7 +13,7 @@ THOROUGH := --hypothesis-profile thorough
 PYTEST = $(BIN)/python -m pytest --seed $(SEED) --slowest 25
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down check test test-unit test-local test-cluster soak mutations lint lint-format lint-ruff lint-types lint-imports bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down check test test-unit test-local test-cluster soak mutations lint lint-format lint-ruff lint-types lint-imports lint-workflows bench bench-cluster bench-server bench-logins constraints dist reference clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -61,6 +62,9 @@ lint-types: $(VENV)/.test
 lint-imports: $(VENV)/.test
 	$(BIN)/lint-imports --no-cache
 
+lint-workflows:  ## actionlint on .github/workflows/ (Go)
+	go -C tests/workflows tool actionlint $(abspath $(wildcard .github/workflows/*.yaml))
+
 bench: $(VENV)/.test  ## ratios against what users have today
 	$(BIN)/python -m bench
 
@@ -85,10 +89,17 @@ cluster-images: $(VENV)/.test  ## build its programs and images, start nothing
 constraints: $(VENV)/.test  ## resolve a server's packages anew, for MLFLOW=MAJOR.MINOR.PATCH; run the tests afterwards
 	printf '%s\n' 'mlflow[auth]==$(MLFLOW)' 'boto3>=1.36,<2' 'psycopg2-binary>=2.9,<3' \
 	| $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header - \
-	| grep -v '^mlflow' > deployer/constraints/mlflow-$(basename $(MLFLOW)).txt
+	| grep -v '^mlflow' > deployer/constraints/unfinished || { rm -f deployer/constraints/unfinished; exit 1; }
+	mv deployer/constraints/unfinished deployer/constraints/mlflow-$(basename $(MLFLOW)).txt
+
+reference: $(VENV)/.test  ## generate docs/reference/ from the command line and the spec
+	$(BIN)/python -m tools.reference
+
+dist: $(VENV)/.test  ## build the source distribution, and from that the wheel, in DIST=dist
+	$(BIN)/uv build --quiet --out-dir $(DIST)
 
 clean:  ## remove what make has built
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..."; exit 1; }

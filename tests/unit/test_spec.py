@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from deployer.core import document
 from deployer.core.errors import InvalidSpec
+from deployer.core.platform import PROFILES
 from deployer.core.spec import MAX_NAME, S3Artifacts, Spec, endpoint_problem, json_schema, name_problem
 
 from .strategies import HEADER, documents, spec_file, specs
@@ -298,3 +299,10 @@ def test_an_endpoint_is_where_a_service_is_and_nothing_else(endpoint, problem):
 def test_a_prefix_is_a_path_inside_the_bucket(prefix):
     with pytest.raises(ValidationError, match="must be a path"):
         S3Artifacts(type="s3", bucket="bucket", prefix=prefix)
+
+
+def test_a_spec_can_name_every_profile_and_no_other():
+    (named,) = [
+        part for part in json_schema()["$defs"]["ServerSpec"]["properties"]["profile"]["anyOf"] if "enum" in part
+    ]
+    assert named["enum"] == [*PROFILES]

@@ -1,0 +1,1 @@
+"""Generates `docs/reference/` from the command line and the spec. `make reference` runs it."""
