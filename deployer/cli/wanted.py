@@ -41,7 +41,7 @@ class WantedServer:
     databases: Mapping[SecretRef, str] = field(repr=False)
     changes: tuple[str, ...] = ()
 
-    def keys(self, *, make_bucket: bool) -> dict[SecretRef, str]:
+    def provided_credentials(self, *, make_bucket: bool) -> dict[SecretRef, str]:
         """Return the keys of others' services that it is to have: those of S3 are found and tried."""
         if make_bucket and not isinstance(self.spec.spec.artifacts, S3Artifacts):
             raise UsageError(
@@ -128,7 +128,7 @@ def wanted_server(
         require_supported(spec, platform, source)
     except InvalidSpec as error:
         raise named(document.located(error, content), flags) from None
-    target.runtime.would_assign(spec, before)  # an address that cannot be, before a bucket is made
+    target.runtime.predict_assignment(spec, before)  # an address that cannot be, before a bucket is made
     spec = effective(spec, platform, flags, stored, file, content)
     for warning in unused_data(target.name, None if record else Path.cwd()) if target.kind == "local" else ():
         note(warning)

@@ -38,7 +38,7 @@ class Kind:
 
 
 SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "v1", "serviceaccounts")
-CLAIM: Final = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
+PVC: Final = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
 CONFIG_MAP: Final = Kind("ConfigMap", "v1", "configmaps")
 SECRET: Final = Kind("Secret", "v1", "secrets")
 SERVICE: Final = Kind("Service", "v1", "services")
@@ -56,7 +56,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            SERVICE_ACCOUNT, CLAIM, CONFIG_MAP, SECRET, SERVICE, POD, EVENT, NETWORK_POLICY, INGRESS, HTTP_ROUTE, ROUTE,
+            SERVICE_ACCOUNT, PVC, CONFIG_MAP, SECRET, SERVICE, POD, EVENT, NETWORK_POLICY, INGRESS, HTTP_ROUTE, ROUTE,
             DEPLOYMENT, REPLICA_SET, LEASE,
         )
     }

@@ -1,4 +1,4 @@
-"""Changes that a person lays over drawn manifests: Kubernetes' strategic merge, for the lists that pods are made of."""
+"""Applies a person's patches to rendered manifests, as Kubernetes' strategic merge does for the lists of pods."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Platform:
     from the object's status.
     `exposure_annotations` go to an Ingress or Route.
     `router_namespace` holds the labels of the namespace that traffic from outside comes through.
-    `allow_lists` tells whether a Route can say who may connect. `console_labels` make its console draw the server as
+    `allow_lists` tells whether a Route can say who may connect. `console_labels` make its console show the server as
     what it is. `custom_host_target` is what a host name of one's own must be a CNAME of. `api_hosts` are the API
     servers known to be of this kind, `api_group` one that only this kind of cluster has, `context_prefix` how its
     tools name contexts.

@@ -43,7 +43,7 @@ class Readiness:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Snapshot:
     """The objects that a Deployment's readiness is read from; `events` are those of its pods and claims."""
 
     deployment: Object | None
@@ -52,7 +52,7 @@ class Seen:
     events: Sequence[Object] = ()
 
 
-def readiness(seen: Seen) -> Readiness:
+def readiness(seen: Snapshot) -> Readiness:
     """Return how far a Deployment is, and why it is not further."""
     deployment = seen.deployment
     if deployment is None:

@@ -17,14 +17,14 @@ class Record:
 
     `version` counts the saves; a save names the version it replaces. `proof` identifies the running server that
     was last proven, None before the first proof. `deleted` means: only data, credentials and ports are kept.
-    `seals` tell whether a stored secret is still the one that deployer made (see `secrets.seals`).
+    `fingerprints` tell whether a stored secret is still the one that deployer made (see `secrets.fingerprints`).
     """
 
     spec: Spec
     assigned: Assigned = field(default_factory=Assigned)
     proof: str | None = None
     deleted: bool = False
-    seals: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
     version: int = 0
 
     def document(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class Record:
             },
             "proof": self.proof,
             "deleted": self.deleted,
-            "seals": dict(self.seals),
+            "seals": dict(self.fingerprints),  # the name in records of all releases
             "version": self.version,
         }
 
@@ -72,6 +72,6 @@ def record_from(data: Mapping[str, Any], source: str) -> Record:
         ),
         proof=data["proof"],
         deleted=bool(data["deleted"]),
-        seals={str(name): str(seal) for name, seal in (data.get("seals") or {}).items()},
+        fingerprints={str(name): str(fingerprint) for name, fingerprint in (data.get("seals") or {}).items()},
         version=int(data["version"]),
     )

@@ -130,41 +130,43 @@ class Renderer:
         """
         documents: dict[str, str] = {}
 
-        def draw(kind: str, name: str, template: str, **values: Any) -> None:
+        def render(kind: str, name: str, template: str, **values: Any) -> None:
             values = {"stack": stack, "name": name, **values}
             text = self._environment.get_template(template).render(values)
             documents[f"{kind}/{name}"] = _patched(text, [p for p in stack.patches if _fits(p, kind, name)])
 
-        draw("ServiceAccount", stack.name, "serviceaccount.yaml.j2")
+        render("ServiceAccount", stack.name, "serviceaccount.yaml.j2")
         for volume in stack.volumes:
-            draw("PersistentVolumeClaim", f"{stack.name}-{volume.name}", "persistentvolumeclaim.yaml.j2", volume=volume)
-        draw("NetworkPolicy", stack.name, "networkpolicy.yaml.j2", workloads=stack.workloads)
+            render(
+                "PersistentVolumeClaim", f"{stack.name}-{volume.name}", "persistentvolumeclaim.yaml.j2", volume=volume
+            )
+        render("NetworkPolicy", stack.name, "networkpolicy.yaml.j2", workloads=stack.workloads)
         for workload in stack.workloads:
             files = {name: self.file(file, _cluster_join) for name, file in sorted(workload.files.items())}
             config_map = f"{stack.name}-{workload.name}"
-            draw("ConfigMap", config_map, "configmap.yaml.j2", data=files)
-            draw("Service", stack.name, "service.yaml.j2", workload=workload)
+            render("ConfigMap", config_map, "configmap.yaml.j2", data=files)
+            render("Service", stack.name, "service.yaml.j2", workload=workload)
             # a changed file in a ConfigMap does not restart a pod, a changed annotation does
             files_hash = hashlib.sha256(documents[f"ConfigMap/{config_map}"].encode()).hexdigest()
             values = _deployment(stack, workload, files)
-            draw("Deployment", stack.name, "deployment.yaml.j2", files_hash=files_hash, **values)
+            render("Deployment", stack.name, "deployment.yaml.j2", files_hash=files_hash, **values)
         if stack.exposure.kind in _EXPOSURES:
             kind, template = _EXPOSURES[stack.exposure.kind]
-            draw(kind, stack.name, template, workloads=stack.workloads)
+            render(kind, stack.name, template, workloads=stack.workloads)
         _require_fitting(stack, documents)
         return documents
 
 
 def _require_fitting(stack: Stack, documents: Mapping[str, str]) -> None:
-    drawn = [key.partition("/") for key in documents]
+    rendered = [key.partition("/") for key in documents]
     problems = tuple(
-        Problem(f"spec.patches.{index}", f"no {patch.kind} {patch.name or ''} is drawn, so it changes nothing")
+        Problem(f"spec.patches.{index}", f"no {patch.kind} {patch.name or ''} is rendered, so it changes nothing")
         for index, patch in enumerate(stack.patches)
-        if not any(_fits(patch, kind, name) for kind, _, name in drawn)
+        if not any(_fits(patch, kind, name) for kind, _, name in rendered)
     )
     if stack.workloads and problems:
         known = ", ".join(sorted(documents))
-        raise InvalidSpec("the spec", problems, hint=f"what is drawn: {known}")
+        raise InvalidSpec("the spec", problems, hint=f"what is rendered: {known}")
 
 
 def _fits(patch: Patch, kind: str, name: str) -> bool:

@@ -49,8 +49,8 @@ def foreign_lists(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[st
     if wanted.get("kind") != "Route":
         return {}
     there = live["metadata"].get("annotations") or {}
-    drawn = wanted["metadata"].get("annotations") or {}
-    return {key: str(there[key]) for key in ALLOW_LISTS if key in there and key not in drawn}
+    rendered = wanted["metadata"].get("annotations") or {}
+    return {key: str(there[key]) for key in ALLOW_LISTS if key in there and key not in rendered}
 
 
 def allow_list(route: Mapping[str, Any]) -> str | None:

@@ -120,7 +120,7 @@ def promoted(secrets: Secrets) -> Secrets:
     return Secrets(values)
 
 
-def seals(secrets: Secrets) -> dict[str, str]:
+def fingerprints(secrets: Secrets) -> dict[str, str]:
     """Return, by the name of each secret, what changes with any value in it and tells nothing about them.
 
     An HMAC under the key-encryption passphrase: whoever cannot read the secrets cannot try passwords against it. What
@@ -133,33 +133,35 @@ def seals(secrets: Secrets) -> dict[str, str]:
             named.setdefault(ref.secret, {})[ref.key] = place(value)
         elif ref not in _FLEETING and not ref.key.startswith(MEMBER):
             named.setdefault(ref.secret, {})[ref.key] = value
-    return {name: _seal(secrets, values) for name, values in sorted(named.items())}
+    return {name: _fingerprint(secrets, values) for name, values in sorted(named.items())}
 
 
-def keys_seal(secrets: Secrets) -> str | None:
+def keys_fingerprint(secrets: Secrets) -> str | None:
     """Return what changes with the keys of services that somebody else runs, None where there are none."""
     values = {ref.key: value for ref, value in secrets.values.items() if ref in GIVEN}
-    return _seal(secrets, values) if values else None
+    return _fingerprint(secrets, values) if values else None
 
 
-def _seal(secrets: Secrets, values: Mapping[str, str]) -> str:
+def _fingerprint(secrets: Secrets, values: Mapping[str, str]) -> str:
     key = secrets[KEK_PASSPHRASE].encode()
     return hmac.new(key, json.dumps(values, sort_keys=True).encode(), "sha256").hexdigest()[:32]
 
 
-def broken_seals(sealed: Mapping[str, str], secrets: Secrets | None) -> tuple[str, ...]:
-    """Return the names of the secrets that are not those that `sealed` was made from, or are gone."""
-    if not sealed:
+def modified_secrets(expected: Mapping[str, str], secrets: Secrets | None) -> tuple[str, ...]:
+    """Return the names of the secrets that are not those that `expected` was made from, or are gone."""
+    if not expected:
         return ()
     if secrets is None:
-        return tuple(sealed)
+        return tuple(expected)
     if KEK_PASSPHRASE not in secrets.values:
         return (KEK_PASSPHRASE.secret,)
-    # between the two last steps of a rotation the seal is of what the secret will be
-    now = [seals(secrets), seals(promoted(secrets))]
-    broken = tuple(name for name, seal in sealed.items() if seal not in [found.get(name) for found in now])
-    # all seals hang on one key: where its own secret is broken, the others cannot be judged
-    return (KEK_PASSPHRASE.secret,) if KEK_PASSPHRASE.secret in broken else broken
+    # between the two last steps of a rotation the fingerprint is of what the secret will be
+    now = [fingerprints(secrets), fingerprints(promoted(secrets))]
+    modified = tuple(
+        name for name, fingerprint in expected.items() if fingerprint not in [found.get(name) for found in now]
+    )
+    # all fingerprints hang on one key: where its own secret is broken, the others cannot be judged
+    return (KEK_PASSPHRASE.secret,) if KEK_PASSPHRASE.secret in modified else modified
 
 
 def password_problem(password: str) -> str | None:

@@ -406,7 +406,7 @@ class Proxy(_Part):
 
 
 class Patch(_Part):
-    """A change laid over a drawn manifest, as `kubectl patch --type strategic` merges it."""
+    """A change laid over a rendered manifest, as `kubectl patch --type strategic` merges it."""
 
     kind: DrawnKind = Field(description="kind of the object")
     name: ObjectName | None = Field(None, description="its name, where there are several of the kind")
@@ -458,7 +458,7 @@ class ServerSpec(_Part):
     )
     proxy: Proxy = Field(default_factory=Proxy, description="the proxy for what the server calls itself")
     pod: Pod = Field(default_factory=Pod, description="where and from what the pods run; clusters only")
-    patches: list[Patch] = Field(default_factory=list, description="changes to drawn manifests; clusters only")
+    patches: list[Patch] = Field(default_factory=list, description="changes to rendered manifests; clusters only")
     local: Local = Field(default_factory=Local, description="the local target only")
 
 

@@ -1,4 +1,4 @@
-"""The neutral parts a server is made of; local runs them as they are, Kubernetes draws them through templates."""
+"""The neutral parts a server is made of; local runs them as they are, Kubernetes renders them through templates."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Package:
 
 @dataclass(frozen=True)
 class TemplateFile:
-    """A configuration file drawn from a template with values that the place joins first."""
+    """A configuration file rendered from a template with values that the place joins first."""
 
     template: str
     values: Mapping[str, Text]
@@ -154,7 +154,7 @@ class PodSettings:
 
 @dataclass(frozen=True)
 class Patch:
-    """A person's change to the drawn manifests of one kind, or of one object."""
+    """A person's change to the rendered manifests of one kind, or of one object."""
 
     kind: str
     name: str | None

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from deployer.core.errors import Conflict, DeployerError, Forbidden, NotReady, ServerRefused
-from deployer.core.manifest import CLAIM, DEPLOYMENT, POD, REPLICA_SET, Manifest
-from deployer.core.readiness import REFUSED, Readiness, Seen, readiness
+from deployer.core.manifest import DEPLOYMENT, POD, PVC, REPLICA_SET, Manifest
+from deployer.core.readiness import REFUSED, Readiness, Snapshot, readiness
 from deployer.kube import objects
 from deployer.kube.session import Session
 from deployer.kube.streams import changes, lines_of_log
 
-_LOOK_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 2.0
 _LAST_LINES: Final = 8
 REFUSAL: Final = "deployer: refused to start: "  # as launch.py begins its reason
 
 
-def look(session: Session, deployment: Manifest | None, labels: str, note: Callable[[str], None]) -> Readiness:
+def status(session: Session, deployment: Manifest | None, labels: str, note: Callable[[str], None]) -> Readiness:
     """Return how far a Deployment is. What may not be read for the diagnosis is left out, with a note."""
-    first = readiness(Seen(deployment))
+    first = readiness(Snapshot(deployment))
     if deployment is None or first.ready or first.stuck:
         return first
     pods, _ = objects.listed(session, POD, labels=labels)
@@ -29,12 +29,12 @@ def look(session: Session, deployment: Manifest | None, labels: str, note: Calla
     if pods and not any(_running(pod) for pod in pods):
         try:
             # a volume of this server, and of no other program that calls its instance the same
-            claims, _ = objects.listed(session, CLAIM, labels=labels.rpartition(",")[0])
+            claims, _ = objects.listed(session, PVC, labels=labels.rpartition(",")[0])
             named = [newest_first(pods)[0], *claims]
             events = [event for item in named for event in objects.events_about(session, item["metadata"]["name"])]
         except Forbidden as error:
             note(f"cannot look for causes: {error.message}")
-    return readiness(Seen(deployment, pods, claims, events))
+    return readiness(Snapshot(deployment, pods, claims, events))
 
 
 def wait(session: Session, name: str, labels: str, left: Callable[[], float], note: Callable[[str], None]) -> None:
@@ -50,7 +50,7 @@ def wait(session: Session, name: str, labels: str, left: Callable[[], float], no
     once = _once(note)
     while True:
         deployment, version = _deployment(session, name)
-        state = look(session, deployment, labels, once)
+        state = status(session, deployment, labels, once)
         if state.ready:
             return
         if state.stuck and not nudged:
@@ -62,12 +62,12 @@ def wait(session: Session, name: str, labels: str, left: Callable[[], float], no
         nudged = True
         stuck_since = (stuck_since or time.monotonic()) if state.stuck else None
         _require_time(session, labels, state, stuck_since, left, once)
-        seconds = min(_LOOK_SECONDS, max(left(), 1.0))
+        seconds = min(_POLL_SECONDS, max(left(), 1.0))
         begun = time.monotonic()
         for _, changed in changes(
             session, DEPLOYMENT, fields=f"metadata.name={name}", resource_version=version, seconds=seconds
         ):
-            if readiness(Seen(changed)).ready or time.monotonic() - begun > seconds:
+            if readiness(Snapshot(changed)).ready or time.monotonic() - begun > seconds:
                 break
 
 

@@ -16,7 +16,7 @@ from deployer.targets import Target
 
 def require_same_store(before: Record | None, spec: Spec) -> None:
     """Raise Conflict where a server that was proven would be sent to look for its artifacts elsewhere."""
-    if before is None or not before.seals:
+    if before is None or not before.fingerprints:
         return
     old, new = before.spec.spec.artifacts, spec.spec.artifacts
     places = [
@@ -45,7 +45,7 @@ def s3_keys(
         DeployerError: none were found for the service, or it does not do with them what a server needs.
     """
     wanted = spec.spec.artifacts
-    if not isinstance(wanted, S3Artifacts) or (before is not None and before.seals):
+    if not isinstance(wanted, S3Artifacts) or (before is not None and before.fingerprints):
         return {}
     from deployer.storage import trial  # noqa: PLC0415  # loads boto3
 

@@ -16,7 +16,7 @@ from deployer.core.components import build, server
 from deployer.core.errors import Conflict, ServerRefused, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.record import Record
-from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, broken_seals
+from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, modified_secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import SecretRef, Stack
 from deployer.core.support import require_supported
@@ -50,13 +50,13 @@ def create(
     password: str | None,
     deadline: Deadline,
     progress: Progress,
-    keys: Mapping[SecretRef, str] = MappingProxyType({}),
+    provided_credentials: Mapping[SecretRef, str] = MappingProxyType({}),
 ) -> Created:
     """Make `spec` run on `target` and prove it. Nothing is written where it runs and was proven already.
 
-    `before` is the record that `spec` was made from. `password` becomes the administrator's where the server has none
-    yet; `keys` are those of services that somebody else runs, where the server is to have others. URLs of databases
-    that it is not proven with give way to the proven ones again.
+    `before` is the record that `spec` was made from. `password` becomes the administrator's password if the server has
+    none yet. `provided_credentials` are new credentials of external services. If the server is not proven with new URLs
+    of databases, it gets the proven ones back.
 
     Raises:
         Conflict: the record is not `before` any more, or the login is another one.
@@ -65,11 +65,11 @@ def create(
     """
     require_supported(spec, target.platform(spec, before.assigned if before else Assigned()), "the spec")
     _require_same_login(target, before, spec, password)
-    target.runtime.would_assign(spec, before.assigned if before else Assigned())  # before anything is locked
+    target.runtime.predict_assignment(spec, before.assigned if before else Assigned())  # before anything is locked
     require_same_store(before, spec)
-    require_databases(target, before, spec, keys)
-    try_out(target, before, keys, deadline, progress)
-    steps = _Create(target, spec, password, keys, replaces=before is not None and before.spec != spec)
+    require_databases(target, before, spec, provided_credentials)
+    try_out(target, before, provided_credentials, deadline, progress)
+    steps = _Create(target, spec, password, provided_credentials, replaces=before is not None and before.spec != spec)
     observed = target.observe()
     with ThreadPoolExecutor(2) as pool:
         # three reads need nothing of what the steps look at: both at once, for whoever only wants to be sure
@@ -85,7 +85,7 @@ def create(
         now = target.store.load()
         _require_unchanged(before, now, spec)
         _require_same_login(target, before, spec, password)
-        require_databases(target, now, spec, keys)
+        require_databases(target, now, spec, provided_credentials)
         target.runtime.check(spec, before.assigned if before else Assigned())
 
         def as_before() -> bool:
@@ -137,13 +137,13 @@ def _known(observed: Observed) -> tuple[Record, Secrets]:
 
 def _require_same_login(target: Target, before: Record | None, spec: Spec, password: str | None) -> None:
     existing = target.store.secrets()
-    if broken := broken_seals(before.seals if before else {}, existing):
-        if not target.store.kept():
+    if modified := modified_secrets(before.fingerprints if before else {}, existing):
+        if not target.store.existing_secrets():
             raise Conflict(
                 f"the credentials of server {target.name!r} are gone: {lost(target)}; nothing was changed",
                 hint=put_back(target),
             )
-        names = " and ".join(target.store.secret_name(name) for name in broken)
+        names = " and ".join(target.store.secret_name(name) for name in modified)
         raise Conflict(
             f"{names}: changed since the server was last proven; nothing was done",
             hint="put the old values back: the server knows the old password, and its data is under the old keys",
@@ -171,7 +171,7 @@ class _Create:
         target: Target,
         spec: Spec,
         password: str | None,
-        keys: Mapping[SecretRef, str],
+        provided_credentials: Mapping[SecretRef, str],
         *,
         replaces: bool = False,
     ) -> None:
@@ -179,7 +179,7 @@ class _Create:
         self._target = target
         self._spec = spec
         self._password = password
-        self._keys = keys
+        self._provided = provided_credentials
         self.report: Report | None = None
 
     def list(self) -> tuple[Step, ...]:
@@ -211,22 +211,29 @@ class _Create:
     def _credentials_there(self, observed: Observed) -> Outcome:
         stored = observed.secrets
         complete = stored and set(server.needs(self._spec)) <= set(stored.values) and not self._new_keys(stored)
-        if stored and complete and observed.record and observed.record.assigned.keys == secrets.keys_seal(stored):
+        if (
+            stored
+            and complete
+            and observed.record
+            and observed.record.assigned.keys == secrets.keys_fingerprint(stored)
+        ):
             return Done(f"user {stored.username!r}")
         return Waiting("the credentials are not complete")
 
     def _new_keys(self, stored: Secrets) -> dict[SecretRef, str]:
-        return {ref: value for ref, value in self._keys.items() if stored.values.get(ref) != value}
+        return {ref: value for ref, value in self._provided.items() if stored.values.get(ref) != value}
 
     def _claim(self, target: Target, observed: Observed, _: Deadline) -> None:
         given: Mapping[SecretRef, str] = {ADMIN_USERNAME: self._spec.spec.auth.admin_username}
         if self._password is not None:
             given = {**given, ADMIN_PASSWORD: self._password}
-        stored = target.store.claim(secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given))
+        stored = target.store.create_if_absent(
+            secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given)
+        )
         if new := self._new_keys(stored):
-            proven = observed.record is not None and bool(observed.record.seals)
-            target.store.amend(databases.staged(stored.values, new) if proven else new)
-        record, keys = observed.record, secrets.keys_seal(Secrets({**stored.values, **new}))
+            proven = observed.record is not None and bool(observed.record.fingerprints)
+            target.store.patch_secrets(databases.staged(stored.values, new) if proven else new)
+        record, keys = observed.record, secrets.keys_fingerprint(Secrets({**stored.values, **new}))
         if record and record.assigned.keys != keys:
             target.store.save(replace(record, assigned=replace(record.assigned, keys=keys)))
 
@@ -270,7 +277,7 @@ class _Create:
         try:
             target.runtime.wait(record.assigned, deadline)
         except ServerRefused as error:
-            way_back = "the old spec brings the server back" if self._replaces and record.seals else None
+            way_back = "the old spec brings the server back" if self._replaces and record.fingerprints else None
             raise ServerRefused(error.message, hint=way_back) from error
 
     def _proven(self, observed: Observed) -> Outcome:
@@ -288,5 +295,5 @@ class _Create:
                 self.report = verify(endpoint, login)
         self.report.require(lambda: recovery(target))
         if replaced := databases.settled(stored.values):
-            target.store.amend(replaced)
-        target.store.save(replace(record, proof=observed.live.identity, seals=secrets.seals(stored)))
+            target.store.patch_secrets(replaced)
+        target.store.save(replace(record, proof=observed.live.identity, fingerprints=secrets.fingerprints(stored)))

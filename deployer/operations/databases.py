@@ -36,7 +36,7 @@ def require_databases(target: Target, before: Record | None, spec: Spec, given: 
         UsageError: there are none.
         Conflict: it was proven, and would lose its data: they are others than those that have it.
     """
-    proven = before is not None and bool(before.seals)
+    proven = before is not None and bool(before.fingerprints)
     if before and proven and before.spec.spec.database.type != spec.spec.database.type:
         raise Conflict(
             "the server's runs and users lie where they were first put, and are not moved from there",
@@ -73,7 +73,7 @@ def try_out(
     """
     if not given.keys() & set(DATABASES.values()):
         return
-    if before is None or not before.seals:
+    if before is None or not before.fingerprints:
         if target.namespace is None:  # the network of a cluster is another one
             _try_from_here(given)
         return
@@ -126,7 +126,7 @@ def or_as_before(
         old = restored(stored.values) if stored else {}
         if not old:
             raise
-        target.store.amend(old)
+        target.store.patch_secrets(old)
         progress.note(f"The server is not proven with the new URLs, and gets the ones before back: {error.message}")
         try:
             again()

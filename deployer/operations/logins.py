@@ -34,7 +34,7 @@ def login_of(target: Target, user: str | None = None) -> Login:
     """
     stored = target.store.secrets()
     if stored is None:
-        if require_record(target).seals:
+        if require_record(target).fingerprints:
             raise NotFound(f"the credentials of server {target.name!r} are gone: {lost(target)}", hint=put_back(target))
         raise NotFound(
             f"server {target.name!r} has no credentials yet", hint=f"`deployer create {target.name}` goes on"

@@ -82,8 +82,8 @@ def _nothing_left(target: Target) -> Outcome:
 
 
 def _forget_all(target: Target, observed: Observed, deadline: Deadline) -> None:
-    if observed.record and observed.record.seals:
+    if observed.record and observed.record.fingerprints:
         # killed from here on, it must not look like a server whose Secrets and volume somebody else has taken away
         with suppress(NoRoom):  # only of this machine, where `forget` takes everything away in one step
-            target.store.save(replace(observed.record, deleted=True, proof=None, seals={}))
+            target.store.save(replace(observed.record, deleted=True, proof=None, fingerprints={}))
     target.store.forget(data=True, deadline=deadline)

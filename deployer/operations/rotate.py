@@ -132,14 +132,14 @@ def _stored(target: Target, *, recover: bool) -> Secrets:
     stored = target.store.secrets()
     if stored is not None:
         return stored
-    if not target.store.kept():
+    if not target.store.existing_secrets():
         raise NotFound(f"the credentials of server {target.name!r} are gone: {lost(target)}", hint=put_back(target))
     if not recover:
         raise NotFound(
             f"the password of server {target.name!r} is gone: {target.store.secret_name('admin')}",
             hint=f"`{typed(target, 'rotate-password', '--recover')}` makes a new one in the server's own database",
         )
-    if "server" not in target.store.kept():
+    if "server" not in target.store.existing_secrets():
         raise StateError(
             f"the keys of server {target.name!r} are gone too ({target.store.secret_name('server')}): "
             "what is encrypted in its database cannot be read without them",
@@ -147,7 +147,7 @@ def _stored(target: Target, *, recover: bool) -> Secrets:
         )
     made = _token()
     username = require_record(target).spec.spec.auth.admin_username
-    return target.store.claim(Secrets({ADMIN_USERNAME: username, ADMIN_PASSWORD: made, ADMIN_PENDING: made}))
+    return target.store.create_if_absent(Secrets({ADMIN_USERNAME: username, ADMIN_PASSWORD: made, ADMIN_PENDING: made}))
 
 
 def _token() -> str:
@@ -238,7 +238,7 @@ class _Rotation:
     def _stage(self, target: Target, observed: Observed, _: Deadline) -> None:
         pending = password_refs(_present(observed), self._user)[1]
         made = self._given or _token()
-        target.store.amend({pending: made})
+        target.store.patch_secrets({pending: made})
         self._new = made
 
     def _changed(self, _: Observed) -> Outcome:
@@ -288,11 +288,11 @@ class _Rotation:
         stored = _present(observed)
         current, pending = password_refs(stored, self._user)
         record = require_record(target)
-        if current == ADMIN_PASSWORD and record.seals and KEK_PASSPHRASE in stored.values:
-            seal = secrets.seals(Secrets({**stored.values, current: self._known()}))[current.secret]
+        if current == ADMIN_PASSWORD and record.fingerprints and KEK_PASSPHRASE in stored.values:
+            fingerprint = secrets.fingerprints(Secrets({**stored.values, current: self._known()}))[current.secret]
             # first: from here on either of the two is the one that deployer made
-            target.store.save(replace(record, seals={**record.seals, current.secret: seal}))
-        target.store.amend({current: self._known(), pending: None})
+            target.store.save(replace(record, fingerprints={**record.fingerprints, current.secret: fingerprint}))
+        target.store.patch_secrets({current: self._known(), pending: None})
 
     def _proven(self, _: Observed) -> Outcome:
         return Done("proven") if self.report else Waiting("the new password is not proven")

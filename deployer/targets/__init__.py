@@ -123,13 +123,13 @@ class Store(Protocol):
     def secrets(self) -> Secrets | None:
         """Return the stored secrets, None when there are none."""
 
-    def claim(self, secrets: Secrets) -> Secrets:
+    def create_if_absent(self, secrets: Secrets) -> Secrets:
         """Store `secrets` unless there are some already; return those that are stored."""
 
-    def amend(self, values: Mapping[SecretRef, str | None]) -> None:
+    def patch_secrets(self, values: Mapping[SecretRef, str | None]) -> None:
         """Store these values under their names, remove those that are None; all others stay."""
 
-    def kept(self) -> frozenset[str]:
+    def existing_secrets(self) -> frozenset[str]:
         """Return which of the two secrets are there, be it not whole."""
 
     def secret_name(self, secret: str) -> str:
@@ -163,7 +163,7 @@ class Runtime(Protocol):
     def assigned(self, spec: Spec, before: Assigned) -> bool:
         """Tell whether `before` is all that this spec needs from the place."""
 
-    def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
+    def predict_assignment(self, spec: Spec, before: Assigned) -> Assigned:
         """Return what `assign` would give a server that has been given `before`, as far as nobody needs to be asked."""
 
     def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> AbstractContextManager[Assigned]:
@@ -267,9 +267,9 @@ class Target:
 
     def observe(self) -> Observed:
         """Return everything about the server now."""
-        return replace(self.glance(), secrets=self.store.secrets())
+        return replace(self.observe_public(), secrets=self.store.secrets())
 
-    def glance(self) -> Observed:
+    def observe_public(self) -> Observed:
         """Return what may be known without its secrets, which many who may look may not read."""
         record = self.store.load()
         live = self.runtime.observe()

@@ -8,7 +8,7 @@ from deployer.tracking.client import API, Endpoint, Login, Refused, Unreachable,
 
 _CURRENT: Final = f"{API}/users/current"
 _GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
-_NOT_LET_IN: Final = frozenset({400, 401, 431})  # 400 and 431: the header with the login is too large
+_REFUSED: Final = frozenset({400, 401, 431})  # 400 and 431: the header with the login is too large
 _LONGEST_SENT: Final = 16 << 10  # uvicorn refuses headers of more than 64 KiB, routers smaller ones
 
 
@@ -25,7 +25,7 @@ def accepts(endpoint: Endpoint, login: Login) -> bool:
         with connect(endpoint, login) as client:
             client.get(_CURRENT)
     except Refused as error:
-        if error.status in _NOT_LET_IN:
+        if error.status in _REFUSED:
             return False
         raise _by_a_router(endpoint, error) from error
     return True

@@ -168,13 +168,13 @@ def command(
         )
     if pin_image:
         require_pods(asked.target)
-    keys = asked.keys(make_bucket=make_bucket)
+    provided = asked.provided_credentials(make_bucket=make_bucket)
     deadline = Deadline.after(timeout)
     with step_list(asked.changes) as progress:
         record = asked.record
         if record and pin_image is False:
             record = unpin(asked.target, record, deadline, progress)
-        created = create(asked.target, asked.spec, record, asked.password, deadline, progress, keys)
+        created = create(asked.target, asked.spec, record, asked.password, deadline, progress, provided)
         if pin_image:
             created = pin(asked.target, created, deadline, progress)
     warn_of_plain_http(asked.target, created)

@@ -94,9 +94,9 @@ def _run(asked: WantedServer, *, make_bucket: bool, timeout: float) -> None:
     with foreground.hold(), ending() as signals, step_list(asked.changes) as progress:
         ran = asked.target.runtime.observe().state == "running"
         try:
-            keys = asked.keys(make_bucket=make_bucket)
+            provided = asked.provided_credentials(make_bucket=make_bucket)
             deadline = Deadline.after(timeout)
-            created = create(asked.target, asked.spec, asked.record, asked.password, deadline, progress, keys)
+            created = create(asked.target, asked.spec, asked.record, asked.password, deadline, progress, provided)
             _tell(asked.target, created, signals)
             by_us = stay(asked.target, foreground, signals.wake, note, progress, whole=created.changed)
         except KeyboardInterrupt:  # before it was up

@@ -10,8 +10,8 @@ from deployer.cli import output
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption
 from deployer.cli.progress import note
 from deployer.cli.where import find_target
-from deployer.operations.look import Examined, examine
 from deployer.operations.records import typed
+from deployer.operations.status import Examined, examine
 from deployer.targets.local.other_data import unused_data
 
 _MIB: Final = 1 << 20

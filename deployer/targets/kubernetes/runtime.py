@@ -1,4 +1,4 @@
-"""Runs a server as objects of a cluster: drawn, compared by dry run, applied on the server's side, watched, pruned."""
+"""Runs a server as objects of a cluster. Renders, compares by dry run, applies on the server side, watches, prunes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotReady, ServerRefused, UsageError, last_line
 from deployer.core.image_status import running_image
 from deployer.core.manifest import (
-    CLAIM,
     DEPLOYMENT,
     HTTP_ROUTE,
     INGRESS,
     KINDS,
     POD,
+    PVC,
     ROUTE,
     SERVICE,
     Manifest,
@@ -33,7 +33,7 @@ from deployer.core.manifest import (
 )
 from deployer.core.outcome import Done, Outcome
 from deployer.core.platform import PROFILES, Platform, recognised
-from deployer.core.readiness import RouteState, Seen, readiness, route_state
+from deployer.core.readiness import RouteState, Snapshot, readiness, route_state
 from deployer.core.rendering import Renderer
 from deployer.core.routes import allow_list, require_host_label
 from deployer.core.secrets import Secrets
@@ -95,14 +95,14 @@ class KubernetesRuntime:
         """Let the API server judge every object, by dry run, before anything is stored."""
         self._store.require_names()
         self._require_data()
-        assigned = self.would_assign(spec, before)
+        assigned = self.predict_assignment(spec, before)
         if assigned.host:
             self._store.require_host(assigned.host)
         self.pending(build(spec, self.platform(spec, before), assigned), spec, Live("stopped"))
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
         """Tell whether host and port are those that this spec wants, and where the cluster decides, still gives."""
-        if before != self.would_assign(spec, before):
+        if before != self.predict_assignment(spec, before):
             return False
         if before.exposure != ROUTE.name.lower():
             return True
@@ -118,13 +118,13 @@ class KubernetesRuntime:
         Raises:
             Conflict: no router takes the Route, because of another one or its host.
         """
-        assigned = self.would_assign(spec, before)
+        assigned = self.predict_assignment(spec, before)
         if assigned.exposure != ROUTE.name.lower():
             yield assigned
             return
         # without a host there are no workloads yet
         stack = build(spec, self.platform(spec, before), dataclasses.replace(assigned, host=None))
-        (manifest,) = [manifest for manifest in self.drawn(stack) if manifest["kind"] == ROUTE.name]
+        (manifest,) = [manifest for manifest in self.rendered(stack) if manifest["kind"] == ROUTE.name]
         self._store.save_inventory({*self._store.inventory(), ref_of(manifest)})
         self._require_not_leaving(ref_of(manifest), deadline)
         self._apply(manifest, deadline)
@@ -155,7 +155,7 @@ class KubernetesRuntime:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
+    def predict_assignment(self, spec: Spec, before: Assigned) -> Assigned:
         """Return host and port: they follow from the spec.
 
         Raises:
@@ -186,7 +186,7 @@ class KubernetesRuntime:
             ports={"http": PORT},
         )
 
-    def drawn(self, stack: Stack) -> list[Manifest]:
+    def rendered(self, stack: Stack) -> list[Manifest]:
         """Return the manifests of `stack`, as data, in the order in which they should be applied."""
         documents = self._renderer.manifests(stack).values()
         return [yaml.load(text, Loader=_Loader) for text in documents]  # noqa: S506  # a safe loader, our own text
@@ -200,20 +200,20 @@ class KubernetesRuntime:
         return self._differences(stack, force=self._take_over)
 
     def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
-        """Return what is not as drawn, also in fields that somebody else has taken over or has added."""
-        drawn = [self._own(ref_of(manifest)) for manifest in self.drawn(stack)]
-        added = [change for live in drawn if live for change in foreign_changes(ref_of(live), live)]
-        # what was taken over differs from what is drawn, and is shown as that
+        """Return what is not as rendered, also in fields that somebody else has taken over or has added."""
+        rendered = [self._own(ref_of(manifest)) for manifest in self.rendered(stack)]
+        added = [change for live in rendered if live for change in foreign_changes(ref_of(live), live)]
+        # what was taken over differs from what is rendered, and is shown as that
         differences = self._differences(stack, force=True)
         paths = {change.path for change in differences}
         return (*differences, *(change for change in added if change.path not in paths))
 
     def _differences(self, stack: Stack, *, force: bool) -> tuple[Change, ...]:
-        manifests = self.drawn(stack)
+        manifests = self.rendered(stack)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(lambda manifest: self._difference(manifest, force=force), manifests))
         inventory = set(self._store.inventory())
-        # what is there as drawn, but was made by somebody else's hands: a later delete must know of it
+        # what is there as rendered, but was made by somebody else's hands: a later delete must know of it
         unknown = [
             Change(str(ref), "not in the inventory", "there") for ref in map(ref_of, manifests) if ref not in inventory
         ]
@@ -253,23 +253,23 @@ class KubernetesRuntime:
                 return changes
 
     def _superfluous(self, manifests: Sequence[Manifest], inventory: Iterable[Ref]) -> list[Ref]:
-        drawn = {ref_of(manifest) for manifest in manifests}
-        return sorted(ref for ref in inventory if ref not in drawn and ref.kind != CLAIM.name)
+        rendered = {ref_of(manifest) for manifest in manifests}
+        return sorted(ref for ref in inventory if ref not in rendered and ref.kind != PVC.name)
 
     def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
-        """Apply every object, and prune those of the inventory that are drawn no more; volumes are never pruned."""
-        manifests = self.drawn(stack)
+        """Apply every object, and prune those of the inventory that are rendered no more; volumes are never pruned."""
+        manifests = self.rendered(stack)
         inventory = self._store.inventory()
         superfluous = self._superfluous(manifests, inventory)
-        claims = [ref for ref in inventory if ref.kind == CLAIM.name]
-        drawn = [ref_of(manifest) for manifest in manifests]
-        self._store.save_inventory([*drawn, *claims, *superfluous])
+        claims = [ref for ref in inventory if ref.kind == PVC.name]
+        rendered = [ref_of(manifest) for manifest in manifests]
+        self._store.save_inventory([*rendered, *claims, *superfluous])
         for manifest in manifests:
             self._require_not_leaving(ref_of(manifest), deadline)
             self._apply(manifest, deadline)
         if superfluous:
             self._delete(superfluous, deadline)
-            self._store.save_inventory([*drawn, *claims])
+            self._store.save_inventory([*rendered, *claims])
 
     def _apply(self, manifest: Manifest, deadline: Deadline) -> None:
         ref = ref_of(manifest)
@@ -293,12 +293,12 @@ class KubernetesRuntime:
     def _require_data(self) -> None:
         """Raise Conflict where the volume of a server that was proven is gone, or will be: none begins anew unasked."""
         record = self._store.load()
-        if record is None or not record.seals:
+        if record is None or not record.fingerprints:
             return
         for ref in self._store.inventory():
-            if ref.kind != CLAIM.name:
+            if ref.kind != PVC.name:
                 continue
-            live = objects.get(self._session, CLAIM, ref.name)
+            live = objects.get(self._session, PVC, ref.name)
             if live is None:
                 raise Conflict(
                     f"volume {ref.name} is gone, and with it all runs; nothing was changed",
@@ -325,7 +325,7 @@ class KubernetesRuntime:
             return Live("stopped", "there is no Deployment", ready=False)
         if deployment["spec"].get("replicas", 1) == 0 and not self._living():
             return Live("stopped", "scaled to 0", ready=False)
-        state = readiness(Seen(deployment))
+        state = readiness(Snapshot(deployment))
         metadata = deployment["metadata"]
         identity = f"{metadata['uid']}:{metadata['generation']}"
         return Live("running", f"Deployment {self._name}", identity, ready=state.ready)
@@ -342,7 +342,7 @@ class KubernetesRuntime:
         if live.state != "running" or live.ready:
             return live.detail
         deployment = objects.get(self._session, DEPLOYMENT, self._name)
-        return rollout.look(self._session, deployment, self._pods, self._note).reason
+        return rollout.status(self._session, deployment, self._pods, self._note).reason
 
     def circumstances(self, spec: Spec, live: Live) -> Circumstances:
         """Return the claim that holds the data, and when the pod was started; only its server knows how full it is."""
@@ -375,7 +375,7 @@ class KubernetesRuntime:
 
     def remains(self) -> tuple[str, ...]:
         """Return the server's objects that are there, but for volumes."""
-        refs = [ref for ref in self._store.remaining() if ref.kind != CLAIM.name]
+        refs = [ref for ref in self._store.remaining() if ref.kind != PVC.name]
         return (*(str(ref) for ref in refs if self._own(ref) is not None), *map(_name, self._living()))
 
     def remove(self, deadline: Deadline) -> None:
@@ -383,7 +383,7 @@ class KubernetesRuntime:
 
         What guards it and what it reads go when no pod is left: until then nobody may come near who could not before.
         """
-        refs = [ref for ref in self._store.remaining() if ref.kind != CLAIM.name]
+        refs = [ref for ref in self._store.remaining() if ref.kind != PVC.name]
         self._delete([ref for ref in refs if ref.kind in _SERVING], deadline)
         self._await_no_pods(deadline)
         self._delete([ref for ref in refs if ref.kind not in _SERVING], deadline)
@@ -438,7 +438,7 @@ class KubernetesRuntime:
 
 def _never_bound(live: Manifest) -> bool:
     unbound = not live["spec"].get("volumeName") and (live.get("status") or {}).get("phase") == "Pending"
-    return live["kind"] == CLAIM.name and unbound
+    return live["kind"] == PVC.name and unbound
 
 
 def _name(pod: Manifest) -> str:

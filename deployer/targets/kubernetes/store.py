@@ -15,12 +15,12 @@ from typing import Any, Final
 from deployer.core.components import MANAGED_BY
 from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, StateError
 from deployer.core.manifest import (
-    CLAIM,
     CONFIG_MAP,
     EVENT,
     KINDS,
     LEASE,
     POD,
+    PVC,
     REPLICA_SET,
     SECRET,
     Manifest,
@@ -149,7 +149,7 @@ class KubernetesStore:
                     raise StateError(f"{self.secret_name(part)}: the value of {key!r} is not text") from None
         return Secrets(values) if {ADMIN_USERNAME, ADMIN_PASSWORD} <= values.keys() else None
 
-    def claim(self, secrets: Secrets) -> Secrets:
+    def create_if_absent(self, secrets: Secrets) -> Secrets:
         """Store `secrets` unless there are some already; return those that are stored."""
         for wanted in secret_manifests(self._name, self._labels(), secrets.values):
             if not wanted["stringData"]:
@@ -172,7 +172,7 @@ class KubernetesStore:
             raise StateError(f"the Secrets of server {self._name!r} vanished while they were being written")
         return stored
 
-    def amend(self, values: Mapping[SecretRef, str | None]) -> None:
+    def patch_secrets(self, values: Mapping[SecretRef, str | None]) -> None:
         """Store these values under their names, remove those that are None; all others stay."""
         for part in sorted({ref.secret for ref in values}):
             changed = {ref.key: text for ref, text in values.items() if ref.secret == part}
@@ -189,7 +189,7 @@ class KubernetesStore:
                     if tries == _TRIES:
                         raise
 
-    def kept(self) -> frozenset[str]:
+    def existing_secrets(self) -> frozenset[str]:
         """Return which of the two Secrets are there."""
         return frozenset(part for part in ("admin", "server") if self._secret(part) is not None)
 
@@ -217,7 +217,7 @@ class KubernetesStore:
         """Drop nothing more, or with `data` the volumes, the Secrets and at the very last the record."""
         if not data:
             return
-        claims = [(CLAIM, ref.name) for ref in self.remaining() if ref.kind == CLAIM.name]
+        claims = [(PVC, ref.name) for ref in self.remaining() if ref.kind == PVC.name]
         named = [*claims, (SECRET, f"{self._name}-admin"), (SECRET, f"{self._name}-server")]
         found = [objects.get(self._session, kind, name) for kind, name in named]
         gone = [live for live in found if live and is_own(live, self._name)]

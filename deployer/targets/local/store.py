@@ -151,7 +151,7 @@ class LocalStore:
         except (KeyError, AttributeError, TypeError):
             raise self._damaged(self._secrets, "is not a secrets file of this release") from None
 
-    def claim(self, secrets: Secrets) -> Secrets:
+    def create_if_absent(self, secrets: Secrets) -> Secrets:
         """Store `secrets` unless there are some already; return those that are stored."""
         document = {
             name: {ref.key: text for ref, text in secrets.values.items() if ref.secret == name}
@@ -172,7 +172,7 @@ class LocalStore:
             raise StateError(f"{self._secrets} vanished while it was being written")
         return stored
 
-    def amend(self, values: Mapping[SecretRef, str | None]) -> None:
+    def patch_secrets(self, values: Mapping[SecretRef, str | None]) -> None:
         """Store these values under their names, remove those that are None; all others stay."""
         stored = self.secrets()
         if stored is None:
@@ -185,7 +185,7 @@ class LocalStore:
             self._draft(document).replace(self._secrets)
             _sync(self.folder)
 
-    def kept(self) -> frozenset[str]:
+    def existing_secrets(self) -> frozenset[str]:
         """Return both or none: they are one file."""
         return frozenset(("admin", "server") if self._secrets.exists() else ())
 

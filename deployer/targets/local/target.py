@@ -137,7 +137,7 @@ class LocalRuntime:
         kept = before.ports.get("http")
         return kept is not None and spec.spec.local.port in (None, kept) and before.host == self._announced(spec)
 
-    def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
+    def predict_assignment(self, spec: Spec, before: Assigned) -> Assigned:
         """Return the port it has, or the one asked for instead, and its name."""
         port = spec.spec.local.port
         named = dataclasses.replace(before, host=self._announced(spec))

@@ -1,4 +1,4 @@
-"""Look: what a person wants to know of a server at a glance."""
+"""Tells how a server is: its state, address, versions and data."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ class Examined:
         }
 
 
-def look(target: Target) -> View:
+def status(target: Target) -> View:
     """Return a server's view.
 
     Raises:
         NotFound: there is no such server.
     """
-    return _view(target, target.glance())
+    return _view(target, target.observe_public())
 
 
 def examine(target: Target) -> Examined:
@@ -89,7 +89,7 @@ def examine(target: Target) -> Examined:
     Raises:
         NotFound: there is no such server.
     """
-    observed = target.glance()
+    observed = target.observe_public()
     view = _view(target, observed)
     spec = observed.record.spec if observed.record else None
     return Examined(
