@@ -5,11 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 SEED ?= 20261121
 MLFLOW ?= 3.17.2
-# the servers of this machine in one process, the cluster in another (tests/conftest.py)
+# the servers of this machine in one process, the cluster in another (tests/support/scheduling.py)
 SIDE_BY_SIDE := --numprocesses 2
+# hypothesis tries five times as many examples as by default (tests/support/hypothesis_profiles.py)
+THOROUGH := --hypothesis-profile thorough
+PYTEST = $(BIN)/python -m pytest --seed $(SEED) --slowest 25
 .DEFAULT_GOAL := help
 
-.PHONY: help demo demo-down test test-local test-cluster soak lint bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
+.PHONY: help demo demo-down check test test-unit test-local test-cluster soak mutations lint lint-format lint-ruff lint-types lint-imports bench bench-cluster bench-server bench-logins constraints clean cluster-up cluster-down cluster-images
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
@@ -23,22 +26,39 @@ demo: $(VENV)/.demo  ## a real, authenticated, verified MLflow server on this ma
 demo-down: $(VENV)/.demo  ## end the demo server and remove its data
 	@$(BIN)/deployer delete mlflow --target local --delete-data --yes
 
-test: $(VENV)/.test lint  ## at a small scale (root; Debian; Go)
-	$(BIN)/python -m pytest --seed $(SEED) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
+check: $(VENV)/.test  ## lint and test-unit side by side, in less than 90 seconds on two cores
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint test-unit
 
-test-local: $(VENV)/.test lint  ## those that need no cluster, on any Linux
-	$(BIN)/python -m pytest --seed $(SEED) tests/unit tests/golden tests/local
+test: $(VENV)/.test lint  ## lint and all tests at a small scale (root; Debian; Go)
+	$(PYTEST) $(THOROUGH) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
 
-test-cluster: $(VENV)/.test  ## those that need one, on a real one built here
-	$(BIN)/python -m pytest --seed $(SEED) tests/cluster
+test-unit: $(VENV)/.test  ## unit and golden tests, with few random examples
+	$(PYTEST) $(SIDE_BY_SIDE) --quiet tests/unit tests/golden
 
-soak: $(VENV)/.test  ## the same at full scale, and what is marked full_scale
-	$(BIN)/python -m pytest --seed $(SEED) $(SIDE_BY_SIDE) --soak tests/local tests/soak tests/cluster
+test-local: $(VENV)/.test lint  ## lint and the tests that need no cluster, on any Linux
+	$(PYTEST) $(THOROUGH) tests/unit tests/golden tests/local
 
-lint: $(VENV)/.test  ## ruff, mypy --strict, import-linter
+test-cluster: $(VENV)/.test  ## the tests that need a cluster, on a real one built here
+	$(PYTEST) tests/cluster
+
+soak: $(VENV)/.test  ## tests of servers at full scale, and those marked full_scale
+	$(PYTEST) $(SIDE_BY_SIDE) --soak tests/local tests/soak tests/cluster
+
+mutations: $(VENV)/.test  ## break a copy of the product on purpose, see that the right tests fail; MUTATE='--list' and others
+	$(BIN)/python -m tests.mutations $(MUTATE)
+
+lint: lint-format lint-ruff lint-types lint-imports  ## ruff, mypy --strict, import-linter
+
+lint-format: $(VENV)/.test
 	$(BIN)/ruff format --check .
+
+lint-ruff: $(VENV)/.test
 	$(BIN)/ruff check --no-cache .
+
+lint-types: $(VENV)/.test
 	$(BIN)/mypy
+
+lint-imports: $(VENV)/.test
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.test  ## ratios against what users have today
@@ -53,14 +73,14 @@ bench-logins: $(VENV)/.test  ## many logins at once: memory, and the time of tho
 bench-server: $(VENV)/.test  ## requests a second with and without logins, by 1 to 64 clients (root; Debian)
 	$(BIN)/python -m bench.server
 
-cluster-up: $(VENV)/.test  ## a real Kubernetes on this machine, for tests (root; Debian; Go; the first time 15 minutes)
-	$(BIN)/python -m tests.cluster.testbed up
+cluster-up: $(VENV)/.test  ## a real Kubernetes on this machine, for tests (root; Debian; Go; the first time 10 minutes)
+	$(BIN)/python -m tests.testbed up
 
 cluster-down: $(VENV)/.test  ## end that Kubernetes and remove all of it
-	$(BIN)/python -m tests.cluster.testbed down
+	$(BIN)/python -m tests.testbed down
 
 cluster-images: $(VENV)/.test  ## build its programs and images, start nothing
-	$(BIN)/python -m tests.cluster.testbed images
+	$(BIN)/python -m tests.testbed images
 
 constraints: $(VENV)/.test  ## resolve a server's packages anew, for MLFLOW=MAJOR.MINOR.PATCH; run the tests afterwards
 	printf '%s\n' 'mlflow[auth]==$(MLFLOW)' 'boto3>=1.36,<2' 'psycopg2-binary>=2.9,<3' \

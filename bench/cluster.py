@@ -25,7 +25,7 @@ import jinja2
 from bench.goals import Comparison, judge, table
 from deployer.core.components.server import IMAGE
 from deployer.core.versions import DEFAULT_MLFLOW
-from tests.cluster.testbed.cluster import Cluster
+from tests.testbed.cluster import Cluster
 
 BASELINE = Path(__file__).parent / "baseline" / "mlflow.yaml.j2"
 DEPLOYER = Path(sys.executable).with_name("deployer")

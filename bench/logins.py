@@ -25,8 +25,8 @@ from bench.contenders import API, Contender, served
 from bench.processes import Failed, scratch
 from bench.server import WRK, Cell, Sample, load
 from deployer.core import sizing
-from tests.cluster.testbed.packages import install
-from tests.local import postgres
+from tests.support import postgres
+from tests.testbed.packages import install
 
 FIRST_LOGINS: Final = 500
 GUESSERS: Final = 16

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 from bench.contenders import API, NGINX, Contender, behind_nginx, served
 from bench.processes import Failed, scratch
-from tests.cluster.testbed.packages import install
-from tests.local import postgres
+from tests.support import postgres
+from tests.testbed.packages import install
 
 WRK: Final = "/usr/bin/wrk"
 CLIENTS: Final = (1, 8, 32, 64)

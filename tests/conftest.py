@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import re
 import signal
 import subprocess
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from deployer.core.versions import DEFAULT_MLFLOW
-from tests.local.machine import DEPLOYER
-from tests.reports import (  # noqa: F401  # hooks and a fixture: pytest finds them here
+from tests.support import hypothesis_profiles
+from tests.support.cluster_build import ClusterBuild
+from tests.support.machine import DEPLOYER
+from tests.support.reports import (  # noqa: F401  # hooks and a fixture: pytest finds them here
     no_secret_is_shown,
     pytest_runtest_makereport,
     pytest_sessionfinish,
     pytest_terminal_summary,
     pytest_testnodedown,
 )
+from tests.support.scheduling import LongScopesFirst
+
+pytest_plugins = ["tests.support.durations"]
+hypothesis_profiles.register()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,22 +60,20 @@ def client_python(tmp_path_factory: pytest.TempPathFactory) -> str:
     return python
 
 
-# of the cluster's tests those that whoever is done first takes over, on a cluster of its own
-SECOND_CLUSTER = {f"test_{name}.py" for name in ("rights", "route", "s3", "storage", "streams", "traced_life")}
+_BUILD = pytest.StashKey[ClusterBuild]()
 
 
-class _OneProcessEach(LoadScopeScheduling):
-    """One process for all that shares the machine's ports, one for all that shares a cluster; the rest anywhere."""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongScopesFirst:
+    def build_cluster() -> ClusterBuild:
+        config.stash[_BUILD] = ClusterBuild()
+        return config.stash[_BUILD]
 
-    def _split_scope(self, nodeid: str) -> str:
-        _, folder, file, *_ = re.split("/|::", nodeid)
-        if folder == "cluster":
-            return "second cluster" if file in SECOND_CLUSTER and os.environ.get("CLUSTER") != "kind" else "cluster"
-        return "machine" if folder in {"local", "soak"} else nodeid
+    return LongScopesFirst(config, log, build_cluster)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return _OneProcessEach(config, log)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if build := config.stash.get(_BUILD, None):
+        build.end()
 
 
 def pytest_configure() -> None:

@@ -64,6 +64,7 @@ def ini_value(text: str) -> str:
 # What YAML 1.1 and 1.2 readers either refuse or take for a line break. json.dumps escapes ASCII controls itself, and
 # may not escape the rest: it would write characters beyond U+FFFF as surrogate pairs, which YAML does not join.
 _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f]")  # all but the newline
 # a word that is none of YAML's for true, false and nothing
 _PLAIN_KEY: Final = re.compile("(?!(?:y|n|yes|no|on|off|true|false|null)$)[a-z][a-z0-9._/-]*", re.IGNORECASE)
 
@@ -79,7 +80,7 @@ def yaml_value(value: object) -> str:
 def yaml_block(text: str, indent: int) -> str:
     """Return `text` as a literal block for people to read, or as JSON where a block would not give it back."""
     plain = text.endswith("\n") and not text.endswith("\n\n") and not text.startswith((" ", "\n"))
-    if not plain or any(ord(character) < 32 and character != "\n" for character in text) or _UNPRINTABLE.search(text):
+    if not plain or _CONTROL.search(text) or _UNPRINTABLE.search(text):
         return yaml_value(text)
     return "|\n" + "".join(f"{' ' * indent if line else ''}{line}\n" for line in text[:-1].split("\n")).rstrip("\n")
 

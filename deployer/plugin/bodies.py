@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or __package__:
+    from .decoded_bodies import bounds
+else:  # the server finds this file beside launch.py
+    from decoded_bodies import bounds
 
 # MLflow's own prefixes of uploads through the server, mlflow/server/artifact_router.py
 ARTIFACTS = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
@@ -67,13 +72,23 @@ class Capped:
     `is_open` tells of a path whether it needs no login: no body is read there, and the application gets an empty one.
     A page that waited for a body would let a stranger hold a connection with one byte every few seconds.
     `streams`: uploads of artifacts are not kept in memory, so they have no bound; else those with a login have none.
+    `is_validated` tells of a request whether its body is decoded on the event loop (decoded_bodies.py).
     """
 
-    def __init__(self, app: App, most: int, is_open: Callable[[str], bool], *, streams: bool) -> None:
+    def __init__(
+        self,
+        app: App,
+        most: int,
+        is_open: Callable[[str], bool],
+        *,
+        streams: bool,
+        is_validated: Callable[[Scope], bool] = lambda _: False,
+    ) -> None:
         self._app = app
         self._most = most
         self._is_open = is_open
         self._streams = streams
+        self._is_validated = is_validated
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -88,7 +103,7 @@ class Capped:
         if not declared:
             await self._app(scope, receive, send)
             return
-        body = Body(receive, send, declared, self._bound(scope))
+        body = Body(receive, send, declared, *self._bounds(scope, declared))
         try:
             await self._app(scope, body.receive, body.send)
         except Exception:
@@ -97,10 +112,13 @@ class Capped:
         if body.refused and not body.answered:
             await _answer(body.refused, send)
 
-    def _bound(self, scope: Scope) -> float:
-        if is_upload(scope) and (self._streams or any(name == b"authorization" for name, _ in scope["headers"])):
-            return math.inf
-        return self._most
+    def _bounds(self, scope: Scope, declared: float) -> tuple[float, float]:
+        """Return how many bytes and how many commas a body may have."""
+        if is_upload(scope):
+            has_login = any(name == b"authorization" for name, _ in scope["headers"])
+            return math.inf if self._streams or has_login else self._most, math.inf
+        most, most_commas = bounds(scope, declared, self._is_validated)
+        return min(most, self._most), most_commas
 
 
 def without_body(receive: Receive) -> Receive:
@@ -125,12 +143,16 @@ class Body:
     Frameworks turn what is raised while they read into answers of their own, so these are held back.
     """
 
-    def __init__(self, receive: Receive, send: Send, declared: float, most: float) -> None:
+    def __init__(
+        self, receive: Receive, send: Send, declared: float, most: float, most_commas: float = math.inf
+    ) -> None:
         self._receive = receive
         self._send = send
         self._declared = declared
         self._most = most
+        self._most_commas = most_commas
         self._received = 0
+        self._commas = 0
         self._complete = False
         self.refused: Refused | None = None
         self.answered = False
@@ -151,6 +173,10 @@ class Body:
             self._complete = not message.get("more_body", False)
             if self._received > self._most:
                 raise self._too_large()
+            if self._most_commas != math.inf:
+                self._commas += message.get("body", b"").count(b",")
+                if self._commas > self._most_commas:
+                    raise self._too_many()
         elif not self._complete:
             self.refused = Refused(BAD_REQUEST, "The body of this request did not arrive as a whole.")
             raise self.refused
@@ -164,6 +190,11 @@ class Body:
 
     def _too_large(self) -> Refused:
         text = f"The body of this request is larger than {int(self._most)} bytes, which is all that is accepted here."
+        self.refused = Refused(CONTENT_TOO_LARGE, text)
+        return self.refused
+
+    def _too_many(self) -> Refused:
+        text = f"The body of this request has more than {self._most_commas} commas, which is all that is accepted here."
         self.refused = Refused(CONTENT_TOO_LARGE, text)
         return self.refused
 

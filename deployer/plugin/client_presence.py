@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-MOST_READ = 64 * 1024  # bytes of a body that are kept
+MOST_READ = 1 << 14  # bytes of a body that are kept
 LEFT = "deployer.left"  # key of a scope's state: a future that is done once the connection is lost (http_protocol.py)
 
 Scope = MutableMapping[str, Any]

@@ -12,6 +12,8 @@ from heapq import nsmallest
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+MOST_HOLDING = 1024  # connections with a large head or body (http_protocol.py LIGHT) whose login was not accepted yet
+BURST = 128  # such connections at once, after whose end the freed memory is worth to be returned
 DISTRESS_SECONDS = 10  # without progress, after which a client with a login loses its place first
 
 
@@ -98,6 +100,8 @@ class Register:
         self._limits = limits
         self._open: set[Connection] = set()
         self._overdue: set[Connection] = set()  # at the last sweep
+        self._holding: dict[Connection, None] = {}  # the oldest first
+        self._held_most = 0  # of these at once, since the last burst
 
     def __len__(self) -> int:
         """Return how many are open."""
@@ -110,6 +114,29 @@ class Register:
     def discard(self, connection: Connection) -> None:
         """Forget one that was closed."""
         self._open.discard(connection)
+        self.release(connection)
+
+    def hold(self, connection: Connection) -> None:
+        """Take note of one that holds much; above MOST_HOLDING, close the oldest unless its login was accepted."""
+        self._holding[connection] = None
+        self._held_most = max(self._held_most, len(self._holding))
+        if len(self._holding) > MOST_HOLDING:
+            oldest = next(iter(self._holding))
+            del self._holding[oldest]
+            is_let_in, _ = oldest.progress(self._clock())
+            if not is_let_in:
+                oldest.end()
+
+    def release(self, connection: Connection) -> None:
+        """Forget that a connection held much: its request was answered."""
+        self._holding.pop(connection, None)
+
+    def burst_has_ended(self) -> bool:
+        """Tell once after each burst that no connection of it holds much any more."""
+        if self._held_most < BURST or self._holding:
+            return False
+        self._held_most = 0
+        return True
 
     def sweep(self) -> None:
         """Close each connection whose client has left unnoticed, or is overdue and was at the last call.

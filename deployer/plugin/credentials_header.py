@@ -6,6 +6,8 @@ import base64
 from collections.abc import MutableMapping
 from typing import Any
 
+# bytes of a header with a login: 255 characters of name and 1024 of password, each of 4 bytes in UTF-8, in base64
+LONGEST = 1 << 13
 GATEWAY_HEADER = b"x-mlflow-authorization"  # mlflow/gateway/constants.py; there the usual one may be a provider's
 
 Scope = MutableMapping[str, Any]
@@ -17,7 +19,8 @@ def credentials(scope: Scope) -> tuple[str, str] | None:
     What could be read in two ways, MLflow would check by itself, uncounted and in the threads that are to be kept free:
     a login that is there twice, cannot be decoded, or stands in the parameters of another scheme (Flask looks for a
     name and a password in those of any) is taken out. Tokens stay, and whatever a provider behind MLflow's gateway is
-    told.
+    told. A login above LONGEST is taken out unread: decoded, a password takes up to four times the memory of its
+    header, for as long as the login waits to be checked.
     """
     gateways = _in_one_spelling(scope, GATEWAY_HEADER, others=True)
     # an empty one counts as none (mlflow/server/auth/__init__.py `_authenticate_fastapi_request`)
@@ -36,7 +39,7 @@ def _in_one_spelling(scope: Scope, name: bytes, *, others: bool) -> tuple[str, s
     if not basic and all(words) and (others or token):
         return None
     scope["headers"] = [(header, value) for header, value in scope["headers"] if header != name]
-    if len(given) != 1 or not basic:
+    if len(given) != 1 or not basic or len(given[0]) > LONGEST:
         return None
     try:
         text = base64.b64decode("".join(words[0][1:])).decode()

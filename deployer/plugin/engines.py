@@ -28,6 +28,20 @@ def share() -> None:
                 setattr(store, name, getattr(TrackingStore, name))
 
 
+def lock_no_file() -> None:
+    """Have no store lock a file with a known name in the temporary folder before it looks for its tables.
+
+    Another user of that folder could hold the lock, and every thread would wait. databases.py has made the tables,
+    which are those of all stores. The store of jobs keeps the function by a name of its own.
+    """
+    from mlflow.store.db import utils
+    from mlflow.store.jobs import sqlalchemy_store as jobs
+
+    for module in (utils, jobs):
+        if hasattr(module, "_safe_initialize_tables"):
+            module._safe_initialize_tables = lambda _engine: None
+
+
 @contextmanager
 def of_logins(count: int | None) -> Iterator[None]:
     """Give the engine that is made in the block so many connections, two or more; None: as many as the others."""

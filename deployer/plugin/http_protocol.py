@@ -2,16 +2,24 @@
 
 uvicorn (0.30 to 0.54, uvicorn/protocols/http/h11_impl.py) waits for ever for the rest of a request, reads on without
 bound what an answered request still sends, and closes a connection with unread data, which takes the answer from the
-client (RFC 9112, 9.6). While it reads nothing, it does not notice either that a client has left.
+client (RFC 9112, 9.6). While it reads nothing, it does not notice either that a client has left. It keeps the head and
+the unread body of an answered request until the next one.
 """
 
 from __future__ import annotations
 
 import select
-from typing import Any, Protocol
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
 
 import h11
+from h11._receivebuffer import ReceiveBuffer
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if TYPE_CHECKING or __package__:
+    from .http_parsing import LARGEST_HEAD, MOST_LINES, is_too_large
+else:  # the server finds this file beside launch.py
+    from http_parsing import LARGEST_HEAD, MOST_LINES, is_too_large
 
 MOST_DRAINED = 1 << 20  # bytes that are read of a body after its request was answered
 LINGER_SECONDS = 5.0  # that a client has to read the last answer, while it goes on to send
@@ -19,7 +27,31 @@ OVERFLOW_SECONDS = 1.0  # the same, once it has sent more than is drained
 LEFT = "deployer.left"  # key of a request's state: a future that is done once the connection is lost
 LET_IN = "deployer.let_in"  # key of a request's scope (bodies.py)
 ENDED = getattr(select, "POLLRDHUP", 0)  # Linux: the client has sent its last byte, whether that was read or not
-RECEIVED_AT_ONCE = 1 << 16  # bytes; asyncio's 256 KiB would be held for each connection that waits for its login
+# bytes; asyncio's 256 KiB would be held for each connection that waits for its login
+RECEIVED_AT_ONCE, RECEIVED_AT_ONCE_LET_IN = 1 << 14, 1 << 16
+MOST_WAITING = 1 << 14  # bytes of a body that are held until the login was accepted or the application reads
+LIGHT = 1 << 13  # bytes of a head and a body that any connection may hold (connections.py MOST_HOLDING)
+TOO_LARGE = 431  # RFC 6585, 5
+HEAD_TOO_LARGE = (
+    f"A request may have {LARGEST_HEAD} bytes of headers, in {MOST_LINES - 1} fields. Send fewer or shorter ones."
+)
+
+
+class Arrived(ReceiveBuffer):  # type: ignore[misc]  # h11 is the server's, nothing here knows its types
+    """The bytes of a connection that are not parsed yet. A complete head has the bounds of an incomplete one."""
+
+    head = 0  # bytes of the last head
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        """Return the lines of a head or a trailer, or None before its end has arrived."""
+        arrived = len(self)
+        lines: list[bytearray] | None = super().maybe_extract_lines()
+        if lines is None:
+            return None
+        self.head = arrived - len(self)
+        if is_too_large(self.head, len(lines)):
+            raise h11.RemoteProtocolError("too many headers, or too long ones", error_status_hint=TOO_LARGE)
+        return lines
 
 
 class LingeringTransport:
@@ -53,12 +85,19 @@ class Register(Protocol):
     def discard(self, connection: Any) -> None:
         """Forget one that was closed."""
 
+    def hold(self, connection: Any) -> None:
+        """Take note of one that holds much."""
+
+    def release(self, connection: Any) -> None:
+        """Forget that a connection held much."""
+
 
 class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's, nothing here knows its types
     """One connection. `waits` names what it waits for as `connections.LIMITS` does."""
 
     def __init__(self, register: Register, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self._arrived = self.conn._receive_buffer = Arrived()
         self._register = register
         self._real: Any = None
         self._since = self.loop.time()
@@ -74,17 +113,17 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
         """Begin to wait for the head of the first request."""
         super().connection_made(transport)
         self._real = transport
-        if hasattr(transport, "max_size"):
-            transport.max_size = RECEIVED_AT_ONCE  # of recv(), asyncio.selector_events
+        transport.max_size = RECEIVED_AT_ONCE  # of recv(), asyncio.selector_events
         self.transport = LingeringTransport(transport, self._close)
         self._register.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget it, at once: objects that refer to each other wait for a rare run of Python's garbage collector."""
         self._register.discard(self)
         if not self._left.done():
             self._left.set_result(None)
         super().connection_lost(exc)
+        self.transport.close = self._real.close
 
     def data_received(self, data: bytes) -> None:
         """Hand data on, or count it where nobody wants it any more."""
@@ -98,27 +137,38 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
                 return
         elif not self._in_head:
             self._since = self.loop.time()
+            if self._is_let_in():
+                self._real.max_size = RECEIVED_AT_ONCE_LET_IN
         before = self.cycle
         self._moved += len(data)
         super().data_received(data)
         self._count_anew(before)
         self._in_head = self._has_partial_head()
         self._expects = bool(self.conn.they_are_waiting_for_100_continue)
+        self._limit_memory()
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request, or for the rest of this one's body."""
+        """Begin to wait for the next request, or for the rest of this one's body; forget what was answered."""
         self._since, self._drained = self.loop.time(), 0
+        self._real.max_size = RECEIVED_AT_ONCE
         before = self.cycle
+        before.scope = {key: before.scope[key] for key in (LET_IN,) if key in before.scope}
+        before.body = bytearray()
+        self.scope = self.headers = None  # uvicorn sets them with the next head
         super().on_response_complete()
         self._count_anew(before)
         self._in_head = self._has_partial_head()
+        self._register.release(self)
+        self._limit_memory()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless another answer has begun."""
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            super().send_400_response(msg)
-        else:
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             self.transport.close()
+        elif getattr(sys.exc_info()[1], "error_status_hint", 400) == TOO_LARGE:
+            self._refuse_head()
+        else:
+            super().send_400_response(msg)
 
     def waits(self, now: float) -> tuple[str, float]:
         """Return what it waits for from its client, and since when."""
@@ -166,6 +216,28 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's,
 
     def _is_let_in(self) -> bool:
         return self.cycle is not None and bool(self.cycle.scope.get(LET_IN))
+
+    def _limit_memory(self) -> None:
+        """Have a client wait with its body, and older connections closed, where too much is held before the login."""
+        is_asking = self.cycle is not None and not self.cycle.response_complete
+        body = len(self.cycle.body) if is_asking else 0
+        held = len(self._arrived) + body + (self._arrived.head if is_asking else 0)
+        if held > LIGHT and not self._is_let_in():
+            self._register.hold(self)
+            if body > MOST_WAITING:
+                self.flow.pause_reading()  # until the application reads
+
+    def _refuse_head(self) -> None:
+        body = f"{HEAD_TOO_LARGE}\n".encode()
+        headers = [
+            ("content-type", "text/plain; charset=utf-8"),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        answer = h11.Response(status_code=TOO_LARGE, headers=headers, reason=b"Request Header Fields Too Large")
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
     def _has_partial_head(self) -> bool:
         return self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])

@@ -25,6 +25,7 @@ import os
 import platform
 import socket
 import sys
+import tempfile
 import uuid
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # who finds o
 ACCESS_LOG = "DEPLOYER_ACCESS_LOG"  # true: who asked for what, on standard output
 MAX_REQUEST_BODY = "DEPLOYER_MAX_REQUEST_BODY"  # bytes of a request that is no upload of an artifact
 USUAL_REQUEST_BODY = 32 << 20
-# secrets by which MLflow trusts the programs that it starts: each logs somebody in, and this server starts no programs
+# secrets by which MLflow trusts the programs that it starts: each logs somebody in, and this server starts none of them
 # (mlflow/server/auth/__init__.py `_authenticate_internal_delegation_token`, `_authenticate_internal_gateway_token`)
 TRUST = (
     "_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY",
@@ -76,6 +77,7 @@ def main() -> None:
         count = number("MLFLOW_WORKERS", 1)
         ask_the_processor()
         pass_over_known_warnings()
+        choose_temporary_folder()
         beside("descriptors").raise_limit()
         listener = listening_socket()  # first: a taken port shows now, not after seconds of imports
         configure_mlflow()
@@ -111,6 +113,13 @@ def ask_the_processor() -> None:
         platform.processor()
     finally:
         os.environ.update(ours)
+
+
+def choose_temporary_folder() -> None:
+    """Have Python take TMPDIR where it can be written to, and no shared folder instead when its disk is full."""
+    folder = os.environ.get("TMPDIR")
+    if folder and os.path.isabs(folder) and os.access(folder, os.W_OK | os.X_OK):
+        tempfile.tempdir = folder
 
 
 def pass_over_known_warnings() -> None:
@@ -154,6 +163,9 @@ def configure_mlflow() -> None:
             "_MLFLOW_SERVER_BOOT_ID": uuid.uuid4().hex,
             "_MLFLOW_IN_JOB_EXECUTOR": "false",
             "_MLFLOW_SGI_NAME": "uvicorn",
+            # else MLflow looks the hosts of icons up on the event loop, up to 5 s each (mlflow/utils/validation.py
+            # `_validate_icon_url`); the server opens no icon, so where its host lies does not matter here
+            "MLFLOW_ICON_URL_ALLOW_PRIVATE_IPS": "true",
         }
     )
 
@@ -227,30 +239,25 @@ def create_app() -> FastAPI:
 
     backend, registry = os.environ["_MLFLOW_SERVER_FILE_STORE"], os.environ["_MLFLOW_SERVER_REGISTRY_STORE"]
     try:
-        engines.share()
+        prepare_stores(engines)
         handlers.initialize_backend_stores(backend, registry, os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"])
         from mlflow.server import auth
 
         if is_known:
-            parts = [beside(f"fastauth_{part}") for part in ("memory", "search", "closed")]
-            locations = beside("artifact_locations")
-            logins = fastauth.install(checks.Verified(check_password_hash), *parts, locations)
-            beside("trace_owners").install(parts[0].current, fastauth._demand)
-            beside("wildcard_names").install()
-            beside("readable_rows").install(parts[0].current, fastauth._demand, parts[1].applies)
-            beside("scorer_owners").install(fastauth._demand)
+            logins = check_logins(fastauth, checks.Verified(check_password_hash))
         else:
             logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):
             app: FastAPI = auth.create_app()
+        beside("compressed_bodies").install(fastauth._demand if is_known else None, most)
         if is_known:
-            beside("one_reading").install(fastauth._demand)
+            close_gaps("one_reading", "stale_grants")
     except MlflowException as error:
         raise Refusal(error.message) from error
     except fastauth.UnknownSeam as error:
         raise Refusal(f"this MLflow checks passwords in another way than the supported ones: {error}") from error
     beside("health").add_stores_health(app)
-    beside("threads").bound(app, threads)
+    beside("threads").bound(app, threads, reaps=not is_known)
     if transfer := os.environ.get(TRANSFER):
         if transfer not in {"proxied", "direct"}:
             raise Refusal(f"{TRANSFER} must be proxied or direct")
@@ -259,10 +266,9 @@ def create_app() -> FastAPI:
         artifacts.delete_as_before()
     beside("workspaces").refuse_as_bad_request()
     beside("static_files").install(app)
-    streams = bodies.streams_uploads(app.router.routes)
+    cap_bodies(app, most)
     close_routes(app, known=is_known)
     straight = beside("fastauth_routes").install(app) if is_known else None
-    app.add_middleware(bodies.Capped, most=most, is_open=auth.is_unprotected_route, streams=streams)
     app.add_middleware(
         gate.Gate,
         logins=logins,
@@ -280,6 +286,32 @@ def create_app() -> FastAPI:
     return app
 
 
+def check_logins(fastauth: Any, passwords: Any) -> Any:
+    """Check logins and permissions of a supported MLflow here, close its gaps, and return the look-up of logins."""
+    memory, search, closed = (beside(f"fastauth_{part}") for part in ("memory", "search", "closed"))
+    logins = fastauth.install(passwords, memory, search, closed, beside("artifact_locations"))
+    limit_members(memory.current, fastauth._demand)
+    beside("trace_owners").install(memory.current, fastauth._demand)
+    beside("wildcard_names").install()
+    beside("readable_rows").install(memory.current, fastauth._demand, search.applies)
+    close_gaps("trace_exports", "scorer_owners", "hidden_names", "experiment_ids")
+    return logins
+
+
+def close_gaps(*parts: str) -> None:
+    """Install parts that close gaps in MLflow's permissions; each refuses an MLflow that is not as expected."""
+    for part in parts:
+        beside(part).install(beside("fastauth")._demand)
+
+
+def prepare_stores(engines: Any) -> None:
+    """Bound what MLflow's stores take of the machine; must run before one is made."""
+    engines.share()
+    engines.lock_no_file()
+    beside("regular_expressions").install(beside("matcher"))
+    beside("search_filters").bound()
+
+
 def close_routes(app: FastAPI, *, known: bool) -> None:
     """Close routes as routes.tsv says, and name those that are closed because the list does not have them."""
     from mlflow.version import VERSION
@@ -288,6 +320,13 @@ def close_routes(app: FastAPI, *, known: bool) -> None:
         sys.stderr.write(
             f"deployer: closed, because routes.tsv has no line for MLflow {VERSION}: {', '.join(unlisted)}\n"
         )
+
+
+def limit_members(current: Any, demand: Any) -> None:
+    """Close gaps in MLflow's permissions where the sender of the request decides; `current` holds the sender."""
+    for part in ("artifact_paths", "missing_ids", "model_links", "user_names"):
+        beside(part).install(current, demand)
+    beside("shared_datasets").install(current, demand, beside("readable_rows"))
 
 
 def add_origins(app: FastAPI) -> None:
@@ -300,6 +339,17 @@ def add_origins(app: FastAPI) -> None:
         allowed=[origin.strip() for origin in listed if origin.strip()],
         forwarded=os.environ.get(FORWARDED) == "true",
     )
+
+
+def cap_bodies(app: FastAPI, most: int) -> None:
+    """Bound the bodies of requests to `most` bytes, or less; call it before other routes are put in front."""
+    from mlflow.server import auth
+
+    bodies, decoded = beside("bodies"), beside("decoded_bodies")
+    decoded.shorten_errors(app)
+    decoded.shorten_metadata()
+    limits = {"streams": bodies.streams_uploads(app.router.routes), "is_validated": decoded.validated_in(app)}
+    app.add_middleware(bodies.Capped, most=most, is_open=auth.is_unprotected_route, **limits)
 
 
 def release_connections() -> None:

@@ -5,18 +5,21 @@ MLflow's permission check reads a parameter from the query, the path or the body
 `_get_request_message`). A request that names one object for the check and another object for the handler acts on an
 object without permission. MLflow's clients and pages send each parameter once:
 
-- GET and HEAD have their parameters in the query; all other methods have them in the query or in a JSON object;
+- GET and HEAD have their parameters in the query, POST, PUT and PATCH in a JSON object, and DELETE in one of both;
 - a field is written as in MLflow's protobuf files (`run_id`), not as protobuf's JSON does (`runId`);
-- a parameter that is given more than once has the same value each time.
+- a parameter that is given more than once has the same value each time;
+- each value has the type that MLflow's protobuf files give the field. MLflow stops reading a message at the first wrong
+  value, and goes on with the fields that came before.
 
 Requests that differ from that are answered with 400. The check runs after MLflow knows who sends the request, and
-before MLflow looks at permissions. FastAPI's routes need no check: there, both sides read the same path and the same
-parsed body.
+before MLflow looks at permissions; wrong types are found where MLflow reads the message. FastAPI's routes need no
+check: there, both sides read the same path and the same parsed body.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 # methods and ends of Flask's rules whose body is no JSON object: files, and the form for new users
@@ -28,14 +31,18 @@ NO_JSON = (
 OF_MANY_RUNS = "/metrics/get-history-bulk"  # reads every `run_id` of the query
 LISTS = ("order_by", "workspace")  # lists in the query whose names do not end with "s"
 ALIASES = ("run_id", "run_uuid")  # of one field; old clients send both
+IN_BODY = ("POST", "PUT", "PATCH")  # methods whose parameters are in the body
+NO_QUERY = "A {method} request must have its parameters in the body, not in the query."
 NO_BODY = "A {method} request must have its parameters in the query, not in a body."
 NOT_DECLARED = "The Content-Type of the body must be application/json."
 NO_OBJECT = "The body must be a JSON object in which no key is repeated."
 BOTH = "The parameters must be in the query or in the body, not in both."
 SPELLING = "The field '{name}' must be written '{field}'."
 DIFFERENT = "The parameter '{name}' has different values in one request."
+WRONG_TYPE = "A field of the request has a value of the wrong type."
 OF_AUTH = {"_before_request": "()", "authenticate_request": "()", "is_unprotected_route": "(path)"}
-OF_HANDLERS = {"catch_mlflow_exception": "(func)"}
+PARSED = "_validate_request_json_with_schema"  # called by `_get_request_message` once the message is read
+OF_HANDLERS = {"catch_mlflow_exception": "(func)", PARSED: "(request_json, schema, proto_parsing_succeeded)"}
 
 
 def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -81,6 +88,8 @@ def wrong_with(request: Any, fields: Mapping[str, str]) -> str:
     rule = request.url_rule.rule
     body: Any = {}
     is_file_or_form = any(request.method == method and rule.endswith(end) for method, end in NO_JSON)
+    if not is_file_or_form and request.method in IN_BODY and request.args:
+        return NO_QUERY.format(method=request.method)
     if not is_file_or_form and request.get_data():
         if request.method in ("GET", "HEAD"):
             return NO_BODY.format(method=request.method)
@@ -116,6 +125,7 @@ def install(demand: Callable[..., None]) -> None:
         demand(*seam)
     fields = _fields(handlers.HANDLERS)
     _refuse_repeated_keys(app)
+    setattr(handlers, PARSED, _whole(getattr(handlers, PARSED)))
 
     def refuse(wrong: str) -> Any:
         raise MlflowException.invalid_parameter_value(wrong)
@@ -132,6 +142,19 @@ def install(demand: Callable[..., None]) -> None:
 
     before = app.before_request_funcs[None]
     before.insert(before.index(auth._before_request), check)
+
+
+def _whole(original: Callable[..., None]) -> Callable[..., None]:
+    """Refuse a message that MLflow has read in part."""
+    from mlflow.exceptions import MlflowException
+
+    @wraps(original)
+    def validate(request_json: Any, schema: Any, proto_parsing_succeeded: bool | None) -> None:
+        original(request_json, schema, proto_parsing_succeeded)  # names the field in the usual cases
+        if proto_parsing_succeeded is False:
+            raise MlflowException.invalid_parameter_value(WRONG_TYPE)
+
+    return validate
 
 
 def _fields(messages: Iterable[Any]) -> dict[str, str]:

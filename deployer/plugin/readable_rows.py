@@ -1,15 +1,16 @@
 """Has the database leave out of every search what the sender may not read; knows nothing of deployer.
 
 MLflow searches all rows, and removes unreadable rows from the page that was found (mlflow/server/auth
-`filter_search_*`, `_filter_search_mcp_*`; 3.18 still does so for registered models and model versions). The page's
-length and the token of the next page then tell whether a hidden row matched. With `tags.t LIKE 'a%'`, a member reads
-hidden text letter by letter.
+`filter_search_*`, `_filter_search_mcp_*`, `filter_list_review_queues`; 3.18 still does so for registered models, model
+versions and review queues). The page's length and the token of the next page then tell whether a hidden row matched.
+With `tags.t LIKE 'a%'`, a member reads hidden text letter by letter.
 
 Here a search of a member gets a further condition, so that neither pages nor tokens depend on hidden rows. The
 condition comes from MLflow's own read predicate: the predicate judges every name that a grant of the member has, and
 judges all other names alike. MLflow's filters run all the same, and have the last word.
 
-Seams: the search methods of MLflow's stores, and in mlflow/server/auth `_role_based_read_predicate`.
+Seams: the search methods of MLflow's stores, and in mlflow/server/auth `_role_based_read_predicate` and
+`_review_queue_permission_in_experiment`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ ENDPOINTS = (
     "(self, server_name=None, server_version=None, server_alias=None, filter_string=None, max_results=1000, " + PAGES
 )
 EXPERIMENTS = f"(self, view_type=1, max_results=1000, filter_string=None, {PAGES}"
+QUEUES = "(self, experiment_id, *, user=None, item_id=None, max_results=None, page_token=None)"
+OF_QUEUES = ("_review_queue_permission_in_experiment", "(experiment_id, username)")
 PREDICATE = ("_role_based_read_predicate", "(username, resource_type, also_require=())")
 UNNAMED = "*"  # a name that no grant has; grants for all names apply to this name
 WORKSPACE = "workspace"  # MLflow reads the grants on workspaces along with every other type
@@ -43,7 +46,13 @@ def _searches() -> Iterator[tuple[Any, str, str, type, Clause]]:
     """Yield each search: store, method, signature, the class of the rows that are found, and the condition."""
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
-    from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlLoggedModel, SqlMCPAccessEndpoint, SqlMCPServer
+    from mlflow.store.tracking.dbmodels.models import (
+        SqlExperiment,
+        SqlLoggedModel,
+        SqlMCPAccessEndpoint,
+        SqlMCPServer,
+        SqlReviewQueue,
+    )
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
     yield ModelStore, "search_registered_models", MODELS, SqlRegisteredModel, _models
@@ -53,6 +62,7 @@ def _searches() -> Iterator[tuple[Any, str, str, type, Clause]]:
     yield TrackingStore, "search_logged_models", LOGGED, SqlLoggedModel, _logged_models
     yield TrackingStore, "search_mcp_servers", SERVERS, SqlMCPServer, _mcp_servers
     yield TrackingStore, "search_mcp_access_endpoints", ENDPOINTS, SqlMCPAccessEndpoint, _mcp_endpoints
+    yield TrackingStore, "list_review_queues", QUEUES, SqlReviewQueue, _review_queues
 
 
 def seams() -> Iterator[tuple[Any, str, str]]:
@@ -60,6 +70,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
     from mlflow.server import auth
 
     yield auth, *PREDICATE
+    yield auth, *OF_QUEUES
     for store, name, signature, _, _ in _searches():
         yield store, name, signature
 
@@ -162,6 +173,21 @@ def _mcp_endpoints(username: str, dialect: str) -> Any:
     from mlflow.store.tracking.dbmodels.models import SqlMCPAccessEndpoint
 
     return _readable(username, SqlMCPAccessEndpoint.server_name, dialect, "mcp_server")
+
+
+def _review_queues(username: str, _dialect: str) -> Any:
+    """Return the condition that MLflow lists a queue (`mlflow.server.auth.filter_list_review_queues`)."""
+    from mlflow.server import auth
+    from mlflow.store.tracking.dbmodels.models import SqlReviewQueue, SqlReviewQueueUser
+    from sqlalchemy import false, select
+
+    permission = auth._review_queue_permission_in_experiment(auth._get_request_param("experiment_id"), username)
+    if not permission.can_read:
+        return false()
+    if permission.can_update:
+        return None
+    user = username.strip().lower()  # as MLflow writes the names of members
+    return SqlReviewQueue.queue_id.in_(select(SqlReviewQueueUser.queue_id).where(SqlReviewQueueUser.user_id == user))
 
 
 def _is_prompt(tag: Any, *same: Any) -> Any:

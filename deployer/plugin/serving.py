@@ -15,7 +15,6 @@ GRACEFUL_SHUTDOWN_SECONDS = 10
 # longer than a proxy keeps an idle connection (Traefik 90, nginx 60): else a request that it sends on one which is just
 # being closed ends with 502
 KEEP_ALIVE_SECONDS = 120
-LARGEST_HEAD = 1 << 15  # bytes of a request's line and headers; nginx takes as many
 TICKS_PER_SECOND = 10  # uvicorn/server.py `main_loop`
 
 
@@ -39,14 +38,15 @@ def run(app: Any, listener: socket.socket, beside: Callable[[str], Any], *, even
     `beside` imports a module that lies beside this file. `evenly`: other processes serve the same socket.
     """
     descriptors, logs = beside("descriptors"), beside("log_limits")
-    connections = beside("connections")
+    connections, parsing, memory = beside("connections"), beside("http_parsing"), beside("freed_memory")
+    parsing.install()
     register = connections.Register(time.monotonic, connections.LIMITS)
     config = uvicorn.Config(
         beside("bodies").Closing(app),
         http=partial(beside("http_protocol").Connection, register),
         ws="none",  # MLflow serves no WebSocket, and none would come past the checks of logins
         loop="asyncio",  # whose transports and sockets `http_protocol` and `descriptors` know
-        h11_max_incomplete_event_size=LARGEST_HEAD,
+        h11_max_incomplete_event_size=parsing.LARGEST_HEAD,
         workers=1,
         access_log=False,
         proxy_headers=False,  # fastauth_gate.py reads the address: uvicorn believes whatever a local client says
@@ -62,6 +62,8 @@ def run(app: Any, listener: socket.socket, beside: Callable[[str], Any], *, even
         try:
             register.sweep()
             descriptors.watch_reserve(register)
+            if register.burst_has_ended():
+                memory.give_back()
             repeats.flush()
             logs.keep_newest()
         except Exception:

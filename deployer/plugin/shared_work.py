@@ -49,7 +49,10 @@ class SharedWork(Generic[R]):
             if not work.waiting and not work.task.done():
                 del self._works[key]  # nobody may join it now
                 work.task.cancel()
-        return work.task.result()
+        try:
+            return work.task.result()
+        finally:
+            del work  # an exception refers to this frame
 
     def _landed(self, key: Hashable, task: asyncio.Task[R]) -> None:
         if key in self._works and self._works[key].task is task:

@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 ARTIFACT_THREADS = 32  # of Python's own choice, on a small machine, the seventh would wait
 
 
-def bound(app: FastAPI, count: int) -> None:
+def bound(app: FastAPI, count: int, *, reaps: bool) -> None:
     """Let `count` threads serve requests once it starts, each of which may hold connections to the database.
 
     Traces are written by them too: those for artifacts, by whom MLflow has it done, may be more than connections.
+
+    `reaps`: whether what MLflow itself does at the start is done too (mlflow/server/fastapi_app.py `_lifespan`). In
+    3.17 and 3.18 all of that is for the assistant and for jobs, whose routes are closed: it deletes folders of old
+    sessions below the temporary folder, through a link that stands there, and has a program named `docker` remove
+    containers.
     """
     import anyio.to_thread
     from mlflow.store.tracking.abstract_store import AbstractStore
 
-    usual = app.router.lifespan_context
+    usual = app.router.lifespan_context if reaps else _nothing
 
     @asynccontextmanager
     async def bounded(served: Any) -> AsyncIterator[Any]:
@@ -37,3 +42,8 @@ def bound(app: FastAPI, count: int) -> None:
 
     app.router.lifespan_context = bounded
     AbstractStore.log_spans_async = log_spans_async
+
+
+@asynccontextmanager
+async def _nothing(_served: object) -> AsyncIterator[None]:
+    yield

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Error
 
-from tests.browser import SECONDS, WINDOW, chromium, ensure
+from tests.support.browser import SECONDS, WINDOW, chromium, ensure
 
 EXPERIMENT = "digits"
 

@@ -1,31 +1,32 @@
-"""One cluster for all tests of a process; it ends with them unless it ran before or is to be kept."""
+"""One cluster for all tests of a process; it ends with that process unless it ran before or is to be kept."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from tests.cluster.pods import pod, ready
 from tests.cluster.shown import logs_of_the_node
-from tests.cluster.testbed import testbed
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.testbed import lock_file
 from tests.cluster.user import User
-from tests.local.machine import watched
-from tests.witness import SESSION, fail_if_any
+from tests.support.machine import watched
+from tests.support.witness import SESSION, fail_if_any
+from tests.testbed import testbed
+from tests.testbed.cluster import Cluster
+from tests.testbed.lifetime import ends_with_this_process
+from tests.testbed.testbed import lock_file
 
 HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a test's time begin with itself: the first one waits for a cluster that may take half an hour to build."""
+    """Let a test's time begin with itself: the first one waits for a cluster that may take many minutes to build."""
     for item in items:
         if item.path.is_relative_to(HERE):
             limit = item.get_closest_marker("timeout")
@@ -33,8 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @contextmanager
-def own_directory() -> Iterator[Path]:
-    """The first run directory that no other process of tests has: they would meet each other's faults."""
+def own_directory() -> Iterator[tuple[Path, IO[str]]]:
+    """The first run directory that no other process of tests uses, and its lock: faults of one would disturb others."""
     for number in count():
         directory = Path(f"{testbed.DIRECTORY}-{number}") if number else testbed.DIRECTORY
         with lock_file(directory, "tests").open("w") as lock:
@@ -42,20 +43,23 @@ def own_directory() -> Iterator[Path]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            yield directory
+            yield directory, lock
             return
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    with own_directory() as directory:
-        ran_before = Cluster.running(directory)
-        found = Cluster.up(directory)
-        yield found
-        for where, content in logs_of_the_node(found):
-            SESSION.examine(content, where)
-        if not ran_before and os.environ.get("DEPLOYER_KEEP_CLUSTER") != "1":
-            found.down()
+def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    with own_directory() as (directory, lock):
+        stays = Cluster.running(directory) or os.environ.get("DEPLOYER_KEEP_CLUSTER") == "1"
+        with nullcontext() if stays else ends_with_this_process(directory, lock):
+            # people must see how far a build of many minutes is
+            with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+                found = Cluster.up(directory)
+            yield found
+            for where, content in logs_of_the_node(found):
+                SESSION.examine(content, where)
+            if not stays:
+                found.down()
         fail_if_any(SESSION.findings())
 
 

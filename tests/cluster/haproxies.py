@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.testbed import packages
-from tests.cluster.testbed.certificates import Authority, Pair
-from tests.cluster.testbed.command import wait_until
-from tests.cluster.testbed.openshift import haproxy
-from tests.cluster.testbed.openshift.listening import Listening
+from tests.testbed import packages
+from tests.testbed.certificates import Authority, Pair
+from tests.testbed.command import wait_until
+from tests.testbed.openshift import haproxy
+from tests.testbed.openshift.listening import Listening
 
 DOMAIN = "routes.test"
 NAMESPACE = "ns"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.images import BASE
+from tests.testbed.cluster import Cluster
+from tests.testbed.images import BASE
 
 USER = 1000660000  # nobody's: no image knows it
 RESTRICTED = {

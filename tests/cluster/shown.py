@@ -13,8 +13,8 @@ import urllib3
 from kubernetes.client import Configuration
 from kubernetes.config import load_kube_config
 
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.provider import Unsupported
+from tests.testbed.cluster import Cluster
+from tests.testbed.provider import Unsupported
 
 OURS = "app.kubernetes.io%2Fmanaged-by%3Dmlflow-deployer"
 KINDS = {

@@ -12,9 +12,9 @@ import pytest
 
 from tests.cluster.pods import pod
 from tests.cluster.shown import logs_of_the_node
-from tests.cluster.testbed.command import wait_until
 from tests.cluster.user import User
-from tests.witness import Witness
+from tests.support.witness import Witness
+from tests.testbed.command import wait_until
 
 CANARY = secrets.token_hex(20)
 LOGIN = f"Basic {base64.b64encode(f'admin:{CANARY}'.encode()).decode()}"

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.user import User
-from tests.local import postgres
-from tests.local.object_store import WRITER, seaweedfs
-from tests.local.postgres import PostgreSQL
 from tests.local.test_external import Team, made_in
+from tests.support import postgres
+from tests.support.object_store import WRITER, seaweedfs
+from tests.support.postgres import PostgreSQL
+from tests.testbed.cluster import Cluster
 
 URLS = ("--database-file", "urls.txt")
 

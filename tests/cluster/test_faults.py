@@ -15,8 +15,8 @@ import pytest
 
 from deployer.kube.lease import SECONDS
 from tests.cluster.relay import relay
-from tests.cluster.testbed.command import CommandFailed
 from tests.cluster.user import User
+from tests.testbed.command import CommandFailed
 
 # shorter than a lock is trusted without being renewed: it is the credentials that must be told of
 CREDENTIAL_SECONDS = 8.0

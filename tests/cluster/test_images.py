@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.cluster.pods import pod, ready, run_in
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import wait_until
-from tests.cluster.testbed.images import MLFLOW
-from tests.cluster.testbed.layers import MLFLOW as VERSION
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import wait_until
+from tests.testbed.images import MLFLOW
+from tests.testbed.layers import MLFLOW as VERSION
 
 WAITING = "--output=jsonpath={.status.containerStatuses[0].state.waiting.message}"
 

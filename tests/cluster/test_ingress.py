@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.pods import ready, web
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import wait_until
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import wait_until
 
 
 def _ingress(namespace: str, host: str) -> dict[str, Any]:

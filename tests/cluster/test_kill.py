@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from tests.cluster.user import User
-from tests.killing import instants, kill_after, kills_of, measure
+from tests.support.killing import instants, kill_after, kills_of, measure
 
 CREATE = ("create", "--expose", "none")
 DELETE = ("delete", "--delete-data", "--yes")

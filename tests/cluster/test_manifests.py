@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.cluster.testbed import programs
-from tests.cluster.testbed.cluster import Cluster
-from tests.golden.cases import CASES, drawn
+from tests.support.manifest_cases import CASES, drawn
+from tests.testbed import programs
+from tests.testbed.cluster import Cluster
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.pods import pod, ready, run_in
-from tests.cluster.testbed.cluster import RESTRICTED, Cluster
-from tests.cluster.testbed.command import CommandFailed, wait_until
+from tests.testbed.cluster import RESTRICTED, Cluster
+from tests.testbed.command import CommandFailed, wait_until
 
 pytestmark = pytest.mark.full_scale
 

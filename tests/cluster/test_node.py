@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.pods import pod, ready
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import CommandFailed, wait_until
-from tests.cluster.testbed.programs import KUBERNETES
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import CommandFailed, wait_until
+from tests.testbed.programs import KUBERNETES
 
 
 def test_the_node_is_ready_and_says_its_version(cluster: Cluster) -> None:
@@ -37,7 +37,7 @@ def test_from_another_home_the_programs_of_the_running_cluster_are_used(
     """Another HOME has another, empty cache; and without PATH nothing can be built."""
     directory = ("--directory", str(cluster.audit_log.parent))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.cluster.testbed", *directory, *arguments],
+        [sys.executable, "-m", "tests.testbed", *directory, *arguments],
         env={"HOME": str(tmp_path), "PATH": str(tmp_path)},
         cwd=Path(__file__).parents[2],
         capture_output=True,

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.pods import bare, ready, run_in
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import CommandFailed, wait_until
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import CommandFailed, wait_until
 
 pytestmark = pytest.mark.full_scale
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.pods import bare, pod, ready, run_in
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import CommandFailed
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import CommandFailed
 
 pytestmark = pytest.mark.full_scale
 

@@ -19,12 +19,12 @@ import pytest
 import requests
 
 from tests.cluster.test_kill import Kill, side_by_side
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import CommandFailed
 from tests.cluster.user import User
-from tests.killing import go_on, kills_of, measure, stopped_after
-from tests.load import API, Load, rotate_under_load
-from tests.local.machine import kill_group
+from tests.support.killing import go_on, kills_of, measure, stopped_after
+from tests.support.load import API, Load, rotate_under_load
+from tests.support.machine import kill_group
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import CommandFailed
 
 ROTATE = ("rotate-password",)
 MEMBER = "anna@uni.example"

@@ -17,10 +17,10 @@ import pytest
 from tests.cluster import browser
 from tests.cluster.test_lifecycle import TRAINING, persisted
 from tests.cluster.test_rights import judged, rights_used, rules
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import wait_until
 from tests.cluster.user import User
-from tests.local.machine import watched
+from tests.support.machine import watched
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import wait_until
 
 NOBODY = "192.0.2.0/24"  # of documentation: nobody's
 LISTS = ("haproxy.router.openshift.io/ip_allowlist", "haproxy.router.openshift.io/ip_whitelist")

@@ -15,7 +15,7 @@ import pytest
 
 from deployer.core import networks
 from tests.cluster.haproxies import CLIENT, DOMAIN, PODS, Router, route, running
-from tests.cluster.testbed.certificates import Authority
+from tests.testbed.certificates import Authority
 
 TEMPLATE = "images/router/haproxy/conf/haproxy-config.template"
 HELPERS = "pkg/router/template/template_helper.go"

@@ -12,10 +12,10 @@ import pytest
 
 from deployer.storage.finding import Keys
 from deployer.storage.trial import Bucket, client, make_bucket
-from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.user import User
-from tests.local.object_store import READER, SECOND, WRITER, ObjectStore, forms, rclone, seaweedfs
-from tests.local.servers import free_port
+from tests.support.object_store import READER, SECOND, WRITER, ObjectStore, forms, rclone, seaweedfs
+from tests.support.servers import free_port
+from tests.testbed.cluster import Cluster
 
 UNITS = {"Mi": 1, "Gi": 1024}
 ROUND_TRIP = (Path(__file__).parents[1] / "local" / "round_trip.py").read_text()

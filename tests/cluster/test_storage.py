@@ -1,4 +1,4 @@
-"""Volumes have the size that was asked for: a full one is really full."""
+"""Volumes have the size that was asked for: a full one is really full. They outlive pods, and end with their claims."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import pytest
 
 from tests.cluster.pods import claim, pod, ready, run_in
-from tests.cluster.testbed.cluster import Cluster
-from tests.cluster.testbed.command import CommandFailed
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import CommandFailed, run, wait_until
 
 
 def test_a_claim_without_a_class_gets_a_volume_that_can_be_full(cluster: Cluster, namespace: str) -> None:
@@ -29,3 +29,21 @@ def test_data_outlives_the_pod(cluster: Cluster, namespace: str) -> None:
     cluster.apply(pod("second", namespace, claim="data"))
     ready(cluster, namespace, "second")
     assert run_in(cluster, namespace, "second", "cat", "/data/file") == "kept\n"
+
+
+def test_a_volume_goes_with_its_claim(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(claim(namespace, "64Mi"), pod("writer", namespace, claim="data"))
+    ready(cluster, namespace, "writer")
+    ask = ("get", "pvc", "data", f"--namespace={namespace}", "--output=jsonpath={.spec.volumeName}")
+    volume = cluster.kubectl(*ask)
+    files = ["ls", "/run/testbed/volumes"]
+    assert f"{volume}.img" in run(*cluster.in_node(files)).split()
+    cluster.kubectl("delete", "pod,pvc", "writer", "data", f"--namespace={namespace}", "--ignore-not-found")
+    wait_until(lambda: f"{volume}.img" not in run(*cluster.in_node(files)).split(), f"the removal of {volume}", 60)
+    wait_until(lambda: volume not in cluster.kubectl("get", "pv", "--output=name"), f"the end of {volume}", 60)
+
+
+def test_a_claim_that_several_nodes_could_mount_is_refused(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(claim(namespace, "64Mi", "ReadWriteMany"), pod("writer", namespace, claim="data"))
+    ask = ("get", "events", f"--namespace={namespace}", "--field-selector=reason=ProvisioningFailed", "--output=yaml")
+    wait_until(lambda: "only file systems that one node mounts" in cluster.kubectl(*ask), "a refusal", 60)

@@ -20,8 +20,8 @@ from deployer.kube.refusals import Rejected, Vanished
 from deployer.kube.session import Session, connect
 from deployer.kube.websockets import run, tunnel
 from tests.cluster.pods import pod, ready
-from tests.cluster.testbed.cluster import Cluster
-from tests.local.machine import DEPLOYER
+from tests.support.machine import DEPLOYER
+from tests.testbed.cluster import Cluster
 
 MEBIBYTES = 20
 # serves /tmp, and answers what is posted with its digest

@@ -14,11 +14,11 @@ import pytest
 
 from deployer.cli.app import COMMANDS
 from tests.cluster.shown import logs_of_the_node
-from tests.cluster.testbed.cluster import Cluster
 from tests.cluster.user import User
-from tests.local.life import ASK_MARK, PASSWORDS, Event, Interrupted, Run, clients_log_in
-from tests.local.machine import watched
-from tests.local.tracing import Start, Tracer
+from tests.support.life import ASK_MARK, PASSWORDS, Event, Interrupted, Run, clients_log_in
+from tests.support.machine import watched
+from tests.support.tracing import Start, Tracer
+from tests.testbed.cluster import Cluster
 
 pytestmark = pytest.mark.full_scale
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster import shown
-from tests.cluster.testbed.cluster import Cluster
-from tests.local.machine import Machine
+from tests.support.machine import Machine
+from tests.testbed.cluster import Cluster
 
 # commands that cannot have made a secret
 READING = frozenset(

@@ -3,9 +3,8 @@
 import re
 
 import pytest
-import yaml
 
-from .cases import CASES, drawn
+from tests.support.manifest_cases import CASES, objects
 
 PLACES = [case for case in CASES if case.startswith(("rahti-", "lumi-k-"))]
 ROUTES = ["rahti-route-sqlite-volume", "lumi-k-route-sqlite-volume"]
@@ -14,7 +13,7 @@ UNITS = {"": 1.0, "m": 1e-3, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
 
 @pytest.fixture(params=PLACES)
 def items(request):
-    return [yaml.safe_load(text) for text in drawn(request.param).values()]
+    return objects(request.param)
 
 
 def one(items, kind):
@@ -60,7 +59,7 @@ def test_the_volume_is_of_the_one_mode_that_there_is_and_fits_the_quota(items):
 
 
 def test_rahti_s_volume_is_of_its_one_class():
-    items = [yaml.safe_load(text) for text in drawn("rahti-none-sqlite-volume").values()]
+    items = objects("rahti-none-sqlite-volume")
     assert one(items, "PersistentVolumeClaim")["spec"]["storageClassName"] == "standard-csi"
 
 
@@ -85,7 +84,7 @@ def test_the_image_does_not_come_from_docker_hub(items):
 
 @pytest.mark.parametrize("case", ROUTES)
 def test_the_route_speaks_https_only_and_waits_for_large_artifacts(case):
-    items = [yaml.safe_load(text) for text in drawn(case).values()]
+    items = objects(case)
     route = one(items, "Route")
     assert route["spec"]["tls"] == {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"}
     timeout = route["metadata"]["annotations"]["haproxy.router.openshift.io/timeout"]
@@ -95,7 +94,7 @@ def test_the_route_speaks_https_only_and_waits_for_large_artifacts(case):
 
 @pytest.mark.parametrize(("case", "domain"), [*zip(ROUTES, ("2.rahtiapp.fi", "apps.lumi-k.eu"), strict=True)])
 def test_the_route_s_host_is_left_to_openshift_and_its_name_fits_a_label(case, domain):
-    items = [yaml.safe_load(text) for text in drawn(case).values()]
+    items = objects(case)
     assert "host" not in one(items, "Route")["spec"]
     environment = {item["name"]: item.get("value") for item in pod(items)["containers"][0]["env"]}
     assert f"https://mlflow-team-a.{domain}" in environment["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
@@ -116,7 +115,7 @@ def test_nothing_needs_the_rights_of_a_cluster_administrator(items):
 
 @pytest.mark.parametrize("case", ROUTES)
 def test_the_router_of_openshift_is_let_in(case):
-    items = [yaml.safe_load(text) for text in drawn(case).values()]
+    items = objects(case)
     (rule,) = one(items, "NetworkPolicy")["spec"]["ingress"]
     labels = [peer["namespaceSelector"]["matchLabels"] for peer in rule["from"] if "namespaceSelector" in peer]
     assert labels == [{"network.openshift.io/policy-group": "ingress"}]
@@ -130,7 +129,7 @@ def test_the_router_of_openshift_is_let_in(case):
     ],
 )
 def test_who_may_connect_stands_under_both_annotations_that_routers_know(case, networks):
-    items = [yaml.safe_load(text) for text in drawn(case).values()]
+    items = objects(case)
     annotations = one(items, "Route")["metadata"]["annotations"]
     lists = {key: value for key, value in annotations.items() if "list" in key}
     assert lists == {f"haproxy.router.openshift.io/{key}": networks for key in ("ip_allowlist", "ip_whitelist")}

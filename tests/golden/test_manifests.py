@@ -3,21 +3,26 @@
 A variable and not an option of pytest: plain `pytest` reads this folder's conftest.py after its options.
 """
 
-import difflib
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deployer.catalogue import PLUGINS, catalogue
 from deployer.core.platform import PROFILES
 from deployer.core.rendering import yaml_block
+from tests.support.manifest_cases import CASES, EXPOSURES, WHOLE, draw, drawn, objects, profile_of
 
-from .cases import CASES, EXPOSURES, drawn
+from .differences import Stale, difference, patched
 
 EXPECTED = Path(__file__).parent / "expected"
+ACCEPT = "DEPLOYER_REFRESH_GOLDEN=1 accepts the manifests as they are drawn now."
+REFRESH = os.environ.get("DEPLOYER_REFRESH_GOLDEN") == "1"
 
 
 def without_programs(text):
@@ -27,35 +32,73 @@ def without_programs(text):
     return re.sub(r'(files-hash"?: ")[0-9a-f]{64}"', r'\1(changes with them)"', text)
 
 
+@cache
+def drawn_now(case):
+    return without_programs("---\n".join(drawn(case).values()))
+
+
+def file(case):
+    """Return the name of the file of a case: its manifests, or their difference from those of its profile."""
+    return f"{case}.yaml" if case in WHOLE else f"{case}.diff"
+
+
+def written(case, base):
+    """Return what the file of a case holds, given the manifests of its profile."""
+    return drawn_now(case) if case in WHOLE else difference(base, drawn_now(case), (file(profile_of(case)), case))
+
+
+def stored(case):
+    """Return what the file of a case holds, and the manifests that it stands for."""
+    path = EXPECTED / file(case)
+    content = path.read_text("utf-8") if path.exists() else ""
+    return content, content if case in WHOLE else patched(stored(profile_of(case))[1], content)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_manifests_are_the_expected_ones(case):
-    actual = without_programs("---\n".join(drawn(case).values()))
-    path = EXPECTED / f"{case}.yaml"
-    if os.environ.get("DEPLOYER_REFRESH_GOLDEN") == "1":
-        path.write_text(actual, "utf-8")
-    expected = path.read_text("utf-8") if path.exists() else ""
-    difference = difflib.unified_diff(
-        expected.splitlines(), actual.splitlines(), f"expected/{case}.yaml", "drawn now", lineterm=""
-    )
-    if actual != expected:
-        pytest.fail("\n".join(["DEPLOYER_REFRESH_GOLDEN=1 accepts this:", *difference]), pytrace=False)
+    if REFRESH:
+        (EXPECTED / file(case)).write_text(written(case, drawn_now(profile_of(case))), "utf-8")
+        return
+    try:
+        content, expected = stored(case)
+    except Stale as error:
+        pytest.fail(
+            f"expected/{file(case)} does not fit {file(profile_of(case))}, whose {error}. {ACCEPT}", pytrace=False
+        )
+    if changed := difference(expected, drawn_now(case), (f"expected/{case}", "drawn now")):
+        pytest.fail(f"{ACCEPT}\n{changed}", pytrace=False)
+    assert content == written(case, stored(profile_of(case))[1]), f"not the diff of these manifests. {ACCEPT}"
 
 
 def test_every_exposure_of_every_profile_has_an_expected_file_and_no_other_file_is_there():
     assert set(EXPOSURES) == {(name, exposure) for name, profile in PROFILES.items() for exposure in profile.exposures}
-    assert {path.name for path in EXPECTED.iterdir()} == {f"{case}.yaml" for case in CASES}
+    assert {path.name for path in EXPECTED.iterdir()} == {file(case) for case in CASES}
+
+
+@given(*[st.lists(st.sampled_from(["a", "b", "- c", "+ d", "@@ -1 +1 @@", "kind: X", " ", ""]), max_size=40)] * 2)
+def test_a_difference_holds_the_whole_text(before, after):
+    base, text = ("".join(f"{line}\n" for line in lines) for lines in (before, after))
+    assert patched(base, difference(base, text, ("base", "text"))) == text
+
+
+def test_a_difference_from_another_text_is_noticed():
+    diff = difference("a\nb\nc\n", "a\nB\nc\n", ("base", "text"))
+    assert patched("a\nb\nc\n", diff) == "a\nB\nc\n"
+    for other in ("a\nx\nc\n", "b\nc\n", "a\nb\n", ""):
+        with pytest.raises(Stale):
+            patched(other, diff)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_configmap_holds_the_launcher_byte_for_byte(case):
-    (text,) = [text for key, text in drawn(case).items() if key.startswith("ConfigMap/")]
-    assert yaml.safe_load(text)["data"]["launch.py"].encode() == (PLUGINS / "launch.py").read_bytes()
-    assert "def main" not in without_programs(text)
+    (files,) = [item["data"] for item in objects(case) if item["kind"] == "ConfigMap"]
+    assert files["launch.py"].encode() == (PLUGINS / "launch.py").read_bytes()
+    assert "def main" not in drawn_now(case)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_drawing_twice_gives_the_same_text_in_the_same_order(case):
-    assert list(drawn(case).items()) == list(drawn(case).items())
+    assert list(draw(case).items()) == list(draw(case).items())
 
 
 @pytest.mark.parametrize("case", CASES)

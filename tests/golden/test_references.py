@@ -13,8 +13,7 @@ from deployer.core.platform import PROFILES
 from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
 from deployer.core.spec import API_VERSION, KIND
 from deployer.operations.render import credentials, manifests
-
-from .cases import CASES, HATCHES, drawn, spec
+from tests.support.manifest_cases import CASES, HATCHES, objects, spec
 
 S3_KEYS = {S3_ACCESS_KEY: "an-access-key", S3_SECRET_KEY: "a-secret-key"}
 URLS = dict.fromkeys(DATABASES.values(), "postgresql+psycopg2://user:password@db.example.org/mlflow")
@@ -52,7 +51,7 @@ def given_by(text):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_credentials_are_the_secrets_that_the_manifests_refer_to(case):
-    wanted = list(references(read(drawn(case))))
+    wanted = list(references(objects(case)))
     given_ = {**(S3_KEYS if case.endswith("s3") else {}), **(URLS if "external" in case else {})}
     assert len(wanted) == 5 + len(given_)
     assert given_by(credentials(spec(case), given_)) == set(wanted)
@@ -78,7 +77,7 @@ def test_the_credentials_are_whole(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_pod_finds_its_account_files_and_volume(case):
-    items = read(drawn(case))
+    items = objects(case)
     pod = one(items, "Deployment")["spec"]["template"]["spec"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert pod["serviceAccountName"] in names(items, "ServiceAccount")
@@ -94,7 +93,7 @@ def test_the_pod_finds_its_account_files_and_volume(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_path_in_the_environment_and_command_is_mounted(case):
-    container = one(read(drawn(case)), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    container = one(objects(case), "Deployment")["spec"]["template"]["spec"]["containers"][0]
     mounts = tuple(mount["mountPath"] for mount in container["volumeMounts"])
     values = [item.get("value", "").removeprefix("sqlite:///") for item in container["env"]] + container["command"]
     paths = [value for value in values if value.startswith("/")]
@@ -104,7 +103,7 @@ def test_every_path_in_the_environment_and_command_is_mounted(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_service_deployment_and_network_policy_select_the_pod(case):
-    items = read(drawn(case))
+    items = objects(case)
     deployment, service, policy = (one(items, kind) for kind in ("Deployment", "Service", "NetworkPolicy"))
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
     assert deployment["spec"]["selector"]["matchLabels"].items() <= labels
@@ -119,7 +118,7 @@ def test_service_deployment_and_network_policy_select_the_pod(case):
 
 @pytest.mark.parametrize("case", [case for case in CASES if "-none-" not in case])
 def test_the_exposure_leads_to_the_service(case):
-    items = read(drawn(case))
+    items = objects(case)
     service = one(items, "Service")
     port = service["spec"]["ports"][0]["name"]
     if "ingress" in case:
@@ -136,7 +135,7 @@ def test_the_exposure_leads_to_the_service(case):
 
 @pytest.mark.parametrize("case", [case for case in CASES if "-none-" in case])
 def test_without_exposure_nothing_leads_in_and_nobody_else_may_connect(case):
-    items = read(drawn(case))
+    items = objects(case)
     assert not names(items, "Ingress") | names(items, "Route") | names(items, "HTTPRoute")
     (rule,) = one(items, "NetworkPolicy")["spec"]["ingress"]
     assert [list(peer) for peer in rule["from"]] == [["podSelector"]]
@@ -144,7 +143,7 @@ def test_without_exposure_nothing_leads_in_and_nobody_else_may_connect(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_pod_is_closed_by_default(case):
-    pod = one(read(drawn(case)), "Deployment")["spec"]["template"]["spec"]
+    pod = one(objects(case), "Deployment")["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
     assert pod["enableServiceLinks"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -178,7 +177,7 @@ def test_where_no_host_can_be_predicted_a_placeholder_stands_for_it(exposure):
     assert any(guessed in text for key, text in documents.items() if key.startswith(("Ingress/", "HTTPRoute/")))
 
 
-HATCHED = read(drawn("kubernetes-ingress-hatches"))
+HATCHED = objects("kubernetes-ingress-hatches")
 
 
 def test_private_certificates_are_mounted_where_the_environment_names_them():
@@ -209,5 +208,5 @@ def test_a_patch_changes_what_it_names_and_nothing_else():
 
 
 def test_the_route_of_a_gateway_s_listener_leads_through_that_listener():
-    (parent,) = one(read(drawn("kubernetes-gateway-listener")), "HTTPRoute")["spec"]["parentRefs"]
+    (parent,) = one(objects("kubernetes-gateway-listener"), "HTTPRoute")["spec"]["parentRefs"]
     assert (parent["namespace"], parent["name"], parent["sectionName"]) == ("ingress", "shared", "https")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from deployer.core.versions import DEFAULT_MLFLOW
-from tests.local.machine import Machine, watched
 from tests.local.minors import install
 from tests.local.twisted import Serve, twisted
+from tests.support.machine import Machine, watched
 
 
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's environment, made once by the real command."""
+    """The server's environment, made once by the real command; by `make mutations`, once for many runs of pytest."""
+    if made := os.environ.get("DEPLOYER_TEST_ENVIRONMENTS"):
+        return Path(made)
     machine = Machine(tmp_path_factory.mktemp("environments"))
     with watched([machine]):
         machine.create("builder")

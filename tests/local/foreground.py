@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.local.machine import Machine
+from tests.support.machine import Machine
 
 UP = "It runs until this command ends."
 

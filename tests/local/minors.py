@@ -14,8 +14,8 @@ import requests
 
 from deployer.catalogue import CONSTRAINTS, PLUGINS
 from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
-from tests.local.machine import DEPLOYER
-from tests.local.servers import PASSWORD, free_port, running, settings
+from tests.support.machine import DEPLOYER
+from tests.support.servers import PASSWORD, free_port, running, settings
 
 ADMIN = ("admin", PASSWORD)
 SIGNING_KEY = "a-key-that-a-user-has-set"
@@ -82,7 +82,8 @@ def install(version: str, folder: Path) -> str:
     if subprocess.run([*add, f"mlflow[auth]=={version}"], check=False, timeout=600).returncode:
         # a release whose mlflow-skinny is not served everywhere; its wheel holds all of MLflow
         tested = ["--constraint", str(CONSTRAINTS / constraints_file(version))]
-        subprocess.run([*add, f"mlflow[auth]=={DEFAULT_MLFLOW}", *tested], check=True, timeout=600)
+        uploads = "python-multipart"  # reads the forms with which 3.18 takes skills
+        subprocess.run([*add, f"mlflow[auth]=={DEFAULT_MLFLOW}", uploads, *tested], check=True, timeout=600)
         subprocess.run([*add, "--no-deps", f"mlflow=={version}"], check=True, timeout=600)
     return python
 

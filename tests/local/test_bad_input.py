@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.machine import Machine, kill_group
 from tests.soak.test_disk_full import small_disk
+from tests.support.machine import Machine, kill_group
 
 CREATE = ("create", "--target", "local")
 HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
@@ -312,6 +312,18 @@ def test_a_prompt_ends_by_a_signal_like_everything_else(server: Machine) -> None
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGHUP
     assert "Interrupted by SIGHUP" in out
+    assert server.json("status")["state"] == "ready"
+
+
+def test_another_name_deletes_nothing(server: Machine) -> None:
+    process = server.program(
+        ["script", "--quiet", "--return", "--command", f"{server.command()[0]} delete --delete-data", "/dev/null"],
+        ("delete",),
+        stdin=subprocess.PIPE,
+    )
+    out, _ = process.communicate("another\n", timeout=60)
+    assert process.returncode == 2
+    assert "that is not its name; nothing was deleted" in out
     assert server.json("status")["state"] == "ready"
 
 

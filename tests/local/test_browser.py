@@ -8,9 +8,9 @@ from typing import Any
 import requests
 from playwright.sync_api import Page
 
-from tests import browser
-from tests.load import API
-from tests.local.machine import Machine
+from tests.support import browser
+from tests.support.load import API
+from tests.support.machine import Machine
 
 NEW = "a-password-chosen-at-the-browser"
 REFUSED = "You are not authenticated"

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.local.machine import SECRETS, Machine
-from tests.witness import Witness
+from tests.support.machine import SECRETS, Machine
+from tests.support.witness import Witness
 
 # as base64 letters and others, so that every form differs
 CANARY = f"{secrets.token_urlsafe(18)}/+=&{secrets.token_urlsafe(6)}"

@@ -6,10 +6,12 @@ One server, whose deadlines are shorter and whose limits are smaller than usual,
 from __future__ import annotations
 
 import base64
+import gzip
 import os
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -19,8 +21,8 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
-from tests.local.machine import Machine
-from tests.local.servers import PASSWORD, free_port, running, settings
+from tests.support.machine import Machine
+from tests.support.servers import PASSWORD, free_port, running, settings
 
 SCRIPT = Path(__file__).with_name("serve_hurried.py")
 MIB = 1 << 20
@@ -68,7 +70,14 @@ class Server:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
-    def ask(self, path: str, login: tuple[str, str] | None = ("admin", PASSWORD), **options: object) -> int:
+    def cpu(self) -> float:
+        """Return the seconds of CPU that were used so far."""
+        words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    def ask(
+        self, path: str, login: tuple[str | bytes, str | bytes] | None = ("admin", PASSWORD), **options: object
+    ) -> int:
         """Return the status of a request on a connection of its own."""
         with requests.Session() as session:
             session.trust_env = False
@@ -540,6 +549,91 @@ def test_what_a_stranger_repeats_is_in_the_log_once(server: Server) -> None:
     assert text.count("Invalid HTTP request") <= 5  # once a minute, and the machine may be slow
     assert text.count("Rejected request with invalid Host header") <= 50
     assert text.count("\n") < 60
+
+
+# --- heads, and what they cost
+
+BLANKS, CHUNKS = " " * 30_000, head("POST", "/", CHUNKED)
+HOSTILE = {
+    "blanks of a header": head("GET", "/", f"A:{BLANKS}\v"),
+    "blanks of a chunk": CHUNKS + f"1;{BLANKS}\n\r\n".encode(),
+    "blanks of a trailer": CHUNKS + f"1\r\na\r\n0\r\nA:{BLANKS}\v\r\n\r\n".encode(),
+    "escapes of a cookie": head("GET", "/health", 'Cookie: a="' + '\\"' * 15_000 + '"'),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_what_a_stranger_sends_takes_no_quadratic_time(server: Server, what: str) -> None:
+    before = server.cpu()
+    with server.connect() as connection:
+        connection.sendall(HOSTILE[what])
+        assert status(answer(connection)) in {200, 400, 401}
+    assert server.cpu() - before < 0.3  # the quadratic ones take from 0.7 to 3
+
+
+MANY = [f"a{number}: b" for number in range(120)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "wanted"),
+    [
+        ((f"A: {'a' * 31_000}",), 401),
+        ((f"A: {'a' * 33_000}",), 431),
+        (MANY, 401),
+        (MANY * 2, 431),
+        (["a:"] * 7000, 431),
+    ],
+    ids=["long", "too long", "many", "too many", "thousands"],
+)
+def test_a_head_has_a_size_and_a_number_of_fields(server: Server, headers: list[str], wanted: int) -> None:
+    for _ in range(2):
+        with server.connect() as connection:
+            connection.sendall(head("GET", "/", *headers))
+            told = answer(connection)
+            assert status(told) == wanted
+            assert (b"128 fields" in told) is (wanted == 431)
+
+
+def test_a_long_password_of_any_characters_is_accepted(server: Server) -> None:
+    for number, password in enumerate(("a" * 1024, "\N{GRINNING FACE}" * 1024)):
+        login = (f"long{number}{'n' * 200}", password)
+        new = {"username": login[0], "password": login[1]}
+        assert server.ask("/api/2.0/mlflow/users/create", method="POST", json=new) == 200
+        assert server.ask("/api/2.0/mlflow/users/current", (login[0].encode(), login[1].encode())) == 200
+
+
+LARGE = {
+    "a login": head("GET", FLASK, basic("nobody", "a" * 22_000 + "\N{GRINNING FACE}")),
+    "a header": head("GET", FLASK, f"Cookie: {'a' * 31_000}"),
+    "a body": head("POST", FLASK, "Content-Length: 65000") + bytes(65_000),
+    "a small login and a body": head("POST", FLASK, basic("nobody", "a"), "Content-Length: 65000") + bytes(65_000),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+def test_what_a_stranger_has_sent_is_not_kept_once_answered(server: Server, what: str) -> None:
+    """While the connections stay open."""
+    for count, most in ((100, None), (100, 2 * MIB)):  # the first round leaves memory that is used again
+        rest = server.memory()
+        with many(server, count) as connections:
+            for connection in connections:
+                connection.sendall(LARGE[what])
+            assert all(status(answer(connection)) in {401, 405, 429, 503} for connection in connections)
+            assert most is None or server.memory() <= rest + most
+
+
+# --- compressed bodies
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_small_body_that_decompresses_to_a_large_one_is_refused(server: Server, encoding: str) -> None:
+    content, pack = bytes(200 * MIB), gzip.compress if encoding == "gzip" else zlib.compress
+    body = pack(content)
+    rest = server.memory()
+    server.forget_peak()
+    headers = {"Content-Type": "application/x-protobuf", "X-Mlflow-Experiment-Id": "0", "Content-Encoding": encoding}
+    assert server.ask("/v1/traces", method="POST", data=body, headers=headers) == 413
+    assert server.peak() <= rest + 3 * MOST
 
 
 # --- another header

@@ -21,13 +21,13 @@ import requests
 
 from deployer.catalogue import PLUGINS
 from deployer.core import sizing
-from tests.killing import kill_in_step
-from tests.load import API
-from tests.local import postgres
-from tests.local.machine import Machine, watched
-from tests.local.postgres import PostgreSQL
-from tests.local.servers import free_port, running, settings
 from tests.local.test_rotate import edit, secrets_file, status
+from tests.support import postgres
+from tests.support.killing import kill_in_step
+from tests.support.load import API
+from tests.support.machine import Machine, watched
+from tests.support.postgres import PostgreSQL
+from tests.support.servers import free_port, running, settings
 
 full_scale = pytest.mark.full_scale
 HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"

@@ -20,10 +20,10 @@ import requests
 
 from deployer.catalogue import PLUGINS
 from deployer.core import sizing
-from tests.load import API
-from tests.local.machine import Machine
-from tests.local.servers import free_port, settings
 from tests.local.twisted import ADMIN, ANNA, BERT, SCRIPT, Serve, add, client, counted, who
+from tests.support.load import API
+from tests.support.machine import Machine
+from tests.support.servers import free_port, settings
 
 EX_CONFIG = 78
 

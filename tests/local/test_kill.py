@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.killing import instants, kill_in_step, kills_of, measure
-from tests.local.machine import Machine
+from tests.support.killing import instants, kill_in_step, kills_of, measure
+from tests.support.machine import Machine
 
 CREATE = ("create", "--target", "local")
 DELETE = ("delete", "--delete-data", "--yes")

@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
-from tests.local.machine import Machine
-from tests.local.servers import PASSWORD, free_port, running, settings
+from tests.support.machine import Machine
+from tests.support.servers import PASSWORD, free_port, running, settings
 
 EX_CONFIG = 78
 

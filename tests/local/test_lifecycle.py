@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import requests
 
 from deployer.catalogue import CONSTRAINTS
 from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
-from tests.local.machine import DEPLOYER, Machine
+from tests.support.machine import DEPLOYER, Machine
 
 TRAINING = Path(__file__).with_name("training.py")
 ROUND_TRIP = Path(__file__).with_name("round_trip.py")
@@ -41,6 +42,8 @@ def test_create_proves_the_server_and_says_how_to_use_it(machine: Machine) -> No
     assert created["changed"] is True
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     assert requests.get(f"{created['address']}/api/2.0/mlflow/users/current", timeout=10).status_code == 401
+    with pytest.raises(requests.ConnectionError):  # another address of this machine
+        requests.get(created["address"].replace("127.0.0.1", "127.0.0.2"), timeout=10)
     status = machine.json("status")
     assert (status["state"], status["proven"], status["address"]) == ("ready", True, created["address"])
     (listed,) = machine.json("list")

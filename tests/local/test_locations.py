@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import requests
 
-from tests.load import API
-from tests.local.machine import Machine
+from tests.support.load import API
+from tests.support.machine import Machine
 
 
 def test_the_proof_names_experiments_whose_artifacts_go_elsewhere(machine: Machine) -> None:

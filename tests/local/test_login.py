@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.local.conftest import HOSTILE_PASSWORD, HOSTILE_USER
-from tests.local.machine import Machine, kill_group
+from tests.support.machine import Machine, kill_group
 
 ROOT = os.geteuid() == 0
 THEIRS = "# mine\n[other]\nkey = 100%\n\n[mlflow]\nmlflow_tracking_username = carol\nmlflow_tracking_password = hers\n"

@@ -17,9 +17,9 @@ import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
-from tests.load import API
-from tests.local.machine import Machine, watched
 from tests.local.twisted import ANNA, add, counted, twisted
+from tests.support.load import API
+from tests.support.machine import Machine, watched
 
 ELSEWHERE = "127.0.0.2"  # another client address, on the loopback as well
 CONNECTIONS = 1050

@@ -20,8 +20,8 @@ import pytest
 from deployer.core.address import LOOPBACK
 from deployer.targets.local import process
 from deployer.targets.local.ports import FIRST_PORT
-from tests.killing import stopped_after
-from tests.local.machine import Machine, kill_group, watched
+from tests.support.killing import stopped_after
+from tests.support.machine import Machine, kill_group, watched
 
 CREATE = ("create", "--target", "local")
 FOREIGN_SCHEMA = "CREATE TABLE experiments (id INT); CREATE TABLE alembic_version (version_num TEXT);"

@@ -171,6 +171,48 @@ ATTACKS: dict[str, Attack] = {
         {"experiment_ids": [mine.experiment]},
         JSON,
     ),
+    "search datasets, with a query": lambda _, victim: (
+        "POST",
+        f"{V3}/datasets/search?experiment_ids={victim.experiment}",
+        None,
+        None,
+    ),
+    "search datasets, with a query and an empty object": lambda mine, _: (
+        "POST",
+        f"{V3}/datasets/search?experiment_ids={mine.experiment}",
+        {},
+        JSON,
+    ),
+    "search datasets, read in part": lambda mine, _: (
+        "POST",
+        f"{V3}/datasets/search",
+        {"max_results": 100, "order_by": [5], "experiment_ids": [mine.experiment]},
+        JSON,
+    ),
+    "search datasets, with a wrong number": lambda mine, _: (
+        "POST",
+        f"{V3}/datasets/search",
+        {"max_results": "many", "experiment_ids": [mine.experiment]},
+        JSON,
+    ),
+    "search datasets, with half a character": lambda mine, _: (
+        "POST",
+        f"{V3}/datasets/search",
+        {"filter_string": "\ud800", "experiment_ids": [mine.experiment]},
+        JSON,
+    ),
+    "add a dataset to an experiment, with a query": lambda mine, victim: (
+        "POST",
+        f"{V3}/datasets/{mine.dataset}/add-experiments?experiment_ids={victim.experiment}",
+        None,
+        None,
+    ),
+    "create a run, read in part": lambda mine, _: (
+        "POST",
+        f"{V2}/runs/create",
+        {"tags": [5], "experiment_id": mine.experiment},
+        JSON,
+    ),
     "create a dataset, encoded twice": lambda mine, victim: (
         "POST",
         f"{V3}/datasets/create?experiment_ids={mine.experiment}",

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests import browser
 from tests.local.minors import ADMIN, CASES, Server, served
+from tests.support import browser
 
 LISTED = "https://listed.example"
 SEARCH = "ajax-api/2.0/mlflow/experiments/search"

@@ -13,9 +13,9 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
-from tests.load import API
-from tests.local import postgres
-from tests.local.servers import PASSWORD, free_port, running, settings
+from tests.support import postgres
+from tests.support.load import API
+from tests.support.servers import PASSWORD, free_port, running, settings
 
 ADMIN = ("admin", PASSWORD)
 WORKERS, REPLICAS = 2, 2

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.killing import go_on, kills_of, measure, stopped_after
-from tests.load import API, Load, rotate_under_load
-from tests.local.machine import Machine, kill_group
+from tests.support.killing import go_on, kills_of, measure, stopped_after
+from tests.support.load import API, Load, rotate_under_load
+from tests.support.machine import Machine, kill_group
 
 ROTATE = ("rotate-password",)
 MEMBER = "anna@uni.example"

@@ -12,9 +12,10 @@ import pytest
 import requests
 
 from deployer.core.address import url
-from tests.killing import kill_in_step
-from tests.local.machine import Machine
-from tests.local.object_store import (
+from tests.local.test_s3 import options, with_keys
+from tests.support.killing import kill_in_step
+from tests.support.machine import Machine
+from tests.support.object_store import (
     SECOND,
     WRITER,
     Answer,
@@ -24,8 +25,7 @@ from tests.local.object_store import (
     objecting,
     rclone,
 )
-from tests.local.servers import free_port
-from tests.local.test_s3 import options, with_keys
+from tests.support.servers import free_port
 
 ROTATE = ("rotate-keys", "s3")
 NOTE = "api/2.0/mlflow-artifacts/artifacts/kept/note.txt"

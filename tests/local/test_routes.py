@@ -18,8 +18,8 @@ from deployer.catalogue import PLUGINS
 from deployer.core.versions import DEFAULT_MLFLOW
 from deployer.plugin import routes
 from tests.local.fake_model import fake_model
-from tests.local.machine import Machine, watched
-from tests.local.servers import free_port, running
+from tests.support.machine import Machine, watched
+from tests.support.servers import free_port, running
 
 SCRIPT = Path(__file__).with_name("serve_and_list_routes.py")
 LINES = [line for line in routes.parse(routes.FILE.read_text()) if routes.minor(DEFAULT_MLFLOW) in line.versions]

@@ -13,8 +13,8 @@ import requests
 
 from deployer.catalogue import PLUGINS
 from tests.local.foreground import running
-from tests.local.machine import Machine
-from tests.local.servers import free_port
+from tests.support.machine import Machine
+from tests.support.servers import free_port
 
 CURRENT = "api/2.0/mlflow/users/current"
 

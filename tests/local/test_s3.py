@@ -19,10 +19,10 @@ from deployer.storage.finding import Keys
 from deployer.storage.trial import Bucket, client
 from deployer.tracking.client import Endpoint, Login
 from deployer.tracking.verify import verify
-from tests.local.machine import Machine
 from tests.local.minors import ADMIN, CASES, Case, served
-from tests.local.object_store import READER, WRITER, ObjectStore, error, forms, objecting, rclone, seaweedfs
 from tests.local.test_lifecycle import ROUND_TRIP, in_clean_shell
+from tests.support.machine import Machine
+from tests.support.object_store import READER, WRITER, ObjectStore, error, forms, objecting, rclone, seaweedfs
 
 INFO = "api/3.0/mlflow/server-info"
 

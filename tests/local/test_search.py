@@ -7,8 +7,8 @@ from typing import Any
 
 import requests
 
-from tests.load import API
 from tests.local.twisted import ADMIN, Serve, add, client, counted
+from tests.support.load import API
 
 COUNT = 30
 PROMPT = "mlflow.prompt.is_prompt"

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.local.foreground import running
-from tests.local.machine import Machine, watched
-from tests.local.servers import free_port
+from tests.support.machine import Machine, watched
+from tests.support.servers import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("unshare") is None, reason="needs util-linux")
 

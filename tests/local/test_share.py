@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.local.conftest import HOSTILE_PASSWORD, HOSTILE_USER
-from tests.local.machine import DEPLOYER, Machine
+from tests.support.machine import DEPLOYER, Machine
 
 MEMBER, MEMBERS_PASSWORD = "al ice%", "p%w-of-alice \"'$(x)"
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.local.machine import Machine
+from tests.support.machine import Machine
 
 CREATE = ("create", "--target", "local")
 ENDING = (signal.SIGTERM, signal.SIGHUP)

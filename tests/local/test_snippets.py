@@ -15,9 +15,9 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
-from tests.cluster.testbed.packages import SHELLS, install
 from tests.local.conftest import HOSTILE_PASSWORD, HOSTILE_USER
-from tests.local.machine import DEPLOYER, Machine
+from tests.support.machine import DEPLOYER, Machine
+from tests.testbed.packages import SHELLS, install
 
 CHECK = (
     "import mlflow, os; from mlflow.utils.credentials import read_mlflow_creds as read;"

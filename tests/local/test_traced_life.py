@@ -21,11 +21,11 @@ import pytest
 import yaml
 
 from deployer.cli.app import COMMANDS
-from tests.local.life import ASK_MARK, PASSWORDS, Event, Interrupted, Run, clients_log_in, foreground
-from tests.local.machine import SECRETS, Machine, watched
-from tests.local.tracing import Start, Tracer
-from tests.secrecy import Scanner
-from tests.witness import leaves
+from tests.support.life import ASK_MARK, PASSWORDS, Event, Interrupted, Run, clients_log_in, foreground
+from tests.support.machine import SECRETS, Machine, watched
+from tests.support.secrecy import Scanner
+from tests.support.tracing import Start, Tracer
+from tests.support.witness import leaves
 
 ADMIN = "admin/current"
 
@@ -86,7 +86,7 @@ def crashed(machine: Machine) -> None:
 
 FILE = ("--target", "local", "--password-file")
 # Every command of `deployer` has its line; the last test fails until a new one has. What a command prints on purpose is
-# named in PRINT_SECRETS (tests/local/machine.py), what a user gives to it is to be learned before.
+# named in PRINT_SECRETS (tests/support/machine.py), what a user gives to it is to be learned before.
 LIFE: tuple[Event, ...] = (
     Run("init", "mlflow", "-f", "server.yaml"),
     Run("schema"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 
 import pytest
 
 from deployer.catalogue import PLUGINS, catalogue
-from tests.local.machine import Machine
-from tests.local.servers import LOGIN, free_port, relay, running, settings
+from tests.support.machine import Machine
+from tests.support.servers import LOGIN, PASSWORD, free_port, relay, running, settings
 
 ORDINARY_USER = 65534
 
@@ -108,6 +109,32 @@ def test_an_artifact_altered_on_disk_between_write_and_read(machine: Machine, fo
         assert failed_check(machine, altering).startswith(
             "artifact read back: the artifact reads back altered: wrote 4096"
         )
+
+
+RIGHT = f"Basic {base64.b64encode(f'admin:{PASSWORD}'.encode()).decode()}"
+
+
+def test_any_password_accepted(machine: Machine, folder: Path) -> None:
+    """By something in front of the server that brings a login of its own."""
+    port = free_port()
+    with (
+        running(launch(machine), settings(folder, port), port, path="health/stores") as address,
+        relay(address, login=lambda _path, given: RIGHT if given else "") as careless,
+    ):
+        assert failed_check(machine, careless) == (
+            "wrong password refused: the server answers a wrong password with 200: authentication is off"
+        )
+
+
+def test_artifacts_open_to_any_password(machine: Machine, folder: Path) -> None:
+    port = free_port()
+    with (
+        running(launch(machine), settings(folder, port), port, path="health/stores") as address,
+        relay(address, login=lambda path, given: RIGHT if given and "-artifacts/" in path else given) as careless,
+    ):
+        said = failed_check(machine, careless)
+        assert said.startswith("strangers kept out: GET api/2.0/mlflow-artifacts/artifacts/")
+        assert said.endswith("answers a wrong password with 200, not 401")
 
 
 def test_nothing_there(machine: Machine) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import requests
 
 from deployer.catalogue import PLUGINS
-from tests.load import API
-from tests.local.machine import Machine
-from tests.local.servers import PASSWORD, free_port, running, settings
+from tests.support.load import API
+from tests.support.machine import Machine
+from tests.support.servers import PASSWORD, free_port, running, settings
 
 SCRIPT = Path(__file__).with_name("serve_twisted.py")
 ADMIN = ("admin", PASSWORD)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.killing import stopped_after
-from tests.local.machine import Machine
+from tests.support.killing import stopped_after
+from tests.support.machine import Machine
 
 ROOM = "2g"
 

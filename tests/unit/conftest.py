@@ -1,10 +1,6 @@
-"""How hypothesis searches: without a clock, since a loaded machine is not a slow program."""
+"""Coverage of the core is measured without the searches of hypothesis."""
 
 import pytest
-from hypothesis import HealthCheck, settings
-
-settings.register_profile("deployer", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("deployer")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.cluster.testbed.openshift import haproxy
+from tests.testbed.openshift import haproxy
 
 DOMAIN = "apps.example"
 HAPROXY = "haproxy.router.openshift.io/"

@@ -43,6 +43,13 @@ def test_a_forked_process_reads_the_same(file, monkeypatch):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
+def test_the_command_that_upgrades_a_database_has_no_url_in_it():
+    told = databases._upgrade(URI, "-m mlflow", "mlflow.db", "db", "upgrade")
+    assert "read -rs URL" in told
+    assert "postgresql" not in told
+    assert "sqlite:///a" in databases._upgrade("sqlite:///a", "-m mlflow", "mlflow.db", "db", "upgrade")
+
+
 def test_without_one_the_file_itself_is_read(file):
     databases.point_to_auth_database(auth_config.lay_over)
     assert os.environ["MLFLOW_AUTH_CONFIG_PATH"] == str(file)

@@ -146,6 +146,15 @@ def test_a_local_server_answers_at_the_loopback_only():
     assert variable(stack, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS") == [""]
 
 
+def test_what_a_proxy_says_of_clients_counts_only_where_there_is_one():
+    believed = [
+        build(Spec(), LOCAL, Assigned(ports={"http": 5123})),
+        build(spec(spec={"exposure": {"type": "none"}}), KUBERNETES, HERE),
+        build(Spec(), KUBERNETES, HERE),
+    ]
+    assert ["DEPLOYER_FORWARDED" in stack.workloads[0].env for stack in believed] == [False, False, True]
+
+
 def test_the_pages_may_post_to_their_own_server():
     stack = build(Spec(), KUBERNETES, HERE)
     assert variable(stack, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS") == ["https://mlflow.example.org"]

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from deployer.plugin.connections import LIMITS, Found, Register, is_overdue, spare
+from deployer.plugin.connections import BURST, LIMITS, MOST_HOLDING, Found, Register, is_overdue, spare
 from deployer.plugin.descriptors import LARGEST_RESERVE, MOST_CONNECTIONS, Listener, most_connections
 
 
@@ -33,6 +33,10 @@ class Connection:
 def test_a_client_that_owes_nothing_has_no_deadline_and_every_other_has_its_own(wait):
     assert not is_overdue(wait, 100.0, 100.0 + min(LIMITS[wait], 1e9), LIMITS)
     assert is_overdue(wait, 100.0, 101.0 + min(LIMITS[wait], 1e9), LIMITS) is (wait != "nothing")
+
+
+def test_the_deadlines_are_the_documented_ones():
+    assert (LIMITS["head"], LIMITS["body"], LIMITS["reading"]) == (30, 60, 300)
 
 
 LET_IN = True
@@ -101,6 +105,42 @@ def test_room_is_made_for_as_many_as_are_wanted():
     assert all(connection.ended for connection in idle)
     assert not register.make_room(1)
     assert len(register) == 1
+
+
+def test_above_a_number_of_connections_that_hold_much_the_oldest_without_a_login_is_closed():
+    register = Register(lambda: 0.0, LIMITS)
+    first, let_in, third = Connection("nothing", 0.0), Connection("nothing", 0.0, LET_IN), Connection("nothing", 0.0)
+    for connection in (first, let_in, third, *(Connection("nothing", 0.0) for _ in range(MOST_HOLDING - 3))):
+        register.hold(connection)
+        register.hold(connection)  # counted once
+    assert not first.ended
+    for _ in range(3):
+        register.hold(Connection("nothing", 0.0))
+    assert (first.ended, let_in.ended, third.ended) == (True, False, True)
+
+
+def test_a_connection_that_holds_much_no_more_is_not_counted():
+    register = Register(lambda: 0.0, LIMITS)
+    for _ in range(2 * MOST_HOLDING):
+        connection = Connection("nothing", 0.0)
+        register.hold(connection)
+        register.release(connection)
+        assert not connection.ended
+
+
+def test_freed_memory_is_returned_once_after_each_burst():
+    register = Register(lambda: 0.0, LIMITS)
+    for _ in range(2):
+        assert not register.burst_has_ended()
+        burst = [Connection("nothing", 0.0) for _ in range(BURST)]
+        for connection in burst:
+            register.hold(connection)
+            assert not register.burst_has_ended()
+        for connection in burst[1:]:
+            register.release(connection)
+        assert not register.burst_has_ended()
+        register.discard(burst[0])
+        assert register.burst_has_ended()
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,13 @@
 
 import copy
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.core.document import parse
 from deployer.core.errors import InvalidSpec
 from deployer.core.spec import Spec
+from tests.support.hypothesis_profiles import examples
 
 from .readers import judged
 from .strategies import HEADER, documents, hostile
@@ -60,21 +61,21 @@ def test_any_bytes_are_a_mapping_or_an_invalid_spec(raw):
     assert isinstance(parsed(raw), dict | None)
 
 
-@settings(max_examples=1000)
+@examples(10)
 @given(st.lists(st.one_of(st.sampled_from(TOKENS), st.text(max_size=3)), max_size=12).map("".join))
 def test_any_mixture_of_yaml_s_own_signs_is_judged(text):
     data = parsed(text.encode())
     assert data is None or one_or_the_other(data)
 
 
-@settings(max_examples=500)
+@examples(5)
 @given(st.sampled_from(TAGS), st.sampled_from(["a: ", "", "- ", "{a: ", "? "]), hostile | st.sampled_from(TOKENS))
 def test_any_tag_before_any_text_is_judged(tag, before, text):
     data = parsed(f"{before}!!{tag} {text}".encode())
     assert data is None or one_or_the_other(data)
 
 
-@settings(max_examples=300)
+@examples(3)
 @given(st.dictionaries(keys, json_like, max_size=6))
 def test_any_data_is_a_spec_or_an_invalid_one(data):
     assert one_or_the_other(data)
@@ -87,7 +88,7 @@ def paths(data, here=()):
             yield from paths(value, (*here, key))
 
 
-@settings(max_examples=300)
+@examples(3)
 @given(data=st.data(), valid=documents(), value=json_like)
 def test_a_good_file_with_anything_in_one_place_is_judged_and_only_that_place_is_blamed(data, valid, value):
     *parents, last = data.draw(st.sampled_from([path for path in paths(valid) if path]))

@@ -174,6 +174,11 @@ def test_a_few_guesses_are_free_and_then_they_are_slowed():
     assert [throttle.take("anna") for _ in range(4)] == [0, 0, 0, 5]
 
 
+def test_the_budget_for_guesses_is_the_documented_one():
+    throttle = Throttle(clock=Clock())
+    assert [throttle.take("anna") for _ in range(21)] == [0] * 20 + [5]
+
+
 def test_one_guesser_does_not_slow_another():
     throttle = Throttle(burst=1, seconds=5, clock=Clock())
     assert [throttle.take(("anna", "10.0.0.1")) for _ in range(2)] == [0, 5]

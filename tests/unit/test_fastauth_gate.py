@@ -15,6 +15,8 @@ from deployer.plugin.fastauth_checks import Throttle, Verified
 from deployer.plugin.fastauth_gate import Gate
 from deployer.plugin.login_checks import AT_ONCE
 
+LONG = f"{'n' * 255}:{chr(0x1F600) * 1024}"
+
 
 def basic(text):
     return b"Basic " + base64.b64encode(text.encode())
@@ -498,12 +500,13 @@ def test_a_body_that_may_be_large_or_is_not_asked_for_yet_is_not_read(header):
     asyncio.run(story())
 
 
-def test_an_exception_lets_nobody_in():
+def test_an_exception_lets_nobody_in(caplog):
     async def story():
         server = Server()
         server.logins.error = RuntimeError("postgresql://user:password@host")
         assert await server.ask("anna:right") == (503, b"5")
         assert server.seen == []
+        assert caplog.messages == ["no password can be checked: RuntimeError"]
         server.logins.error = None
         assert await server.ask("anna:right") == (200, None)
 
@@ -583,6 +586,10 @@ def test_the_access_log_names_nobody_whom_mlflow_has_not_let_in(capsys):
         ("/gateway/x", [(b"x-mlflow-authorization", b""), (b"authorization", basic("a:b"))], ("a", "b"), None),
         ("/gateway/x", [(b"x-mlflow-authorization", b"Bearer t"), (b"authorization", basic("a:b"))], None, None),
         ("/api", [], None, []),
+        ("/api", [(b"authorization", basic(LONG))], tuple(LONG.split(":")), [(b"authorization", basic(LONG))]),
+        ("/api", [(b"authorization", basic("a:" + "b" * 7000))], None, []),
+        ("/gateway/x", [(b"x-mlflow-authorization", basic("a:" + "b" * 7000))], None, []),
+        ("/api", [(b"authorization", b"Bearer " + b"t" * 9000)], None, [(b"authorization", b"Bearer " + b"t" * 9000)]),
     ],
 )
 def test_a_login_is_read_as_mlflow_reads_it_and_left_in_one_spelling(path, headers, login, left):

@@ -385,9 +385,10 @@ def test_a_text_that_a_patch_lays_over_comes_out_as_it_is(text):
         (server,) = drawn.pod()["containers"]
         assert server["env"][-1] == {"name": "X", "value": text}
         assert server["args"] == [text]
-        assert drawn.one("ConfigMap")["data"][text] == text
-        assert drawn.one("ConfigMap")["metadata"]["annotations"] == {text: text}
-        assert drawn.one("ConfigMap")["data"].keys() >= {"launch.py", "basic_auth.ini"}
+        files = drawn.one("ConfigMap")
+        assert files["data"][text] == text
+        assert files["metadata"]["annotations"] == {text: text}
+        assert files["data"].keys() >= {"launch.py", "basic_auth.ini"}
 
 
 @given(st.sampled_from(DRAWN_KINDS), st.one_of(st.none(), hostile), patches)

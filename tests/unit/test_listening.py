@@ -5,9 +5,11 @@ import socket
 
 import pytest
 
+from deployer.core.errors import UsageError
 from deployer.plugin import launch
 from deployer.plugin.connections import Register
 from deployer.plugin.descriptors import Listener
+from deployer.targets.local.ports import listen
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
@@ -21,6 +23,13 @@ def test_a_socket_of_its_own_names_its_protocol_so_that_answers_are_not_delayed(
             accepted, _ = listener.accept()
             assert accepted.proto == socket.IPPROTO_TCP
             accepted.close()
+
+
+def test_a_name_of_the_loopback_is_refused():
+    with pytest.raises(UsageError, match="where nobody else can connect"):
+        listen(0, "127.1")  # as a name in /etc/hosts may mean 127.0.0.1
+    listen(0, "127.0.0.1").close()
+    listen(0, "localhost").close()
 
 
 def test_a_socket_of_several_processes_gives_one_connection_each_turn():

@@ -92,6 +92,15 @@ def test_a_change_that_is_refused_is_not_shown_as_if_it_were_made(run) -> None:
     ]
 
 
+def test_nothing_is_deleted_where_nobody_can_be_asked(run) -> None:
+    stored(Spec())
+    code, _, err = run("delete", "--delete-data")
+    assert (code, "nothing was deleted" in err, "add --yes" in err) == (2, True, True)
+    assert (Path("state/mlflow-deployer/servers/mlflow/secrets.json")).exists()
+    assert run("delete", "--delete-data", "--yes")[0] == 0
+    assert not Path("state/mlflow-deployer/servers/mlflow").exists()
+
+
 @pytest.mark.parametrize("words", [("help",), ("--help",), ("-h",)])
 def test_help_is_found_however_it_is_asked_for(run, words) -> None:
     code, out, _ = run(*words)

@@ -11,11 +11,12 @@ import subprocess
 import pytest
 import yaml
 from dotenv import dotenv_values
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.core import quoting
 from deployer.core.quoting import Unquotable
+from tests.support.hypothesis_profiles import examples
 from tests.unit.strategies import HAZARDS
 
 VALUES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), min_size=1, max_size=20)
@@ -37,7 +38,7 @@ def test_every_hazard_goes_through_the_real_shell(shell: str) -> None:
     assert words_out(shell, f"printf '%s\\0' {' '.join(map(quote, USABLE))}\n") == USABLE
 
 
-@settings(max_examples=25)  # a process each
+@examples(0.25)  # a process each
 @given(VALUES)
 def test_any_text_goes_through_sh_and_its_double_quotes(values: list[str]) -> None:
     inside = " ".join(f'"{quoting.shell_inside(value)}"' for value in values)

@@ -11,7 +11,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 INNER = """
 import os, sys, warnings
 import pytest
-from tests.witness import SESSION, Witness
+from tests.support.witness import SESSION, Witness
 
 CANARY = os.environ["CANARY"]
 SESSION.learn("the canary", CANARY)
@@ -60,7 +60,7 @@ def test_a_canary_in_what_pytest_prints_fails_the_test_and_is_not_printed(
     (tmp_path / "test_inner.py").write_text(INNER)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.reports", "-rA", "--showlocals", *options, str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-p", "tests.support.reports", "-rA", "--showlocals", *options, str(tmp_path)],
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(CHECKOUT), **canaries},
         cwd=tmp_path,
         capture_output=True,

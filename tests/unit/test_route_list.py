@@ -56,6 +56,17 @@ def test_the_list_is_about_the_supported_minor_versions():
     assert set().union(*(line.versions for line in LINES)) == supported
 
 
+def test_nobody_starts_programs():
+    assert {line.who for line in LINES if "programs" in line.reach} == {"nobody"}
+
+
+def test_only_administrators_choose_addresses_that_the_server_opens():
+    chosen = [line for line in LINES if "caller's choice" in line.note or line.note.startswith("chooses the provider")]
+    assert len(chosen) >= 13
+    assert {line.who for line in chosen} == {"admin"}
+    assert {line.who for line in LINES if "/webhooks" in line.path} == {"admin"}
+
+
 def test_a_refusal_says_which_route_and_why():
     assert routes.refusal("PUT", "/x", "nobody")["message"] == "PUT /x is closed by this server."
     assert routes.refusal("PUT", "/x", "admin")["message"] == "PUT /x is for administrators."

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.testbed.openshift import admission, haproxy
+from tests.testbed.openshift import admission, haproxy
 from tests.unit.routes import DOMAIN, EDGE, PASSTHROUGH, PATTERNS, REENCRYPT, UNIQUE, VALIDATION, route
 
 

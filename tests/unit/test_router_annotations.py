@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.testbed.openshift import annotations, haproxy
+from tests.testbed.openshift import annotations, haproxy
 from tests.unit.routes import (
     ALLOW,
     DOMAIN,

@@ -9,8 +9,8 @@ from typing import Any
 import certifi
 import pytest
 
-from tests.cluster.testbed.openshift import haproxy
-from tests.cluster.testbed.openshift.reloads import Reloads
+from tests.testbed.openshift import haproxy
+from tests.testbed.openshift.reloads import Reloads
 from tests.unit.routes import (
     ALLOW,
     DOMAIN,

@@ -11,7 +11,7 @@ import urllib.parse
 import pytest
 import yaml
 
-from tests.secrecy import Scanner
+from tests.support.secrecy import Scanner
 
 GENERATED = "q7-Zt_0aXw3mK9vB2nR5yL8cJ4hT6gDs"
 FERNET = "n3Qv-8yJkLm2PzXw5RtB7cHd9fGs1AaEeUuIiOo4_6Y="

@@ -99,6 +99,10 @@ def test_a_workflow_runs_where_the_server_can_be_reached(which: str, runner: str
     assert yaml.safe_load("\n".join(FORMS["github"](CLIENTS[which])))["jobs"]["train"]["runs-on"] == runner
 
 
+def test_a_container_gets_the_password_by_name() -> None:
+    assert "  --env MLFLOW_TRACKING_PASSWORD \\" in FORMS["docker"](PUBLIC)
+
+
 def test_a_container_reaches_this_machine_and_reads_the_certificate() -> None:
     assert "  --network host \\" in FORMS["docker"](HERE)
     assert not [line for line in FORMS["docker"](PUBLIC) if "--network" in line]

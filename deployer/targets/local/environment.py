@@ -231,10 +231,7 @@ class Environment:
         for command in steps:
             with self._install_log.open("ab") as log:
                 try:
-                    code = installer.run(
-                        command, env=env, log=log, lock=lock, folder=self.folder.parent,
-                        seconds=max(deadline.left, 0.1),
-                    )  # fmt: skip
+                    code = installer.run(command, env=env, log=log, lock=lock, seconds=max(deadline.left, 0.1))
                 except subprocess.TimeoutExpired:
                     shutil.rmtree(self.folder, ignore_errors=True)
                     raise NotReady(

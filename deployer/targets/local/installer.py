@@ -9,9 +9,11 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Final
 
+# `python -m pip` imports from the folder in which it runs, and uv reads uv.toml and pyproject.toml there and in all
+# folders above. Other users can write to some folders; only root writes to this one
+FOLDER: Final = "/"
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _TERM_SECONDS: Final = 3.0
 _KILL_SECONDS: Final = 5.0
@@ -19,9 +21,7 @@ _POLL_SECONDS: Final = 0.02
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)  # loaded before the fork: the child must not import anything
 
 
-def run(
-    command: Sequence[str], *, env: Mapping[str, str], log: IO[bytes], lock: int, folder: Path, seconds: float
-) -> int:
+def run(command: Sequence[str], *, env: Mapping[str, str], log: IO[bytes], lock: int, seconds: float) -> int:
     """Run `command` as a process group of its own and return its exit code; its output goes to `log`.
 
     The command keeps the descriptor `lock`: nobody starts over while a part of the installer still writes. The whole
@@ -32,7 +32,7 @@ def run(
         OSError: the command cannot be started.
     """
     process = subprocess.Popen(
-        command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(lock,), cwd=folder,
+        command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(lock,), cwd=FOLDER,
         process_group=0, preexec_fn=_ends_with(os.getpid()),  # noqa: PLW1509  # no other thread runs while it forks
     )  # fmt: skip
     try:

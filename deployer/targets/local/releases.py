@@ -7,6 +7,8 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from deployer.targets.local.installer import FOLDER
+
 _SECONDS: Final = 30.0
 _RELEASE: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
@@ -56,7 +58,7 @@ def _said(command: Sequence[str], env: Mapping[str, str], stdin: str = "") -> st
     try:
         done = subprocess.run(
             command, env=env, input=stdin, capture_output=True, text=True, errors="replace", check=False,
-            timeout=_SECONDS,
+            timeout=_SECONDS, cwd=FOLDER,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -103,6 +103,7 @@ class LocalStore:
         self.log = self.folder / "server.log"
         self.process = self.folder / "process.json"
         self.files = self.folder / "files"
+        self.temporary = self.folder / "tmp"
         self._trash = self._servers / f".deleted-{name}"
         self._record = self.folder / "record.json"
         self._secrets = self.folder / "secrets.json"
@@ -216,7 +217,8 @@ class LocalStore:
                     self.folder.rename(self._trash)
                 self._remove_trash()
                 return
-            shutil.rmtree(self.files, ignore_errors=True)
+            for folder in (self.files, self.temporary):
+                shutil.rmtree(folder, ignore_errors=True)
             for path in (self.process, self.log, self.log.with_suffix(".log.1")):
                 path.unlink(missing_ok=True)
 

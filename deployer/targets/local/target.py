@@ -39,6 +39,7 @@ from deployer.targets.local.memory import killed_for_memory
 from deployer.targets.local.ports import FIRST_PORT, Ports, listen, require_name
 from deployer.targets.local.room import DATA_BYTES, ENVIRONMENT_BYTES, Need, require_room, used
 from deployer.targets.local.store import LocalStore, explained, no_room, state_directory
+from deployer.targets.local.temporary import clear, make_private
 from deployer.tracking.client import Client, Unreachable
 
 _LAST_LINES: Final = 8
@@ -46,7 +47,7 @@ _TELLING_LINES: Final = 200
 _COUNTING_SECONDS: Final = 5.0
 _ROOM_BYTES: Final = 1 << 20
 _INHERITED: Final = (
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ",
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ",
     "LD_LIBRARY_PATH",  # a Python from an environment module may need it
     "SSL_CERT_FILE", "SSL_CERT_DIR", "AWS_CA_BUNDLE",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
@@ -205,6 +206,7 @@ class LocalRuntime:
         with explained(store.folder):
             for folder in (store.data, store.files):
                 folder.mkdir(mode=0o700, exist_ok=True)
+            make_private(store.temporary)
             for name, text in self._files(workload).items():
                 (store.files / name).write_text(text, "utf-8")
             if store.log.exists():  # one run, one log: its last words must not be those of an earlier run
@@ -225,10 +227,14 @@ class LocalRuntime:
     def _variables(self, workload: Workload, secrets: Secrets) -> dict[str, str]:
         """Return the server's environment, secrets and all."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        return inherited | {name: self._joined(text, secrets) for name, text in workload.env.items()}
+        own = {name: self._joined(text, secrets) for name, text in workload.env.items()}
+        # no other user can hold or replace what MLflow looks for there by a known name
+        return inherited | own | {"TMPDIR": str(self._store.temporary)}
 
     def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
         """Run a program in the server's environment."""
+        with explained(self._store.folder):
+            make_private(self._store.temporary)
         try:
             done = subprocess.run(
                 [str(self._environment(spec).python), "-c", work.source],
@@ -296,6 +302,7 @@ class LocalRuntime:
                 process.forget(self._store.process)
             else:
                 process.stop(self._store.process, deadline)
+            clear(self._store.temporary)  # what a killed server has left there, too
 
     def _require_gone(self, live: Live) -> None:
         """Raise Conflict unless whoever types the command says that the other machine is gone, and it looks so."""

@@ -1,0 +1,122 @@
+"""Refuses artifact paths of members that name no experiment; knows nothing of deployer.
+
+An artifact's path at the server begins with the number of its experiment, and MLflow asks for the permission on that
+experiment. For any other path, also the empty path and `.`, MLflow takes the server's default permission
+(mlflow/server/auth `_permission_for_artifact_target`, 3.17 `_get_proxy_artifact_permission`). These paths name the
+folders of all experiments: with the default permission MANAGE, a member deletes or lists the files of experiments
+that are denied to the member.
+
+An administrator may give an experiment another location, such as `mlflow-artifacts:/team`. A path there needs the
+permission on each experiment whose location contains the path, or lies within it. MLflow judges the paths of skills
+itself, from 3.18 on. In all cases, MLflow's own check has to agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any
+from urllib.parse import urlsplit
+
+OF_AUTH = {
+    "_authorize_flask_artifact_proxy": "(action)",
+    "_authorize_fastapi_artifact_proxy": "(path, username, query_path, action)",
+    "_artifact_proxy_path": "()",
+    "_canonical_artifact_proxy_path": "(artifact_path)",
+    "_get_experiment_permission": "(experiment_id, username)",
+}
+OF_FASTAPI = "/mlflow-artifacts/artifacts/"  # FastAPI serves GET and PUT below it, Flask all other requests
+SCHEME = "mlflow-artifacts"
+CAN = {"read": "can_read", "update": "can_update", "manage": "can_manage"}
+SKILLS = "_parse_artifact_auth_target"  # not in MLflow 3.17
+
+Segments = Sequence[str]
+
+
+def segments_of(path: str) -> Segments:
+    """Return the names of a path's folders and file, without those that lead nowhere."""
+    return [segment for segment in path.split("/") if segment not in ("", ".")]
+
+
+def names_experiment(segments: Segments) -> bool:
+    """Tell whether the path begins with a number that MLflow gives to an experiment."""
+    first = segments[0] if segments else ""
+    return first.isascii() and first.isdecimal() and (first == "0" or not first.startswith("0"))
+
+
+def owners(segments: Segments, locations: Iterable[tuple[int, str]]) -> list[str]:
+    """Return the experiments whose location contains the path, or lies within it.
+
+    `locations` has the number and the location of each experiment.
+    """
+    found = []
+    for number, location in locations:
+        parts = urlsplit(location)
+        folder = segments_of(parts.path)
+        shorter = min(len(folder), len(segments))
+        if parts.scheme == SCHEME and folder[:shorter] == list(segments[:shorter]):
+            found.append(str(number))
+    return found
+
+
+def seams() -> Iterator[tuple[Any, str, str]]:
+    """Yield the objects whose functions are replaced or called, and those with the signatures that they must have."""
+    from mlflow.server import auth
+
+    for name, signature in OF_AUTH.items():
+        yield auth, name, signature
+
+
+def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
+    """Put the check before MLflow's own; MLflow asks neither for administrators.
+
+    `current` holds who sent the request that is served (`fastauth_memory.Memory`); `demand` refuses other signatures.
+    """
+    from mlflow.server import auth
+
+    for seam in seams():
+        demand(*seam)
+    of_flask, of_fastapi = auth._authorize_flask_artifact_proxy, auth._authorize_fastapi_artifact_proxy
+
+    @wraps(of_flask)
+    def authorize_flask(action: str) -> bool:
+        permitted = _may_use(auth, auth._artifact_proxy_path(), current.get().username, action)
+        return permitted and bool(of_flask(action))
+
+    @wraps(of_fastapi)
+    def authorize_fastapi(path: str, username: str, query_path: str | None, action: str) -> bool:
+        permitted = _may_use(auth, path.partition(OF_FASTAPI)[2], username, action)
+        return permitted and bool(of_fastapi(path, username, query_path, action))
+
+    auth._authorize_flask_artifact_proxy = authorize_flask
+    auth._authorize_fastapi_artifact_proxy = authorize_fastapi
+
+
+def _may_use(auth: Any, path: str | None, username: str, action: str) -> bool:
+    canonical = auth._canonical_artifact_proxy_path(path) if path else None
+    segments = segments_of(canonical or "")
+    if not segments:
+        return False
+    if names_experiment(segments) or _is_skill(auth, path):
+        return True
+    experiments = owners(segments, _locations(auth._get_tracking_store()))
+    permissions = (auth._get_experiment_permission(number, username) for number in experiments)
+    return bool(experiments) and all(getattr(permission, CAN[action]) for permission in permissions)
+
+
+def _is_skill(auth: Any, path: str | None) -> bool:
+    target = getattr(auth, SKILLS)(path) if hasattr(auth, SKILLS) else None
+    return target is not None and (target.skill is not None or target.skill_namespace)
+
+
+def _locations(store: Any) -> list[tuple[int, str]]:
+    """Return the locations that administrators have chosen within the server's artifacts."""
+    from mlflow.store.tracking.dbmodels.models import SqlExperiment
+    from sqlalchemy import String, cast, select
+
+    number, location = SqlExperiment.experiment_id, SqlExperiment.artifact_location
+    usual = location == SCHEME + ":/" + cast(number, String)
+    with store.ManagedSessionMaker(read_only=True) as session:
+        found = session.execute(select(number, location).where(location.startswith(SCHEME), ~usual))
+        return [(row[0], row[1]) for row in found]

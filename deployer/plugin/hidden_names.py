@@ -1,0 +1,124 @@
+"""Answers the same for a name that a member may not see and for a name that does not exist; knows nothing of deployer.
+
+MLflow looks up review queues and gateway endpoints by name before it looks at permissions (mlflow/server/auth
+`validate_can_view_review_queue_by_name`, `validate_can_read_gateway_endpoint`): 404 then says that there is none, and
+403 that there is one. Here both are 403, unless the member may see all of them. A scorer names the gateway endpoint of
+its model, and MLflow asks for no permission on the endpoint (`validate_can_register_scorer`); here registering needs
+USE.
+
+Experiments keep 404: MLflow's clients look an experiment up by its name before they create the experiment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import wraps
+from types import SimpleNamespace
+from typing import Any
+
+QUEUE = "validate_can_view_review_queue_by_name"
+ENDPOINT = "validate_can_read_gateway_endpoint"
+SCORER = "validate_can_register_scorer"
+OF_AUTH = {
+    QUEUE: "()",
+    ENDPOINT: "()",
+    SCORER: "()",
+    "_get_request_param": "(param)",
+    "_get_gateway_endpoint_permission": "(endpoint_id)",
+}
+OF_SCORERS = {
+    "extract_model_from_serialized_scorer": "(serialized_data)",
+    "is_gateway_model": "(model)",
+    "extract_endpoint_ref": "(model)",
+}
+UNNAMED = "*"  # an endpoint that no permission names; permissions for all endpoints hold for this name
+
+Validator = Callable[[], bool]
+
+
+def seams() -> Iterator[tuple[Any, str, str]]:
+    """Yield the objects whose functions are replaced or called, and those with the signatures that they must have."""
+    from mlflow.server import auth
+    from mlflow.store.tracking import sqlalchemy_store
+
+    for name, signature in OF_AUTH.items():
+        yield auth, name, signature
+    for name, signature in OF_SCORERS.items():
+        yield sqlalchemy_store, name, signature
+
+
+def install(demand: Callable[..., None]) -> None:
+    """Put the checks in the place of MLflow's own; `demand` refuses missing functions and other signatures."""
+    from mlflow.server import auth
+
+    for seam in seams():
+        demand(*seam)
+    for name, checked in (
+        (QUEUE, _hiding(getattr(auth, QUEUE), _never)),
+        (ENDPOINT, _hiding(getattr(auth, ENDPOINT), lambda: _reads_endpoint(auth, UNNAMED))),
+        (SCORER, _with_usable_model(getattr(auth, SCORER), auth)),
+    ):
+        usual, validators = getattr(auth, name), auth.BEFORE_REQUEST_VALIDATORS
+        routes = [route for route, validator in validators.items() if validator is usual]
+        demand(SimpleNamespace(**({name: usual} if routes else {})), name, "()")
+        validators.update(dict.fromkeys(routes, checked))
+
+
+def _never() -> bool:
+    return False
+
+
+def _hiding(validate: Validator, sees_all: Validator) -> Validator:
+    """Refuse where the object does not exist, unless the member sees all objects of the kind."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+    @wraps(validate)
+    def hiding() -> bool:
+        try:
+            return validate()
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST) or sees_all():
+                raise
+            return False
+
+    return hiding
+
+
+def _reads_endpoint(auth: Any, identifier: str) -> bool:
+    return bool(auth._get_gateway_endpoint_permission(identifier).can_read)
+
+
+def _with_usable_model(validate: Validator, auth: Any) -> Validator:
+    """Demand USE on the gateway endpoint that a scorer's model names."""
+
+    @wraps(validate)
+    def validate_can_register_scorer() -> bool:
+        if not validate():
+            return False
+        name = endpoint_of(auth._get_request_param("serialized_scorer"))
+        return name is None or _uses_endpoint(auth, name)
+
+    return validate_can_register_scorer
+
+
+def endpoint_of(scorer: Any) -> str | None:
+    """Return the name of the gateway endpoint in a serialized scorer, as MLflow's store reads it; None without one."""
+    from mlflow.store.tracking import sqlalchemy_store as store
+
+    try:
+        model = store.extract_model_from_serialized_scorer(json.loads(scorer))
+        return str(store.extract_endpoint_ref(model)) if store.is_gateway_model(model) else None
+    except (TypeError, ValueError, AttributeError):
+        return None  # the store refuses the scorer with the same error
+
+
+def _uses_endpoint(auth: Any, name: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        endpoint = auth._get_tracking_store().get_gateway_endpoint(name=name)
+    except MlflowException:
+        return bool(auth._get_gateway_endpoint_permission(UNNAMED).can_use)  # the store says what is wrong
+    return bool(auth._get_gateway_endpoint_permission(endpoint.endpoint_id).can_use)

@@ -1,0 +1,61 @@
+"""Bounds the time and memory that the head of a request costs; knows nothing of deployer.
+
+h11 (0.14 to 0.16), uvicorn's parser, bounds only heads that have not arrived as a whole, does not bound the number of
+header fields, and has two regular expressions that take quadratic time (h11/_abnf.py `header_field`, `chunk_header`): a
+line with 64,000 blanks keeps the process busy for 20 s. FastAPI has the cookies of each request parsed (starlette/
+requests.py `cookie_parser`) by a function that takes quadratic time in older Pythons (CVE-2024-7592).
+"""
+
+from __future__ import annotations
+
+import http.cookies
+import re
+from typing import Any
+
+LARGEST_HEAD = 1 << 15  # bytes of a request's line and headers; nginx takes as many
+MOST_LINES = 129  # a request line and 128 header fields: each field takes about 400 bytes more than its text
+
+_TOKEN = rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+"
+_BLANKS = rb"[ \t]*"
+# what h11 compiles, and what is compiled instead: both match the same texts, with the same groups
+LINEAR = {
+    # the value begins where the first blanks end: no shorter run of blanks can match
+    b"(?P<field_name>" + _TOKEN + rb"):[ \t]*(?P<field_value>([^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?)" + _BLANKS: (
+        b"(?P<field_name>" + _TOKEN + rb"):[ \t]*(?![ \t])(?P<field_value>([^\x00\s]+(?:[ \t]+[^\x00\s]+)*)?)" + _BLANKS
+    ),
+    # an extension takes the blanks after it, too
+    rb"(?P<chunk_size>([0-9A-Fa-f]){1,20})(?P<chunk_ext>;.*)?[ \t]*\r\n": (
+        rb"(?P<chunk_size>([0-9A-Fa-f]){1,20})(?:(?P<chunk_ext>;.*)|[ \t]*)\r\n"
+    ),
+}
+_ESCAPED = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))")
+NAMES = ("header_field_re", "chunk_header_re")  # of h11/_readers.py, which looks them up for each line
+
+
+def linear(expression: re.Pattern[bytes]) -> re.Pattern[bytes]:
+    """Return an expression that matches the same in linear time; the same one where its text is none of h11's."""
+    text = LINEAR.get(expression.pattern)
+    return expression if text is None else re.compile(text, expression.flags)
+
+
+def install() -> None:
+    """Replace the regular expressions of h11, and how the values of cookies are read."""
+    from h11 import _readers
+
+    for name in NAMES:
+        setattr(_readers, name, linear(getattr(_readers, name)))
+
+    cookies: Any = http.cookies
+    cookies._unquote = unquoted
+
+
+def unquoted(value: str | None) -> str | None:
+    """Return what the value of a cookie stands for, as newer Pythons do (http.cookies `_unquote`)."""
+    if value is None or len(value) < 2 or value[0] != '"' or value[-1] != '"':
+        return value
+    return _ESCAPED.sub(lambda found: chr(int(found[1], 8)) if found[1] else found[2], value[1:-1])
+
+
+def is_too_large(size: int, lines: int) -> bool:
+    """Tell whether a head of that many bytes and lines is refused."""
+    return size > LARGEST_HEAD or lines > MOST_LINES

@@ -1,0 +1,87 @@
+"""Counts the parts of an export of traces before it is decoded; knows nothing of deployer.
+
+Decoded, an empty message of 2 bytes takes 60 (google.protobuf), a value of JSON 100, and a span MLflow's object of some
+KB: 32 MB of the smallest spans would take gigabytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+LIGHT = 1 << 18  # bytes of a content that is not looked at: its parts are few enough
+MOST_PARTS = 1 << 20  # an attribute has four; the largest usual batches have 8,192 spans (OpenTelemetry's collector)
+MOST_COMMAS = 300_000  # of JSON, where an attribute has two or three
+WEIGHTS = {"Span": 20, "Event": 4, "Link": 4}  # of messages whose objects are large
+VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5  # https://protobuf.dev/programming-guides/encoding/
+LONGEST_VARINT = 10  # bytes
+
+Schema = MutableMapping[int, tuple[int, "Schema"]]  # by number of a field with a message: its weight, and its fields
+
+
+def schema(message: Any, known: dict[str, Schema] | None = None) -> Schema:
+    """Return the fields of a message, from its descriptor."""
+    known = {} if known is None else known
+    if message.full_name not in known:
+        fields = known[message.full_name] = {}
+        for field in message.fields:
+            if inner := field.message_type:
+                fields[field.number] = (WEIGHTS.get(inner.name, 1), schema(inner, known))
+    return known[message.full_name]
+
+
+def has_too_many(content: bytes, kind: str, root: Schema) -> bool:
+    """Tell whether an export has too many parts; `kind` is its media type.
+
+    Raises:
+        ValueError: it is not encoded as `root` asks for.
+    """
+    if len(content) <= LIGHT:
+        return False
+    if kind == "application/json":
+        return content.count(b",") > MOST_COMMAS
+    return weight(content, root, MOST_PARTS) > MOST_PARTS
+
+
+def weight(content: bytes, root: Schema, most: int) -> int:
+    """Return the weight of all delimited parts of a message, which is counted up to `most` and a little more.
+
+    Raises:
+        ValueError: the message is not complete, or has parts that its schema cannot have.
+    """
+    total, left = 0, [(root, 0, len(content))]
+    while left and total <= most:
+        fields, at, end = left.pop()
+        while at < end and total <= most:
+            tag, at = varint(content, at)
+            encoding = tag & 7
+            if encoding == VARINT:
+                _, at = varint(content, at)
+            elif encoding == FIXED64:
+                at += 8
+            elif encoding == FIXED32:
+                at += 4
+            elif encoding == DELIMITED:
+                length, at = varint(content, at)
+                of_field, inner = fields.get(tag >> 3, (1, None))
+                total += of_field
+                if inner is not None and length and at + length <= end:
+                    left.append((inner, at, at + length))
+                at += length
+            else:
+                raise ValueError(f"an encoding that is not used: {encoding}")
+        if at > end:
+            raise ValueError("a part that is longer than what it is a part of")
+    return total
+
+
+def varint(content: bytes, at: int) -> tuple[int, int]:
+    """Return the number at an offset and the offset after it; ValueError where there is none."""
+    if at < len(content) and (first := content[at]) < 128:  # nearly always
+        return first, at + 1
+    value = 0
+    for shift, byte in enumerate(content[at : at + LONGEST_VARINT]):
+        value |= (byte & 127) << (7 * shift)
+        if byte < 128:
+            return value, at + shift + 1
+    raise ValueError("a number without an end")

@@ -1,0 +1,68 @@
+"""Takes exports of traces in the threads that serve; knows nothing of deployer.
+
+MLflow decompresses, decodes and converts all spans of an export on the event loop (mlflow/server/otel_api.py
+`export_traces`): 2 MB of small spans take seconds, and no other request is served meanwhile. An export with more parts
+than clients send is refused before it is decoded (trace_export_parts.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING or __package__:
+    from . import trace_export_parts
+else:  # the server finds this file beside launch.py
+    import trace_export_parts
+
+BAD_REQUEST, CONTENT_TOO_LARGE = 400, 413
+SEAM = ("log_spans_async", "(self, location, spans)")  # of stores; only `export_traces` calls it
+
+
+def install(demand: Callable[..., None]) -> None:
+    """Replace MLflow's function; call it before MLflow's application is made, which takes over the routes.
+
+    `demand` refuses functions with other signatures.
+    """
+    import anyio.to_thread
+    from fastapi import HTTPException
+    from mlflow.server import otel_api
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    demand(SqlAlchemyStore, *SEAM)
+    usual = otel_api.export_traces
+    schema = trace_export_parts.schema(otel_api.ExportTraceServiceRequest.DESCRIPTOR)
+
+    def refuse_too_many(content: bytes, encoding: str, kind: str) -> None:
+        if encoding:
+            content = otel_api.decompress_otlp_body(content, encoding.lower())
+        try:
+            if not trace_export_parts.has_too_many(content, kind.partition(";")[0].strip(), schema):
+                return
+        except ValueError:
+            raise HTTPException(BAD_REQUEST, "Invalid OpenTelemetry format") from None
+        text = (
+            "This export has more spans, attributes, events or links than are accepted at once. Send smaller batches."
+        )
+        raise HTTPException(CONTENT_TOO_LARGE, text)
+
+    @wraps(usual)  # FastAPI reads the parameters from the original
+    async def export_traces(request: Any, **parameters: Any) -> Any:
+        body = await request.body()  # the request keeps it
+
+        def export() -> Any:
+            refuse_too_many(body, parameters["content_encoding"] or "", parameters["content_type"] or "")
+            return asyncio.run(usual(request=request, **parameters))
+
+        return await anyio.to_thread.run_sync(export)
+
+    async def log_spans_async(self: Any, location: str, spans: list[Any]) -> Any:
+        return self.log_spans(location, spans)  # in the thread of the export, which needs no second one (threads.py)
+
+    router: Any = otel_api.otel_router
+    (route,) = router.routes
+    router.routes.clear()
+    router.add_api_route("", export_traces, methods=route.methods, status_code=route.status_code)
+    SqlAlchemyStore.log_spans_async = log_spans_async

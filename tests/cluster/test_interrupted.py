@@ -1,0 +1,191 @@
+"""A cluster ends with the test run that started it, even if that run is killed, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.remains import KINDS, Traces
+from tests.testbed import lifetime, node, packages
+from tests.testbed.cluster import Cluster
+from tests.testbed.command import wait_until
+from tests.testbed.lifetime import ends_with_this_process
+from tests.testbed.node import Node
+from tests.testbed.place import Place
+from tests.testbed.testbed import CHECKOUT
+
+STARTS_A_NODE = """
+@pytest.fixture(scope="session")
+def cluster():
+    with ends_with_this_process(DIRECTORY):
+        yield node.create(DIRECTORY)
+
+def test_that_takes_long(cluster):
+    (HERE / "ready").write_text(f"{os.getpid()}")
+    time.sleep(600)
+"""
+
+STARTS_A_CLUSTER = """
+from tests.cluster.conftest import cluster
+
+testbed.DIRECTORY = DIRECTORY
+
+def test_that_takes_long(cluster):
+    cluster.apply(claim("default", "64Mi"), pod("writer", "default", claim="data"))
+    ready(cluster, "default", "writer")
+    (HERE / "ready").write_text(f"{os.getpid()}")
+    time.sleep(600)
+"""
+
+FINDS_A_CLUSTER = """
+from tests.cluster.conftest import cluster
+
+testbed.DIRECTORY = DIRECTORY
+
+def test_that_takes_long(cluster):
+    (HERE / "ready").write_text(f"{os.getpid()}")
+    time.sleep(600)
+"""
+
+HEAD = """
+import os, time
+from pathlib import Path
+import pytest
+from tests.cluster.pods import claim, pod, ready
+from tests.testbed import node, testbed
+from tests.testbed.lifetime import ends_with_this_process
+
+HERE = Path(__file__).parent
+DIRECTORY = HERE / "cluster"
+"""
+
+CREATION = f"""
+{HEAD}
+with ends_with_this_process(DIRECTORY):
+    node.create(DIRECTORY)
+    time.sleep(600)
+"""
+
+# signal, and which process of the run gets it; the terminal sends its signals to the whole group
+INTERRUPTIONS = {
+    "Ctrl-C": (signal.SIGINT, "group"),
+    "end of the terminal": (signal.SIGHUP, "group"),
+    "kill": (signal.SIGTERM, "pytest"),
+    "kill -9": (signal.SIGKILL, "pytest"),
+    "kill -9 of the worker": (signal.SIGKILL, "worker"),
+}
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name not in {"CLUSTER", "DEPLOYER_KEEP_CLUSTER"}},
+    "PYTHONPATH": str(CHECKOUT),
+}
+
+
+@contextmanager
+def _started(folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process with a group and a session of its own, ended with all of its group."""
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command], env=ENVIRONMENT, cwd=folder, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def _test_run(folder: Path, content: str) -> Iterator[tuple[Callable[[str], None], Traces]]:
+    """A run of pytest-xdist whose only test waits: the function that interrupts the run, and what is there by then."""
+    (folder / "test_inner.py").write_text(HEAD + content)
+    options = ("-p", "no:cacheprovider", f"--rootdir={folder}", "--config-file=/dev/null", "--numprocesses=1")
+    with _started(folder, "-m", "pytest", *options, "test_inner.py") as process:
+        ready = folder / "ready"
+        wait_until(lambda: process.poll() is not None or (ready.exists() and ready.read_text() != ""), "the test", 300)
+        assert process.poll() is None, (folder / "output").read_text()
+        worker = int(ready.read_text())
+
+        def interrupt(how: str) -> None:
+            number, receiver = INTERRUPTIONS[how]
+            if receiver == "group":
+                os.killpg(process.pid, number)
+            else:
+                os.kill(process.pid if receiver == "pytest" else worker, number)
+            wait_until(lambda: not Path(f"/proc/{worker}").exists(), "the end of the worker", 120)
+
+        found = node.find(folder / "cluster")
+        assert found is not None
+        yield interrupt, Traces.of(found)
+
+
+@pytest.mark.parametrize("how", INTERRUPTIONS)
+def test_a_node_ends_with_an_interrupted_test_run(tmp_path: Path, how: str) -> None:
+    packages.ensure()
+    with _test_run(tmp_path, STARTS_A_NODE) as (interrupt, traces):
+        assert len(traces.found()) > len(KINDS)  # the search finds what is there
+        interrupt(how)
+        wait_until(lambda: not traces.found(), f"nothing left of {traces}", 60)
+
+
+def test_a_cluster_with_pods_and_volumes_ends_with_a_killed_test_run(cluster: Cluster, tmp_path: Path) -> None:
+    """The other cluster has built the images; its end would be noticed."""
+    with _test_run(tmp_path, STARTS_A_CLUSTER) as (interrupt, traces):
+        assert "testbed: starting the cluster" in (tmp_path / "output").read_text()  # although pytest captures
+        assert len(traces.loop_files) == 2  # of the images and of the volume
+        interrupt("kill -9")
+        wait_until(lambda: not traces.found(), f"nothing left of {traces}", 60)
+    assert "node" in cluster.kubectl("get", "nodes")
+
+
+def test_a_cluster_that_ran_before_stays(tmp_path: Path) -> None:
+    packages.ensure()
+    directory = tmp_path / "cluster"
+    with ends_with_this_process(directory):
+        before = node.create(directory)
+        (directory / "ready").touch()
+        with _test_run(tmp_path, FINDS_A_CLUSTER) as (interrupt, _):
+            interrupt("kill -9")
+        # the watcher of this test is the only one, or the only one left
+        wait_until(
+            lambda: len([text for text in _mentions(directory) if lifetime.__name__ in text]) == 1,
+            "no other watcher",
+            60,
+        )
+        assert before.alive()
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_node_that_is_being_started_ends_with_its_creator(tmp_path: Path, seed: int, number: int) -> None:
+    packages.ensure()
+    program = tmp_path / "create.py"
+    program.write_text(CREATION)
+    directory = tmp_path / "cluster"
+    with _started(tmp_path, str(program)) as process:
+        wait_until(lambda: directory.exists() or process.poll() is not None, "the start", 60, pause=0.001)
+        time.sleep(random.Random(f"{seed} node {number}").uniform(0, 0.4))  # a start takes about half a second
+        process.send_signal(signal.SIGSTOP)  # what it has made by now is looked for later
+        assert process.poll() is None, (tmp_path / "output").read_text()
+        found = node.find(directory) or Node(Place(0), directory, 0, 0)
+        traces = Traces.of(found)
+        process.kill()
+        wait_until(lambda: not (traces.found() or _mentions(directory)), f"nothing left of {traces}", 60)
+
+
+def _mentions(directory: Path) -> list[str]:
+    """Commands of this machine's processes that name the directory."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            found += [text for text in [(process / "cmdline").read_text()] if str(directory) in text]
+    return found

@@ -1,0 +1,312 @@
+"""Permissions hold for one object, under each of its spellings, and tell nothing about other objects."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.local.minors import ADMIN, CASES, Server, served
+
+V2 = "api/2.0/mlflow"
+V3 = "api/3.0/mlflow"
+MCP = f"{V3}/mcp-servers"
+SKILLS = f"{V3}/skills"
+GRANT = f"{V3}/users/permissions/grant"
+PROMPT = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
+HAS_SKILLS = REFUSES_NAMES = "3.18.0"  # it renames no model to a name that has permissions
+
+Login = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A server with two members."""
+
+    server: Server
+    mia: Login
+    owner: Login
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def new(self, kind: str) -> str:
+        return f"{kind}-{next(self.numbers)}"
+
+    def make(self, path: str, body: Any, login: Login = ADMIN, method: str = "POST") -> Any:
+        answer = self.server.ask(path, login, body, method)
+        assert answer.ok, (path, answer.status_code, answer.text)
+        return answer.json() if answer.text else None
+
+    def status(self, path: str, login: Login, body: Any = None, method: str | None = None) -> int:
+        return int(self.server.ask(path, login, body, method).status_code)
+
+    def grant(self, kind: str, name: str, permission: str = "MANAGE", to: Login | None = None) -> None:
+        body = {"username": (to or self.mia)[0], "resource_type": kind, "resource_id": name, "permission": permission}
+        self.make(GRANT, body)
+
+    def role(self, member: Login, kind: str, pattern: str, permission: str) -> None:
+        role = self.make(f"{V3}/roles/create", {"name": self.new("role"), "workspace": "default"})["role"]["id"]
+        grant = {"role_id": role, "resource_type": kind, "resource_pattern": pattern, "permission": permission}
+        self.make(f"{V3}/roles/permissions/add", grant)
+        self.make(f"{V3}/roles/assign", {"role_id": role, "username": member[0]})
+
+    def experiment(self, login: Login = ADMIN) -> str:
+        return str(self.make(f"{V2}/experiments/create", {"name": self.new("experiment")}, login)["experiment_id"])
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.version)
+def scene(
+    request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    with served(request.param, python_of(request.param.version), tmp_path_factory.mktemp("permissions")) as server:
+        yield Scene(server, server.member("mia"), server.member("owner"))
+
+
+# --- permissions that an earlier object has left behind ---
+
+
+@pytest.mark.parametrize(("kind", "tags"), [("registered_model", []), ("prompt", PROMPT)])
+@pytest.mark.parametrize("left", ["registered_model", "prompt"])
+def test_a_new_model_or_prompt_has_no_old_permissions(scene: Scene, kind: str, tags: Any, left: str) -> None:
+    name = scene.new("model")
+    scene.grant(left, name)
+    scene.make(f"{V2}/registered-models/create", {"name": name, "tags": tags}, scene.owner)
+    assert scene.status(f"{V2}/registered-models/get?name={name}", scene.mia) == 403
+    assert scene.status(f"{V2}/registered-models/get?name={name}", scene.owner) == 200
+    assert scene.status(f"{V2}/registered-models/delete", scene.mia, {"name": name}, "DELETE") == 403
+
+
+def test_a_model_that_an_administrator_makes_has_no_old_permissions(scene: Scene) -> None:
+    name = scene.new("model")
+    scene.grant("registered_model", name)
+    scene.make(f"{V2}/registered-models/create", {"name": name})
+    assert scene.status(f"{V2}/registered-models/get?name={name}", scene.mia) == 403
+
+
+def test_a_renamed_model_takes_its_own_permissions_along_and_no_others(scene: Scene) -> None:
+    old, new = scene.new("model"), scene.new("model")
+    scene.make(f"{V2}/registered-models/create", {"name": old}, scene.owner)
+    reader = scene.server.member(scene.new("reader"))
+    scene.grant("registered_model", old, "READ", reader)
+    scene.grant("registered_model", new)
+    scene.grant("prompt", new)
+    renamed = scene.status(f"{V2}/registered-models/rename", scene.owner, {"name": old, "new_name": new})
+    if scene.server.case.version == REFUSES_NAMES:
+        assert renamed == 400
+        return
+    assert renamed == 200
+    asked = f"{V2}/registered-models/get?name={new}"
+    assert [scene.status(asked, login) for login in (scene.mia, reader, scene.owner)] == [403, 200, 200]
+
+
+def test_a_new_experiment_has_no_old_permissions(scene: Scene) -> None:
+    following = str(int(scene.experiment()) + 1)
+    scene.grant("experiment", following)
+    assert scene.experiment(scene.owner) == following
+    assert scene.status(f"{V2}/experiments/get?experiment_id={following}", scene.mia) == 403
+    assert scene.status(f"{V2}/experiments/get?experiment_id={following}", scene.owner) == 200
+
+
+def test_a_new_scorer_has_no_old_permissions(scene: Scene) -> None:
+    experiment = scene.experiment(scene.owner)
+    scene.grant("experiment", experiment, "READ")
+    scene.grant("scorer", f"{experiment}/a%2Fb")
+    scorer = {"experiment_id": experiment, "name": "a/b"}
+    scene.make(f"{V3}/scorers/register", {**scorer, "serialized_scorer": '{"name": "a/b"}'}, scene.owner)
+    assert scene.status(f"{V3}/scorers/delete", scene.mia, scorer, "DELETE") == 403
+    assert scene.status(f"{V3}/scorers/delete", scene.owner, scorer, "DELETE") == 200
+
+
+@pytest.mark.parametrize("by_its_version", [False, True])
+def test_a_new_mcp_server_has_no_old_permissions(scene: Scene, by_its_version: bool) -> None:
+    name = f"com.example/{scene.new('server')}"
+    scene.grant("mcp_server", name)
+    if by_its_version:
+        version = {"server_json": {"name": name, "version": "1.0.0"}}
+        scene.make(f"{MCP}/{name}/versions", version, scene.owner)
+    else:
+        scene.make(MCP, {"name": name}, scene.owner)
+    asked = f"{MCP}/{name}"
+    assert [scene.status(asked, login) for login in (scene.mia, scene.owner)] == [403, 200]
+
+
+def test_a_new_skill_has_no_old_permissions(scene: Scene) -> None:
+    if scene.server.case.version != HAS_SKILLS:
+        pytest.skip("this MLflow has no skills")
+    name = scene.new("skill")
+    scene.grant("skill", name)
+    scene.grant("skill", f"@team/{name}")
+    for organization in ("", "team"):
+        scene.make(SKILLS, {"name": name, "organization": organization}, scene.owner)
+    for path in (name, f"@team/{name}"):
+        asked = f"{SKILLS}/{path}"
+        assert [scene.status(asked, login) for login in (scene.mia, scene.owner)] == [403, 200]
+
+
+def test_a_roles_permissions_hold_for_new_objects(scene: Scene) -> None:
+    member, name = scene.server.member(scene.new("member")), scene.new("model")
+    scene.role(member, "registered_model", name, "READ")
+    scene.make(f"{V2}/registered-models/create", {"name": name}, scene.owner)
+    assert scene.status(f"{V2}/registered-models/get?name={name}", member) == 200
+
+
+def test_members_grant_permissions_on_what_exists_and_to_others(scene: Scene) -> None:
+    name, friend = scene.new("model"), scene.server.member(scene.new("friend"))
+    grant = {"resource_type": "registered_model", "resource_id": name, "permission": "READ"}
+    scene.grant("registered_model", name)
+    assert scene.status(GRANT, scene.mia, {**grant, "username": friend[0]}) == 404
+    scene.make(f"{V2}/registered-models/create", {"name": name}, scene.mia)
+    assert scene.status(GRANT, scene.mia, {**grant, "username": friend[0]}) == 200
+    assert scene.status(f"{V2}/registered-models/get?name={name}", friend) == 200
+    assert scene.status(GRANT, friend, {**grant, "username": scene.owner[0]}) == 403
+    manager = scene.server.member(scene.new("manager"))
+    scene.role(manager, "registered_model", name, "MANAGE")
+    assert scene.status(GRANT, manager, {**grant, "username": manager[0], "permission": "MANAGE"}) == 403
+
+
+def test_a_permission_ends_that_its_giver_might_no_longer_give(scene: Scene) -> None:
+    name, friend = scene.new("model"), scene.server.member(scene.new("friend"))
+    scene.make(f"{V2}/registered-models/create", {"name": name}, scene.mia)
+    grant = {"username": friend[0], "resource_type": "registered_model", "resource_id": name, "permission": "MANAGE"}
+    logins = sqlite3.connect(scene.server.log.with_name("auth.db"), isolation_level=None)
+    with closing(logins), ThreadPoolExecutor(1) as pool:
+        logins.execute("BEGIN IMMEDIATE")  # the request reads permissions, and waits to write one
+        logins.execute("DELETE FROM role_permissions WHERE resource_pattern = ?", (name,))
+        answer = pool.submit(scene.status, GRANT, scene.mia, grant)
+        time.sleep(2)
+        logins.execute("COMMIT")
+        assert answer.result() == 403
+    assert scene.status(f"{V2}/registered-models/get?name={name}", friend) == 403
+
+
+# --- the spellings of an experiment ---
+
+
+@pytest.mark.parametrize("spelling", ["0{}", "%20{}", "%2B{}", "{}%20", "0_{}"])
+def test_a_denial_holds_for_each_spelling_of_an_experiment(scene: Scene, spelling: str) -> None:
+    experiment, member = scene.experiment(), scene.server.member(scene.new("member"))
+    scene.role(member, "experiment", "*", "EDIT")
+    asked = f"{V2}/experiments/get?experiment_id={spelling.format(experiment)}"
+    assert scene.status(asked, member) == 200
+    scene.grant("experiment", experiment, "DENY", member)
+    assert scene.status(asked, member) == 403
+    written = spelling.replace("%20", " ").replace("%2B", "+").format(experiment)
+    for path, body in (
+        ("runs/create", {"experiment_id": written}),
+        ("runs/search", {"experiment_ids": [written]}),
+        ("experiments/update", {"experiment_id": written, "new_name": "changed"}),
+    ):
+        answer = scene.server.ask(f"{V2}/{path}", member, body)
+        assert answer.status_code == 403 or answer.json() == {}, answer.text
+    query = f'query Q {{ mlflowGetExperiment(input: {{experimentId: "{written}"}}) {{ experiment {{ name }} }} }}'
+    answer = scene.server.ask("graphql", member, {"operationName": "Q", "query": query, "variables": {}})
+    assert "experiment-" not in answer.text, answer.text
+
+
+def test_a_denial_holds_for_each_spelling_of_an_artifact(python_of: Callable[[str], str], tmp_path: Path) -> None:
+    case = CASES[0]  # the version whose permission check asks for the default permission of other spellings
+    open_to_all = tmp_path / "open.ini"
+    open_to_all.write_text(
+        f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = sqlite:///{tmp_path}/auth.db\n"
+        f"admin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n"
+    )
+    more = {"MLFLOW_AUTH_CONFIG_PATH": str(open_to_all)}
+    with served(case, python_of(case.version), tmp_path, more) as server:
+        scene = Scene(server, server.member("mia"), server.member("owner"))
+        experiment = scene.experiment()
+        run = scene.make(f"{V2}/runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
+        path, of_server = f"{experiment}/{run}/artifacts/f.txt", "api/2.0/mlflow-artifacts/artifacts"
+        put = requests.put(f"{server.address}/{of_server}/{path}", b"text", auth=ADMIN, timeout=60)
+        assert put.ok, put.text
+        spellings = ("", "%2e/", "%252e/", "%2e/%2e/")
+        asked = [f"{of_server}/{spelling}{path}" for spelling in spellings]
+        assert [scene.status(each, scene.mia) for each in asked] == [200] * len(asked)
+        listed = f"{of_server}?path=./{experiment}"
+        assert scene.status(listed, scene.mia) == 200
+        scene.grant("experiment", experiment, "DENY")
+        assert [scene.status(each, scene.mia) for each in (*asked, listed)] == [403] * (len(asked) + 1)
+
+
+# --- what answers tell about objects of others ---
+
+
+def test_budgets_are_for_administrators(scene: Scene) -> None:
+    for path in ("list", "windows", "get?budget_policy_id=x"):
+        assert scene.status(f"{V3}/gateway/budgets/{path}", scene.mia) == 403
+    for path in ("list", "windows"):
+        assert scene.status(f"{V3}/gateway/budgets/{path}", ADMIN) == 200
+
+
+def test_review_queues_tell_nothing_about_hidden_ones(scene: Scene) -> None:
+    experiment, reader = scene.experiment(), scene.server.member(scene.new("reader"))
+    editor, name = scene.server.member(scene.new("editor")), scene.new("queue")
+    for user in ("bob", "bob", reader[0], reader[0]):
+        body = {"experiment_id": experiment, "name": f"{name}-{user}-{next(scene.numbers)}", "users": [user]}
+        scene.make(f"{V3}/review-queues/create", {**body, "queue_type": "CUSTOM"})
+    scene.grant("experiment", experiment, "READ", reader)
+    scene.grant("experiment", experiment, "EDIT", editor)
+
+    def pages(login: Login, user: str) -> list[int]:
+        found, token = [], ""
+        while not found or token:
+            asked = f"{V3}/review-queues/list?experiment_id={experiment}&max_results=1{user}&page_token={token}"
+            answer = scene.make(asked, None, login, "GET")
+            found.append(len(answer.get("review_queues", ())))
+            token = answer.get("next_page_token", "")
+        return found
+
+    assert pages(reader, "&user=bob") == pages(reader, "&user=nobody") == [0]
+    assert pages(reader, "") == pages(reader, f"&user={reader[0]}") == pages(editor, "&user=bob") == [1, 1]
+    assert pages(editor, "") == [1] * 4
+    hidden = scene.make(f"{V3}/review-queues/list?experiment_id={experiment}&user=bob", None, ADMIN, "GET")
+    for known in (hidden["review_queues"][0]["name"], "of-nobody"):
+        asked = f"{V3}/review-queues/get-by-name?experiment_id={experiment}&name={known}"
+        assert scene.status(asked, reader) == 403
+    assert scene.status(asked, ADMIN) == 404
+
+
+def endpoint(scene: Scene) -> tuple[str, str]:
+    """Make a gateway endpoint as the administrator; return its name and identifier."""
+    name = scene.new("endpoint")
+    secret = {"secret_name": f"{name}-key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
+    key = scene.make(f"{V3}/gateway/secrets/create", secret)["secret"]["secret_id"]
+    definition = {"name": f"{name}-model", "secret_id": key, "provider": "openai", "model_name": "gpt-4o"}
+    made = scene.make(f"{V3}/gateway/model-definitions/create", definition)["model_definition"]
+    models = [{"model_definition_id": made["model_definition_id"], "linkage_type": "PRIMARY", "weight": 1.0}]
+    created = scene.make(f"{V3}/gateway/endpoints/create", {"name": name, "model_configs": models})["endpoint"]
+    return name, created["endpoint_id"]
+
+
+def test_a_gateway_endpoint_is_as_hidden_as_none(scene: Scene) -> None:
+    name, identifier = endpoint(scene)
+    asked = f"{V3}/gateway/endpoints/get?name="
+    assert [scene.status(f"{asked}{known}", scene.mia) for known in (name, "of-nobody")] == [403, 403]
+    reader = scene.server.member(scene.new("reader"))
+    scene.grant("gateway_endpoint", identifier, "READ", reader)
+    assert scene.status(f"{asked}{name}", reader) == 200
+    assert scene.status(f"{asked}of-nobody", ADMIN) == 404
+
+
+def test_a_scorer_asks_only_models_that_its_author_may_use(scene: Scene) -> None:
+    name, identifier = endpoint(scene)
+    experiment, member = scene.experiment(), scene.server.member(scene.new("member"))
+    scene.grant("experiment", experiment, "EDIT", member)
+
+    def register(model: str) -> int:
+        judge = {"instructions_judge_pydantic_data": {"model": model, "instructions": "{{ outputs }}"}}
+        scorer = {"experiment_id": experiment, "name": "judge", "serialized_scorer": json.dumps(judge)}
+        return scene.status(f"{V3}/scorers/register", member, scorer)
+
+    assert [register(f"gateway:/{known}") for known in (name, "of-nobody")] == [403, 403]
+    assert register("openai:/gpt-4o") == 200
+    scene.grant("gateway_endpoint", identifier, "USE", member)
+    assert register(f"gateway:/{name}") == 200

@@ -1,0 +1,35 @@
+"""Chromium without a window, for what a person does at a browser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.testbed import packages
+
+SECONDS = 60
+WINDOW = {"width": 1280, "height": 800}
+PROGRAM = Path(packages.BROWSER["chromium"])
+
+
+def ensure() -> None:
+    """Let Chromium be there."""
+    if not PROGRAM.exists() and os.geteuid() != 0:
+        pytest.skip("Chromium is not installed, and only root may install it")
+    packages.install(packages.BROWSER)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Run Chromium until the block ends."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()

@@ -1,0 +1,76 @@
+"""Which of pytest-xdist's processes runs which test, and in what order."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
+
+# the scopes that take minutes, the longest first; every other test is a scope of its own
+MACHINE, CLUSTER, SECOND_CLUSTER = "machine", "cluster", "second cluster"
+LONG_SCOPES = (MACHINE, CLUSTER, SECOND_CLUSTER)
+# the files of tests/cluster that run on a second cluster, in the process that is free first
+ON_SECOND_CLUSTER = {f"test_{name}.py" for name in ("rights", "route", "s3", "storage", "streams", "traced_life")}
+
+
+class Build(Protocol):
+    """Programs and images of the test cluster that are being built, by a process of its own."""
+
+    def running(self) -> bool: ...
+
+
+class LongScopesFirst(LoadScopeScheduling):
+    """One process for all tests that share this machine's ports, one for each cluster, and any for other tests.
+
+    pytest-xdist would hand out the scope with the most tests first. Here the order is that of LONG_SCOPES. While the
+    cluster is being built, which may take half an hour, a process gets single tests instead of waiting for the cluster.
+    `_assign_work_unit` is pytest-xdist's own, and the only place where it takes a scope from its queue.
+    """
+
+    def __init__(self, config: pytest.Config, log: Any, build_cluster: Callable[[], Build]) -> None:
+        super().__init__(config, log)
+        self._build_cluster = build_cluster
+        self._build: Build | None = None
+        self._ordered = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if not self._ordered:
+            self._order()
+        building = self._build is not None and self._build.running()
+        self.workqueue.move_to_end(next_scope(self.workqueue, building=building), last=False)
+        super()._assign_work_unit(node)
+
+    def _order(self) -> None:
+        self._ordered = True
+        for scope in reversed(LONG_SCOPES):
+            if scope in self.workqueue:
+                self.workqueue.move_to_end(scope, last=False)
+        if {CLUSTER, SECOND_CLUSTER} & self.workqueue.keys() and not _kind():
+            self._build = self._build_cluster()
+
+
+def scope_of(nodeid: str) -> str:
+    """Return the scope of a test; the tests of one scope run in one process, in the order of their files."""
+    _, folder, file, *_ = re.split("/|::", nodeid)
+    if folder == "cluster":
+        return SECOND_CLUSTER if file in ON_SECOND_CLUSTER and not _kind() else CLUSTER
+    return MACHINE if folder in {"local", "soak"} else nodeid
+
+
+def next_scope(queue: Iterable[str], *, building: bool) -> str:
+    """Return what a process is to run next: the first scope that need not wait for the cluster, if there is one."""
+    waiting = {CLUSTER, SECOND_CLUSTER} if building else set()
+    return next((scope for scope in queue if scope not in waiting), next(iter(queue)))
+
+
+def _kind() -> bool:
+    """Whether the cluster is kind's: there is one, and it runs already."""
+    return os.environ.get("CLUSTER") == "kind"

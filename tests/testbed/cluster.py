@@ -1,0 +1,202 @@
+"""The cluster as the tests use it: users, namespaces, kubectl, the audit log and faults, on any Provider."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal as signals
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.testbed import testbed
+from tests.testbed.certificates import YEAR
+from tests.testbed.command import run, wait_until
+from tests.testbed.configuration import APPS_DOMAIN, ROUTES_DOMAIN
+from tests.testbed.kind import Kind
+from tests.testbed.openshift import project
+from tests.testbed.provider import Provider
+
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster. `provider` holds what depends on where it runs."""
+
+    provider: Provider
+    apps_domain: str = APPS_DOMAIN
+    routes_domain: str = ROUTES_DOMAIN
+
+    @classmethod
+    def up(cls, directory: Path | None = None) -> Cluster:
+        """The cluster of this checkout (or of a run directory), started if need be; with CLUSTER=kind, kind's."""
+        if os.environ.get("CLUSTER") == "kind":
+            return cls(Kind.find())
+        return cls(testbed.up(directory or testbed.DIRECTORY))
+
+    @classmethod
+    def running(cls, directory: Path | None = None) -> bool:
+        return os.environ.get("CLUSTER") == "kind" or testbed.is_up(directory or testbed.DIRECTORY)
+
+    def down(self) -> None:
+        self.provider.down()
+
+    @property
+    def admin_kubeconfig(self) -> Path:
+        return self.provider.admin_kubeconfig
+
+    @property
+    def api_server(self) -> str:
+        return self.provider.api_server
+
+    @property
+    def node_address(self) -> str:
+        return self.provider.node_address
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority that signed the certificates of `*.apps.test`, of `*.routes.test` and of the API server."""
+        return self.provider.ca_file
+
+    @property
+    def audit_log(self) -> Path:
+        return self.provider.audit_log
+
+    @property
+    def client_addresses(self) -> tuple[str, str]:
+        """Where requests of this machine come from, and where they come from with `curl --interface ADDRESS`."""
+        return self.provider.client_addresses
+
+    def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - subprocess' own name for it
+        return run(*self.provider.kubectl(), *arguments, stdin=input)
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        self.kubectl("apply", "--server-side", "--filename=-", input=yaml.safe_dump_all(objects))
+
+    @contextmanager
+    def namespace(self, name: str | None = None, labels: Mapping[str, str] = RESTRICTED) -> Iterator[str]:
+        """A namespace for one test, with Pod Security `restricted` unless other labels are given; gone afterwards."""
+        made = name or f"test-{secrets.token_hex(4)}"
+        metadata = {"name": made, "labels": dict(labels)}
+        with self._made({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, comes_again=bool(name)):
+            yield made
+
+    @contextmanager
+    def openshift(self) -> Iterator[None]:
+        """Routes, projects and what they need are there, as on OpenShift; afterwards no sign of them is left.
+
+        Only inside may a client take this cluster for an OpenShift. What is behind the signs stays installed, so that
+        the second time takes a second or two.
+        """
+        installation = self.provider.openshift()
+        installation.show()
+        try:
+            yield
+        finally:
+            installation.hide()
+
+    @contextmanager
+    def project(self, name: str | None = None) -> Iterator[str]:
+        """A namespace for one test in the shape of a project on Rahti, made past its API; only inside `openshift()`."""
+        self.kubectl("get", "crd", "routes.route.openshift.io")
+        made = name or f"test-{secrets.token_hex(4)}"
+        uid = project.free_uid(json.loads(self.kubectl("get", "namespaces", "--output=json"))["items"])
+        namespace = project.namespace(made, "nobody", "csc_project: 1000123", "", uid)
+        with self._made(namespace, *project.limits(made), comes_again=bool(name)):
+            yield made
+
+    @contextmanager
+    def _made(self, namespace: Mapping[str, Any], *content: Mapping[str, Any], comes_again: bool) -> Iterator[None]:
+        name = namespace["metadata"]["name"]
+        self.apply(namespace, *content)
+        # pods need the account that a controller makes, and the certificate that another copies; controllers that have
+        # missed the API server look for it again after half a minute only
+        wait_until(lambda: self._has_account(name), f"service account of {name}", 120)
+        try:
+            yield
+        finally:
+            # a test may have ended it itself
+            gone_is_well = "--ignore-not-found"
+            self.kubectl(
+                "delete", "pods", "--all", f"--namespace={name}", "--grace-period=1", "--wait=false", gone_is_well
+            )
+            # the namespace controller rests for five seconds first: worth waiting for only if the name may come again
+            wait = f"--wait={str(comes_again).lower()}"
+            self.kubectl("delete", "namespace", name, wait, "--timeout=90s", gone_is_well)
+
+    def _has_account(self, namespace: str) -> bool:
+        found = self.kubectl("get", "serviceaccounts,configmaps", f"--namespace={namespace}", "--output=name")
+        return "serviceaccount/default" in found and "kube-root-ca.crt" in found
+
+    def user(
+        self,
+        name: str,
+        namespace: str,
+        *,
+        role: str = "admin",
+        rules: Sequence[Mapping[str, Any]] | None = None,
+        seconds: float = YEAR,
+    ) -> Path:
+        """The kubeconfig of an ordinary user: a client certificate that ends after `seconds`, rights in one namespace.
+
+        The rights are a ClusterRole's, or those of a Role with `rules` (an empty list: none at all).
+        """
+        role_kind = "ClusterRole"
+        if rules is not None:
+            role_kind, role = "Role", f"of-{name}"
+            self.apply(_rbac("Role", role, namespace, rules=[dict(rule) for rule in rules]))
+        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}
+        granted = {"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role}
+        self.apply(_rbac("RoleBinding", f"of-{name}", namespace, roleRef=granted, subjects=[subject]))
+        file = self.provider.users / f"{namespace}-{name}.kubeconfig"
+        file.touch(mode=0o600)
+        file.write_text(self.provider.user_kubeconfig(name, namespace, seconds))
+        return file
+
+    def in_network(self, command: list[str]) -> list[str]:
+        """The command line that runs a command of the host where `https://x.apps.test/` leads to the cluster."""
+        return self.provider.in_network(command)
+
+    def in_node(self, command: list[str]) -> list[str]:
+        """The command line that runs a command inside the node's namespaces."""
+        return self.provider.in_node(command)
+
+    def kill(self, service: str, signal: int = signals.SIGKILL) -> None:
+        """Send a signal to a service of the node: apiserver, etcd, kubelet, containerd, registry, policies, ..."""
+        self.provider.kill(service, signal)
+
+    def start(self, service: str) -> None:
+        self.provider.start(service)
+
+    def registry_fault(self, fault: dict[str, Any] | None) -> None:
+        """{"status": 429} or {"bytes_per_second": N}, for one repository with "name": "ghcr.io/..."; None ends it."""
+        self.provider.registry_fault(fault)
+
+    def pss_mib(self, pod: str, namespace: str) -> float:
+        """Memory of a pod's processes, each shared page counted in part, in MiB."""
+        uid = self.kubectl("get", "pod", pod, f"--namespace={namespace}", "--output=jsonpath={.metadata.uid}")
+        return self.provider.pss_mib(uid)
+
+    def audit(self, user: str | None = None, since: datetime | None = None) -> list[dict[str, Any]]:
+        """The API server's audit events, of one user and not before an instant; `requestURI` has a dry run's query."""
+        lines = self.audit_log.read_text().split("\n")[:-1]  # what follows the last newline is still being written
+        # a log of many megabytes is searched for the name before any of it is parsed
+        events = [json.loads(line) for line in lines if user is None or user in line]
+        return [
+            event
+            for event in events
+            if (user is None or event["user"].get("username") == user)
+            and (since is None or datetime.fromisoformat(event["requestReceivedTimestamp"]) >= since)
+        ]
+
+
+def _rbac(kind: str, name: str, namespace: str, **content: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata, **content}
