@@ -20,7 +20,19 @@ import yaml
 from deployer.core import patches
 from deployer.core.errors import InvalidSpec, Problem
 from deployer.core.settings import TRUSTED_CA
-from deployer.core.stack import FilePath, Patch, PluginFile, SecretRef, Stack, TemplateFile, Text, VolumePath, Workload
+from deployer.core.stack import (
+    Address,
+    FilePath,
+    Patch,
+    Piece,
+    PluginFile,
+    SecretRef,
+    Stack,
+    TemplateFile,
+    Text,
+    VolumePath,
+    Workload,
+)
 
 MOUNTS: Final = "/srv"  # volumes are mounted at /srv/VOLUME
 FILES: Final = "/etc/mlflow-deployer"
@@ -127,32 +139,39 @@ class Renderer:
 
         Raises:
             InvalidSpec: a patch fits none of them.
+            ValueError: two objects of one kind have the same name.
         """
         documents: dict[str, str] = {}
 
         def render(kind: str, name: str, template: str, **values: Any) -> None:
             values = {"stack": stack, "name": name, **values}
             text = self._environment.get_template(template).render(values)
-            documents[f"{kind}/{name}"] = _patched(text, [p for p in stack.patches if _fits(p, kind, name)])
+            key = f"{kind}/{name}"
+            if key in documents:
+                raise ValueError(f"the parts of {stack.name} make {key} twice")
+            documents[key] = _patched(text, [p for p in stack.patches if _fits(p, kind, name)])
 
         render("ServiceAccount", stack.name, "serviceaccount.yaml.j2")
         for volume in stack.volumes:
             render(
                 "PersistentVolumeClaim", f"{stack.name}-{volume.name}", "persistentvolumeclaim.yaml.j2", volume=volume
             )
-        render("NetworkPolicy", stack.name, "networkpolicy.yaml.j2", workloads=stack.workloads)
-        for workload in stack.workloads:
-            files = {name: self.file(file, _cluster_join) for name, file in sorted(workload.files.items())}
-            config_map = f"{stack.name}-{workload.name}"
+        for workload in stack.start_order:  # pods never run without the policy that guards them
+            render("NetworkPolicy", stack.object_name(workload.name), "networkpolicy.yaml.j2", workload=workload)
+        for workload in stack.start_order:
+            files = {name: self.file(file, _joiner(stack)) for name, file in sorted(workload.files.items())}
+            config_map, name = f"{stack.name}-{workload.name}", stack.object_name(workload.name)
             render("ConfigMap", config_map, "configmap.yaml.j2", data=files)
-            render("Service", stack.name, "service.yaml.j2", workload=workload)
+            render("Service", name, "service.yaml.j2", workload=workload)
             # a changed file in a ConfigMap does not restart a pod, a changed annotation does
             files_hash = hashlib.sha256(documents[f"ConfigMap/{config_map}"].encode()).hexdigest()
-            values = _deployment(stack, workload, files)
-            render("Deployment", stack.name, "deployment.yaml.j2", files_hash=files_hash, **values)
+            values = _pod_template(stack, workload, files)
+            render(workload.kind, name, f"{workload.kind.lower()}.yaml.j2", files_hash=files_hash, **values)
         if stack.exposure.kind in _EXPOSURES:
             kind, template = _EXPOSURES[stack.exposure.kind]
-            render(kind, stack.name, template, workloads=stack.workloads)
+            exposed = stack.exposure.workload
+            port = stack.workload(exposed).port if stack.workloads else None
+            render(kind, stack.name, template, service=stack.object_name(exposed), port=port)
         _require_fitting(stack, documents)
         return documents
 
@@ -182,23 +201,27 @@ def _patched(text: str, changes: Sequence[Patch]) -> str:
     return "".join(f"{line}\n" for line in yaml_lines(manifest, 0))
 
 
-def _cluster_join(text: Text) -> str:
-    return "".join(_cluster_piece(piece) for piece in text)
+def _joiner(stack: Stack) -> Callable[[Text], str]:
+    """Return the function that joins the pieces of a text as a pod of this stack sees them."""
+
+    def piece(piece: Piece) -> str:
+        match piece:
+            case VolumePath(volume, path):
+                return f"{MOUNTS}/{volume}/{path}".rstrip("/")
+            case FilePath(name):
+                return f"{FILES}/{name}"
+            case Address(workload):
+                return f"{stack.object_name(workload)}:{stack.workload(workload).port}"
+            case SecretRef(secret, key):
+                raise Unrepresentable(f"secret {secret}/{key} inside a longer text")
+            case str():
+                return piece
+
+    return lambda text: "".join(map(piece, text))
 
 
-def _cluster_piece(piece: str | SecretRef | VolumePath | FilePath) -> str:
-    match piece:
-        case VolumePath(volume, path):
-            return f"{MOUNTS}/{volume}/{path}".rstrip("/")
-        case FilePath(name):
-            return f"{FILES}/{name}"
-        case SecretRef(secret, key):
-            raise Unrepresentable(f"secret {secret}/{key} inside a longer text")
-        case str():
-            return piece
-
-
-def _deployment(stack: Stack, workload: Workload, files: Mapping[str, str]) -> dict[str, Any]:
+def _pod_template(stack: Stack, workload: Workload, files: Mapping[str, str]) -> dict[str, Any]:
+    join = _joiner(stack)
     env = []
     for name, text in sorted(workload.env.items()):
         match text:
@@ -207,10 +230,10 @@ def _deployment(stack: Stack, workload: Workload, files: Mapping[str, str]) -> d
                 env.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
             case _:
                 # Kubernetes expands $(NAME) in values and commands; a doubled dollar sign stands for itself
-                env.append({"name": name, "value": _cluster_join(text).replace("$", "$$")})
+                env.append({"name": name, "value": join(text).replace("$", "$$")})
     return {
         "workload": workload,
-        "command": [_cluster_join(text).replace("$", "$$") for text in workload.command],
+        "command": [join(text).replace("$", "$$") for text in workload.command],
         "env": env,
         "files": sorted(files),
         "mounts": {volume: f"{MOUNTS}/{volume}" for volume in workload.volumes},

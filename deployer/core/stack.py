@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cached_property
+from graphlib import TopologicalSorter
+from typing import Any, Final, Literal
 
 from deployer.core.platform import ExposureKind
+
+SERVER: Final = "server"
+"""The name of the workload that serves MLflow. Its objects carry the name of the whole server."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,15 @@ class FilePath:
     name: str
 
 
-Text = tuple[str | SecretRef | VolumePath | FilePath, ...]
+@dataclass(frozen=True)
+class Address:
+    """`HOST:PORT` of another workload of the same server, as programs of the server reach that workload."""
+
+    workload: str
+
+
+Piece = str | SecretRef | VolumePath | FilePath | Address
+Text = tuple[Piece, ...]
 """Pieces that the place joins into one string."""
 
 
@@ -102,7 +115,10 @@ class Volume:
 
 @dataclass(frozen=True)
 class Workload:
-    """One long-running program."""
+    """One long-running program. It starts when the workloads that it `needs` are ready.
+
+    A StatefulSet keeps at most one pod of each name, also while a node does not answer: databases need that.
+    """
 
     name: str
     package: Package
@@ -116,6 +132,8 @@ class Workload:
     resources: Resources
     scratch: str | None = None  # how much /tmp may hold, a Kubernetes quantity
     keys: str | None = None  # changes with keys that are read once, at the start
+    kind: Literal["Deployment", "StatefulSet"] = "Deployment"
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,11 +151,15 @@ class Exposure:
     tls_secret: str | None = None
     gateway: tuple[str, str] | None = None  # namespace and name
     listener: str | None = None
+    workload: str = SERVER  # the one that clients outside the place reach
 
 
 @dataclass(frozen=True)
 class Network:
-    """Who may connect: the server's own pods, and the namespace with these labels (none: nobody else)."""
+    """Who may connect: the server's own pods, and to the exposed workload also the namespace with these labels.
+
+    Without labels, no other namespace may connect.
+    """
 
     from_namespace: Mapping[str, str]
 
@@ -173,3 +195,26 @@ class Stack:
     network: Network
     pod: PodSettings = PodSettings()
     patches: tuple[Patch, ...] = ()
+
+    @cached_property
+    def start_order(self) -> tuple[Workload, ...]:
+        """The workloads, each after those that it needs.
+
+        Raises:
+            ValueError: two have one name, one needs a workload that is not there, or they need each other in a circle.
+        """
+        by_name = {workload.name: workload for workload in self.workloads}
+        if len(by_name) < len(self.workloads):
+            raise ValueError(f"two workloads of {self.name} have the same name")
+        if unknown := {need for workload in self.workloads for need in workload.needs} - by_name.keys():
+            raise ValueError(f"a workload of {self.name} needs {', '.join(sorted(unknown))}, which is not there")
+        order = TopologicalSorter({workload.name: workload.needs for workload in self.workloads}).static_order()
+        return tuple(by_name[name] for name in order)
+
+    def workload(self, name: str) -> Workload:
+        """Return the workload of that name."""
+        return next(workload for workload in self.workloads if workload.name == name)
+
+    def object_name(self, workload: str) -> str:
+        """Return the name of a workload's objects: that of the server, or `SERVER-WORKLOAD`."""
+        return self.name if workload == SERVER else f"{self.name}-{workload}"
