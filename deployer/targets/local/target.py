@@ -29,7 +29,7 @@ from deployer.core.platform import LOCAL, Platform
 from deployer.core.rendering import Renderer, Unrepresentable
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
-from deployer.core.stack import FilePath, SecretRef, Stack, Text, VolumePath, Workload
+from deployer.core.stack import SERVER, Address, FilePath, Piece, SecretRef, Stack, Text, VolumePath, Workload
 from deployer.targets import Circumstances, Deadline, Live, Program, Software, Target
 from deployer.targets.local import process
 from deployer.targets.local.access import LocalAccess, user_name
@@ -182,32 +182,32 @@ class LocalRuntime:
 
     def _fingerprint(self, stack: Stack, spec: Spec) -> str:
         """Return a hash of command, environment and files, with references in the place of secrets."""
-        workload = stack.workloads[0]
+        workload = stack.workload(SERVER)
 
-        def shown(piece: str | SecretRef | VolumePath | FilePath) -> str:
-            return f"${{{piece.secret}/{piece.key}}}" if isinstance(piece, SecretRef) else self._place(piece)
+        def shown(piece: Piece) -> str:
+            return f"${{{piece.secret}/{piece.key}}}" if isinstance(piece, SecretRef) else self._place(piece, stack)
 
         parts = [
             str(self._environment(spec).folder),
             [[shown(piece) for piece in text] for text in workload.command],
             {name: [shown(piece) for piece in text] for name, text in workload.env.items()},
-            self._files(workload),
+            self._files(workload, stack),
             workload.keys,
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
         """Stop what runs and start `stack`; returns as soon as the process exists."""
-        workload, store = stack.workloads[0], self._store
-        env = self._variables(workload, secrets)
-        python, *arguments = (self._joined(text, secrets) for text in workload.command)
+        workload, store = stack.workload(SERVER), self._store
+        env = self._variables(workload, secrets, stack)
+        python, *arguments = (self._joined(text, secrets, stack) for text in workload.command)
         command = [str(self._environment(spec).folder / "bin" / python), *arguments]
         self.stop(deadline)
         with explained(store.folder):
             for folder in (store.data, store.files):
                 folder.mkdir(mode=0o700, exist_ok=True)
             make_private(store.temporary)
-            for name, text in self._files(workload).items():
+            for name, text in self._files(workload, stack).items():
                 (store.files / name).write_text(text, "utf-8")
             if store.log.exists():  # one run, one log: its last words must not be those of an earlier run
                 store.log.replace(store.log.with_suffix(".log.1"))
@@ -221,13 +221,13 @@ class LocalRuntime:
                     listener=listener,
                 )
 
-    def _joined(self, text: Text, secrets: Secrets) -> str:
-        return "".join(secrets[piece] if isinstance(piece, SecretRef) else self._place(piece) for piece in text)
+    def _joined(self, text: Text, secrets: Secrets, stack: Stack) -> str:
+        return "".join(secrets[piece] if isinstance(piece, SecretRef) else self._place(piece, stack) for piece in text)
 
-    def _variables(self, workload: Workload, secrets: Secrets) -> dict[str, str]:
+    def _variables(self, workload: Workload, secrets: Secrets, stack: Stack) -> dict[str, str]:
         """Return the server's environment, secrets and all."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        own = {name: self._joined(text, secrets) for name, text in workload.env.items()}
+        own = {name: self._joined(text, secrets, stack) for name, text in workload.env.items()}
         # no other user can hold or replace what MLflow looks for there by a known name
         return inherited | own | {"TMPDIR": str(self._store.temporary)}
 
@@ -238,7 +238,7 @@ class LocalRuntime:
         try:
             done = subprocess.run(
                 [str(self._environment(spec).python), "-c", work.source],
-                env=self._variables(stack.workloads[0], secrets),
+                env=self._variables(stack.workload(SERVER), secrets, stack),
                 input=work.stdin, capture_output=True, text=True, errors="replace", check=False,
                 timeout=max(deadline.left, 0.1), cwd=self._store.folder,
             )  # fmt: skip
@@ -391,21 +391,23 @@ class LocalRuntime:
     def _environment(self, spec: Spec) -> Environment:
         return Environment(self._state, server.package(spec), spec.spec.local.python)
 
-    def _files(self, workload: Workload) -> dict[str, str]:
+    def _files(self, workload: Workload, stack: Stack) -> dict[str, str]:
         def join(text: Text) -> str:
-            return "".join(self._place(piece) for piece in text)
+            return "".join(self._place(piece, stack) for piece in text)
 
         try:
             return {name: self._renderer.file(file, join) for name, file in workload.files.items()}
         except Unrepresentable as error:
             raise StateError(f"the server's configuration cannot be written: {error}") from error
 
-    def _place(self, piece: str | SecretRef | VolumePath | FilePath) -> str:
+    def _place(self, piece: Piece, stack: Stack) -> str:
         match piece:
             case VolumePath(_, path):
                 return str(self._store.data / path)
             case FilePath(name):
                 return str(self._store.files / name)
+            case Address(workload):
+                return f"{LOOPBACK}:{stack.workload(workload).port}"
             case str():
                 return piece
             case SecretRef(secret, key):
