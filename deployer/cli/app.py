@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "render": "Print the Kubernetes manifests of a server; needs no cluster.",
     "status": "Show one server: state, address, version.",
     "list": "List all servers.",
+    "wait": "Wait until a server is ready, or proven.",
+    "open": "Open a server in the browser.",
     "logs": "Print a server's log.",
     "verify": "Prove that a server works and is closed to strangers.",
     "show-password": "Print the administrator's password, or a member's.",
@@ -42,8 +44,10 @@ COMMANDS: Final = {
     "delete": "Delete a server; its data and credentials are kept unless told otherwise.",
     "profiles": "List the kinds of cluster that are known.",
     "schema": "Print the JSON Schema of a spec file.",
+    "completion": "Print a script that completes commands, options and names of servers in a shell.",
 }
 WIDEST_HELP: Final = 1000
+COMPLETE: Final = "_DEPLOYER_COMPLETE"  # a completion script asks for completions with this variable
 _UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 
 
@@ -91,6 +95,21 @@ class _Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, rewritten(args))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        from typer.completion import shell_completion
+
+        # the library would import each command that fits, to read its help text
+        found = [(name, text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        options = [] if found else super().shell_complete(ctx, incomplete)
+        return [*(shell_completion.CompletionItem(name, help=text) for name, text in found), *options]
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        if COMPLETE in os.environ:
+            from typer.completion import completion_init
+
+            completion_init()
+        return super().main(*args, **extra)
 
     def format_commands(self, _: Any, formatter: Any) -> None:
         with formatter.section("Commands"):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Final
 
 import typer
 
 from deployer.cli import output
+from deployer.cli.ending import Stopped
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption
 from deployer.cli.progress import note
 from deployer.cli.where import find_target
 from deployer.operations.records import typed
-from deployer.operations.status import Examined, examine
+from deployer.operations.status import Examined, View, examine
+from deployer.operations.wait import changes
 from deployer.targets.local.other_data import unused_data
 
 _MIB: Final = 1 << 20
@@ -23,10 +28,18 @@ def command(
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Print a line now and at each change, until interrupted.")
+    ] = False,
     form: Output = Format.text,
 ) -> None:
     """Show one server; exit code 3 when it is not ready."""
     place = find_target(name, target, namespace, context, quiet=True)
+    if watch:
+        try:
+            _print_each(changes(place), form)
+        except KeyboardInterrupt:
+            raise Stopped from None
     found = examine(place)
     if place.kind == "local":
         for warning in unused_data(name, None):
@@ -41,6 +54,17 @@ def command(
             note(f"Next: `{typed(place, 'start')}`")
     if found.view.state != "ready":
         raise typer.Exit(3)
+
+
+def _print_each(views: Iterable[View], form: Format) -> None:
+    for view in views:
+        if form is Format.json:
+            output.print_json(view.document())
+        else:
+            time = datetime.now().astimezone().strftime("%H:%M:%S")
+            proof = "proven" if view.proven else "not proven"
+            print(f"{time}  {view.state:<9} {proof:<10} {view.address or '-'}  {view.detail}")
+        sys.stdout.flush()
 
 
 def _fields(found: Examined) -> list[tuple[str, str]]:
