@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class TargetKind(StrEnum):
 
 
 class Format(StrEnum):
-    """How a result is printed."""
+    """The format of a result."""
 
     text = "text"
     json = "json"
 
 
 class Form(StrEnum):
-    """What lines for MLflow clients are for."""
+    """The use of the lines that `deployer env` prints."""
 
     shell = "shell"
     fish = "fish"

@@ -1,4 +1,4 @@
-"""Create: from nothing, or from whatever an earlier attempt left, to a running and proven server."""
+"""Create: make a server run and prove it, from nothing or from the result of an interrupted attempt."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
 from deployer.tracking.verify import Report, verify, verify_quickly
 
-_WAY_BACK_SECONDS: Final = 120.0  # a server that was up must not be left behind because the time is over
+_WAY_BACK_SECONDS: Final = 120.0  # the minimum time for restoring the proven databases, even after the deadline
 
 
 @dataclass(frozen=True)
 class Created:
-    """What `create` ended with: `changed` is False when the server was there already, as asked for."""
+    """The result of `create`; `changed` is False if the server already ran as requested."""
 
     record: Record
     endpoint: Endpoint
@@ -52,36 +52,36 @@ def create(
     progress: Progress,
     provided_credentials: Mapping[SecretRef, str] = MappingProxyType({}),
 ) -> Created:
-    """Make `spec` run on `target` and prove it. Nothing is written where it runs and was proven already.
+    """Make `spec` run on `target` and prove the server; write nothing if the server already runs and was proven.
 
-    `before` is the record that `spec` was made from. `password` becomes the administrator's password if the server has
-    none yet. `provided_credentials` are new credentials of external services. If the server is not proven with new URLs
-    of databases, it gets the proven ones back.
+    `before` is the record that `spec` is based on. `password` becomes the administrator's password if the server has
+    none yet. `provided_credentials` are new credentials of external services. If the server cannot be proven with new
+    database URLs, the proven URLs are restored.
 
     Raises:
-        Conflict: the record is not `before` any more, or the login is another one.
-        VerificationFailed: it runs, but did not prove what it must.
-        DeployerError: one of its other kinds, each saying what to do.
+        Conflict: the stored record differs from `before`, or the requested login differs from the stored one.
+        VerificationFailed: the server runs, but a check of the proof failed.
+        DeployerError: other errors; each says what to do next.
     """
     require_supported(spec, target.platform(spec, before.assigned if before else Assigned()), "the spec")
     _require_same_login(target, before, spec, password)
-    target.runtime.predict_assignment(spec, before.assigned if before else Assigned())  # before anything is locked
+    target.runtime.predict_assignment(spec, before.assigned if before else Assigned())  # fail before the lock
     require_same_store(before, spec)
     require_databases(target, before, spec, provided_credentials)
     try_out(target, before, provided_credentials, deadline, progress)
     steps = _Create(target, spec, password, provided_credentials, replaces=before is not None and before.spec != spec)
     observed = target.observe()
     with ThreadPoolExecutor(2) as pool:
-        # three reads need nothing of what the steps look at: both at once, for whoever only wants to be sure
+        # if nothing seems to have changed, run the quick proof and the checks of the steps at the same time
         wanted = observed.ready and steps.wanted(observed)
         proving = pool.submit(_proven_again, target, observed, None, changed=False) if wanted else None
         in_use = pool.submit(target.store.in_use) if wanted else None
         done = wanted and all(isinstance(step.done(observed), Done) for step in steps.list())
         if proving and in_use and done and not in_use.result():
-            with suppress(VerificationFailed):  # an address may be away for a moment: below it is waited for
+            with suppress(VerificationFailed):  # the address may be unreachable for a moment; the steps below wait
                 return proving.result()
     with target.store.lock("create", deadline, lambda holder: progress.note(f"waiting for {holder}")):
-        # whoever held the lock before may have changed what this was decided from
+        # the previous holder of the lock may have changed the server: check again
         now = target.store.load()
         _require_unchanged(before, now, spec)
         _require_same_login(target, before, spec, password)
@@ -109,7 +109,10 @@ def _proven_again(target: Target, observed: Observed, deadline: Deadline | None,
 
 
 def _login(endpoint: Endpoint, stored: Secrets) -> Login:
-    """Return the login to prove with; what does not answer is for the proof to say."""
+    """Return the login to prove the server with.
+
+    If the server cannot be asked which password is valid, return the current one. The proof then reports the failure.
+    """
     try:
         return settled(endpoint, stored)
     except (Unreachable, Refused):
@@ -124,7 +127,7 @@ def _require_unchanged(before: Record | None, now: Record | None, spec: Spec) ->
 
 
 def start(target: Target, deadline: Deadline, progress: Progress) -> Created:
-    """Start a stopped server again, as it was asked for, and prove it."""
+    """Start a stopped server with its stored spec, and prove it."""
     record = require_record(target)
     return create(target, record.spec, record, None, deadline, progress)
 
@@ -164,7 +167,7 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
 
 
 class _Create:
-    """The steps of one `create`, with the report of its proof."""
+    """The steps of one `create`, and the report of its proof."""
 
     def __init__(
         self,
@@ -175,7 +178,7 @@ class _Create:
         *,
         replaces: bool = False,
     ) -> None:
-        self._replaces = replaces  # another spec, with which the server may have been proven
+        self._replaces = replaces  # the stored spec is another one, and the server may have been proven with it
         self._target = target
         self._spec = spec
         self._password = password
@@ -185,7 +188,7 @@ class _Create:
     def list(self) -> tuple[Step, ...]:
         """Return the steps in order."""
         return (
-            Step("environment", self._prepared, self._prepare),  # shared, and what cannot be installed is not recorded
+            Step("environment", self._prepared, self._prepare),  # first: a spec that cannot be installed is not stored
             Step("record", self._recorded, self._record),
             Step("credentials", self._credentials_there, self._claim),
             Step("address", self._has_address, self._assign),
@@ -195,7 +198,7 @@ class _Create:
         )
 
     def wanted(self, observed: Observed) -> bool:
-        """Tell whether the server on record is the one wanted, and was proven: all that is cheap to see."""
+        """Tell whether the stored spec is the requested one and the server was proven; a cheap check."""
         return isinstance(self._recorded(observed), Done) and isinstance(self._proven(observed), Done)
 
     def _recorded(self, observed: Observed) -> Outcome:
@@ -291,7 +294,7 @@ class _Create:
         with target.access.open(record.assigned, deadline) as endpoint:
             login = _login(endpoint, stored)
             self.report = verify(endpoint, login)
-            if not self.report.answered:  # a tunnel breaks where the API server is restarted
+            if not self.report.answered:  # a restart of the API server breaks the tunnel
                 self.report = verify(endpoint, login)
         self.report.require(lambda: recovery(target))
         if replaced := databases.settled(stored.values):

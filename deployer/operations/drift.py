@@ -1,4 +1,4 @@
-"""Drift: what differs between what was asked for and what is there; changes nothing."""
+"""Drift: compares a server with its spec; changes nothing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from deployer.targets import Target
 
 
 def drift(target: Target, spec: Spec | None) -> tuple[Change, ...]:
-    """Return what `create` would change to make `spec` run, or without one the spec that is stored.
+    """Return the changes that `create` would make to run `spec`, by default the stored spec.
 
     Raises:
-        NotFound: there is no such server.
+        NotFound: the server does not exist, or has no address yet.
     """
     record = require_record(target)
     wanted = spec or record.spec

@@ -1,4 +1,4 @@
-"""The accounts of an MLflow server (mlflow/server/auth/routes.py): who is let in, and a changed password."""
+"""The accounts of an MLflow server (mlflow/server/auth/routes.py): checks logins and changes passwords."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LONGEST_SENT: Final = 16 << 10  # uvicorn refuses headers of more than 64 KiB, 
 
 
 def accepts(endpoint: Endpoint, login: Login) -> bool:
-    """Tell whether the server lets this login in. A password that no header can carry is not sent.
+    """Tell whether the server accepts a login. A password too long for a header is not sent.
 
     Raises:
-        Unreachable: nobody answers, or a router alone does.
-        Refused: the answer is neither yes nor no.
+        Unreachable: no server answers, or only a router does.
+        Refused: the response is neither yes nor no.
     """
     if len(login.password) > _LONGEST_SENT:
         return False
@@ -32,11 +32,11 @@ def accepts(endpoint: Endpoint, login: Login) -> bool:
 
 
 def change_password(endpoint: Endpoint, sender: Login, user: str, new: str) -> None:
-    """Give `user` a new password: an administrator anybody's, everybody else one's own.
+    """Change the password of `user`. An administrator may change all passwords, other users only their own.
 
     Raises:
-        Unreachable: nobody answers, or a router alone does; it may be changed nonetheless.
-        Refused: the server does not do it.
+        Unreachable: no server answers, or only a router does; the password may have been changed nonetheless.
+        Refused: the server refuses the change.
     """
     body = {"username": user, "password": new}
     if user == sender.username:
@@ -49,5 +49,5 @@ def change_password(endpoint: Endpoint, sender: Login, user: str, new: str) -> N
 
 
 def _by_a_router(endpoint: Endpoint, refused: Refused) -> Refused | Unreachable:
-    """Return a refusal, or that nobody answers, where only what stands in front of the server did."""
+    """Return Unreachable for the error of a router in front of the server, else the refusal itself."""
     return Unreachable(f"{endpoint.url} answers {refused.status}") if refused.status in _GATEWAY_ERRORS else refused

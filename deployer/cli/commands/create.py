@@ -182,7 +182,7 @@ def command(
 
 
 def _project(namespace: str | None, csc_project: str | None) -> str:
-    """Return the description of a project to make: on CSC's clusters, the line that says who pays is mandatory."""
+    """Return the description of an OpenShift project; on CSC's clusters it must name the CSC project that pays."""
     if namespace is None:
         raise UsageError("--create-project needs the project's name", hint="add -n NAME; names are global")
     if csc_project is None:

@@ -1,4 +1,4 @@
-"""deployer list: every server of this user on this machine, and of the namespace on the cluster that is current."""
+"""deployer list: all servers of this user on this machine, and those in the namespace of the current cluster."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def command(
             views += _on_cluster(namespace, context)
         except DeployerError:
             if views:
-                _print(views, form)  # what is here does not hang on what is there
+                _print(views, form)  # local servers are shown even if the cluster fails
             raise
     _print(views, form)
 

@@ -1,4 +1,4 @@
-"""deployer status: one server at a glance."""
+"""deployer status: shows one server."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _print_each(views: Iterable[View], form: Format) -> None:
 
 
 def _fields(found: Examined) -> list[tuple[str, str]]:
-    """Return what is known, a line each."""
+    """Return the known facts, one field each."""
     fields = [(key, str(value)) for key, value in found.view.document().items() if value is not None]
     place = found.circumstances
     if place.data is not None:
@@ -89,7 +89,7 @@ def _fields(found: Examined) -> list[tuple[str, str]]:
 
 
 def _duration(seconds: int) -> str:
-    """Return a time as kubectl shows ages: its two largest units."""
+    """Return a duration as kubectl shows ages: in its two largest units."""
     units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
     first = next((number for number, (_, size) in enumerate(units) if seconds >= size), len(units) - 1)
     words = []
