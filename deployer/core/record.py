@@ -1,4 +1,4 @@
-"""What is stored about a server: what was asked for, what the place gave, what was last proven."""
+"""The stored data about a server: the spec, the assigned values and the last proof."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from deployer.core.spec import Spec
 
 @dataclass(frozen=True)
 class Record:
-    """One server's record.
+    """The record of one server.
 
-    `version` counts the saves; a save names the version it replaces. `proof` identifies the running server that
-    was last proven, None before the first proof. `deleted` means: only data, credentials and ports are kept.
-    `fingerprints` tell whether a stored secret is still the one that deployer made (see `secrets.fingerprints`).
+    - `version`: the number of saves; a save names the version that it replaces
+    - `proof`: the identity of the running server that was last proven; None before the first proof
+    - `deleted`: only data, credentials and ports are kept
+    - `fingerprints`: show whether a stored secret is still the one that deployer made (see `secrets.fingerprints`)
     """
 
     spec: Spec
@@ -44,7 +45,7 @@ class Record:
             },
             "proof": self.proof,
             "deleted": self.deleted,
-            "seals": dict(self.fingerprints),  # the name in records of all releases
+            "seals": dict(self.fingerprints),  # the key that records of all releases have
             "version": self.version,
         }
 
@@ -53,8 +54,8 @@ def record_from(data: Mapping[str, Any], source: str) -> Record:
     """Return the record in `data`.
 
     Raises:
-        InvalidSpec: the spec in it is not one of this release.
-        KeyError, TypeError, AttributeError: `data` is no record.
+        InvalidSpec: the spec in the record is not valid in this release.
+        KeyError, TypeError, AttributeError: `data` is not a record.
     """
     given = data["assigned"]
     return Record(

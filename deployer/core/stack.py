@@ -1,4 +1,4 @@
-"""The neutral parts a server is made of; local runs them as they are, Kubernetes renders them through templates."""
+"""The parts of a server, independent of the target. The local target runs them; Kubernetes renders them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SERVER: Final = "server"
 
 @dataclass(frozen=True)
 class SecretRef:
-    """A value in one of the server's two secrets; only the place ever reads it."""
+    """A reference to a value in one of the server's two secrets; only the target reads the value."""
 
     secret: Literal["admin", "server"]
     key: str
@@ -24,7 +24,7 @@ class SecretRef:
 
 @dataclass(frozen=True)
 class VolumePath:
-    """A path inside a volume; the place knows where the volume is mounted."""
+    """A path inside a volume; the target knows where the volume is mounted."""
 
     volume: str
     path: str = ""
@@ -32,7 +32,7 @@ class VolumePath:
 
 @dataclass(frozen=True)
 class FilePath:
-    """The path of one of the workload's own files."""
+    """The path of a file of the workload."""
 
     name: str
 
@@ -51,10 +51,10 @@ Text = tuple[Piece, ...]
 
 @dataclass(frozen=True)
 class Package:
-    """A Python distribution with extras; an image on a cluster, a virtual environment on local.
+    """A Python distribution with extras: an image on a cluster, a virtual environment on the local target.
 
-    `beside` holds requirements of what an image of it has, and its extras do not name. `constraints` names the file in
-    `deployer/constraints/` with the tested versions of all packages that come along.
+    `beside` lists requirements that its image has but its extras do not name. `constraints` names the file in
+    `deployer/constraints/` with the tested versions of all dependencies.
     """
 
     name: str
@@ -65,14 +65,14 @@ class Package:
 
     @property
     def requirement(self) -> str:
-        """The requirement as pip takes it, e.g. `mlflow[auth]==3.17.2`."""
+        """The requirement in the form of pip, e.g. `mlflow[auth]==3.17.2`."""
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
         return f"{self.name}{extras}=={self.version}"
 
 
 @dataclass(frozen=True)
 class TemplateFile:
-    """A configuration file rendered from a template with values that the place joins first."""
+    """A configuration file, rendered from a template; the target joins its values first."""
 
     template: str
     values: Mapping[str, Text]
@@ -87,7 +87,7 @@ class PluginFile:
 
 @dataclass(frozen=True)
 class Probe:
-    """HTTP paths that tell whether a workload is ready and alive, and the Host header they must carry."""
+    """The HTTP paths that tell whether a workload is ready and alive, and the Host header of readiness requests."""
 
     ready: str
     alive: str
@@ -96,7 +96,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Resources:
-    """CPU in millicores and memory in MiB: what is reserved, and what may not be exceeded."""
+    """CPU in millicores and memory in MiB: requests and limits."""
 
     cpu_request: int
     cpu_limit: int
@@ -130,17 +130,17 @@ class Workload:
     volumes: tuple[str, ...]
     probe: Probe
     resources: Resources
-    scratch: str | None = None  # how much /tmp may hold, a Kubernetes quantity
-    keys: str | None = None  # changes with keys that are read once, at the start
+    scratch: str | None = None  # size limit of /tmp, a Kubernetes quantity
+    keys: str | None = None  # changes with credentials that are read only at the start
     kind: Literal["Deployment", "StatefulSet"] = "Deployment"
     needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """How the server is reached from outside the place.
+    """How the server is reached from outside the target.
 
-    `host` is what clients use; `requested_host` is what the spec asked for, None where the place assigns one.
+    `host` is the host for clients. `requested_host` is the host in the spec; None if the target assigns one.
     """
 
     kind: ExposureKind
@@ -166,7 +166,7 @@ class Network:
 
 @dataclass(frozen=True)
 class PodSettings:
-    """Where and from what pods run, the same for all of a server's."""
+    """Where pods run and where their images come from; the same for all pods of a server."""
 
     run_as: int | None = None
     image_pull_secrets: tuple[str, ...] = ()
@@ -176,7 +176,7 @@ class PodSettings:
 
 @dataclass(frozen=True)
 class Patch:
-    """A person's change to the rendered manifests of one kind, or of one object."""
+    """A user's change to the rendered manifests of one kind, or of one object."""
 
     kind: str
     name: str | None
