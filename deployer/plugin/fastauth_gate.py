@@ -173,9 +173,8 @@ class Gate:
             await self._app(scope, client.receive, heard)
         finally:
             if self._access_log:
-                who = (
-                    known if known and self._logins.is_authenticated() and status != 401 else "-"
-                )  # MLflow may still refuse
+                # MLflow may still refuse
+                who = known if known and self._logins.is_authenticated() and status != 401 else "-"
                 _write_line(scope, address, who, status, time.monotonic() - begun)
 
     async def _accepts(self, username: str, password: str, address: str, scope: Scope, client: Client) -> bool:

@@ -198,7 +198,7 @@ def exposed(platform=KUBERNETES, **fields):
     return build(spec(spec={"exposure": {"host": "a.example.org", **fields}}), platform, HERE)
 
 
-def test_a_gateway_is_named_by_namespace_and_its_namespace_is_authenticated():
+def test_a_gateway_is_named_by_namespace_and_its_namespace_is_let_in():
     stack = exposed(type="gateway", gateway="edge/shared", listener="https", annotations={"a": "b"})
     assert (stack.exposure.gateway, stack.exposure.listener) == (("edge", "shared"), "https")
     assert stack.exposure.annotations == {"a": "b"}  # those of an Ingress controller mean nothing to it
