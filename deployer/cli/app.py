@@ -82,12 +82,18 @@ def _is_argument(param: Any) -> bool:
 class _Commands(TyperGroup):
     """Knows the names of all commands, imports the called command, and turns its error into an exit code."""
 
+    _completes_names = False
+
     def list_commands(self, _: Any) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
+            if ctx.resilient_parsing:  # a shell asks for completions
+                return None
             raise no_command(cmd_name, COMMANDS)
+        if self._completes_names:  # their help texts suffice; to import all commands takes a second
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name])
         module = importlib.import_module(f"deployer.cli.commands.{cmd_name.replace('-', '_')}")
         one = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
         one.command(cmd_name, cls=_Command, help=COMMANDS[cmd_name])(module.command)
@@ -97,16 +103,12 @@ class _Commands(TyperGroup):
         return super().parse_args(ctx, rewritten(args))
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        from typer.completion import shell_completion
-
-        # the library would import each command that fits, to read its help text
-        found = [(name, text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
-        options = [] if found else super().shell_complete(ctx, incomplete)
-        return [*(shell_completion.CompletionItem(name, help=text) for name, text in found), *options]
+        self._completes_names = True
+        return super().shell_complete(ctx, incomplete)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         if COMPLETE in os.environ:
-            from typer.completion import completion_init
+            from typer._completion_classes import completion_init
 
             completion_init()
         return super().main(*args, **extra)

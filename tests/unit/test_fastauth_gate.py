@@ -63,13 +63,13 @@ class Logins:
     def begin_anew(self):
         self.begun.append("anew")
 
-    def begin(self, _user, username, _password, accepted):
+    def record(self, _user, username, _password, accepted):
         self.begun.append((username, accepted))
 
-    def expect(self, username, _password):
+    def defer(self, username, _password):
         self.begun.append((username, "expected"))
 
-    def let_in(self):
+    def is_authenticated(self):
         return self.begun[-1][1] is True
 
 

@@ -29,9 +29,9 @@ def command(
         ConditionName,
         typer.Option(
             "--for",
-            metavar="ready|verified",
+            metavar="CONDITION",
             parser=choice("--for", ConditionName),
-            help="What to wait for: the server reads its databases, or it also has passed the proof since its start.",
+            help="ready: the server reads its databases; verified: it has also passed the proof since its start.",
         ),
     ] = ConditionName.ready,
     target: TargetOption = None,
