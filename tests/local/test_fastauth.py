@@ -308,8 +308,8 @@ NOT_ASKED = {
     "check": (False, True, False, False, False),
 }
 ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "credentials", "authenticate"), NO)
-READ_ONCE = dict.fromkeys(("begin", "user_once", "grants_once"), NO)
-WHEN_SERVED = dict.fromkeys(("expect", "confirm"), (False, True, False, False, False))
+READ_ONCE = dict.fromkeys(("record", "user_once", "grants_once"), NO)
+WHEN_SERVED = dict.fromkeys(("defer", "confirm"), (False, True, False, False, False))
 MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), NO)
 OF_FLASK = dict.fromkeys(("sender_is_admin", "authenticate_request"), (False, True, False, False, False))
 OF_RUNS = {"_fetch_or_none": (False, True, True, True, False)}
