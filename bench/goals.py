@@ -89,9 +89,9 @@ def table(rows: Sequence[Row]) -> str:
     """Return the rows under their headings."""
     lines = [("what", "ours", "theirs", "ratio", "goal", "met?"), *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    drawn = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-    drawn.insert(1, "-|-".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in drawn)
+    rendered = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    rendered.insert(1, "-|-".join("-" * width for width in widths))
+    return "\n".join(line.rstrip() for line in rendered)
 
 
 def _figure(value: float | None, unit: str) -> str:

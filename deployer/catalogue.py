@@ -1,4 +1,4 @@
-"""The package's own data, read once into a value: templates and the source of the server-side programs."""
+"""Reads the package's own data once: the templates, and the sources of the programs that run in the server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Catalogue:
 
 @cache
 def catalogue() -> Catalogue:
-    """Return the catalogue; templates lie beside the package in a checkout and inside it in a wheel."""
+    """Return the catalogue. A checkout has the templates beside the package, a wheel has them inside."""
     folder = PACKAGE / "templates"
     if not folder.is_dir():
         folder = PACKAGE.parent / "templates"

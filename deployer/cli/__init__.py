@@ -1,1 +1,1 @@
-"""The command line: parse, call an operation, print. One file a command; each is imported only when it is called."""
+"""The command line: parses, calls an operation and prints. Each command has a file, imported only when it is called."""

@@ -1,6 +1,6 @@
-"""The command `deployer`: finds and runs a command, and is the one place where a failure becomes an exit code.
+"""The command `deployer`: finds and runs a command; the only place that turns an error into an exit code.
 
-Imports typer alone, so that `deployer --help` is as fast as typer allows.
+Imports only typer at the start, so that `deployer --help` is fast.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "render": "Print the Kubernetes manifests of a server; needs no cluster.",
     "status": "Show one server: state, address, version.",
     "list": "List all servers.",
+    "wait": "Wait until a server is ready, or proven.",
+    "open": "Open a server in the browser.",
     "logs": "Print a server's log.",
     "verify": "Prove that a server works and is closed to strangers.",
     "show-password": "Print the administrator's password, or a member's.",
@@ -42,19 +44,21 @@ COMMANDS: Final = {
     "delete": "Delete a server; its data and credentials are kept unless told otherwise.",
     "profiles": "List the kinds of cluster that are known.",
     "schema": "Print the JSON Schema of a spec file.",
+    "completion": "Print a script that completes commands, options and names of servers in a shell.",
 }
 WIDEST_HELP: Final = 1000
+COMPLETE: Final = "_DEPLOYER_COMPLETE"  # a completion script asks for completions with this variable
 _UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 
 
 class _Command(TyperCommand):
-    """Shows arguments by their names alone, without the library's words for types."""
+    """Shows arguments by their names only, without typer's type names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
         except _UsageError as error:
-            vars(error)["ctx"] = ctx  # the parser of options does not know the command
+            vars(error)["ctx"] = ctx  # typer's option parser does not set ctx
             raise
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -76,14 +80,20 @@ def _is_argument(param: Any) -> bool:
 
 
 class _Commands(TyperGroup):
-    """Knows every command by name, imports the one that is called, and turns its failure into an exit code."""
+    """Knows the names of all commands, imports the called command, and turns its error into an exit code."""
+
+    _completes_names = False
 
     def list_commands(self, _: Any) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
+            if ctx.resilient_parsing:  # a shell asks for completions
+                return None
             raise no_command(cmd_name, COMMANDS)
+        if self._completes_names:  # their help texts suffice; to import all commands takes a second
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name])
         module = importlib.import_module(f"deployer.cli.commands.{cmd_name.replace('-', '_')}")
         one = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
         one.command(cmd_name, cls=_Command, help=COMMANDS[cmd_name])(module.command)
@@ -92,12 +102,23 @@ class _Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, rewritten(args))
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        self._completes_names = True
+        return super().shell_complete(ctx, incomplete)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        if COMPLETE in os.environ:
+            from typer._completion_classes import completion_init
+
+            completion_init()
+        return super().main(*args, **extra)
+
     def format_commands(self, _: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: Any) -> Any:
-        for stream in (sys.stdout, sys.stderr):  # LANG=C must not turn somebody's file name into a traceback
+        for stream in (sys.stdout, sys.stderr):  # with LANG=C, a non-ASCII file name must not raise
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         with _told(), interruptible():
@@ -106,16 +127,16 @@ class _Commands(TyperGroup):
         return result
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
-        with _told():  # --help and --version are written while the command line is read
+        with _told():  # --help and --version print during parsing
             return super().make_context(*args, **extra)
 
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Turn a failure into a text on standard error and an exit code."""
+    """Print an error to standard error and exit with its code."""
     try:
         yield
-    except OSError as error:  # of standard output: a full disk, or `deployer logs | head` and nobody reads any more
+    except OSError as error:  # of standard output: a full disk, or a closed pipe as in `deployer logs | head`
         if not isinstance(error, BrokenPipeError):
             sys.stderr.write(f"Error: cannot write to standard output: {error.strerror}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -139,7 +160,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    # else help would have 80 columns on the widest terminal
+    # otherwise help has at most 80 columns
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST_HELP},
 )
 
@@ -167,7 +188,7 @@ def root(
 def main() -> None:
     """Run the command line and exit."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
-        pass  # closed standard streams: no file or socket of ours may take their numbers
+        pass  # a closed standard stream: later files and sockets must not get its number
     os.close(descriptor)
     sys.stdin, sys.stdout, sys.stderr = (
         stream or open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # open until the end

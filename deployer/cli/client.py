@@ -1,4 +1,4 @@
-"""What this machine knows that a client has to know: how deployer is called here, and what stands between."""
+"""What MLflow clients need from this machine: how to call deployer here, and which proxy to bypass."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _PROGRAM: Final = "deployer"
 
 
 def client_of(target: Target, endpoint: Endpoint, username: str) -> Client:
-    """Return what clients of a server of deployer's have to know.
+    """Return what clients of a server of deployer need.
 
-    It holds in a shell that knows nothing of this one: other PATH, other XDG_STATE_HOME, other KUBECONFIG.
+    The result also works in a shell with another PATH, XDG_STATE_HOME or KUBECONFIG.
     """
     if target.kind == "local":
         return _client(target.name, endpoint, username, (), _state_setting())
@@ -37,7 +37,7 @@ def client_of(target: Target, endpoint: Endpoint, username: str) -> Client:
 
 
 def client_at(endpoint: Endpoint, username: str) -> Client:
-    """Return what clients of any other server have to know; its address stands for its name."""
+    """Return what clients of any other server need; the server's address replaces its name."""
     return _client(endpoint.url, endpoint, username, (), ())
 
 
@@ -55,7 +55,7 @@ def _client(
         os.path.abspath(endpoint.ca_file) if endpoint.ca_file else None,
         windows=("wsl.exe", "-d", distribution, "-e") if distribution else (),
     )
-    # any other server is asked through the proxy, here as by its clients
+    # all other servers are reached through the proxy, by deployer and by clients
     near = endpoint.direct or client.at_loopback or client.in_cluster
     if near and urllib.request.getproxies() and not urllib.request.proxy_bypass(client.host):
         around = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
@@ -64,10 +64,10 @@ def _client(
 
 
 def lines_for(form: str, client: Client) -> list[str]:
-    """Return the lines of one form.
+    """Return the lines in one form.
 
     Raises:
-        UsageError: a value cannot be written in it.
+        UsageError: the form cannot hold a value.
     """
     try:
         return FORMS[form](client)
@@ -78,7 +78,7 @@ def lines_for(form: str, client: Client) -> list[str]:
 
 
 def own_command() -> str:
-    """Return how this shell calls this very program."""
+    """Return the command that calls this program in the current shell."""
     return shlex.join(_own_words(anywhere=False))
 
 
@@ -91,7 +91,7 @@ def _own_words(*, anywhere: bool) -> tuple[str, ...]:
 
 
 def _state_setting() -> tuple[tuple[str, str], ...]:
-    """Return XDG_STATE_HOME where another shell of this user would look elsewhere."""
+    """Return XDG_STATE_HOME if its default in another shell of this user would be another directory."""
     try:
         usual = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local" / "state"
     except KeyError:  # a user id without an account, as in containers

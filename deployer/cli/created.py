@@ -1,4 +1,4 @@
-"""What people are told of a server that was just proven: where it is, how to log in, how to reach it from a laptop."""
+"""Prints a proven server: its address, its login, and how to reach it from a laptop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deployer.targets.local.access import user_name
 
 
 def fields_of(place: Target, created: Created) -> list[tuple[str, str]]:
-    """Return address, user, the command that prints the password, and the release."""
+    """Return address, user, the command that prints the password, and the MLflow release."""
     spec = created.record.spec
     options = f" {shlex.join(place.options)}" if place.namespace else ""
     return [
@@ -26,13 +26,13 @@ def fields_of(place: Target, created: Created) -> list[tuple[str, str]]:
 
 
 def laptop_line(created: Created) -> str:
-    """Return the ssh command that brings a server of this machine to somebody's laptop."""
+    """Return the ssh command that forwards a server of this machine to a laptop."""
     assigned = created.record.assigned
     return forwarding(assigned.host, assigned.ports["http"], socket.gethostname(), user_name())
 
 
 def warn_of_plain_http(place: Target, created: Created) -> None:
-    """Say what it means that a server of this machine listens on a network."""
+    """Warn that a server of this machine listens on a network without encryption."""
     assigned = created.record.assigned
     if place.namespace or at_loopback(assigned.host):
         return

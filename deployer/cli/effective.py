@@ -1,4 +1,4 @@
-"""Nothing that is asked for may change nothing: such flags and lines of files are refused, by name."""
+"""Rejects flags and lines of files that would change nothing, by name."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def effective(
     file: str | None = None,
     content: bytes = b"",
 ) -> Spec:
-    """Return `spec` without the fields that change nothing and were stored by an earlier release.
+    """Return `spec`; without a file, drop the stored fields that change nothing.
 
-    `spec` was made from the flags, and from the file where there is one, else from the stored spec. What stands in
-    the file and in the stored spec alike is only noted: it was accepted when the server was made.
+    `spec` was made from the flags and the file, or without a file from the flags and the stored spec. If a line of the
+    file changes nothing but is stored already, it is only reported: an earlier release accepted it.
 
     Raises:
-        UsageError: a flag, or a line of the file, changes nothing; each is named, with the reason.
+        UsageError: flags or lines of the file change nothing; the message names each with the reason.
     """
     for path in (path for path, value in flags.items() if value is not None):
         if nothing := idle_anyway(spec, platform, path):

@@ -1,4 +1,4 @@
-"""The signals that ask a command to end: from Ctrl-C, `kill`, Slurm, systemd, or a terminal that goes away."""
+"""The signals that end a command: from Ctrl-C, `kill`, Slurm, systemd or a closed terminal."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-_SIGNALLED: Final = 128  # a command that signal N has ended has the exit code 128 + N, as in POSIX shells
+_SIGNALLED: Final = 128  # a command that signal N ended has exit code 128 + N, as in POSIX shells
 _AGAIN_SECONDS: Final = 0.05
 
 
 class Ending:
-    """Knows whether one has come. While `interrupts`, the first of them raises KeyboardInterrupt where it comes.
+    """Records signals. While `interrupts` is True, the first signal raises KeyboardInterrupt.
 
-    `number` is the first signal that came; None before.
+    `number` is the first signal, None before it. `wake` becomes readable with each signal.
     """
 
     def __init__(self) -> None:
@@ -36,18 +36,18 @@ class Ending:
         self._unraisable = sys.unraisablehook
 
     def handle(self, number: int, _frame: FrameType | None) -> None:
-        """Take a signal."""
+        """Handle a signal."""
         self.number = self.number or signal.Signals(number)
         os.write(self._write, b".")
         if self.interrupts:
-            self.interrupts = False  # a second one must not cut short what the first has set off
+            self.interrupts = False  # a second signal must not interrupt the cleanup after the first
             raise KeyboardInterrupt
 
     def lost(self, unraisable: UnraisableHookArgs) -> None:
-        """Take the place of `sys.unraisablehook`: raise a lost KeyboardInterrupt again, a moment later.
+        """Replace `sys.unraisablehook`: raise a lost KeyboardInterrupt again a moment later.
 
-        Python drops an exception in a callback of a weak reference or of a fork, and in `__del__`. A signal handler can
-        run in any of them.
+        Python drops exceptions in callbacks of weak references and forks, and in `__del__`. A signal handler may run in
+        any of them.
         """
         if not isinstance(unraisable.exc_value, KeyboardInterrupt):
             self._unraisable(unraisable)
@@ -56,18 +56,18 @@ class Ending:
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
 
     def close(self) -> None:
-        """Close both ends."""
+        """Close both ends of the pipe."""
         os.close(self.wake)
         os.close(self._write)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has ended a command that only printed: there is nothing to go on with."""
+    """A signal has ended a command that only printed: there is nothing to continue."""
 
 
 @contextmanager
 def ending() -> Iterator[Ending]:
-    """Yield what knows of these signals; one that this process was started to ignore, as by nohup, stays ignored."""
+    """Yield a record of these signals. Signals that were ignored from the start, as with nohup, stay ignored."""
     taken = Ending()
     before = {number: signal.getsignal(number) for number in (*ENDING, signal.SIGALRM)}
     hook = sys.unraisablehook
@@ -87,11 +87,11 @@ def ending() -> Iterator[Ending]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """End a command that a signal interrupts with one line and the exit code that shells expect.
+    """End an interrupted command with one line and the exit code that shells expect.
 
     Raises:
-        typer.Exit: a signal has come; whatever came after the signal, such as an OSError of a terminal that is gone,
-            follows from it.
+        typer.Exit: a signal has arrived. Any later error, such as an OSError of a closed terminal, is a consequence of
+            the signal.
     """
     with ending() as signals:
         try:
@@ -103,7 +103,7 @@ def interruptible() -> Iterator[None]:
             if signals.number is None:
                 raise
             raise typer.Exit(_SIGNALLED + signals.number) from None
-        except (KeyboardInterrupt, Exception):  # prompts turn the first into typer.Abort
+        except (KeyboardInterrupt, Exception):  # prompts turn KeyboardInterrupt into typer.Abort
             if signals.number is None:
                 raise
         note(f"\nInterrupted by {signals.number.name}. Nothing is lost: the same command goes on from here.")

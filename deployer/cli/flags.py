@@ -1,4 +1,4 @@
-"""Flags and the fields of a spec that they set: mistakes in them are told by the name of the flag."""
+"""Maps flags to the fields of a spec, and reports mistakes by the name of the flag."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FLAGS: Final[Mapping[str, str]] = MappingProxyType(
         "spec.local.python": "--python",
     }
 )
-# the kind of exposure that a flag belongs to, and how it is asked for
+# the kind of exposure that a flag belongs to, and the flag that selects it
 _BELONGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "spec.exposure.ingressClass": ("ingress", "an Ingress: --expose ingress"),
@@ -59,7 +59,7 @@ _ALONE: Final = (
 
 
 def shown(path: str, value: object) -> str:
-    """Return a flag with its value as it was typed; alone where it has none, or a password may stand in it."""
+    """Return a flag with its value as typed; without the value if there is none, or if it may contain a password."""
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     if path in _ALONE or path not in FLAGS or "@" in text:
         return FLAGS.get(path, path)
@@ -67,17 +67,21 @@ def shown(path: str, value: object) -> str:
 
 
 def implied_exposure(flags: Mapping[str, Any]) -> str | None:
-    """Return the kind of exposure that --expose names, or that other flags belong to; None where none does."""
+    """Return the kind of exposure from --expose, else the kind that other flags belong to; None without any."""
     if (wanted := flags.get("spec.exposure.type")) is not None:
         return str(wanted)
-    # a Gateway first: it is the one that must be named
+    # a Gateway first, because it always needs a flag
     order = ("gateway", "ingress", "route")
     kinds = {kind for path, (kind, _) in _BELONGS.items() if flags.get(path) and not path.endswith("allowEveryone")}
     return next((kind for kind in order if kind in kinds), None)
 
 
 def require_cluster(flags: Mapping[str, Any]) -> None:
-    """Raise UsageError where a flag is about a public address, which servers of this machine do not have."""
+    """Check that no flag is about a public address, which servers of this machine do not have.
+
+    Raises:
+        UsageError: such a flag was given.
+    """
     for path, value in flags.items():
         if value is not None and path.startswith("spec.exposure."):
             raise UsageError(
@@ -87,9 +91,12 @@ def require_cluster(flags: Mapping[str, Any]) -> None:
 
 
 def require_fitting(flags: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
-    """Raise UsageError where a flag needs another one; `merged` is the data of `spec` with the flags in it.
+    """Check that each flag comes with the flags that it needs; `merged` is the data of `spec` including the flags.
 
-    Such mistakes would otherwise be told as unknown keys of a part of the spec.
+    Without this check, such mistakes would be reported as unknown keys of the spec.
+
+    Raises:
+        UsageError: a flag needs another flag.
     """
     given = {path: value for path, value in flags.items() if value is not None}
     artifacts = (merged.get("artifacts") or {}).get("type")
@@ -116,7 +123,7 @@ def require_fitting(flags: Mapping[str, Any], merged: Mapping[str, Any]) -> None
 
 
 def named(error: InvalidSpec, flags: Mapping[str, Any], command: str = "create") -> UsageError:
-    """Return the mistakes of a spec with the names of the flags that they came from, where they came from flags."""
+    """Return the mistakes in a spec; mistakes that come from flags have the names of the flags."""
     given = {path: value for path, value in flags.items() if value is not None}
     problems = tuple(_named(error.problems, given))
     if problems == error.problems:
@@ -132,5 +139,5 @@ def _named(problems: tuple[Problem, ...], given: Mapping[str, Any]) -> Iterator[
     for problem in problems:
         path = next((path for path in given if problem.path == path or problem.path.startswith(f"{path}.")), None)
         if path is None and problem.path in ("spec.exposure", "spec.exposure.type"):
-            path = next((path for path in _BELONGS if path in given), None)  # which implied the kind
+            path = next((path for path in _BELONGS if path in given), None)  # the flag that implied the kind
         yield Problem(shown(path, given[path]), problem.message) if path else problem

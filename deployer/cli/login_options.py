@@ -1,4 +1,4 @@
-"""Whose login a command is about: a server by name or address, user name and password, asked for where they lack."""
+"""Options for logins: a server by name or address, user name and password; prompts for missing values."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ AuthorityFile = Annotated[
 
 
 def address_in(text: str) -> str | None:
-    """Return the address that `text` is, without what MLflow does not need at its end; None where it is a name.
+    """Return `text` as an address without trailing slashes; None if `text` is a name.
 
     Raises:
-        UsageError: it is meant for an address, and is none.
+        UsageError: `text` looks like an address but is not valid.
     """
     if not text.lower().startswith(_SCHEMES):
         if "." in text or "/" in text or ":" in text:
@@ -61,7 +61,11 @@ def address_in(text: str) -> str | None:
 
 
 def require_no_place(target: object, namespace: str | None, context: str | None) -> None:
-    """Raise UsageError where options say where a named server is, and there is no name."""
+    """Check that no options select the place of a named server, because the server is given by address.
+
+    Raises:
+        UsageError: such an option was given.
+    """
     for option, value in (("--target", target), ("--namespace", namespace), ("--context", context)):
         if value is not None:
             raise UsageError(
@@ -71,12 +75,12 @@ def require_no_place(target: object, namespace: str | None, context: str | None)
 
 
 def ask_login(username: str | None, password_file: str | None, url: str) -> Login:
-    """Return a login for the server at `url` from options, environment, or a person at the terminal.
+    """Return a login for the server at `url` from options, environment variables or prompts.
 
-    A password in the environment belongs to the user name and the address beside it, where these are set.
+    A password in the environment is used only if the user name and address in the environment, if set, match.
 
     Raises:
-        UsageError: nobody can be asked, or a value could not be a login. The text never quotes a password.
+        UsageError: standard input is no terminal, or a value is not valid. The text never quotes a password.
     """
     there = os.environ.get("MLFLOW_TRACKING_URI")
     ours = not there or there.rstrip("/") == url

@@ -1,4 +1,4 @@
-"""The options that several commands share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class TargetKind(StrEnum):
 
 
 class Format(StrEnum):
-    """How a result is printed."""
+    """The format of a result."""
 
     text = "text"
     json = "json"
 
 
 class Form(StrEnum):
-    """What lines for MLflow clients are for."""
+    """The use of the lines that `deployer env` prints."""
 
     shell = "shell"
     fish = "fish"
@@ -40,9 +40,25 @@ class Form(StrEnum):
     github = "github"
 
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the server.", show_default=True)]
+def _names(incomplete: str) -> list[str]:
+    """Return the names of servers on this machine, to complete one; a cluster would take too long to ask."""
+    from deployer.core.errors import DeployerError
+    from deployer.targets.local.store import server_names, state_directory
+
+    try:
+        return [name for name in server_names(state_directory()) if name.startswith(incomplete)]
+    except DeployerError:
+        return []
+
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the server.", show_default=True, autocompletion=_names)
+]
 OptionalName = Annotated[
-    str | None, typer.Argument(metavar="NAME", help="Name of the server; mlflow by default.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="NAME", help="Name of the server; mlflow by default.", show_default=False, autocompletion=_names
+    ),
 ]
 TargetOption = Annotated[
     TargetKind | None,

@@ -1,4 +1,4 @@
-"""Results on standard output: tables and lines for people, JSON for programs."""
+"""Prints results on standard output: tables and lines for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def print_json(data: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under upper-case headings, as kubectl does; never cut, so that they can be copied and searched."""
+    """Print rows under upper-case headings, as kubectl does; cells are never truncated, so that they can be copied."""
     table = [[name.upper() for name in columns], *rows]
     widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
     for row in table:
@@ -29,14 +29,14 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
-    """Print one `name  value` line each; values are never wrapped, so that they can be copied."""
+    """Print one `name  value` line per field; values are never wrapped, so that they can be copied."""
     width = max(len(name) for name, _ in fields)
     for name, value in fields:
         sys.stdout.write(f"{name:<{width}}  {value}\n")
 
 
 def print_report(report: Report) -> None:
-    """Print the proof, a check a line, in colours on a terminal."""
+    """Print the proof with one line per check, in colours on a terminal."""
     marks = _MARKS if writes_unicode(sys.stdout) else _WORDS
     width = max(len(mark) for mark, _ in marks.values()) + 2
     names = max(len(check.name) for check in report.checks) + 2
@@ -47,7 +47,7 @@ def print_report(report: Report) -> None:
     if not sys.stdout.isatty():
         print("\n".join(f"{mark:{width}}{text}" for mark, _, text in rows))
         return
-    from rich.console import Console  # takes a while to load, and is of no use elsewhere
+    from rich.console import Console  # slow import, needed only on a terminal
     from rich.text import Text
 
     console = Console(soft_wrap=True, highlight=False)

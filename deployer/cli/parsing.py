@@ -1,4 +1,4 @@
-"""Values of options that are no plain text: read in words of our own, not of the library's."""
+"""Parsers of option values, with deployer's error messages instead of typer's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 def whole_number(flag: str, least: int, most: int) -> Callable[[Any], int]:
-    """Return what reads a whole number within bounds, written in digits."""
+    """Return a parser of whole numbers from `least` to `most`, in digits."""
 
     def read(value: Any) -> int:
         if isinstance(value, int):
@@ -25,7 +25,7 @@ def whole_number(flag: str, least: int, most: int) -> Callable[[Any], int]:
 
 
 def seconds(flag: str) -> Callable[[Any], float]:
-    """Return what reads a number of seconds, at least one."""
+    """Return a parser of a number of seconds, at least 1."""
 
     def read(value: Any) -> float:
         try:
@@ -40,7 +40,7 @@ def seconds(flag: str) -> Callable[[Any], float]:
 
 
 def choice(flag: str, kind: type[_Choice]) -> Callable[[Any], _Choice]:
-    """Return what reads one of a few words."""
+    """Return a parser of the values of an enum."""
 
     def read(value: Any) -> _Choice:
         try:

@@ -1,4 +1,4 @@
-"""Progress on standard error: a live list of steps on a terminal, plain lines elsewhere."""
+"""Prints progress on standard error: a live list of steps on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 def writes_unicode(stream: TextIO) -> bool:
-    """Tell whether the marks ✓, ✗ and · can be written to a stream."""
+    """Tell whether a stream can encode the marks ✓, ✗ and ·."""
     return stream.encoding.lower().replace("-", "").startswith("utf")
 
 
 def note(text: str) -> None:
-    """Say something on standard error."""
+    """Print a line on standard error."""
     try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
-    except OSError:  # nobody reads it any more; the work goes on, and what is left in the buffer goes nowhere
+    except OSError:  # the reader is gone: continue, and discard the rest of the buffer
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 class StepList:
-    """Prints each step when it begins and when it is done; on a terminal the running one is animated.
+    """Prints each step when it begins and when it is done; the running step is animated on a terminal.
 
-    `first` is printed before the first step: what only holds once nothing refuses the whole any more.
+    `first` is printed before the first step, when all checks have passed.
     """
 
     def __init__(self, first: Sequence[str] = ()) -> None:
@@ -38,12 +38,12 @@ class StepList:
         self._console: Console | None = None
         self._status: Status | None = None
         if sys.stderr.isatty():
-            from rich.console import Console  # takes a while to load, and is of no use elsewhere
+            from rich.console import Console  # slow import, needed only on a terminal
 
             self._console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def step(self, name: str, number: int, count: int) -> None:
-        """A step has begun."""
+        """Print that a step has begun."""
         self._begin()
         if self._console:
             self._status = self._console.status(f"{name} ...", spinner="dots" if writes_unicode(sys.stderr) else "line")
@@ -52,7 +52,7 @@ class StepList:
             note(f"[{number}/{count}] {name} ...")
 
     def done(self, name: str, detail: str, seconds: float | None) -> None:
-        """A step is done."""
+        """Print that a step is done."""
         self._begin()
         self.end()
         took = "" if seconds is None else f" ({seconds:.1f} s)"
@@ -72,7 +72,7 @@ class StepList:
         self._first.clear()
 
     def note(self, text: str) -> None:
-        """Something a person should know has happened."""
+        """Print an event that the user should know about."""
         if self._console:
             from rich.markup import escape
 
@@ -81,7 +81,7 @@ class StepList:
             note(text)
 
     def end(self) -> None:
-        """Stop the animation, if there is one."""
+        """Stop the animation if it runs."""
         if self._status:
             self._status.stop()
             self._status = None
@@ -89,7 +89,7 @@ class StepList:
 
 @contextmanager
 def step_list(first: Sequence[str] = ()) -> Iterator[StepList]:
-    """Yield a step list that leaves the terminal in order, whatever happens."""
+    """Yield a step list, and stop its animation at the end, also after an exception."""
     steps = StepList(first)
     try:
         yield steps

@@ -1,4 +1,4 @@
-"""From a spec file and flags to a Spec."""
+"""Makes a Spec from a spec file and flags."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _ONE_LINE: Final = "use a file with the password alone, in printable ASCII chara
 def read_limited(path: str, what: str) -> bytes:
     """Return the bytes of a regular file, a pipe, or standard input for `-`.
 
-    At most MAX_BYTES and one more, which says that it is longer.
+    At most MAX_BYTES + 1 bytes are read; the last one shows that the file is too long.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: the file cannot be read.
     """
 
     def fail(reason: str) -> UsageError:
@@ -64,14 +64,14 @@ def spec_from(
     platform: Callable[[str | None], Platform] = lambda profile: PROFILES[profile or DEFAULT_PROFILE],
     command: str = "create",
 ) -> tuple[Spec, str]:
-    """Return the Spec that file, flags and, without a file, the stored spec make together; and what to call it.
+    """Return the Spec from the file and flags, or from the stored spec and flags; and a name for this source.
 
-    `flags` maps a dotted path to a value; None means the flag was not given. `content` is the file's, where it was
-    read already; `platform` returns the kind of place that a spec with such a profile is for; `command` is the one
-    whose help explains the flags.
+    `flags` maps dotted paths to values; None means that a flag was not given. `content` is the content of the file if
+    it was read already. `platform` returns the platform for a profile. `command` is the command whose help explains the
+    flags.
 
     Raises:
-        UsageError: with every mistake, by flag, or by line and path of the file.
+        UsageError: lists every mistake, by flag, or by line and path in the file.
     """
     raw = b""
     if file is not None:
@@ -83,7 +83,7 @@ def spec_from(
     else:
         data, source = {"apiVersion": API_VERSION, "kind": KIND}, COMMAND_LINE
     kept = file is None and stored is not None
-    try:  # before the flags go in: they must not paper over a mistake of the file
+    try:  # before merging: a flag must not hide a mistake in the file
         spec = document.validate(data, source, stored=kept)
     except InvalidSpec as error:
         raise document.located(error, raw) if file else error from None
@@ -105,7 +105,11 @@ def spec_from(
 
 
 def _switch(parts: dict[str, Any], flags: dict[str, Any]) -> None:
-    """Drop what the stored kind of exposure has and the wanted kind has not."""
+    """Drop the fields of the stored kind of exposure that the wanted kind does not have.
+
+    Raises:
+        UsageError: the change would drop an allow-list without --allow-everyone.
+    """
     stored, wanted = parts.get("exposure") or {}, flags.get("spec.exposure.type")
     loses_list = wanted not in (None, "route") and stored.get("allowFrom")
     if loses_list and not flags.pop("spec.exposure.allowEveryone", None):
@@ -114,14 +118,14 @@ def _switch(parts: dict[str, Any], flags: dict[str, Any]) -> None:
             hint="add --allow-everyone to give the list up",
         )
     if wanted is None and stored.get("type") == "none" and flags.get("spec.exposure.host"):
-        parts["exposure"] = None  # whoever names a host wants to be reached there: the profile says how
+        parts["exposure"] = None  # a host asks for a public address: use the profile's default kind
     elif wanted in EXPOSURES and stored.get("type") not in (None, wanted):
         known = {field.alias for field in EXPOSURES[str(wanted)].model_fields.values()}
         parts["exposure"] = {key: value for key, value in stored.items() if key in known}
 
 
 def _complete(parts: dict[str, Any], platform: Callable[[str | None], Platform]) -> None:
-    """Take a host without a kind of exposure for what the profile exposes a server by."""
+    """Set the kind of an exposure that has none to the profile's default kind."""
     exposure, profile = parts.get("exposure"), parts.get("profile")
     if exposure and "type" not in exposure and (profile is None or profile in PROFILES):
         exposures = platform(profile).exposures
@@ -137,10 +141,10 @@ def _set(data: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def password_from(path: str | None) -> str | None:
-    """Return the password in a file (`-`: standard input), without the line's end.
+    """Return the password in a file (`-`: standard input) without the line ending; None without a file.
 
     Raises:
-        UsageError: it is not one that MLflow takes everywhere. The text never quotes it.
+        UsageError: MLflow would not accept the password everywhere. The text never quotes it.
     """
     if path is None:
         return None
@@ -151,10 +155,10 @@ def password_from(path: str | None) -> str | None:
 
 
 def only_line(path: str) -> str:
-    """Return the one line of a password file (`-`: standard input), without its end.
+    """Return the only line of a password file (`-`: standard input) without the line ending.
 
     Raises:
-        UsageError: it is no text, or has several lines. The text never quotes it.
+        UsageError: the file is no text, is too long, or has several lines. The text never quotes it.
     """
     raw = read_limited(path, "a password file")
     if len(raw) > document.MAX_BYTES:  # only the beginning was read
@@ -175,16 +179,20 @@ def _shown(path: str) -> str:
 
 
 def databases_from(path: str | None) -> dict[SecretRef, str]:
-    """Return the URLs in a file (`-`: standard input), by what they are stored as; nothing without a file.
+    """Return the URLs in a file (`-`: standard input) by their Secret keys; empty without a file.
 
     Raises:
-        InvalidSpec: it has mistakes. The text never quotes it.
+        InvalidSpec: the file has mistakes. The text never quotes it.
     """
     return databases.read(read_limited(path, "a file with URLs of databases"), _shown(path)) if path is not None else {}
 
 
 def write_private(path: Path, content: str) -> None:
-    """Write a file that only its owner can read; never over an existing one."""
+    """Write a new file that only its owner can read.
+
+    Raises:
+        UsageError: the file exists already, or cannot be written.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Says that a server does not run, where its address is printed: clients retry for minutes before they fail."""
+"""Warns about a stopped server when its address is printed, because clients retry for minutes before they fail."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from deployer.targets import Target
 
 
 def warn_if_stopped(place: Target) -> None:
-    """Warn that nobody answers at the address yet, and name the command that starts the server."""
-    with suppress(DeployerError):  # a user who may read the login need not be allowed to look at what runs
+    """Warn that the server does not run, and name the command that starts it."""
+    with suppress(DeployerError):  # a user may be allowed to read the login but not the workloads
         live = place.runtime.observe()
         if live.state not in ("running", "elsewhere"):
             note(f"Warning: server {place.name!r} does not run ({live.detail}); `{typed(place, 'start')}` starts it")

@@ -1,4 +1,4 @@
-"""What is typed where there is no such command: the words of other tools for what deployer calls otherwise."""
+"""Suggests a command for an unknown one; knows the command names of other tools."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
         "config": "init",
     }
 )
-# words that stand for an option
+# words that mean an option
 OPTIONS: Final[Mapping[str, str]] = MappingProxyType({"help": "--help", "version": "--version"})
 
 
 def rewritten(arguments: list[str]) -> list[str]:
-    """Return the arguments with `help COMMAND` and `version` as the options that they stand for."""
+    """Return the arguments with `help COMMAND` and `version` replaced by the options."""
     if not arguments or arguments[0] not in OPTIONS:
         return arguments
     if arguments[0] == "help":
@@ -42,8 +42,8 @@ def rewritten(arguments: list[str]) -> list[str]:
 
 
 def no_command(typed: str, commands: Collection[str]) -> UsageError:
-    """Return the error about a command that does not exist, with the one that was probably meant."""
-    from deployer.core.errors import UsageError, one_line  # only where something is wrong: --help is to be fast
+    """Return the error for an unknown command, with the command that was probably meant."""
+    from deployer.core.errors import UsageError, one_line  # only for errors: --help must be fast
 
     close = difflib.get_close_matches(typed, commands, n=1)
     meant = ALIASES.get(typed) or (close[0] if close else None)

@@ -1,4 +1,4 @@
-"""What typer refuses by itself (options, arguments and commands that are not there), in deployer's words."""
+"""Translates typer's errors about options, arguments and commands into deployer's words."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def explained(error: Any) -> UsageError:
-    """Return what to tell of a usage error of typer's, which knows the command by its `ctx`.
+    """Return deployer's error for a usage error of typer; `ctx` of the error knows the command.
 
-    The kinds of errors are told by their attributes: their classes are no part of typer's interface.
+    The kinds of errors are recognised by their attributes, because their classes are not part of typer's API.
     """
-    from deployer.core.errors import UsageError, one_line  # only where something is wrong: --help is to be fast
+    from deployer.core.errors import UsageError, one_line  # only for errors: --help must be fast
 
     place = error.ctx.command_path if error.ctx else "deployer"
     command = place.rpartition(" ")[2]

@@ -1,4 +1,4 @@
-"""From the flags and the file of `create` and `run` to what is handed to the operation."""
+"""Turns the flags and the file of `create` and `run` into the arguments of the operation."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from deployer.targets.local.other_data import unused_data
 
 @dataclass(frozen=True)
 class WantedServer:
-    """What is wanted and where, the record that it was made from, and the URLs of databases that were given.
+    """The requested server: its target and spec, the record that they are based on, a password, and database URLs.
 
-    `changes` has a line for each field that differs from the record, to be shown before the first of them is made.
+    `changes` has one line for each field that differs from the record; the lines are shown before the first change.
     """
 
     target: Target
@@ -41,8 +41,13 @@ class WantedServer:
     databases: Mapping[SecretRef, str] = field(repr=False)
     changes: tuple[str, ...] = ()
 
-    def keys(self, *, make_bucket: bool) -> dict[SecretRef, str]:
-        """Return the keys of others' services that it is to have: those of S3 are found and tried."""
+    def provided_credentials(self, *, make_bucket: bool) -> dict[SecretRef, str]:
+        """Return the credentials of external services; S3 keys are found and tried here.
+
+        Raises:
+            UsageError: `make_bucket` without a bucket.
+            DeployerError: no S3 keys were found, or they do not work.
+        """
         if make_bucket and not isinstance(self.spec.spec.artifacts, S3Artifacts):
             raise UsageError(
                 "--make-bucket needs a bucket, and this server keeps its artifacts on its volume",
@@ -67,7 +72,7 @@ def own_flags(
     s3_prefix: str | None,
     transfer: str | None,
 ) -> dict[str, Any]:
-    """Return the flags that mean something everywhere, or on this machine, by their paths in a spec."""
+    """Return the flags that apply everywhere or on this machine, by their paths in a spec."""
     return {
         "spec.local.port": port,
         "spec.local.python": _absolute(python),
@@ -94,10 +99,10 @@ def wanted_server(
     database_file: str | None,
     place: Callable[[str], Target],
 ) -> WantedServer:
-    """Return what file, flags and the stored spec make together.
+    """Return the requested server from the file, the flags and the stored spec.
 
-    `place` finds the target of a server by its name. `host` is a public host name on a cluster, and what to listen at
-    on this machine.
+    `place` returns the target of a server by name. `host` is the public host name on a cluster, and the address to
+    listen at on this machine.
     """
     if [file, password_file, database_file].count("-") > 1:
         raise UsageError("only one of the files can come from standard input", hint="put the others into files")
@@ -128,7 +133,7 @@ def wanted_server(
         require_supported(spec, platform, source)
     except InvalidSpec as error:
         raise named(document.located(error, content), flags) from None
-    target.runtime.would_assign(spec, before)  # an address that cannot be, before a bucket is made
+    target.runtime.predict_assignment(spec, before)  # reject an impossible address before a bucket is made
     spec = effective(spec, platform, flags, stored, file, content)
     for warning in unused_data(target.name, None if record else Path.cwd()) if target.kind == "local" else ():
         note(warning)
@@ -137,7 +142,7 @@ def wanted_server(
 
 
 def _absolute(python: str | None) -> str | None:
-    """Return an interpreter's path that means the same from any folder and with any PATH."""
+    """Return an interpreter's path that is valid in any working directory and with any PATH."""
     if python is None:
         return None
     if os.sep in python:

@@ -1,4 +1,4 @@
-"""Decides where a command goes, and says so: a cluster where a kubeconfig names one, else this machine."""
+"""Chooses the target of a command and prints it: a cluster if a kubeconfig names one, else this machine."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def find_target(
     introduce: bool = False,
     project: str | None = None,
 ) -> Target:
-    """Return the target of server `name`, after saying on standard error where that is and why.
+    """Return the target of server `name`; first print the target and the reason on standard error.
 
-    `introduce` asks the cluster who one is to it, and says that too. `project` is the description of an OpenShift
-    project that is to be made for it; None makes none.
+    `introduce` asks the cluster for the current user, and prints it too. `project` is the description of an OpenShift
+    project to create; None creates none.
 
     Raises:
-        UsageError: the name is not usable, or there is no such place.
+        UsageError: the name is not valid, or there is no such target.
     """
     if problem := name_problem(name):
         raise UsageError(f"{name!r} cannot be a server's name: it {problem}", hint="try a name such as mlflow")
@@ -52,7 +52,7 @@ def find_target(
 
 
 def _choose(name: str, wanted: TargetKind | None, namespace: str | None, context: str | None) -> tuple[bool, str]:
-    """Tell whether it is a cluster, and why."""
+    """Return True for a cluster, False for this machine; and the reason."""
     require_namespace(namespace)
     require_one_place(wanted, namespace, context)
     if wanted is TargetKind.local:
@@ -71,7 +71,11 @@ def _choose(name: str, wanted: TargetKind | None, namespace: str | None, context
 
 
 def require_namespace(namespace: str | None) -> None:
-    """Raise UsageError where --namespace names what cannot be one."""
+    """Check that --namespace can be the name of a namespace.
+
+    Raises:
+        UsageError: it cannot.
+    """
     if namespace is not None and not _NAMESPACE.fullmatch(namespace):
         raise UsageError(
             f"--namespace {one_line(namespace) or repr(namespace)} cannot be a namespace",
@@ -80,13 +84,21 @@ def require_namespace(namespace: str | None) -> None:
 
 
 def require_user(user: str | None) -> None:
-    """Raise UsageError where --user names nobody who could log in."""
+    """Check that --user can be a user name.
+
+    Raises:
+        UsageError: it cannot.
+    """
     if user is not None and (problem := username_problem(user)):
         raise UsageError(f"--user {one_line(user) or repr(user)}: {problem}", hint="give the name of a user")
 
 
 def require_one_place(wanted: TargetKind | None, namespace: str | None, context: str | None) -> None:
-    """Raise UsageError where --target local meets options of clusters."""
+    """Check that --target local has no options of clusters beside it.
+
+    Raises:
+        UsageError: such an option was given.
+    """
     if wanted is not TargetKind.local:
         return
     for option, value in (("--namespace", namespace), ("--context", context)):

@@ -1,1 +1,1 @@
-"""What this user's MLflow clients read their login from: the credentials file, and the system's keyring."""
+"""The places where this user's MLflow clients find a login: the credentials file and the system's keyring."""

@@ -1,4 +1,4 @@
-"""The file `~/.mlflow/credentials`: read, and replaced whole by what `core/credentials.py` makes of its text."""
+"""The file `~/.mlflow/credentials`: reads it, and replaces it with the text that `core/credentials.py` returns."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_LOCKS: Final = {errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, e
 
 @dataclass(frozen=True)
 class Change:
-    """What a change of the file came to: where it is, whether anything was written, and what a person should know."""
+    """The result of an edit: the path, whether the file changed, and notes for the user."""
 
     path: Path
     changed: bool
@@ -33,17 +33,17 @@ class Change:
 
 @dataclass(frozen=True)
 class _Found:
-    """The file as it was read; `content` is None where there is none."""
+    """The file as read; `content` is None if there is no file."""
 
     content: bytes | None
     mode: int = 0
 
 
 def path() -> Path:
-    """Return where MLflow looks (mlflow/utils/credentials.py).
+    """Return the path of MLflow's credentials file (mlflow/utils/credentials.py).
 
     Raises:
-        StateError: there is no home directory.
+        StateError: the user has no home directory.
     """
     found = os.path.expanduser("~/.mlflow/credentials")
     if found.startswith("~"):
@@ -52,10 +52,10 @@ def path() -> Path:
 
 
 def read() -> str | None:
-    """Return the file's text, None where there is none.
+    """Return the text of the file, None if there is no file.
 
     Raises:
-        StateError, Forbidden: it cannot be read, or not be somebody's own.
+        StateError, Forbidden: the file cannot be read, or belongs to another user.
     """
     file = path()
     with _explained(file):
@@ -64,19 +64,19 @@ def read() -> str | None:
 
 
 def change(edit: Callable[[str], str], *, private: bool = False) -> Change:
-    """Replace the file's text by what `edit` makes of it: whole or not at all, mode 0600, through symbolic links.
+    """Replace the text of the file with the result of `edit`: atomically, with mode 0600, and through symbolic links.
 
-    `edit` may be called again where somebody else has changed the file meanwhile. Without a change nothing is written;
-    with `private` its mode becomes 0600 even then.
+    `edit` is called again if another process has changed the file meanwhile. An unchanged text is not written;
+    `private` then sets only the mode 0600.
 
     Raises:
-        StateError: what is there is no such file, or there is no room.
-        Forbidden: it belongs to somebody else, or may not be written.
-        Conflict: others keep changing it.
+        StateError: the path is not a valid credentials file, or the disk is full.
+        Forbidden: the file belongs to another user, or is not writable.
+        Conflict: other processes keep changing the file.
     """
     file = path()
     with _explained(file):
-        real = Path(os.path.realpath(file))  # a link stays: what it points to is replaced
+        real = Path(os.path.realpath(file))  # replace the destination of a link, not the link
         for _ in range(_TRIES):
             before = _read(real)
             text = "" if before.content is None else _decoded(file, before.content)
@@ -109,7 +109,7 @@ def _decoded(file: Path, content: bytes) -> str:
 
 def _read(real: Path) -> _Found:
     try:
-        descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not make anybody wait
+        descriptor = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not block
     except FileNotFoundError:
         return _Found(None)
     try:
@@ -156,10 +156,10 @@ def _make_folder(file: Path, real: Path) -> None:
 
 
 def _replaced(real: Path, before: _Found, content: bytes) -> bool:
-    """Put `content` into the file's place, unless that is not `before` any more; tell whether it was done."""
+    """Replace the file with `content` unless it differs from `before`; return whether it was replaced."""
     with _locked(real.parent) as alone:
         if alone:
-            for left in real.parent.glob(f"{_DRAFT}*"):  # of one who was killed
+            for left in real.parent.glob(f"{_DRAFT}*"):  # from a killed process
                 left.unlink(missing_ok=True)
         descriptor, draft = tempfile.mkstemp(prefix=_DRAFT, dir=real.parent)  # 0600
         try:
@@ -181,11 +181,11 @@ def _replaced(real: Path, before: _Found, content: bytes) -> bool:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Hold the folder against other deployers; yield False where its file system has no locks, as some homes'."""
+    """Lock the folder against other deployers; yield False on file systems without locks, as for some homes."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # for as long as one file is written, and gone with its holder
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for one file write; the kernel releases it if the holder dies
             held = True
         except OSError as error:
             if error.errno not in _NO_LOCKS:

@@ -1,4 +1,4 @@
-"""The system's keyring, by the optional package `keyring`: one password for each server and user."""
+"""The system's keyring, through the optional package `keyring`: one password per server and user."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _FILE_INSTEAD: Final = "leave --keyring out: the password then goes into ~/.mlfl
 
 
 class NoKeyring(DeployerError):
-    """There is no keyring that could keep a password."""
+    """No keyring can store a password."""
 
 
 def keep(service: str, username: str, password: str) -> str:
-    """Keep a password, see that it comes back, and return the keyring's name.
+    """Store a password, check that it can be read back, and return the keyring's name.
 
     Raises:
-        NoKeyring: there is none, or it is locked.
-        StateError: it does not give back what it was given.
+        NoKeyring: no usable keyring was found, or it is locked.
+        StateError: the keyring returns another password.
     """
     with _opened() as ring:
         ring.set_password(service, username, password)
@@ -31,14 +31,14 @@ def keep(service: str, username: str, password: str) -> str:
 
 
 def known_user(service: str) -> str | None:
-    """Return the user whose password is kept, where the keyring can tell."""
+    """Return the user of the stored password, None if the keyring cannot tell."""
     with _opened() as ring:
         found = ring.get_credential(service, None)
         return found.username if found else None
 
 
 def forget(service: str, username: str) -> bool:
-    """Remove a password; tell whether there was one."""
+    """Delete a password; return whether there was one."""
     with _opened() as ring:
         if ring.get_password(service, username) is None:
             return False

@@ -1,1 +1,1 @@
-"""Pure decisions about a server: values in, values out; no I/O, clock, randomness or environment in here."""
+"""Pure decisions about a server. Functions take and return values; no I/O, clock, randomness or environment."""

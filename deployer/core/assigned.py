@@ -1,4 +1,4 @@
-"""What the place gave a server and nobody may guess again."""
+"""The values that the target assigned to a server. They are stored and never guessed again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Pin:
-    """An image by content: `digest` (`sha256:` and 64 hex digits) is what the reference `image` led to when proven."""
+    """An image pinned by its content.
+
+    When the server was proven, the reference `image` pointed to `digest` (`sha256:` and 64 hex digits).
+    """
 
     image: str
     digest: str
@@ -16,13 +19,15 @@ class Pin:
 
 @dataclass(frozen=True)
 class Assigned:
-    """Host name, ports and the like as the place assigned them; stored with the server.
+    """Host name, ports and other values that the target assigned; stored with the server.
 
-    `host` is a host name without scheme or port, on the local target None for a server at the loopback; `exposure` is
-    the kind of exposure that it was given for, and `own_host` tells that the spec asked for it. `ports` maps a
-    workload's port name to a TCP port. `keys` changes with the keys of services that somebody else runs: a server that
-    was started with others is restarted. `namespace` is the Kubernetes namespace and `profile` the name of the
-    platform, both None on the local target. `pin` holds for pods as long as the spec asks for the image that it names.
+    - `host`: a host name without scheme or port; None for a local server on the loopback interface
+    - `exposure`: the kind of exposure that the host was assigned for
+    - `own_host`: whether the spec asked for the host
+    - `ports`: the TCP port for each port name of the workload
+    - `keys`: changes with the credentials for external services; a change restarts the server
+    - `namespace`, `profile`: the Kubernetes namespace and the name of the platform; both None on the local target
+    - `pin`: used for pods as long as the spec asks for the image in it
     """
 
     host: str | None = None

@@ -1,4 +1,4 @@
-"""The hosts that are reached without a proxy, as NO_PROXY lists them: checked, and written as all clients read them."""
+"""Checks and normalizes NO_PROXY, the list of hosts that clients reach without a proxy."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _FORMS: Final = "must be a host such as a.example.org, a domain such as .example
 def bypass_problem(text: str) -> str | None:
     """Return why `text` cannot be the value of NO_PROXY, or None.
 
-    It is `*` alone, or a list with commas: host names, domains (`.example.org`, `*.example.org`), IP addresses and
-    networks (CIDR); all but networks may have a port. Blanks around an item do not count.
+    A valid value is `*` alone, or a comma-separated list of host names, domains (`.example.org`, `*.example.org`), IP
+    addresses and networks (CIDR). All items except networks may have a port. Blanks around an item are ignored.
     """
     items = [item.strip(" ") for item in text.split(",")]
     if items == [EVERY]:
         return None
     for number, item in enumerate(items, 1):
         if problem := _item_problem(item):
-            shown = one_line(item) if item not in ("", EVERY) and "@" not in item else ""  # before an @: a password
+            shown = one_line(item) if item not in ("", EVERY) and "@" not in item else ""  # before @: maybe a password
             if len(items) == 1:
                 return f"{shown} {problem}".lstrip()
             return f"item {number}{f' ({shown})' if shown else ''} {problem}"
@@ -35,10 +35,10 @@ def bypass_problem(text: str) -> str | None:
 
 
 def written(text: str) -> str:
-    """Return the list as every client reads it: no blanks, and `.example.org` for `*.example.org`.
+    """Return the list in a form that all clients read: no blanks, and `.example.org` instead of `*.example.org`.
 
-    Python's urllib and requests take the asterisk literally (urllib.request.proxy_bypass_environment,
-    requests.utils.should_bypass_proxies), and never find such a host.
+    Python's urllib and requests take the asterisk literally, so the item would match no host
+    (urllib.request.proxy_bypass_environment, requests.utils.should_bypass_proxies).
     """
     items = (item.strip(" ") for item in text.split(","))
     return ",".join(item[1:] if item.startswith("*.") else item for item in items)
@@ -80,5 +80,5 @@ def _network_problem(item: str) -> str | None:
         ipaddress.ip_network(item, strict=False)
     except ValueError:
         return _FORMS
-    # `10.0.0.0/255.0.0.0` is a network to Python and none to Go
+    # Python accepts `10.0.0.0/255.0.0.0` as a network, Go does not
     return None if re.fullmatch(r"[0-9]{1,3}", item.rpartition("/")[2]) else _FORMS

@@ -1,4 +1,4 @@
-"""What differs between two specs, or between an object as it is and as it would be; secrets are masked in the type."""
+"""Differences between two specs, or between a live and a wanted object; values of Secrets are masked in each Change."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from deployer.core.errors import one_line
 from deployer.core.spec import Spec
 
 _LONGEST: Final = 200
-# what the API server keeps itself, or what others may write without changing what was asked for
+# metadata that the API server maintains, or that others may write without changing the wanted state
 _NOT_COMPARED: Final = frozenset(
     {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"}
 )
-# what tells the items of a list apart, where they have it
+# the field manager of deployer's own writes
 _OURS: Final = "mlflow-deployer"
-# kube-controller-manager, kubelet and their like write what they must; nobody has asked for it
+# field managers of the control plane, such as kube-controller-manager and the kubelet; no user asked for their writes
 _CONTROL_PLANE: Final = ("kube-", "kubelet", "cloud-controller-manager", "csi-", "external-")
 _ASKED_FOR: Final = ("spec", "data", "stringData")
 _RESTARTED: Final = ".annotations.kubectl.kubernetes.io/restartedAt"
-_ITEM_NAMES: Final = ("name", "mountPath", "key", "host")
+_ITEM_NAMES: Final = ("name", "mountPath", "key", "host")  # they identify the items of a list
 
 
 @dataclass(frozen=True)
 class Change:
-    """One field: its path, and its value before and after (None: not set)."""
+    """A change of one field: its path, and its value before and after (None: not set)."""
 
     path: str
     before: Any
@@ -37,14 +37,14 @@ class Change:
 
 
 def spec_changes(before: Spec, after: Spec) -> tuple[Change, ...]:
-    """Return every field that differs. A spec holds no secrets, so nothing needs masking."""
+    """Return every field that differs. A spec holds no secrets, so no value is masked."""
     return tuple(_differences("", before.document(), after.document()))
 
 
 def object_changes(ref: object, before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
-    """Return every field of a Kubernetes object that differs, but for what the API server keeps itself.
+    """Return every field of a Kubernetes object that differs, except its status and what the API server maintains.
 
-    Both are in the API server's own form, with all defaults. Values of a Secret are not shown.
+    Both objects must have the API server's form, with all defaults. Values of a Secret are masked.
     """
     changes = _differences("", _compared(before), _compared(after))
     secret = before.get("kind") == "Secret"
@@ -55,10 +55,10 @@ def object_changes(ref: object, before: Mapping[str, Any], after: Mapping[str, A
 
 
 def foreign_changes(ref: object, live: Mapping[str, Any]) -> tuple[Change, ...]:
-    """Return what others have added to a Kubernetes object, by the fields that `managedFields` says they own.
+    """Return the fields of a Kubernetes object that only other field managers own, according to `managedFields`.
 
-    An apply leaves such fields alone, so that no comparison with it shows them. The control plane's own are left out,
-    and what `kubectl rollout restart` writes.
+    An apply leaves these fields alone, so a comparison with its dry run does not show them. Fields of the control plane
+    are left out, and so is the annotation that `kubectl rollout restart` sets.
     """
     fields: dict[str, set[str]] = {}
     for entry in live["metadata"].get("managedFields") or ():
@@ -74,10 +74,10 @@ def foreign_changes(ref: object, live: Mapping[str, Any]) -> tuple[Change, ...]:
 
 
 def is_fixed(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Tell whether a Route differs where ordinary users cannot change one: in its host and certificate.
+    """Tell whether a Route differs in a part that ordinary users cannot change: its host or its certificate.
 
-    Source: openshift/library-go, pkg/route/routeapihelpers and hostassignment; a host that was applied and is wanted no
-    more counts too.
+    A host that deployer applied and that is no longer wanted also counts. Source: openshift/library-go,
+    pkg/route/routeapihelpers and hostassignment.
     """
     if live.get("kind") != "Route":
         return False
@@ -94,7 +94,7 @@ def is_fixed(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def _owned(path: str, fields: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the paths of owned fields, in the form of `fieldsV1`: `f:NAME` is a field, `k:{...}` an item of a list."""
+    """Yield the paths of owned fields. In `fieldsV1`, `f:NAME` is a field, `k:{...}` and `v:...` items of a list."""
     for key, inner in fields.items():
         kind, _, name = key.partition(":")
         if kind == "k":
@@ -104,10 +104,10 @@ def _owned(path: str, fields: Mapping[str, Any]) -> Iterator[str]:
         elif kind == "f" or not path:
             where = f"{path}.{name or key}" if path else key
         else:
-            continue  # `.`: the mapping itself
+            continue  # `.` is the mapping itself
         if where.endswith(_RESTARTED):
             continue
-        # `.` alone below an item says that it is there, and the fields of it say the rest
+        # `.` below an item only says that the item exists; the fields of the item have entries of their own
         deeper = [*_owned(where, inner)] if inner else []
         yield from deeper or ([where] if kind in {"f", "v"} and not inner else [])
 
@@ -124,7 +124,7 @@ def _differences(path: str, before: Any, after: Any) -> Iterator[Change]:
             for key in sorted({*before, *after})
             for change in _differences(f"{path}.{key}" if path else key, before.get(key), after.get(key))
         ]
-        # null and absent are not the same in a patch
+        # a patch treats null and an absent field differently
         yield from found or ([Change(path, before, after)] if before != after else ())
     elif _named(before) and _named(after):
         one, two = _by_name(before), _by_name(after)

@@ -1,8 +1,8 @@
-"""The text of `~/.mlflow/credentials` with a login put in, or taken out again; every other byte stays as it is.
+"""Adds a login to the text of `~/.mlflow/credentials`, or removes it; every other byte stays the same.
 
-MLflow reads the file with ConfigParser (mlflow/utils/credentials.py): section `[mlflow]`, two keys, `%` doubled, any
-other key ignored. So a login that was there before stays in its place under longer names, and what is deployer's own is
-known by a key, which outlives programs that rewrite such files without their comments.
+MLflow reads the file with ConfigParser (mlflow/utils/credentials.py): section `[mlflow]`, two keys, `%` doubled; other
+keys are ignored. Therefore, an earlier login stays in the file under longer key names. A key, and not a comment, marks
+the login of deployer, because other programs may rewrite the file without its comments.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 USERNAME: Final = "mlflow_tracking_username"
 PASSWORD: Final = "mlflow_tracking_password"
-OWNER: Final = "deployer_login"  # the server's address and, where it has one, its name
+OWNER: Final = "deployer_login"  # value: the server's address, then its name if it has one
 KEPT: Final = "before_login_"
 SECTION: Final = "mlflow"
 _COMMENT: Final = (
@@ -28,12 +28,12 @@ _OPTION: Final = re.compile(r"(?P<option>.*?)\s*(?:[=:].*)?$")
 
 
 class Damaged(ValueError):
-    """The text is none that MLflow could read; the message says why and quotes nothing of it."""
+    """MLflow could not read the text. The message gives the reason and quotes nothing of the text."""
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose login deployer has written: a server's address, and its name where it was given by name."""
+    """The server that a login by deployer is for: its address, and its name if the user gave the name."""
 
     url: str
     name: str = ""
@@ -44,7 +44,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Entry:
-    """A login to be written; the password never prints."""
+    """A login to write; `repr` does not show the password."""
 
     owner: Owner
     username: str
@@ -53,17 +53,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Line:
-    """One line: the section it stands in, and its option's name; what continues a value has that value's name."""
+    """One line, its section and the name of its option. A continuation line has the option of the line before."""
 
     text: str = field(repr=False)
     section: str | None
     option: str | None = None
-    first: bool = False  # of its option
+    first: bool = False  # whether the line begins its option
     header: bool = False
 
 
 def value_problem(value: str) -> str | None:
-    """Return why a user name or password would not come back from the file, or could not be sent. Never quotes it."""
+    """Return why a user name or password could not be read back from the file, or not be sent. Never quotes it."""
     if not value:
         return "is empty"
     if not all(" " <= character <= "~" for character in value):
@@ -74,7 +74,7 @@ def value_problem(value: str) -> str | None:
 
 
 def owner_of(text: str) -> Owner | None:
-    """Return whose login stands in `text`, None where it has none of deployer's.
+    """Return the owner of deployer's login in `text`, or None if there is no such login.
 
     Raises:
         Damaged: the text cannot be read.
@@ -87,16 +87,18 @@ def owner_of(text: str) -> Owner | None:
 
 
 def foreign(text: str) -> bool:
-    """Tell whether a login stands in `text` that deployer has not written."""
+    """Tell whether `text` has a login that deployer did not write."""
     section = _parsed(text).get(SECTION, {})
     return OWNER not in section and (USERNAME in section or PASSWORD in section)
 
 
 def with_login(text: str, entry: Entry) -> str:
-    """Return `text` with this login as the one that MLflow takes; deployer's earlier one goes, a foreign one is kept.
+    """Return `text` with this login as the one that MLflow uses.
+
+    An earlier login by deployer is removed. Any other login is kept under longer key names.
 
     Raises:
-        Damaged: MLflow could not read `text`, or would not read the login out of the result.
+        Damaged: MLflow could not read `text`, or could not read the login from the result.
     """
     before = without_login(text)
     lines = _lines(before)
@@ -107,7 +109,7 @@ def with_login(text: str, entry: Entry) -> str:
         after = f"{before}{ending}{_COMMENT}\n[{SECTION}]\n{_pairs(entry, '')}"
     else:
         head, tail = lines[: at + 1], lines[at + 1 :]
-        # an option that is indented further than the one above it would continue its value
+        # a line that is indented deeper than the option above continues that option's value
         indent = next((_indent(line.text) for line in tail if line.header or line.option), "")
         newline = "" if head[-1].text.endswith(("\n", "\r")) else "\n"
         after = "".join(line.text for line in head) + newline + f"{indent}{_COMMENT}\n" + _pairs(entry, indent)
@@ -117,10 +119,10 @@ def with_login(text: str, entry: Entry) -> str:
 
 
 def without_login(text: str) -> str:
-    """Return `text` without deployer's login, and with the one before it; `text` itself where there is none.
+    """Return `text` without deployer's login and with the login before it; `text` itself if deployer wrote no login.
 
     Raises:
-        Damaged: MLflow could not read `text`, or not the result.
+        Damaged: MLflow could not read `text` or the result.
     """
     if owner_of(text) is None:
         return text
@@ -135,7 +137,7 @@ def without_login(text: str) -> str:
             given_back = line.section == SECTION and (line.option or "").startswith(KEPT)
             kept.append(_renamed(line, "") if given_back else line)
     left = [n for n, line in enumerate(kept) if line.section == SECTION]
-    if made and len(left) == 1:  # the header that came with the login
+    if made and len(left) == 1:  # deployer added this section header together with the login
         del kept[left[0]]
     after = "".join(line.text for line in kept)
     _require_rest(text, after)
@@ -153,7 +155,7 @@ def _is_login(line: _Line) -> bool:
 
 
 def _renamed(line: _Line, prefix: str) -> _Line:
-    """Return the line with `prefix` before its option's name, or without the prefix that it has."""
+    """Return the line with `prefix` before the name of its option. If `prefix` is empty, remove the prefix KEPT."""
     if not line.first:
         return line
     indent = _indent(line.text)
@@ -166,7 +168,7 @@ def _indent(text: str) -> str:
 
 
 def _lines(text: str) -> list[_Line]:
-    """Return the lines as ConfigParser takes them (configparser.RawConfigParser._read)."""
+    """Return the lines as ConfigParser reads them (configparser.RawConfigParser._read)."""
     found: list[_Line] = []
     section: str | None = None
     option: str | None = None
@@ -192,7 +194,7 @@ def _lines(text: str) -> list[_Line]:
 
 
 def _parsed(text: str) -> dict[str, dict[str, str]]:
-    """Return every section's raw values, and MLflow's own as it reads them."""
+    """Return the raw values of every section; the values of a login are interpolated, as in MLflow."""
     parser = configparser.ConfigParser()
     try:
         parser.read_file(io.StringIO(text, newline=None))
@@ -206,7 +208,7 @@ def _parsed(text: str) -> dict[str, dict[str, str]]:
         raise Damaged(
             f"line {error.errors[0][0]} is no `key = value`" if error.errors else "it is no ini file"
         ) from None
-    except (configparser.Error, AttributeError) as error:  # the second: a value that goes on where none has begun
+    except (configparser.Error, AttributeError) as error:  # AttributeError: a continuation line without an option above
         raise Damaged(f"it is no ini file ({type(error).__name__})") from None
     raw = {name: dict(parser.items(name, raw=True)) for name in parser.sections()}
     if SECTION in raw:
@@ -227,7 +229,7 @@ def _require_login(before: str, after: str, entry: Entry) -> None:
 
 
 def _require_rest(before: str, after: str) -> None:
-    """Raise Damaged where another section, or a key that is nobody's login, would have changed."""
+    """Raise Damaged if the edit would change another section, or a key that belongs to no login."""
     if _rest(_parsed(before)) != _rest(_parsed(after)):
         raise Damaged("its lines cannot be told apart safely")
 

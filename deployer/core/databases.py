@@ -1,4 +1,4 @@
-"""URLs of databases that somebody else runs: read, checked, compared, exchanged; never shown: they hold passwords."""
+"""Reads, checks, compares and replaces the URLs of external databases. They hold passwords and are never shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deployer.core.stack import SecretRef
 TRACKING_DATABASE: Final = SecretRef("server", "tracking-database-url")
 AUTH_DATABASE: Final = SecretRef("server", "auth-database-url")
 DATABASES: Final[Mapping[str, SecretRef]] = MappingProxyType({"tracking": TRACKING_DATABASE, "auth": AUTH_DATABASE})
-# while new URLs are not proven yet: those that were
+# where the proven URLs are kept until the new ones are proven
 REPLACED: Final[Mapping[SecretRef, SecretRef]] = MappingProxyType(
     {ref: SecretRef(ref.secret, f"{ref.key}.replaced") for ref in DATABASES.values()}
 )
@@ -23,11 +23,11 @@ FORM: Final = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 HINT: Final = f"its two lines are: tracking = {FORM} and auth = {FORM}"
 
 _MAX_BYTES: Final = 64 << 10
-# plain `postgresql` means psycopg 3 to newer SQLAlchemy, which servers do not have
+# newer versions of SQLAlchemy use psycopg 3 for plain `postgresql`, and servers do not have psycopg 3
 _DRIVER: Final = "postgresql+psycopg2"
 _SCHEMES: Final = frozenset({"postgresql", "postgres", _DRIVER})
 _PORT: Final = 5432
-# libpq's words for what stands before the `?`: there they would win, unseen
+# libpq parameters for values before the `?`; as query parameters they would silently take precedence
 _ELSEWHERE: Final = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "service", "servicefile"})
 
 
@@ -35,7 +35,7 @@ def read(raw: bytes, source: str) -> dict[SecretRef, str]:
     """Return the URLs in a file of lines `tracking = URL` and `auth = URL`; lines that begin with # are comments.
 
     Raises:
-        InvalidSpec: with every mistake in it, by its line. Quotes nothing of the file, whose `source` it names.
+        InvalidSpec: with every mistake and its line. The error names `source` and quotes nothing of the file.
     """
     found: dict[SecretRef, str] = {}
     problems = tuple(_read(raw, found))
@@ -59,7 +59,7 @@ def _read(raw: bytes, found: dict[SecretRef, str]) -> Iterator[Problem]:
         if not text or text.startswith("#"):
             continue
         key, _, url = (part.strip() for part in text.partition("="))
-        if key not in DATABASES:  # whatever stands there may be a password
+        if key not in DATABASES:  # the text may be a password
             yield Problem(f"line {number}", f"does not begin with {' or '.join(f'`{name} =`' for name in DATABASES)}")
         elif key in seen:
             yield Problem(f"line {number}", f"{key} stands here twice")
@@ -74,9 +74,9 @@ def _read(raw: bytes, found: dict[SecretRef, str]) -> Iterator[Problem]:
 
 
 def url_problem(url: str) -> str | None:
-    """Return why `url` cannot be that of a database, or None; quotes nothing of it.
+    """Return why `url` cannot be the URL of a database, or None. Quotes nothing of the URL.
 
-    What it lets through, urllib and SQLAlchemy (sqlalchemy/engine/url.py `_parse_url`) take apart in the same way.
+    urllib and SQLAlchemy (sqlalchemy/engine/url.py `_parse_url`) split every accepted URL in the same way.
     """
     if not re.fullmatch("[!-~]+", url):
         return f"must be printable ASCII without blanks, such as {FORM}"
@@ -104,18 +104,18 @@ def _with_driver(url: str) -> str:
 
 
 def place(url: str) -> str:
-    """Return what tells one database from another, without the login; a URL that is none is told by itself."""
+    """Return what identifies the database of a URL: host, port, name and schema. Returns an invalid URL unchanged."""
     if url_problem(url):
         return url
     parts = urlsplit(url)
-    # they may choose a schema, which has tables of its own
+    # `options` can choose a schema, and each schema has its own tables
     options = "".join(value for key, value in parse_qsl(parts.query) if key == "options")
     return f"{parts.hostname}:{parts.port or _PORT}{parts.path}?{options}"
 
 
 @dataclass(frozen=True)
 class Database:
-    """A URL, taken apart. `options` are libpq's, such as `sslmode`."""
+    """The parts of a URL. `options` are libpq parameters, such as `sslmode`."""
 
     host: str
     port: int
@@ -126,7 +126,7 @@ class Database:
 
     @classmethod
     def of(cls, url: str) -> Database:
-        """Return what a URL without `url_problem` means, as SQLAlchemy reads it."""
+        """Return the parts of a URL that has no `url_problem`, as SQLAlchemy reads them."""
         parts = urlsplit(url)
         return cls(
             parts.hostname or "",
@@ -139,7 +139,7 @@ class Database:
 
 
 def staged(values: Mapping[SecretRef, str], new: Mapping[SecretRef, str]) -> dict[SecretRef, str | None]:
-    """Return what to store (None: to remove) so that `new` URLs are tried and the proven ones are not lost."""
+    """Return the changes to store (None: remove the key) that bring `new` URLs into use and keep the proven ones."""
     changes: dict[SecretRef, str | None] = dict(new)
     for ref, kept in REPLACED.items():
         if ref in new and ref in values:
@@ -149,7 +149,7 @@ def staged(values: Mapping[SecretRef, str], new: Mapping[SecretRef, str]) -> dic
 
 
 def restored(values: Mapping[SecretRef, str]) -> dict[SecretRef, str | None]:
-    """Return what to store so that URLs that were proven take their place again; nothing where none were replaced."""
+    """Return the changes to store that bring the proven URLs back into use; empty if none were replaced."""
     changes: dict[SecretRef, str | None] = {}
     for ref, kept in REPLACED.items():
         if kept in values:
@@ -158,5 +158,5 @@ def restored(values: Mapping[SecretRef, str]) -> dict[SecretRef, str | None]:
 
 
 def settled(values: Mapping[SecretRef, str]) -> dict[SecretRef, str | None]:
-    """Return what to store once the new URLs are proven."""
+    """Return the changes to store once the new URLs are proven: the replaced URLs are removed."""
     return {kept: None for kept in REPLACED.values() if kept in values}

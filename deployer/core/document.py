@@ -1,4 +1,4 @@
-"""From the bytes of a spec file to a Spec, with every mistake reported at once, path first."""
+"""Turns the bytes of a spec file into a Spec, and reports all mistakes at once, each with the path of its field."""
 
 from __future__ import annotations
 
@@ -66,17 +66,17 @@ _FORMS: Final[Mapping[str, str]] = {
 
 
 class _Refusal(yaml.MarkedYAMLError):
-    """YAML that no spec needs; its words are deployer's own."""
+    """YAML that a spec may not have; deployer wrote the message, not PyYAML."""
 
     @property
     def line(self) -> int:
-        """The line that it is about, from 1 on."""
-        assert self.problem_mark is not None  # every refusal is made with one
+        """The line of the mistake, from 1 on."""
+        assert self.problem_mark is not None  # every refusal is raised with a mark
         return self.problem_mark.line + 1
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loading without aliases (a few lines of which can stand for gigabytes) and without repeated keys."""
+    """A safe loader that refuses aliases (a few lines can expand to gigabytes), repeated keys and deep nesting."""
 
     depth = 0
 
@@ -106,10 +106,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse(raw: bytes, source: str) -> dict[str, Any]:
-    """Return the mapping in a spec file's bytes.
+    """Return the mapping in the bytes of a spec file.
 
     Raises:
-        InvalidSpec: not UTF-8, too large, not YAML, several documents, or no mapping. `source` names the file.
+        InvalidSpec: not UTF-8, too large, not YAML, several documents, or not a mapping. `source` names the file.
     """
 
     def fail(message: str) -> InvalidSpec:
@@ -130,7 +130,7 @@ def parse(raw: bytes, source: str) -> dict[str, Any]:
     except yaml.reader.ReaderError as error:
         raise fail(f"not YAML: character #x{error.character:04x} at position {error.position} is not allowed") from None
     except (yaml.YAMLError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError):
-        # what PyYAML's constructors let out when a value is not what its tag or form says; the text may quote it
+        # PyYAML's constructors raise these if a value does not fit its tag or form; the message may quote the file
         raise fail("not YAML: a value that cannot be read as what it looks like; put such values in quotes") from None
     if data is None:
         raise fail("empty")
@@ -140,9 +140,9 @@ def parse(raw: bytes, source: str) -> dict[str, Any]:
 
 
 def located(error: InvalidSpec, raw: bytes) -> InvalidSpec:
-    """Return the same mistakes with the lines of the file that they stand in.
+    """Return the same mistakes with their lines in the file.
 
-    `raw` was parsed without an error; it is empty where there is no file.
+    `raw` must have passed `parse`; it is empty if there is no file.
     """
     lines = _lines("", yaml.compose(raw.decode("utf-8-sig"), Loader=_Loader))
     found = dict(lines)
@@ -171,10 +171,10 @@ def _lines(path: str, node: yaml.Node | None) -> Iterator[tuple[str, int]]:
 
 
 def validate(data: Mapping[str, Any], source: str, *, stored: bool = False) -> Spec:
-    """Return the Spec in `data`; `stored`: of a server that exists, made by this release or an earlier one.
+    """Return the Spec in `data`. `stored` marks the spec of an existing server, made by this release or an earlier one.
 
     Raises:
-        InvalidSpec: with every mistake in it, path first.
+        InvalidSpec: with every mistake and its path.
     """
     header = tuple(
         Problem(key, f"is missing; must be {wanted}")
@@ -220,7 +220,7 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
 
 
 def _form(model: type[BaseModel] | None, key: str) -> str | None:
-    """Return what a size that was written as a number must be; None for any other field."""
+    """Return the required form of a size that was written as a number; None for any other field."""
     fields = model.model_fields.items() if model else ()
     of_key = next((field for name, field in fields if key in (field.alias, name)), None)
     size = get_args(Quantity)[1].pattern
@@ -242,9 +242,9 @@ def _suggestion(key: str, model: type[BaseModel] | None) -> str:
 
 
 def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, str]:
-    """Return the model that holds the last element of a pydantic location, and the path as a file shows it.
+    """Return the model that holds the last element of a pydantic location, and the path as a file has it.
 
-    pydantic puts a union's tag (`sqlite`) into the location after the field (`database`); a file has no such level.
+    pydantic puts the tag of a union (`sqlite`) after the field (`database`); a file has no such level.
     """
     model: type[BaseModel] | None = Spec
     parts: list[str] = []
@@ -252,10 +252,10 @@ def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, str]
     while rest:
         at = rest.pop(0)
         element = str(at)
-        if element == "[key]":  # of a mapping: it stands before it
+        if element == "[key]":  # pydantic adds this for an invalid key of a mapping, after the key itself
             break
         parts.append(element or repr(element))
-        if isinstance(at, int):  # an item of a list: its model is the one of the list
+        if isinstance(at, int):  # an index: the items have the model of their list
             continue
         field = next((f for n, f in model.model_fields.items() if element in (f.alias, n)), None) if model else None
         if not rest:
@@ -268,7 +268,7 @@ def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, str]
 
 
 def _models(annotation: Any) -> dict[str, type[BaseModel]]:
-    """Return the models an annotation allows, by the value of their `type` field."""
+    """Return the models that an annotation allows, by the value of their `type` field."""
     if get_origin(annotation) in (Annotated, list):
         return _models(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):

@@ -1,4 +1,4 @@
-"""The fields of a spec that change nothing at a kind of place, or beside other fields: a table."""
+"""A table of spec fields that have no effect on a platform, or together with other fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Condition = Callable[[ServerSpec, Platform], bool]
 
 @dataclass(frozen=True)
 class Idle:
-    """A field that changes nothing: its path in a spec file, and why, as the end of a sentence."""
+    """A field without effect: its path in a spec file, and the reason, as the end of a sentence."""
 
     path: str
     reason: str
@@ -37,7 +37,7 @@ def _without_volume(wanted: ServerSpec, platform: Platform) -> bool:
 
 
 def _without_proxy(wanted: ServerSpec, platform: Platform) -> bool:
-    # this machine's own proxy settings are handed to the server, and a patch may set those of a pod
+    # a local server inherits this machine's proxy settings, and a patch may set those of a pod
     return platform.pods and not (wanted.proxy.http or wanted.proxy.https or wanted.patches)
 
 
@@ -80,15 +80,15 @@ _RULES: Final[tuple[tuple[str, _Condition, str], ...]] = (
 
 
 def idle(spec: Spec, platform: Platform) -> tuple[Idle, ...]:
-    """Return every field with another value than its default that changes nothing on `platform`.
+    """Return every field that has no effect on `platform` and does not have its default value.
 
-    What a platform refuses altogether, such as an exposure that it does not have, is for `require_supported`.
+    `require_supported` handles fields that a platform refuses, such as an exposure that it does not have.
     """
     return tuple(_idle(spec, platform))
 
 
 def idle_anyway(spec: Spec, platform: Platform, path: str) -> Idle | None:
-    """Return the field at `path` where it would change nothing, also with its default value; None where it counts."""
+    """Return the field at `path` if it has no effect with any value, its default included; otherwise None."""
     found = (Idle(path, reason) for rule, applies, reason in _RULES if rule == path and applies(spec.spec, platform))
     return next(found, None)
 

@@ -1,4 +1,4 @@
-"""Every way a command can fail, each with its exit code; what happened, where, why and what to type next."""
+"""All failures of a command, each with its exit code. The texts say what happened, where, why and what to type next."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 
 class DeployerError(Exception):
-    """A failure that a person can act on.
+    """A failure that the user can act on.
 
-    `message` says what, where and why; `hint`, where there is one, says what to type next.
-    Neither ever holds a secret. `title` begins the message on a terminal.
+    `message` says what failed, where and why. `hint`, if there is one, says what to type next. Neither holds a secret.
+    `title` begins the message on a terminal.
     """
 
     title = "Error"
@@ -22,88 +22,88 @@ class DeployerError(Exception):
 
 
 class UsageError(DeployerError):
-    """The command line, or what it names, is not usable."""
+    """The command line is invalid, or names something that cannot be used."""
 
     exit_code = 2
 
 
 class NotFound(DeployerError):
-    """There is no server of that name."""
+    """The named server or object does not exist."""
 
     title = "Not found"
 
 
 class NotReady(DeployerError):
-    """Something was not ready before the deadline, or stopped being ready."""
+    """Something did not become ready before the deadline, or stopped being ready."""
 
     title = "Not ready"
     exit_code = 3
 
 
 class Forbidden(DeployerError):
-    """The operating system or the API refuses what the command needs."""
+    """The operating system or the API refuses an action that the command needs."""
 
     title = "Forbidden"
     exit_code = 4
 
 
 class Conflict(DeployerError):
-    """Somebody or something else holds what the command needs: a lock, a port, a field."""
+    """Another user or program has what the command needs: a lock, a port, a field."""
 
     title = "Conflict"
     exit_code = 5
 
 
 class Drifted(DeployerError):
-    """What runs is not what was asked for."""
+    """The running server differs from what was asked for."""
 
     title = "Drift"
     exit_code = 6
 
 
 class StateError(DeployerError):
-    """The place where a server's state is kept cannot be read or written."""
+    """The stored state of a server cannot be read or written."""
 
 
 class Damaged(StateError):
-    """A stored file does not hold what deployer wrote."""
+    """A stored file does not have the content that deployer wrote."""
 
 
 class NoRoom(StateError):
-    """The disk is full, or a quota is used up."""
+    """The disk is full, or a quota is exhausted."""
 
 
 class ServerRefused(DeployerError):
-    """The server's program will not start with what it was given, such as a database of another schema."""
+    """The server program refuses to start with its settings, for example with a database of another schema."""
 
     title = "Server refused"
 
 
 class EnvironmentFailed(DeployerError):
-    """The virtual environment of an MLflow version cannot be made."""
+    """The virtual environment of an MLflow version cannot be created."""
 
     title = "Installation failed"
 
 
 class VerificationFailed(DeployerError):
-    """The running server did not prove what it must; the message names the first check that failed."""
+    """The running server failed its verification; the message names the first check that failed."""
 
     title = "Verification failed"
 
 
 def one_line(text: str) -> str:
-    """Return `text` with everything escaped that would move the cursor, end the line or turn its direction."""
+    """Return `text` with escapes for all characters that move the cursor, end the line or change the text direction."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def last_line(text: str) -> str:
-    """Return the last line of a program's words that says something."""
+    """Return the last line of a program's output that is not empty, or "it said nothing"."""
     return one_line(next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing"))
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a spec: where (a path such as `spec.database.size`, the line of its file) and what."""
+    """One mistake in a spec: the path of its field (such as `spec.database.size`), its line in the file, a message."""
 
     path: str
     message: str
@@ -115,7 +115,7 @@ class Problem:
 
 
 class InvalidSpec(UsageError):
-    """A spec with mistakes, all of them at once."""
+    """A spec with mistakes; the message lists all of them."""
 
     def __init__(self, source: str, problems: tuple[Problem, ...], *, hint: str | None = None) -> None:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"

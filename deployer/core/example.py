@@ -1,4 +1,4 @@
-"""The commented spec file that `deployer init` writes, made from the schema so that it cannot disagree with it."""
+"""The commented spec file that `deployer init` writes. It is generated from the schema, so the two always agree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deployer.core.spec import NOT_BUILT, Spec
 
 
 def example(spec: Spec) -> str:
-    """Return a YAML file that parses to `spec`, each line with its description; unset fields are commented out."""
+    """Return a YAML file that parses to `spec`. Each line has its description; unset fields are commented out."""
     head = "# A server for `deployer create -f FILE`. Every value here is the default: delete what you do not change.\n"
     return head + "".join(f"{line}\n" for line in _lines(spec, ""))
 
@@ -32,14 +32,14 @@ def _lines(model: BaseModel, indent: str) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a list's models as the data that they stand for."""
+    """Return `value`, with the models of a list as plain data."""
     if isinstance(value, list):
         return [item.model_dump(mode="json", by_alias=True) if isinstance(item, BaseModel) else item for item in value]
     return value
 
 
 def _choices(annotation: Any) -> str:
-    """Return the types or words that an annotation allows and `create` accepts, where there is a choice."""
+    """Return the types or words that `create` accepts for an annotation; empty if there is no choice."""
     words = [word for word in dict.fromkeys(_words(annotation)) if word not in NOT_BUILT]
     return f" ({' | '.join(words)})" if len(words) > 1 else ""
 

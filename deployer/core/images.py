@@ -1,7 +1,7 @@
-"""References to container images, and prefixes of them, by the grammar of the distribution project.
+"""Checks references to container images, and prefixes of them, by the grammar of the distribution project.
 
-Source: github.com/distribution/reference, `reference.go` (grammar) and `regexp.go`; `normalize.go` for what is refused
-besides (a repository that looks like an image ID).
+Source: github.com/distribution/reference, `reference.go` (grammar) and `regexp.go`; `normalize.go` for the references
+that are refused in addition (a repository that looks like an image ID).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _PREFIX: Final = "must be a registry such as ghcr.io, or with a path such as mir
 
 
 def image_problem(text: str) -> str | None:
-    """Return why `text` cannot be the reference of an image (`[REGISTRY[:PORT]/]PATH[:TAG][@DIGEST]`), or None.
+    """Return why `text` cannot be an image reference (`[REGISTRY[:PORT]/]PATH[:TAG][@DIGEST]`), or None.
 
-    The answer quotes nothing of `text`.
+    The result quotes nothing of `text`.
     """
     if _SCHEME.match(text):
         return "must be the reference of an image, which begins with a registry and has no scheme such as https://"
@@ -47,10 +47,10 @@ def image_problem(text: str) -> str | None:
 
 
 def mirror_problem(prefix: str, mirror: str) -> str | None:
-    """Return why `mirror` cannot take the place of `prefix` in the reference of an image, or None.
+    """Return why `mirror` cannot replace `prefix` in an image reference, or None.
 
-    Both are a registry, a registry with the first parts of a path, or an image; a slash may end them.
-    The answer quotes nothing of them.
+    Both are a registry, a registry with the first parts of a path, or an image. A slash may end them. The result quotes
+    nothing of them.
     """
     for text, what in ((prefix, "the prefix"), (mirror, "the mirror")):
         bare = text.removesuffix("/")
@@ -65,5 +65,5 @@ def _is_versioned(text: str) -> bool:
     match = _REFERENCE.fullmatch(text.removesuffix("/"))
     if match is None:
         return False
-    # `mirror:5000` is a registry with its port
+    # `mirror:5000` is a registry with a port, not an image with a tag
     return bool(match["digest"] or (match["tag"] and not _ONLY_REGISTRY.fullmatch(text.removesuffix("/"))))

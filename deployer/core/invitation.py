@@ -1,4 +1,4 @@
-"""The text that tells a colleague how to start with a server; it can be sent by any mail, for no password is in it."""
+"""The text that tells a colleague how to use a server. It has no password, so it can be sent by any mail."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from deployer.core.snippets import CA, URI, Client
 
 @dataclass(frozen=True)
 class Way:
-    """How a colleague's machine gets to the server: what stands in the way, and what opens it.
+    """How a colleague's machine reaches the server.
 
-    `machine` is where a server at the loopback runs; `namespace` and `port` lead to one that only its cluster reaches.
+    - `networks`: the only networks that may connect; empty if all may
+    - `machine`: the machine of a server that listens on the loopback interface
+    - `namespace`, `port`: the target of a tunnel to a server that only its cluster can reach
     """
 
     networks: Sequence[str] = ()
@@ -25,7 +27,7 @@ class Way:
 
 
 def invitation(client: Client, way: Way) -> list[str]:
-    """Return the lines to send."""
+    """Return the lines of the invitation."""
     client = replace(client, url=f"http://localhost:{way.port}") if client.in_cluster else client
     user = quoting.comment(client.username)
     return [

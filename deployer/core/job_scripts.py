@@ -1,4 +1,4 @@
-"""Whole files that run a training elsewhere: a batch job of Slurm, a workflow of GitHub. No password stands in them."""
+"""Complete files for training elsewhere: a Slurm batch job, a GitHub workflow. They contain no password."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NO_CREDENTIALS: Final = 78  # sysexits.h EX_CONFIG
 
 
 def slurm(client: Client) -> list[str]:
-    """For sbatch: MLflow itself reads the login, from the file that `deployer login` has written."""
+    """Return a script for sbatch. MLflow reads the login from the file that `deployer login` wrote."""
     login = client.line("login")
     ca_check = (
         [
@@ -66,7 +66,7 @@ def _slurm_notes(client: Client) -> list[str]:
 
 
 def github(client: Client) -> list[str]:
-    """For a repository on GitHub: .github/workflows/train.yml."""
+    """Return a workflow for a repository on GitHub, .github/workflows/train.yml."""
     secrets = {PASSWORD: f"{client.line('show-password')} | gh secret set {PASSWORD}"}
     if client.ca_file:
         secrets["MLFLOW_CA"] = f"gh secret set MLFLOW_CA < {quoting.shell(client.ca_file)}"

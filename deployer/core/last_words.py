@@ -1,4 +1,4 @@
-"""Why a server has ended by itself, as far as its log and the kernel tell; decides from lines alone."""
+"""Determines why a server ended, from the last lines of its log and from the kernel's report; reads neither."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-REFUSAL: Final = "deployer: refused to start: "  # as launch.py begins its reason
-_FINISHED: Final = "Finished server process"  # the last line of uvicorn that was asked to end
+REFUSAL: Final = "deployer: refused to start: "  # launch.py begins its reason with this text
+_FINISHED: Final = "Finished server process"  # uvicorn's last line after a requested shutdown
 _TRACEBACK: Final = "Traceback (most recent call last):"
 _ERROR: Final = re.compile(r"[\w.]+(?:Error|Exception|Interrupt|Exit|Refusal)\b.*")
 
 
 def reason(lines: Sequence[str], *, out_of_memory: bool) -> str:
-    """Return why a server has ended that nobody has stopped with deployer; `lines` are the last ones of its log."""
+    """Return why a server ended without `deployer stop`.
+
+    `lines` are the last lines of its log. `out_of_memory` says that the kernel killed a process of its control group.
+    """
     said = [line.strip() for line in lines if line.strip()]
     refusals = [line.removeprefix(REFUSAL) for line in said if line.startswith(REFUSAL)]
     if refusals:

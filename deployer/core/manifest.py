@@ -1,4 +1,4 @@
-"""Kubernetes objects as data, and the table of the kinds that deployer works with."""
+"""Kubernetes objects as data, and a table of the kinds that deployer works with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of object: its name, apiVersion (`group/version`, the core group without one) and plural."""
+    """A kind of object: name, apiVersion (`group/version`, without a group for the core group) and plural."""
 
     name: str
     api_version: str
@@ -31,14 +31,14 @@ class Kind:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str, name: str = "") -> str:
-        """Return the path of the collection, or of the object `name` in it, below the API server's address."""
+        """Return the API path of the collection, or of the object `name` in it."""
         prefix = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
         inside = f"/namespaces/{namespace}" if self.namespaced else ""
         return f"{prefix}{inside}/{self.plural}" + (f"/{name}" if name else "")
 
 
 SERVICE_ACCOUNT: Final = Kind("ServiceAccount", "v1", "serviceaccounts")
-CLAIM: Final = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
+PVC: Final = Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims")
 CONFIG_MAP: Final = Kind("ConfigMap", "v1", "configmaps")
 SECRET: Final = Kind("Secret", "v1", "secrets")
 SERVICE: Final = Kind("Service", "v1", "services")
@@ -56,7 +56,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         kind.name: kind
         for kind in (
-            SERVICE_ACCOUNT, CLAIM, CONFIG_MAP, SECRET, SERVICE, POD, EVENT, NETWORK_POLICY, INGRESS, HTTP_ROUTE, ROUTE,
+            SERVICE_ACCOUNT, PVC, CONFIG_MAP, SECRET, SERVICE, POD, EVENT, NETWORK_POLICY, INGRESS, HTTP_ROUTE, ROUTE,
             DEPLOYMENT, REPLICA_SET, LEASE,
         )
     }
@@ -75,11 +75,11 @@ class Ref:
 
 
 def ref_of(manifest: Mapping[str, Any]) -> Ref:
-    """Return what names an object."""
+    """Return the kind and name of an object."""
     return Ref(manifest["kind"], manifest["metadata"]["name"])
 
 
 def ref_from(text: str) -> Ref:
-    """Return the object that `Kind/name` names."""
+    """Return the Ref that the text `Kind/name` stands for."""
     kind, _, name = text.partition("/")
     return Ref(kind, name)

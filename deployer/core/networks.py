@@ -1,4 +1,4 @@
-"""Lists of networks that may reach a server: written so that no router can read them in another way."""
+"""Lists of networks that may connect to a server, in a form that all routers read in the same way."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Final
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Where the compute nodes of CSC's machines come from (docs.csc.fi, August 2026).
+# Addresses of the compute nodes of CSC's machines (docs.csc.fi, August 2026).
 KNOWN: Final[Mapping[str, str]] = MappingProxyType({"roihu": "86.50.172.0/27", "lumi": "193.167.209.160/28"})
 
-# Narrower than what `ipaddress` takes: no netmask (`10.0.0.0/0.0.0.255` is another network to a router), no leading
-# zeros, no scope, no dotted quad inside an IPv6 address.
+# Stricter than `ipaddress`: no netmask (routers read `10.0.0.0/0.0.0.255` as another network), no leading zeros, no
+# scope, no dotted quad inside an IPv6 address.
 _V4: Final = re.compile(r"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})(?:/(?:0|[1-9][0-9]?))?")
 _V6: Final = re.compile(r"[0-9A-Fa-f:]{2,39}(?:/(?:0|[1-9][0-9]{0,2}))?")
-# A router looks IPv4 clients up among IPv6 networks too, as ::ffff:a.b.c.d (HAProxy, pattern.c, pat_match_ip).
+# Routers also match IPv4 clients, as ::ffff:a.b.c.d, with IPv6 networks (HAProxy, pattern.c, pat_match_ip).
 _V4_AS_V6: Final = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "::/96")))
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 
 
 def network(item: str) -> Network:
-    """Return the network that `item` names: an address, address/prefix, or one of `KNOWN`.
+    """Return the network that `item` names: an address, address/prefix, or a name in `KNOWN`.
 
     Raises:
-        ValueError: it is none, or a router could take it for another one.
+        ValueError: `item` is no network, or a router could read it as another network.
     """
     text = KNOWN.get(item, item)
     if _NAME.fullmatch(text):
@@ -43,7 +43,7 @@ def network(item: str) -> Network:
 
 
 def everyone(items: Iterable[str]) -> str | None:
-    """Return the whole internet where the items make it up, alone or together, None where they do not."""
+    """Return `0.0.0.0/0` or `::/0` if the items together cover that network; None if they cover neither."""
     found = [network(item) for item in items]
     whole: list[Network] = [
         *ipaddress.collapse_addresses([each for each in found if isinstance(each, ipaddress.IPv4Network)]),
@@ -53,5 +53,5 @@ def everyone(items: Iterable[str]) -> str | None:
 
 
 def written(items: Iterable[str]) -> str:
-    """Return networks as routers take them: canonical, each once, with single spaces between them."""
+    """Return networks as routers expect them: canonical, without duplicates, separated by single spaces."""
     return " ".join(dict.fromkeys(str(network(item)) for item in items))

@@ -1,4 +1,4 @@
-"""How far something is."""
+"""The result of a check: done, or still waiting."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Done:
-    """Nothing is left to do; `detail` says what holds."""
+    """Nothing is left to do; `detail` describes the current state."""
 
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """Something is still to do, or to happen."""
+    """Something is still to be done, or has not happened yet; `reason` says what."""
 
     reason: str
 

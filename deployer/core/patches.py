@@ -1,4 +1,4 @@
-"""Changes that a person lays over drawn manifests: Kubernetes' strategic merge, for the lists that pods are made of."""
+"""Applies a user's patches to rendered manifests. Lists of a pod merge as in Kubernetes' strategic merge."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-# The fields that identify an item of a list, from the `patchMergeKey` tags of k8s.io/api; lists not named here are
-# replaced whole, as kubectl does.
+# The fields that identify the items of a list, from the `patchMergeKey` tags of k8s.io/api. Any other list is replaced
+# as a whole, as in kubectl.
 _MERGE_KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "containers": ("name",),
@@ -20,19 +20,22 @@ _MERGE_KEYS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
     }
 )
-# `ports` is told apart by where it stands: a container's by containerPort, a Service's by port
+# `ports` has another key in each object: containerPort in a container, port in a Service
 _PORT_KEYS: Final = ("containerPort", "port")
-# by these an object is found again, and known as deployer's
+# a patch may not change these: deployer finds its objects by them
 _IDENTITY: Final = ("apiVersion", "kind", "status")
 _NAMES: Final = ("name", "namespace")
-# a prefix of 253 characters, a slash and a name of 63; YAML has none beyond 1024 with quotes and escapes
+# a prefix of 253 characters, a slash and a name of 63; YAML allows 1024, including quotes and escapes
 _LONGEST_KEY: Final = 317
 _ALLOW_LISTS: Final = ("/ip_allowlist", "/ip_whitelist")
 _OWN_LABELS: Final = ("app.kubernetes.io/", "mlflow-deployer.github.io/")
 
 
 def problems(patch: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a patch may not do: change which object it is, or say what a manifest or this merge cannot hold."""
+    """Yield what is wrong with a patch.
+
+    A patch may not change the identity of its object, or contain values that manifests or this merge cannot represent.
+    """
     metadata = patch.get("metadata", {})
     labels, annotations = (
         metadata.get(key, {}) if isinstance(metadata, Mapping) else {} for key in ("labels", "annotations")
@@ -51,7 +54,7 @@ def problems(patch: Mapping[str, Any]) -> Iterator[str]:
 
 
 def allow_lists(annotations: Mapping[str, Any]) -> Iterator[str]:
-    """Yield why an annotation that says who may connect is not taken as it is."""
+    """Yield a problem for each annotation that lists the networks that may connect; `allowFrom` sets that list."""
     for key in annotations:
         if key.endswith(_ALLOW_LISTS):
             yield f"{key!r}: say it as allowFrom, a mistake in it lets everybody in"
@@ -79,9 +82,9 @@ def _lone(text: str) -> bool:
 
 
 def merged(base: Any, patch: Any, field: str = "") -> Any:
-    """Return `base` with `patch` laid over it: mappings merge, null removes, listed items merge by their key.
+    """Return `base` with `patch` applied: mappings merge, null removes a key, items of known lists merge by their key.
 
-    `field` is the name of the list or mapping that both are the value of.
+    `field` is the name of the field that holds both values.
     """
     if isinstance(base, Mapping) and isinstance(patch, Mapping):
         result = {key: value for key, value in base.items() if key not in patch or patch[key] is not None}
@@ -93,7 +96,7 @@ def merged(base: Any, patch: Any, field: str = "") -> Any:
         before = base or []
         if all(isinstance(item, Mapping) for item in (*before, *patch)) and (keys := _merge_keys(field, patch)):
             return _merged_list(before, patch, keys)
-    if isinstance(patch, Mapping):  # nothing below it to merge with, but nulls still mean absent
+    if isinstance(patch, Mapping):  # nothing to merge with, but nulls still remove keys
         return {key: merged(None, value, key) for key, value in patch.items() if value is not None}
     return patch
 
@@ -109,7 +112,7 @@ def _merged_list(base: Sequence[Any], patch: Sequence[Any], keys: tuple[str, ...
         return tuple(item.get(key) for key in keys)
 
     if not all(isinstance(part, str | int | None) for item in (*base, *patch) for part in identity(item)):
-        return list(patch)  # what identifies them is no name: nothing that Kubernetes takes
+        return list(patch)  # an identifying value is neither text nor number; Kubernetes accepts no such item
     changes = {identity(item): item for item in patch}
     result = []
     for item in base:

@@ -1,4 +1,4 @@
-"""What each kind of place offers, as data. Nothing else in the project asks which platform it is on."""
+"""What each platform offers, as data. No other code asks which platform it runs on."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ ExposureKind = Literal["none", "ingress", "route", "gateway"]
 
 @dataclass(frozen=True)
 class Platform:
-    """A kind of place.
+    """A kind of cluster, or this machine.
 
-    `exposures` lists what it can do, the first being its default; `pods` tells whether servers run in pods there.
-    `run_as` is the numeric user that pods run as, None where the platform assigns one and rejects any other.
-    `host_template` predicts a host from `{name}` and `{namespace}`; it serves `render` alone, the real host is read
-    from the object's status.
-    `exposure_annotations` go to an Ingress or Route.
-    `router_namespace` holds the labels of the namespace that traffic from outside comes through.
-    `allow_lists` tells whether a Route can say who may connect. `console_labels` make its console draw the server as
-    what it is. `custom_host_target` is what a host name of one's own must be a CNAME of. `api_hosts` are the API
-    servers known to be of this kind, `api_group` one that only this kind of cluster has, `context_prefix` how its
-    tools name contexts.
+    - `exposures`: the supported kinds; the first is the default
+    - `pods`: whether servers run in pods
+    - `run_as`: the numeric user of pods; None if the platform assigns one and rejects any other
+    - `host_template`: predicts a host from `{name}` and `{namespace}`, for `render` only; all other code reads the host
+      from the object's status
+    - `router_namespace`: the labels of the namespace that outside traffic comes through
+    - `exposure_annotations`: set on an Ingress or Route
+    - `allow_lists`: whether a Route can restrict the networks that may connect
+    - `console_labels`: make the web console recognise the server
+    - `custom_host_target`: a custom host name must be a CNAME of this name
+    - `api_hosts`: known API servers of this platform
+    - `api_group`: an API group that only this platform has
+    - `context_prefix`: the prefix that the platform's tools give to context names
     """
 
     name: str
@@ -58,7 +61,7 @@ KUBERNETES: Final = Platform(
     exposures=("ingress", "gateway", "none"),
     run_as=10001,
     router_namespace=MappingProxyType({"kubernetes.io/metadata.name": "ingress-nginx"}),
-    # ingress-nginx: artifacts are larger than its 1 MB body limit and slower than its 60 s
+    # ingress-nginx: artifacts exceed its body limit of 1 MB and its timeout of 60 s
     exposure_annotations=MappingProxyType(
         {
             "nginx.ingress.kubernetes.io/proxy-body-size": "0",
@@ -81,9 +84,9 @@ OPENSHIFT: Final = Platform(
     description="OpenShift and OKD: Routes, restricted-v2",
     exposures=("route", "ingress", "none"),
     host_template="{name}-{namespace}.apps.example.org",
-    # the label that OpenShift puts on its router's namespace
+    # OpenShift sets this label on the namespace of its router
     router_namespace=MappingProxyType({"network.openshift.io/policy-group": "ingress"}),
-    # the cluster's own default may be one that lets clients choose their address
+    # the default of a cluster may let clients choose their address
     exposure_annotations=MappingProxyType(
         {"haproxy.router.openshift.io/timeout": "3600s", FORWARDED_HEADERS: "append"}
     ),
@@ -118,12 +121,12 @@ DEFAULT_PROFILE: Final = KUBERNETES.name
 
 
 def profile_of(wanted: str | None, given: str | None) -> Platform:
-    """Return the kind of cluster: the one a spec asks for, else the one that was found before, else the general one."""
+    """Return the platform that a spec asks for, else the one that was detected earlier, else the general one."""
     return PROFILES[wanted or given or DEFAULT_PROFILE]
 
 
 def recognised(api_server: str, context: str, groups: Collection[str]) -> Platform:
-    """Return the kind of a cluster from its API server's address, the name of the context, and its API groups."""
+    """Return the platform of a cluster, given the address of its API server, the context name and its API groups."""
     host = urlsplit(api_server).hostname
     candidates = PROFILES.values()
     tests: tuple[Callable[[Platform], bool], ...] = (

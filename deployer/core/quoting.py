@@ -1,4 +1,4 @@
-"""One value as one word of a language: what was put in comes out again, whatever it is, and nothing of it is run."""
+"""Quotes a value as one word of a language. The language reads back the same value and executes no part of it."""
 
 from __future__ import annotations
 
@@ -10,48 +10,55 @@ from typing import Final
 
 _CMD_SPECIAL: Final = re.compile(r'([\^&|<>()"!])')
 _CMD_PLAIN: Final = re.compile(r"[A-Za-z0-9_:./\\@+-]+")
-_SINGLE_QUOTES: Final = re.compile("(['\u2018\u2019\u201a\u201b])")  # PowerShell takes all of them for the first
+_SINGLE_QUOTES: Final = re.compile("(['\u2018\u2019\u201a\u201b])")  # PowerShell treats all of them as single quotes
 
 
 class Unquotable(ValueError):
-    """The language has no way to write this value; the message says which and why."""
+    """The language cannot represent this value; the message names the language and the reason."""
 
 
 def shell(value: str) -> str:
-    """For sh and its kind (POSIX 2.2.2)."""
+    """Return `value` as a word of a POSIX shell (POSIX 2.2.2)."""
     return shlex.quote(value)
 
 
 def shell_inside(value: str) -> str:
-    """For the space between the double quotes of sh, beside what is to be expanded there (POSIX 2.2.3)."""
+    """Return `value` for use inside double quotes of a POSIX shell, beside expansions (POSIX 2.2.3)."""
     return re.sub(r'([\\"$`])', r"\\\1", value)
 
 
 def fish(value: str) -> str:
-    """For fish: between single quotes a backslash escapes itself and the quote (fishshell.com, Quotes)."""
+    """Return `value` as a word of fish. In single quotes, a backslash escapes itself and quotes (fishshell.com)."""
     plain = re.fullmatch(r"[A-Za-z0-9_@%+:,./=-]+", value)
     return value if plain else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def powershell(value: str) -> str:
-    """For PowerShell: verbatim between single quotes, each of which is doubled (about_Quoting_Rules)."""
+    """Return `value` as a word of PowerShell, in single quotes, with doubled quotes inside (about_Quoting_Rules)."""
     return "'" + _SINGLE_QUOTES.sub(r"\1\1", value) + "'"
 
 
 def cmd_set(name: str, value: str) -> str:
-    """Return the line of a batch file that sets a variable."""
+    """Return the line of a batch file that sets a variable.
+
+    Raises:
+        Unquotable: the value has line ends or control characters.
+    """
     _one_line("cmd", value)
     value = value.replace("%", "%%")
-    if '"' in value:  # each quote would begin or end a quoted part: escape all, quote nothing
+    if '"' in value:  # each quote starts or ends a quoted part: escape all special characters, quote nothing
         return f"set {name}=" + _CMD_SPECIAL.sub(r"^\1", value)
     return f'set "{name}={value}"'
 
 
 def cmd_command(words: Iterable[str]) -> str:
-    """Return a command between the quotes of `for /f` in a batch file.
+    """Return a command to stand between the single quotes of `for /f` in a batch file.
 
-    `cmd /c`, which runs it, takes off a first and a last quote where it begins with one; escaped, those two do not
-    count as quotes before that.
+    `cmd /c` runs the command. If the command begins with a quote, `cmd /c` removes its first and its last quote, so
+    this function adds these two. They are escaped: they do not count as quotes when the batch file is parsed.
+
+    Raises:
+        Unquotable: a word has a quote, a percent sign, a line end or a control character.
     """
     line = " ".join(_cmd_word(word) for word in words)
     return f'^"{line}^"' if line.startswith('"') else line
@@ -65,19 +72,23 @@ def _cmd_word(word: str) -> str:
 
 
 def python(value: str) -> str:
-    """For Python, in ASCII."""
+    """Return `value` as a Python literal in ASCII."""
     return ascii(value)
 
 
 def yaml(value: str) -> str:
-    """For a GitHub workflow: a double-quoted YAML scalar, in which no `${{ }}` of its own is evaluated."""
+    """Return `value` as a double-quoted YAML scalar for a GitHub workflow; GitHub does not evaluate `${{ }}` in it."""
     return json.dumps(value, ensure_ascii=False).replace("${{", "${{ '${{' }}")
 
 
 def dotenv(value: str) -> str:
-    """For a file of `NAME=value` lines that python-dotenv and `docker run --env-file` read alike: as it is, or not.
+    """Return `value` for a line `NAME=value` that python-dotenv and `docker run --env-file` read in the same way.
 
-    The first strips comments and takes quotes and `${NAME}` for its own, the second takes everything as it stands.
+    python-dotenv strips comments and interprets quotes and `${NAME}`. docker takes the line literally. So the value
+    stays as it is.
+
+    Raises:
+        Unquotable: the two programs would read different values.
     """
     _one_line("dotenv", value)
     if value != value.strip() or value[:1] in {'"', "'"} or "${" in value or re.search(r"\s#", value):
@@ -86,12 +97,12 @@ def dotenv(value: str) -> str:
 
 
 def csv_field(value: str) -> str:
-    """For an option of docker that takes `key=value,...`: a field of CSV (RFC 4180)."""
+    """Return `value` as a CSV field (RFC 4180), for docker options of the form `key=value,...`."""
     return '"' + value.replace('"', '""') + '"' if re.search(r'[",\r\n]', value) else value
 
 
 def comment(text: str) -> str:
-    """For the rest of a comment line: nothing in it ends the line."""
+    """Return `text` for the rest of a comment line, with escapes for characters that could end the line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

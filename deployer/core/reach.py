@@ -1,4 +1,4 @@
-"""Decides from a public address' answers whether it leads to the server: now, never, or perhaps later. No I/O."""
+"""Decides from the answers of a public address whether it leads to the server: yes, no, or not yet. No I/O."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
 
-# OpenShift's router gathers changes for up to 5 seconds and then reloads HAProxy (openshift/router, RELOAD_INTERVAL).
+# OpenShift's router collects changes for up to 5 seconds, then reloads HAProxy (openshift/router, RELOAD_INTERVAL).
 RELOAD_SECONDS: Final = 10.0
-# for a list that has been in force for a while: a single broken connection proves nothing
+# for a list that the router has already loaded: a single closed connection proves nothing
 STEADY_SECONDS: Final = 2.0
-# cert-manager answers an ACME challenge meanwhile
+# meanwhile, cert-manager answers an ACME challenge
 ISSUE_SECONDS: Final = 60.0
 _ISSUED: Final = re.compile(r"^(acme\.)?cert-manager\.io/|/tls-acme$|\.certresolver$")
 
 
 class Answer(Enum):
-    """What comes of a request: MLflow's answer, a closed connection, an untrusted certificate, or anything else."""
+    """The result of a request: MLflow's answer, a closed connection, an untrusted certificate, or anything else."""
 
     SERVED = auto()
     CLOSED = auto()
@@ -27,7 +27,13 @@ class Answer(Enum):
 
 
 class Verdict(Enum):
-    """REACHED: the address leads to the server. SHUT_OUT: the list leaves this machine out. FAILED: do not wait."""
+    """What an answer means.
+
+    - REACHED: the address leads to the server
+    - SHUT_OUT: the allow-list excludes this machine
+    - FAILED: waiting does not help
+    - AGAIN: the next request decides
+    """
 
     REACHED = auto()
     SHUT_OUT = auto()
@@ -37,10 +43,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Course:
-    """The answers so far: the last one, the time since which it has been coming, and whether the list has turned.
+    """The answers so far: the last one, since when it has been the same, and whether the router loaded another list.
 
-    `turned`: the address let this machine in and then closed its connections, or the other way round. So the router
-    has loaded another list meanwhile. Times are in seconds of any one clock.
+    `turned` says that the address first served this machine and then closed its connections, or the other way round. So
+    the router has loaded another list in between. Times are in seconds of any one clock.
     """
 
     answer: Answer
@@ -48,7 +54,7 @@ class Course:
     turned: bool = False
 
     def then(self, answer: Answer, now: float) -> Course:
-        """Return the course with one more answer."""
+        """Return the course after one more answer."""
         if answer is self.answer:
             return self
         return Course(answer, now, self.turned or {answer, self.answer} == {Answer.SERVED, Answer.CLOSED})
@@ -56,10 +62,12 @@ class Course:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is known when an answer has come; times in seconds.
+    """What is known after an answer; times in seconds.
 
-    `lasted`: for how long this answer has been coming. `turned` is that of the Course. `listed`: the Route has an
-    allow-list. `changed`: how long ago this command replaced that list, None where it did not.
+    - `lasted`: how long the answer has been the same
+    - `turned`: as in Course
+    - `listed`: whether the Route has an allow-list
+    - `changed`: the time since this command replaced the allow-list; None if it did not
     """
 
     answer: Answer
@@ -70,7 +78,7 @@ class Asked:
 
 
 def verdict(asked: Asked, certificate_seconds: float) -> Verdict:
-    """Return what an answer means; an untrusted certificate may be replaced within `certificate_seconds`."""
+    """Return what an answer means. An untrusted certificate may still be replaced within `certificate_seconds`."""
     loaded = asked.turned or (asked.changed is not None and asked.changed >= RELOAD_SECONDS)
     match asked.answer:
         case Answer.SERVED:
@@ -84,15 +92,15 @@ def verdict(asked: Asked, certificate_seconds: float) -> Verdict:
 
 
 def is_issued(exposed: Mapping[str, Any]) -> bool:
-    """Tell whether an Ingress or Route asks for a certificate to be made (cert-manager.io/docs/usage/ingress)."""
+    """Tell whether an Ingress or Route requests a certificate by annotation (cert-manager.io/docs/usage/ingress)."""
     return any(_ISSUED.search(key) for key in exposed["metadata"].get("annotations") or ())
 
 
 def certificate_seconds(exposed: Mapping[str, Any] | None) -> float:
-    """Return how long an address may show a wrong certificate before it shows the right one.
+    """Return how many seconds an address may show a wrong certificate before it shows the right one.
 
-    An Ingress without an issuer and without a Secret has its controller's own certificate, now and later. Others
-    have theirs as soon as the controller or router has loaded it.
+    An Ingress without an issuer and without a Secret always has its controller's own certificate, so the result is 0.
+    All others have their certificate once the controller or router has loaded it.
     """
     if exposed is None:
         return RELOAD_SECONDS

@@ -1,4 +1,4 @@
-"""What keeps a Deployment from being ready, dug out of what the cluster says of it; one function a kind, all pure."""
+"""Determines from the objects of a cluster why a Deployment is not ready; one pure function per kind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Object = Mapping[str, Any]
 _IMAGE: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 )
-# as containerd, CRI-O and the registries put it that another try gets the same answer
+# messages of containerd, CRI-O and registries for failures that a retry does not fix
 _FINAL: Final = re.compile(
     r"InvalidImageName|not found|(manifest|name) unknown|invalid reference|denied|unauthorized|forbidden", re.IGNORECASE
 )
@@ -22,16 +22,17 @@ _MOUNT: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume
 _GROWING: Final = frozenset({"TriggeredScaleUp", "Nominated"})  # cluster-autoscaler and Karpenter add a node
 _PULL: Final = frozenset({"Failed"})
 _VOLUME: Final = frozenset({"ProvisioningFailed", "FailedBinding", "VolumeResizeFailed"})
-# the kubelet's words where the pod must not run as root and nothing says which other user it has
+# messages of the kubelet if the pod must not run as root and no other user is set
 _ROOT: Final = re.compile("image will run as root|cannot verify user is non-root")
-REFUSED: Final = 78  # launch.py: the reason is the last line of its log
+REFUSED: Final = 78  # exit code of launch.py; the last line of its log gives the reason
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """How far something is. `stuck`: it will not become ready unless somebody does something, as `hint` says.
+    """The progress of a Deployment or pod.
 
-    That is believed after `patience` seconds of it. `crashed` names the container whose last words say more.
+    - `stuck`: it becomes ready only if somebody acts, as `hint` says; true after `patience` seconds in this state
+    - `crashed`: the name of a container whose log says more
     """
 
     ready: bool
@@ -39,12 +40,12 @@ class Readiness:
     stuck: bool = False
     hint: str | None = None
     crashed: str | None = None
-    patience: float = 12.0  # a quota that is about to be freed by the pod before, a registry's hiccup
+    patience: float = 12.0  # allows for a registry's short failure, or a quota that the previous pod is about to free
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The objects that a Deployment's readiness is read from; `events` are those of its pods and claims."""
+class Snapshot:
+    """The objects that determine the readiness of a Deployment; `events` are those of its pods and claims."""
 
     deployment: Object | None
     pods: Sequence[Object] = ()
@@ -52,8 +53,8 @@ class Seen:
     events: Sequence[Object] = ()
 
 
-def readiness(seen: Seen) -> Readiness:
-    """Return how far a Deployment is, and why it is not further."""
+def readiness(seen: Snapshot) -> Readiness:
+    """Return the progress of a Deployment, and why it is not ready."""
     deployment = seen.deployment
     if deployment is None:
         return Readiness(False, "the Deployment is not there")
@@ -94,7 +95,7 @@ def _refused_pod(deployment: str, condition: Object) -> Readiness:
 
 
 def pod_readiness(pod: Object, claims: Sequence[Object], events: Sequence[Object]) -> Readiness:
-    """Return how far a pod is, and why it is not further."""
+    """Return the progress of a pod, and why it is not ready."""
     name, status = pod["metadata"]["name"], pod.get("status") or {}
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
@@ -115,7 +116,7 @@ def pod_readiness(pod: Object, claims: Sequence[Object], events: Sequence[Object
 
 
 def _without_user(pod: Object) -> bool:
-    """Tell whether nothing gives a pod a numeric user: neither its manifest nor OpenShift's admission."""
+    """Tell whether a pod has no numeric user, neither from its manifest nor from OpenShift's admission."""
     spec = pod.get("spec") or {}
     contexts = [spec.get("securityContext"), *(item.get("securityContext") for item in spec.get("containers") or ())]
     return all((context or {}).get("runAsUser") is None for context in contexts)
@@ -126,7 +127,7 @@ def _container(pod: str, container: Object, pulling: str, *, without_user: bool)
     waiting = state.get("waiting") or {}
     reason, message = str(waiting.get("reason", "")), one_line(str(waiting.get("message", "")))
     if reason in _IMAGE:
-        # "Back-off pulling image" alone tells nothing: the event of the failure before it does
+        # "Back-off pulling image" gives no reason; the event of the failure before it does
         message = message if ":" in message.partition(container["image"])[2] or not pulling else pulling
         gone = _FINAL.search(f"{reason} {message}")
         return Readiness(
@@ -181,28 +182,28 @@ def _unscheduled(pod: str, message: str, claims: Sequence[Object], events: Seque
             words = f"volume {name} of storage class {wanted!r} cannot be made: {said}"
             return Readiness(False, words, stuck=True, hint=hint)
         if "unbound" in message or "not found" in message:
-            # no failure is on record: a provisioner may just be slow
+            # no failure is recorded; the provisioner may only be slow
             return Readiness(False, f"volume {name} of storage class {wanted!r} is not bound: {message}", hint=hint)
     growing = _last(events, pod, _GROWING)
     return Readiness(
         False,
         f"no node takes pod {pod}: {message}",
         stuck=not growing,
-        patience=30.0,  # an autoscaler looks every 10 s before it says that it adds a node
+        patience=30.0,  # an autoscaler checks every 10 s, and only then reports that it adds a node
         hint="lower the sizes in the spec, free resources, or ask the cluster's administrators",
     )
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why nothing from outside reaches a server, and what a person can do."""
+    """Why outside traffic does not reach a server, and what a person can do."""
 
     reason: str
     hint: str
 
 
 def ingress_problem(ingress: Object) -> Problem | None:
-    """Return why an Ingress is not served, None where nothing is known against it."""
+    """Return why an Ingress is not served, or None if no problem is known."""
     if ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
         return None
     wanted = ingress["spec"].get("ingressClassName")
@@ -216,9 +217,9 @@ def ingress_problem(ingress: Object) -> Problem | None:
 
 @dataclass(frozen=True)
 class RouteState:
-    """The host under which a Route is served, or why it is not; neither while no router has looked at it.
+    """The host under which a Route is served, or the problem. Both are None until a router has processed the Route.
 
-    `cname` is what a host name that somebody asked for must lead to.
+    `cname` is the name that a custom host name must be a CNAME of.
     """
 
     host: str | None = None
@@ -227,12 +228,12 @@ class RouteState:
 
 
 def route_state(route: Object) -> RouteState:
-    """Return how far an OpenShift Route is (route.openshift.io/v1, status.ingress)."""
+    """Return the state of an OpenShift Route (route.openshift.io/v1, status.ingress)."""
     problem = None
     for ingress in (route.get("status") or {}).get("ingress") or ():
         host = str(ingress.get("host") or "")
         if host != route["spec"].get("host"):
-            continue  # of the Route as it was before
+            continue  # the status of an earlier host of the Route
         for condition in ingress.get("conditions") or ():
             if condition.get("type") != "Admitted":
                 continue
@@ -247,7 +248,7 @@ def route_state(route: Object) -> RouteState:
 
 
 def http_route_problem(route: Object) -> Problem | None:
-    """Return why an HTTPRoute is not served, None where nothing is known against it."""
+    """Return why an HTTPRoute is not served, or None if no problem is known."""
     parents = (route.get("status") or {}).get("parents") or ()
     gateways = ", ".join(f"{ref.get('namespace')}/{ref['name']}" for ref in route["spec"].get("parentRefs") or ())
     if not parents:

@@ -1,4 +1,4 @@
-"""What is stored about a server: what was asked for, what the place gave, what was last proven."""
+"""The stored data about a server: the spec, the assigned values and the last proof."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from deployer.core.spec import Spec
 
 @dataclass(frozen=True)
 class Record:
-    """One server's record.
+    """The record of one server.
 
-    `version` counts the saves; a save names the version it replaces. `proof` identifies the running server that
-    was last proven, None before the first proof. `deleted` means: only data, credentials and ports are kept.
-    `seals` tell whether a stored secret is still the one that deployer made (see `secrets.seals`).
+    - `version`: the number of saves; a save names the version that it replaces
+    - `proof`: the identity of the running server that was last proven; None before the first proof
+    - `deleted`: only data, credentials and ports are kept
+    - `fingerprints`: show whether a stored secret is still the one that deployer made (see `secrets.fingerprints`)
     """
 
     spec: Spec
     assigned: Assigned = field(default_factory=Assigned)
     proof: str | None = None
     deleted: bool = False
-    seals: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
     version: int = 0
 
     def document(self) -> dict[str, Any]:
@@ -44,7 +45,7 @@ class Record:
             },
             "proof": self.proof,
             "deleted": self.deleted,
-            "seals": dict(self.seals),
+            "seals": dict(self.fingerprints),  # the key that records of all releases have
             "version": self.version,
         }
 
@@ -53,8 +54,8 @@ def record_from(data: Mapping[str, Any], source: str) -> Record:
     """Return the record in `data`.
 
     Raises:
-        InvalidSpec: the spec in it is not one of this release.
-        KeyError, TypeError, AttributeError: `data` is no record.
+        InvalidSpec: the spec in the record is not valid in this release.
+        KeyError, TypeError, AttributeError: `data` is not a record.
     """
     given = data["assigned"]
     return Record(
@@ -72,6 +73,6 @@ def record_from(data: Mapping[str, Any], source: str) -> Record:
         ),
         proof=data["proof"],
         deleted=bool(data["deleted"]),
-        seals={str(name): str(seal) for name, seal in (data.get("seals") or {}).items()},
+        fingerprints={str(name): str(fingerprint) for name, fingerprint in (data.get("seals") or {}).items()},
         version=int(data["version"]),
     )

@@ -1,7 +1,7 @@
-"""Draws a Stack as Kubernetes manifests through one Jinja template per kind, and configuration files for any place.
+"""Renders a Stack as Kubernetes manifests, one Jinja template per kind, and configuration files for every target.
 
-Values reach a template as data and leave it escaped for its format: `tojson` in YAML (JSON is YAML), `ini` in
-configuration files. Secrets appear as references only.
+Templates receive plain values and escape each with the filter of the file's format: `tojson` in YAML (JSON is YAML),
+`ini` in configuration files. Secrets appear only as references.
 """
 
 from __future__ import annotations
@@ -20,7 +20,19 @@ import yaml
 from deployer.core import patches
 from deployer.core.errors import InvalidSpec, Problem
 from deployer.core.settings import TRUSTED_CA
-from deployer.core.stack import FilePath, Patch, PluginFile, SecretRef, Stack, TemplateFile, Text, VolumePath, Workload
+from deployer.core.stack import (
+    Address,
+    FilePath,
+    Patch,
+    Piece,
+    PluginFile,
+    SecretRef,
+    Stack,
+    TemplateFile,
+    Text,
+    VolumePath,
+    Workload,
+)
 
 MOUNTS: Final = "/srv"  # volumes are mounted at /srv/VOLUME
 FILES: Final = "/etc/mlflow-deployer"
@@ -35,30 +47,38 @@ _EXPOSURES: Final = MappingProxyType(
 
 
 class Unrepresentable(ValueError):
-    """A value that its file format cannot hold."""
+    """A value that its file format cannot represent."""
 
 
 def ini_value(text: str) -> str:
-    """Return `text` so that ConfigParser, with its default interpolation, reads it back unchanged.
+    """Return `text` escaped so that ConfigParser, with its default interpolation, reads the same text back.
 
     Raises:
-        Unrepresentable: control characters (a newline would begin another key) or outer blanks, which are stripped.
+        Unrepresentable: `text` has control characters (a newline would begin another key) or outer blanks, which
+            ConfigParser strips.
     """
     if text != text.strip() or text.splitlines() not in ([], [text]) or any(ord(c) < 32 for c in text):
         raise Unrepresentable("the value has a line break or outer blanks, which an ini file cannot hold")
     return text.replace("%", "%%")
 
 
-# What YAML 1.1 and 1.2 readers either refuse or take for a line break. json.dumps escapes ASCII controls itself, and
-# may not escape the rest: it would write characters beyond U+FFFF as surrogate pairs, which YAML does not join.
+# Characters that YAML 1.1 or 1.2 readers refuse or take for a line break. json.dumps escapes ASCII control characters
+# itself. It must not escape the rest: it would write characters beyond U+FFFF as surrogate pairs, which YAML does not
+# join.
 _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-_CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f]")  # all but the newline
-# a word that is none of YAML's for true, false and nothing
+_CONTROL: Final = re.compile("[\x00-\x09\x0b-\x1f]")  # all except the newline
+# a key that YAML does not read as a boolean or as null
 _PLAIN_KEY: Final = re.compile("(?!(?:y|n|yes|no|on|off|true|false|null)$)[a-z][a-z0-9._/-]*", re.IGNORECASE)
 
 
 def yaml_value(value: object) -> str:
-    """Return `value` (no floats: YAML 1.1 and JSON write them differently) as JSON that any YAML reader gives back."""
+    """Return `value` as JSON that any YAML reader reads as the same value.
+
+    `value` must not contain floats: YAML 1.1 and JSON write them differently.
+
+    Raises:
+        Unrepresentable: `value` itself is a float.
+    """
     if isinstance(value, float):
         raise Unrepresentable("a fraction is written differently in JSON and YAML 1.1")
     text = json.dumps(value, ensure_ascii=False)
@@ -66,7 +86,7 @@ def yaml_value(value: object) -> str:
 
 
 def yaml_block(text: str, indent: int) -> str:
-    """Return `text` as a literal block for people to read, or as JSON where a block would not give it back."""
+    """Return `text` as a literal block, which people can read, or as JSON if a block would not preserve the text."""
     plain = text.endswith("\n") and not text.endswith("\n\n") and not text.startswith((" ", "\n"))
     if not plain or _CONTROL.search(text) or _UNPRINTABLE.search(text):
         return yaml_value(text)
@@ -74,7 +94,7 @@ def yaml_block(text: str, indent: int) -> str:
 
 
 def yaml_lines(value: Any, indent: int) -> Iterator[str]:
-    """Yield the lines of a mapping or list that is not empty, one for each key or item."""
+    """Yield the YAML lines of a mapping or list that is not empty."""
     if isinstance(value, Mapping):
         heads = [(f"{key if _PLAIN_KEY.fullmatch(key) else yaml_value(key)}:", inner) for key, inner in value.items()]
     else:
@@ -87,7 +107,7 @@ def yaml_lines(value: Any, indent: int) -> Iterator[str]:
             yield f"{lead} {yaml_value(inner)}"
         else:
             lines = yaml_lines(inner, indent + 2)
-            # an item begins beside its dash, a value below its key
+            # an item begins beside its dash, a nested value below its key
             yield lead if head != "-" else f"{lead} {next(lines).lstrip()}"
             yield from lines
 
@@ -109,62 +129,71 @@ def _environment(sources: tuple[tuple[str, str], ...]) -> jinja2.Environment:
 
 
 class Renderer:
-    """Draws with one set of templates: file name to source."""
+    """Renders files and manifests from templates and plugin sources, both given by file name."""
 
     def __init__(self, templates: Mapping[str, str], plugins: Mapping[str, str]) -> None:
         self._environment = _environment(tuple(templates.items()))
         self._plugins = plugins
 
     def file(self, file: TemplateFile | PluginFile, join: Callable[[Text], str]) -> str:
-        """Return a file's content; `join` turns the pieces of each value into one string."""
+        """Return the content of a file; `join` turns the pieces of each value into one string."""
         if isinstance(file, PluginFile):
             return self._plugins[file.name]
         values = {key: join(text) for key, text in file.values.items()}
         return self._environment.get_template(file.template).render(values=values)
 
     def manifests(self, stack: Stack) -> dict[str, str]:
-        """Return YAML documents by `Kind/name`, in the order in which they should be applied.
+        """Return YAML documents by `Kind/name`, in the order in which to apply them.
 
         Raises:
-            InvalidSpec: a patch fits none of them.
+            InvalidSpec: a patch matches no document.
+            ValueError: two objects of one kind have the same name.
         """
         documents: dict[str, str] = {}
 
-        def draw(kind: str, name: str, template: str, **values: Any) -> None:
+        def render(kind: str, name: str, template: str, **values: Any) -> None:
             values = {"stack": stack, "name": name, **values}
             text = self._environment.get_template(template).render(values)
-            documents[f"{kind}/{name}"] = _patched(text, [p for p in stack.patches if _fits(p, kind, name)])
+            key = f"{kind}/{name}"
+            if key in documents:
+                raise ValueError(f"the parts of {stack.name} make {key} twice")
+            documents[key] = _patched(text, [p for p in stack.patches if _fits(p, kind, name)])
 
-        draw("ServiceAccount", stack.name, "serviceaccount.yaml.j2")
+        render("ServiceAccount", stack.name, "serviceaccount.yaml.j2")
         for volume in stack.volumes:
-            draw("PersistentVolumeClaim", f"{stack.name}-{volume.name}", "persistentvolumeclaim.yaml.j2", volume=volume)
-        draw("NetworkPolicy", stack.name, "networkpolicy.yaml.j2", workloads=stack.workloads)
-        for workload in stack.workloads:
-            files = {name: self.file(file, _cluster_join) for name, file in sorted(workload.files.items())}
-            config_map = f"{stack.name}-{workload.name}"
-            draw("ConfigMap", config_map, "configmap.yaml.j2", data=files)
-            draw("Service", stack.name, "service.yaml.j2", workload=workload)
-            # a changed file in a ConfigMap does not restart a pod, a changed annotation does
+            render(
+                "PersistentVolumeClaim", f"{stack.name}-{volume.name}", "persistentvolumeclaim.yaml.j2", volume=volume
+            )
+        for workload in stack.start_order:  # pods never run without the policy that guards them
+            render("NetworkPolicy", stack.object_name(workload.name), "networkpolicy.yaml.j2", workload=workload)
+        for workload in stack.start_order:
+            files = {name: self.file(file, _joiner(stack)) for name, file in sorted(workload.files.items())}
+            config_map, name = f"{stack.name}-{workload.name}", stack.object_name(workload.name)
+            render("ConfigMap", config_map, "configmap.yaml.j2", data=files)
+            render("Service", name, "service.yaml.j2", workload=workload)
+            # pods do not restart after a change in a ConfigMap, but they do after a change of an annotation
             files_hash = hashlib.sha256(documents[f"ConfigMap/{config_map}"].encode()).hexdigest()
-            values = _deployment(stack, workload, files)
-            draw("Deployment", stack.name, "deployment.yaml.j2", files_hash=files_hash, **values)
+            values = _pod_template(stack, workload, files)
+            render(workload.kind, name, f"{workload.kind.lower()}.yaml.j2", files_hash=files_hash, **values)
         if stack.exposure.kind in _EXPOSURES:
             kind, template = _EXPOSURES[stack.exposure.kind]
-            draw(kind, stack.name, template, workloads=stack.workloads)
+            exposed = stack.exposure.workload
+            port = stack.workload(exposed).port if stack.workloads else None
+            render(kind, stack.name, template, service=stack.object_name(exposed), port=port)
         _require_fitting(stack, documents)
         return documents
 
 
 def _require_fitting(stack: Stack, documents: Mapping[str, str]) -> None:
-    drawn = [key.partition("/") for key in documents]
+    rendered = [key.partition("/") for key in documents]
     problems = tuple(
-        Problem(f"spec.patches.{index}", f"no {patch.kind} {patch.name or ''} is drawn, so it changes nothing")
+        Problem(f"spec.patches.{index}", f"no {patch.kind} {patch.name or ''} is rendered, so it changes nothing")
         for index, patch in enumerate(stack.patches)
-        if not any(_fits(patch, kind, name) for kind, _, name in drawn)
+        if not any(_fits(patch, kind, name) for kind, _, name in rendered)
     )
     if stack.workloads and problems:
         known = ", ".join(sorted(documents))
-        raise InvalidSpec("the spec", problems, hint=f"what is drawn: {known}")
+        raise InvalidSpec("the spec", problems, hint=f"what is rendered: {known}")
 
 
 def _fits(patch: Patch, kind: str, name: str) -> bool:
@@ -180,23 +209,27 @@ def _patched(text: str, changes: Sequence[Patch]) -> str:
     return "".join(f"{line}\n" for line in yaml_lines(manifest, 0))
 
 
-def _cluster_join(text: Text) -> str:
-    return "".join(_cluster_piece(piece) for piece in text)
+def _joiner(stack: Stack) -> Callable[[Text], str]:
+    """Return the function that joins the pieces of a text as a pod of this stack sees them."""
+
+    def piece(piece: Piece) -> str:
+        match piece:
+            case VolumePath(volume, path):
+                return f"{MOUNTS}/{volume}/{path}".rstrip("/")
+            case FilePath(name):
+                return f"{FILES}/{name}"
+            case Address(workload):
+                return f"{stack.object_name(workload)}:{stack.workload(workload).port}"
+            case SecretRef(secret, key):
+                raise Unrepresentable(f"secret {secret}/{key} inside a longer text")
+            case str():
+                return piece
+
+    return lambda text: "".join(map(piece, text))
 
 
-def _cluster_piece(piece: str | SecretRef | VolumePath | FilePath) -> str:
-    match piece:
-        case VolumePath(volume, path):
-            return f"{MOUNTS}/{volume}/{path}".rstrip("/")
-        case FilePath(name):
-            return f"{FILES}/{name}"
-        case SecretRef(secret, key):
-            raise Unrepresentable(f"secret {secret}/{key} inside a longer text")
-        case str():
-            return piece
-
-
-def _deployment(stack: Stack, workload: Workload, files: Mapping[str, str]) -> dict[str, Any]:
+def _pod_template(stack: Stack, workload: Workload, files: Mapping[str, str]) -> dict[str, Any]:
+    join = _joiner(stack)
     env = []
     for name, text in sorted(workload.env.items()):
         match text:
@@ -204,11 +237,11 @@ def _deployment(stack: Stack, workload: Workload, files: Mapping[str, str]) -> d
                 reference = {"name": f"{stack.name}-{secret}", "key": key}
                 env.append({"name": name, "valueFrom": {"secretKeyRef": reference}})
             case _:
-                # Kubernetes expands $(NAME) in values and commands; a doubled dollar sign stands for itself
-                env.append({"name": name, "value": _cluster_join(text).replace("$", "$$")})
+                # Kubernetes expands $(NAME) in values and commands; a doubled dollar sign is a literal one
+                env.append({"name": name, "value": join(text).replace("$", "$$")})
     return {
         "workload": workload,
-        "command": [_cluster_join(text).replace("$", "$$") for text in workload.command],
+        "command": [join(text).replace("$", "$$") for text in workload.command],
         "env": env,
         "files": sorted(files),
         "mounts": {volume: f"{MOUNTS}/{volume}" for volume in workload.volumes},

@@ -1,4 +1,4 @@
-"""What to do next about a password that is being changed: decided from which of the two the server accepts."""
+"""Decides the next step of a password change from which of the two passwords the server accepts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Move(Enum):
-    """The next thing to do."""
+    """The next step of a password change."""
 
     STAGE = "store a new password as pending"
     CHANGE = "give the server the pending password"
@@ -17,7 +17,7 @@ class Move(Enum):
     STOP_NEITHER = "stop: the server accepts neither"
 
 
-# does the server accept the current one? the pending one (None: there is none)?
+# whether the server accepts the current password, and the pending one (None: there is none)
 _TABLE: Final = MappingProxyType(
     {
         (True, None): Move.STAGE,
@@ -31,11 +31,12 @@ _TABLE: Final = MappingProxyType(
 
 
 def next_move(*, current: bool, pending: bool | None, authority: bool = False) -> Move:
-    """Return what to do about a password.
+    """Return the next step of a password change.
 
-    `current` and `pending` say whether the server accepts them, None that there is none, and a current one that is the
-    pending one counts as not accepted. `authority` says that it can be changed without knowing it: a member's by the
-    administrator, and everybody's in the server's own database.
+    `current` and `pending` say whether the server accepts that password. `pending` is None if there is no pending
+    password. A current password that equals the pending one counts as not accepted. `authority` says that the password
+    can be changed without knowing it: the administrator can change a member's password, and every password can be
+    changed in the server's own database.
     """
     move = _TABLE[current, pending]
     if move is Move.STOP_NEITHER and authority:

@@ -1,4 +1,4 @@
-"""What OpenShift's router makes of a Route's annotations and host name. Decides only; no I/O.
+"""How OpenShift's router treats the annotations and the host name of a Route; pure decisions, no I/O.
 
 Source: openshift/router, images/router/haproxy/conf/haproxy-config.template; openshift/library-go,
 pkg/route/hostassignment and pkg/route/validation.
@@ -12,17 +12,17 @@ from typing import Any, Final
 from deployer.core.errors import UsageError
 
 _PREFIX: Final = "haproxy.router.openshift.io/"
-# Routers up to OpenShift 4.17 know the second key only. From 4.18 on the first one wins.
+# Routers up to OpenShift 4.17 know only the second key. From 4.18 on, the first key takes precedence.
 ALLOW_LISTS: Final = (f"{_PREFIX}ip_allowlist", f"{_PREFIX}ip_whitelist")
 FORWARDED_HEADERS: Final = f"{_PREFIX}set-forwarded-headers"
-# With these the last address in X-Forwarded-For is the one that connected to the router. The router's other values
-# (`never`, `if-none`) let clients send an address of their choice; it ignores a value that it does not know.
+# With these values, the last address in X-Forwarded-For is the one that connected to the router. With its other values
+# (`never`, `if-none`), clients can send any address. The router ignores values that it does not know.
 FORWARDED_VALUES: Final = ("append", "replace")
-LONGEST_LABEL: Final = 63  # of a DNS name (RFC 1035)
+LONGEST_LABEL: Final = 63  # characters of a label of a DNS name (RFC 1035)
 
 
 def _plain(key: str) -> str:
-    """Return an annotation's name without its prefix, in one spelling."""
+    """Return the name of an annotation without its prefix, in lower case and with underscores."""
     return key.rpartition("/")[2].lower().replace("-", "_")
 
 
@@ -30,7 +30,7 @@ _PLAIN_LISTS: Final = frozenset(map(_plain, ALLOW_LISTS))
 
 
 def annotation_problems(annotations: Mapping[str, Any]) -> Iterator[str]:
-    """Yield why annotations that decide who may connect, and from which address, cannot be given by hand.
+    """Yield why a user may not set annotations that decide who may connect, or which address a client has.
 
     A value of None removes an annotation, as in a patch.
     """
@@ -45,22 +45,22 @@ def annotation_problems(annotations: Mapping[str, Any]) -> Iterator[str]:
 
 
 def foreign_lists(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, str]:
-    """Return the allow-lists of a live Route that `wanted` does not have, by annotation."""
+    """Return the allow-lists of a live Route that are not in `wanted`, by annotation."""
     if wanted.get("kind") != "Route":
         return {}
     there = live["metadata"].get("annotations") or {}
-    drawn = wanted["metadata"].get("annotations") or {}
-    return {key: str(there[key]) for key in ALLOW_LISTS if key in there and key not in drawn}
+    rendered = wanted["metadata"].get("annotations") or {}
+    return {key: str(there[key]) for key in ALLOW_LISTS if key in there and key not in rendered}
 
 
 def allow_list(route: Mapping[str, Any]) -> str | None:
-    """Return the list of networks that a Route lets in, None where it lets everybody in."""
+    """Return the list of networks that a Route admits; None if it admits all."""
     annotations = route["metadata"].get("annotations") or {}
     return next((str(annotations[key]) for key in ALLOW_LISTS if annotations.get(key)), None)
 
 
 def require_host_label(name: str, namespace: str) -> None:
-    """Raise UsageError where the host that OpenShift would assign to a server's Route is not a DNS name.
+    """Raise UsageError if the host that OpenShift would assign to a server's Route is not a valid DNS name.
 
     OpenShift assigns NAME-NAMESPACE.DOMAIN, and then refuses a label of more than 63 characters.
     """

@@ -1,4 +1,4 @@
-"""The secrets a server needs and which of them are still to be made; the values never print."""
+"""The secrets that a server needs, and which of them are missing. Values are never printed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSWORD_BYTES: Final = 24  # 32 characters of URL-safe base64
 
 
 class Kind(Enum):
-    """The form a generated secret takes."""
+    """The form of a generated secret."""
 
     TOKEN = "token"
     FERNET_KEY = "fernet"  # 32 bytes in URL-safe base64 (cryptography.fernet)
@@ -27,7 +27,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class SecretNeed:
-    """A secret that must exist, and how it is made when it does not."""
+    """A secret that must exist, and the form in which it is generated if it is missing."""
 
     ref: SecretRef
     kind: Kind = Kind.TOKEN
@@ -35,8 +35,8 @@ class SecretNeed:
 
 ADMIN_USERNAME: Final = SecretRef("admin", "username")
 ADMIN_PASSWORD: Final = SecretRef("admin", "current")
-ADMIN_PENDING: Final = SecretRef("admin", "pending")  # only while it takes the current one's place
-MEMBER: Final = "member."  # begins the keys of members' passwords
+ADMIN_PENDING: Final = SecretRef("admin", "pending")  # exists only during a password change
+MEMBER: Final = "member."  # prefix of the keys of members' passwords
 FLASK_KEY: Final = SecretRef("server", "flask-secret-key")
 KEK_PASSPHRASE: Final = SecretRef("server", "kek-passphrase")
 WEBHOOK_KEY: Final = SecretRef("server", "webhook-key")
@@ -44,7 +44,7 @@ WEBHOOK_KEY: Final = SecretRef("server", "webhook-key")
 S3_ACCESS_KEY: Final = SecretRef("server", "s3-access-key-id")
 S3_SECRET_KEY: Final = SecretRef("server", "s3-secret-access-key")
 
-# those of services that somebody else runs: they end, and others take their place
+# credentials for external services; they expire and are replaced
 GIVEN: Final = frozenset({S3_ACCESS_KEY, S3_SECRET_KEY, *DATABASES.values()})
 _FLEETING: Final = GIVEN | {ADMIN_PENDING, *REPLACED.values()}
 GENERATED: Final = (
@@ -57,7 +57,7 @@ GENERATED: Final = (
 
 @dataclass(frozen=True, repr=False)
 class Secrets:
-    """Values by reference. It never prints one, not even in a traceback's repr."""
+    """Secret values by reference. `repr`, for example in a traceback, does not show the values."""
 
     values: Mapping[SecretRef, str] = field(default_factory=dict)
 
@@ -85,9 +85,9 @@ def complete(
     token: Callable[[int], bytes],
     given: Mapping[SecretRef, str],
 ) -> Secrets:
-    """Return `existing` with what is missing taken from `given`, else made from `token(number of bytes)`.
+    """Return `existing`, with missing secrets taken from `given` or generated from `token(number of bytes)`.
 
-    What exists is never changed: a key that is lost or replaced makes stored data unreadable.
+    Existing values are never changed, because stored data is unreadable without its old key.
     """
     values = {**given, **(existing.values if existing else {})}
     for need in needed:
@@ -98,34 +98,35 @@ def complete(
 
 
 def member_refs(user: str) -> tuple[SecretRef, SecretRef]:
-    """Return where a member's current and pending passwords are kept, beside the administrator's.
+    """Return where the current and the pending password of a member are kept, in the administrator's secret.
 
-    A Secret's keys may hold letters, digits, `-`, `_` and `.` only, and 253 of them.
+    The key of a Secret has at most 253 characters: letters, digits, `-`, `_` and `.`.
     """
     name = "".join(c if c.isascii() and (c.isalnum() or c in "-.") else f"_{ord(c):02x}" for c in user)
     return SecretRef("admin", f"{MEMBER}{name}.current"), SecretRef("admin", f"{MEMBER}{name}.pending")
 
 
 def member_problem(user: str) -> str | None:
-    """Return why a password of `user` could not be kept, or None."""
+    """Return why a password of `user` could not be stored, or None."""
     too_long = "has too many characters that are no letters or digits"
     return username_problem(user) or (too_long if len(member_refs(user)[0].key) > 253 else None)
 
 
 def promoted(secrets: Secrets) -> Secrets:
-    """Return `secrets` with the administrator's pending password, where there is one, as the current one."""
+    """Return `secrets` with the administrator's pending password, if there is one, as the current one."""
     values = dict(secrets.values)
     if ADMIN_PENDING in values:
         values[ADMIN_PASSWORD] = values.pop(ADMIN_PENDING)
     return Secrets(values)
 
 
-def seals(secrets: Secrets) -> dict[str, str]:
-    """Return, by the name of each secret, what changes with any value in it and tells nothing about them.
+def fingerprints(secrets: Secrets) -> dict[str, str]:
+    """Return a fingerprint of each secret, by name. It changes with the values of the secret and does not reveal them.
 
-    An HMAC under the key-encryption passphrase: whoever cannot read the secrets cannot try passwords against it. What
-    changes every day does not count: keys of services that somebody else runs, pending passwords, those of members. Of
-    a database's URL only the login may change: another database has other data.
+    A fingerprint is an HMAC under the key-encryption passphrase. Without the passphrase, nobody can test guessed
+    passwords against it. Values that change in normal operation are left out: credentials for external services,
+    pending passwords and members' passwords. The URL of a database counts without its login: a new login is normal, but
+    another database has other data.
     """
     named: dict[str, dict[str, str]] = {}
     for ref, value in secrets.values.items():
@@ -133,37 +134,39 @@ def seals(secrets: Secrets) -> dict[str, str]:
             named.setdefault(ref.secret, {})[ref.key] = place(value)
         elif ref not in _FLEETING and not ref.key.startswith(MEMBER):
             named.setdefault(ref.secret, {})[ref.key] = value
-    return {name: _seal(secrets, values) for name, values in sorted(named.items())}
+    return {name: _fingerprint(secrets, values) for name, values in sorted(named.items())}
 
 
-def keys_seal(secrets: Secrets) -> str | None:
-    """Return what changes with the keys of services that somebody else runs, None where there are none."""
+def keys_fingerprint(secrets: Secrets) -> str | None:
+    """Return a fingerprint of the credentials for external services; None if there are none."""
     values = {ref.key: value for ref, value in secrets.values.items() if ref in GIVEN}
-    return _seal(secrets, values) if values else None
+    return _fingerprint(secrets, values) if values else None
 
 
-def _seal(secrets: Secrets, values: Mapping[str, str]) -> str:
+def _fingerprint(secrets: Secrets, values: Mapping[str, str]) -> str:
     key = secrets[KEK_PASSPHRASE].encode()
     return hmac.new(key, json.dumps(values, sort_keys=True).encode(), "sha256").hexdigest()[:32]
 
 
-def broken_seals(sealed: Mapping[str, str], secrets: Secrets | None) -> tuple[str, ...]:
-    """Return the names of the secrets that are not those that `sealed` was made from, or are gone."""
-    if not sealed:
+def modified_secrets(expected: Mapping[str, str], secrets: Secrets | None) -> tuple[str, ...]:
+    """Return the names of the secrets that are gone or differ from those that `expected` was made from."""
+    if not expected:
         return ()
     if secrets is None:
-        return tuple(sealed)
+        return tuple(expected)
     if KEK_PASSPHRASE not in secrets.values:
         return (KEK_PASSPHRASE.secret,)
-    # between the two last steps of a rotation the seal is of what the secret will be
-    now = [seals(secrets), seals(promoted(secrets))]
-    broken = tuple(name for name, seal in sealed.items() if seal not in [found.get(name) for found in now])
-    # all seals hang on one key: where its own secret is broken, the others cannot be judged
-    return (KEK_PASSPHRASE.secret,) if KEK_PASSPHRASE.secret in broken else broken
+    # between the last two steps of a rotation, the fingerprint is that of the promoted secret
+    now = [fingerprints(secrets), fingerprints(promoted(secrets))]
+    modified = tuple(
+        name for name, fingerprint in expected.items() if fingerprint not in [found.get(name) for found in now]
+    )
+    # all fingerprints depend on one key; if the secret with the key was modified, the others cannot be judged
+    return (KEK_PASSPHRASE.secret,) if KEK_PASSPHRASE.secret in modified else modified
 
 
 def password_problem(password: str) -> str | None:
-    """Return why MLflow would not take `password` on every route, or None. Never quotes it."""
+    """Return why MLflow would not accept `password` on every route, or None. Never quotes the password."""
     if not password:
         return f"the password is empty, MLflow needs at least {MIN_PASSWORD} characters"
     if len(password) < MIN_PASSWORD:

@@ -1,4 +1,4 @@
-"""The environment and configuration of an MLflow server, from MLflow's own variable names."""
+"""The environment variables and the configuration of an MLflow server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deployer.core.stack import FilePath, Text, VolumePath
 DATA_VOLUME: Final = "data"
 AUTH_INI: Final = "basic_auth.ini"
 TRUSTED_CA: Final = "trusted-ca.crt"
-DEFAULT_REGION: Final = "us-east-1"  # what S3 clients sign for where a service has no regions
+DEFAULT_REGION: Final = "us-east-1"  # S3 clients sign with this region if the service has no regions
 DIRECT_TRANSFERS: Final = ("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD")
 # read by launch.py
 TRANSFER: Final = "DEPLOYER_ARTIFACT_TRANSFER"
@@ -23,17 +23,18 @@ ACCESS_LOG: Final = "DEPLOYER_ACCESS_LOG"
 MAX_REQUEST_BODY: Final = "DEPLOYER_MAX_REQUEST_BODY"
 AUTH_DATABASE: Final = "DEPLOYER_AUTH_DATABASE_URI"
 
-# MLflow's own cache may go on to accept a password that was changed while a login with it was being checked, and with
-# several workers it does so for sure; fastauth.py does without it.
+# MLflow's own cache may keep accepting an old password if the password changes during a login check, and always does so
+# with several workers. fastauth.py works without this cache.
 AUTH_CACHE_SECONDS: Final = 0
 
 
 def server_environment(hosts: Sequence[str], origins: Sequence[str], threads: int, port: int) -> dict[str, Text]:
-    """Return the environment of a server with SQLite and artifacts on its volume.
+    """Return the environment of a server with SQLite databases and artifacts on its volume.
 
-    `hosts` are Host header values it answers to (a port counts, `*` matches anything), `origins` what a browser
-    sends as Origin on the public pages: without them the web page cannot post to its own server. `threads` serve
-    requests in each process.
+    - `hosts`: the accepted values of the Host header; a port counts, `*` matches any text
+    - `origins`: the values of the Origin header that browsers send on the public pages; without them, the web page
+      cannot send POST requests to its own server
+    - `threads`: the number of threads that serve requests, in each process
     """
     pool = sizing.pool(threads)
     return {
@@ -52,10 +53,10 @@ def server_environment(hosts: Sequence[str], origins: Sequence[str], threads: in
         "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": (str(pool.overflow),),
         THREADS: (str(threads),),
         AUTH_CONNECTIONS: (str(sizing.AUTH_CONNECTIONS),),
-        # else MLflow's assistant runs commands as the server's user, for whoever comes from the same machine
+        # otherwise MLflow's assistant runs commands as the server's user, for any client on the same machine
         "MLFLOW_ENABLE_ASSISTANT_SANDBOX": ("true",),
         "MLFLOW_DISABLE_TELEMETRY": ("true",),
-        # empty: the list of language models comes with the package, not from the internet, where it is waited for
+        # empty: use the list of language models in the package; MLflow would wait for a download of the list
         "MLFLOW_MODEL_CATALOG_URI": ("",),
         "MLFLOW_PORT": (str(port),),
         "PYTHONUNBUFFERED": ("1",),
@@ -63,9 +64,9 @@ def server_environment(hosts: Sequence[str], origins: Sequence[str], threads: in
 
 
 def external_environment() -> dict[str, Text]:
-    """Return what makes a server keep its data in databases that somebody else runs.
+    """Return the variables of a server that keeps its data in external databases.
 
-    MLflow knows no variable for the second: launch.py puts it into the configuration file as MLflow reads it.
+    MLflow has no variable for the second database. launch.py adds its URL to the configuration that MLflow reads.
     """
     return {
         "MLFLOW_BACKEND_STORE_URI": (databases.TRACKING_DATABASE,),
@@ -74,10 +75,10 @@ def external_environment() -> dict[str, Text]:
 
 
 def s3_environment(artifacts: S3Artifacts) -> dict[str, Text]:
-    """Return what makes a server keep its artifacts in S3 and find nobody else's keys.
+    """Return the variables of a server that keeps its artifacts in S3; they also hide all other S3 credentials.
 
-    Paths instead of host names, and checksums only where S3 itself demands them: Ceph-like services refuse those that
-    boto3 adds by itself since 1.36, or store them inside the object.
+    Requests address buckets by path, not by host name. They have checksums only where S3 itself requires them:
+    Ceph-like services refuse the checksums that boto3 adds since 1.36, or store them inside the object.
     """
     environment: dict[str, Text] = {
         "MLFLOW_ARTIFACTS_DESTINATION": ("/".join(filter(None, (f"s3://{artifacts.bucket}", artifacts.prefix))),),
@@ -94,14 +95,14 @@ def s3_environment(artifacts: S3Artifacts) -> dict[str, Text]:
         TRANSFER: (artifacts.transfer,),
     }
     if artifacts.transfer == "direct":
-        # since 3.18 MLflow signs URLs for clients only where these are set (mlflow/server/handlers.py
-        # `build_server_info_payload`); 3.17 reads them in clients alone
+        # from 3.18 on, MLflow signs URLs for clients only if these are set (mlflow/server/handlers.py
+        # `build_server_info_payload`); in 3.17, only clients read them
         environment |= dict.fromkeys(DIRECT_TRANSFERS, ("true",))
     return environment
 
 
 def outbound_environment(proxy: Proxy, *, trusted_ca: bool) -> dict[str, Text]:
-    """Return what steers the calls that the server itself makes: webhooks, S3, registries of models."""
+    """Return the variables for requests that the server itself sends: webhooks, S3, model registries."""
     proxies = {
         "HTTP_PROXY": proxy.http,
         "HTTPS_PROXY": proxy.https,
@@ -117,11 +118,11 @@ def outbound_environment(proxy: Proxy, *, trusted_ca: bool) -> dict[str, Text]:
 
 
 def auth_settings(default_permission: str, *, external: bool = False) -> Mapping[str, Text]:
-    """Return the values of basic_auth.ini (mlflow/server/auth/config.py); no secret is among them."""
+    """Return the values of basic_auth.ini (mlflow/server/auth/config.py); none of them is a secret."""
     own: Text = ("sqlite:///", VolumePath(DATA_VOLUME, "auth.db"))
     return {
         "default_permission": (default_permission,),
-        # MLflow wants some text there whenever it is imported
+        # MLflow requires a value here when it is imported
         "database_uri": (f"as {AUTH_DATABASE} says",) if external else own,
         "auth_cache_ttl_seconds": (str(AUTH_CACHE_SECONDS),),
     }

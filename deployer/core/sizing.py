@@ -1,4 +1,4 @@
-"""Memory, CPU and connection pools by arithmetic instead of by taste."""
+"""Computes memory, CPU and connection pools instead of guessing them."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Final
 
 from deployer.core.stack import Resources
 
-# Upper bounds of what `make bench-logins` measures, MiB: one process at rest, what a further one adds after a load, and
-# the peak of 500 people who log in at once for the first time. Each check takes 32; no more than two run at once
-# (plugin/fastauth_checks.py), the room of the others is for what requests take: large searches, metrics, artifacts.
+# Upper bounds of the results of `make bench-logins`, in MiB: one process at rest, one further process after a load, and
+# the peak of 500 people who log in for the first time at once. Each login check takes 32. At most two checks run at
+# once (plugin/fastauth_checks.py). The room of the others is for requests: large searches, metrics, artifacts.
 SERVER_AT_REST_MIB: Final = 288
 FURTHER_WORKER_MIB: Final = 160
 COLD_LOGIN_MIB: Final = 32
 CONCURRENT_COLD_LOGINS: Final = 7
 
-# Threads of one process that serve requests (AnyIO's default limiter, anyio.to_thread) where nobody counts connections.
+# Threads of one process that serve requests (AnyIO's default limiter, anyio.to_thread), if connections are not scarce.
 MOST_THREADS: Final = 40
 FEWEST_THREADS: Final = 4
-# log_batch with the tag mlflow.runName opens four sessions, each within the one before (`_set_tags`, `set_tag`,
-# `update_run_info` of mlflow/store/tracking/sqlalchemy_store.py): where nobody gets a connection for the last one, all
-# wait for one another.
+# log_batch with the tag mlflow.runName opens four nested sessions (`_set_tags`, `set_tag`, `update_run_info` of
+# mlflow/store/tracking/sqlalchemy_store.py). If no connection is left for the innermost session, all requests wait for
+# each other.
 SESSIONS_PER_REQUEST: Final = 4
-SPARE_CONNECTIONS: Final = 4  # of one process: that last one, and its readiness
-AUTH_CONNECTIONS: Final = 8  # of one process; nobody holds two of them, so that more who want one only wait
-# What all processes together may take of a PostgreSQL: of its default `max_connections`, 100, three are kept for its
-# superusers, and some are for backups and for whoever looks on.
+SPARE_CONNECTIONS: Final = 4  # per process, for that innermost session and the readiness checks
+AUTH_CONNECTIONS: Final = 8  # per process; no caller holds two of them, so others only wait
+# Connections of all processes together to one PostgreSQL. Of its default `max_connections` of 100, three are reserved
+# for superusers, and some are left for backups and for people who inspect the database.
 SHARED_CONNECTIONS: Final = 90
-MOST_KEPT: Final = 10  # connections of a pool that stay open
+MOST_KEPT: Final = 10  # connections that a pool keeps open
 
-# Limit to request stays below the ratio of 5 that clusters such as Rahti enforce.
+# The ratio of limit to request stays below 5, the maximum of clusters such as Rahti.
 CPU_REQUEST_MILLICORES: Final = 250
 CPU_LIMIT_MILLICORES: Final = 1000
 
@@ -38,20 +38,20 @@ _BYTES: Final = {"Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
 
 
 def in_bytes(quantity: str) -> int:
-    """Return the bytes of a size such as `32Mi` (spec.py Quantity)."""
+    """Return a size such as `32Mi` (spec.py Quantity) in bytes."""
     return int(quantity[:-2]) * _BYTES[quantity[-2:]]
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Connections of one SQLAlchemy engine: `size` stay open, `overflow` more come and go."""
+    """The connections of one SQLAlchemy engine: `size` stay open, `overflow` more are opened and closed as needed."""
 
     size: int
     overflow: int
 
 
 def threads(workers: int, *, shared: bool) -> int:
-    """Return how many requests each of the processes serves at once; `shared`: on a PostgreSQL, which counts them."""
+    """Return how many requests each process serves at once; `shared`: on a PostgreSQL, where connections are scarce."""
     if not shared:
         return MOST_THREADS
     of_one = SHARED_CONNECTIONS // workers - SPARE_CONNECTIONS - AUTH_CONNECTIONS
@@ -59,9 +59,9 @@ def threads(workers: int, *, shared: bool) -> int:
 
 
 def pool(threads: int) -> Pool:
-    """Return a pool for runs and models in which requests of one process never wait for one another for ever.
+    """Return the pool for runs and models, large enough that the requests of one process cannot deadlock on it.
 
-    Where each holds all but its last connection, there is one left.
+    If every request holds all but its last connection, at least one connection is left.
     """
     most = threads * (SESSIONS_PER_REQUEST - 1) + SPARE_CONNECTIONS
     size = min(MOST_KEPT, threads)
@@ -69,14 +69,14 @@ def pool(threads: int) -> Pool:
 
 
 def connections(workers: int) -> int:
-    """Return the most connections to PostgreSQL that so many processes open, to both databases together."""
+    """Return how many connections `workers` processes open at most to PostgreSQL, to both databases together."""
     one = pool(threads(workers, shared=True))
     return workers * (one.size + one.overflow + AUTH_CONNECTIONS)
 
 
 def server_resources(workers: int = 1) -> Resources:
-    """Return what a server of so many processes reserves and may use."""
-    # with several there is one more, which only watches them and shares all it has
+    """Return what a server with `workers` processes reserves and may use."""
+    # several workers have one supervisor process, which only watches them and shares all its memory with them
     working = SERVER_AT_REST_MIB + (workers - 1) * FURTHER_WORKER_MIB + CONCURRENT_COLD_LOGINS * COLD_LOGIN_MIB
     return Resources(
         cpu_request=CPU_REQUEST_MILLICORES * workers,

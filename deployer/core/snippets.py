@@ -1,6 +1,6 @@
-"""What points MLflow clients at a server, in the language of each place; the password stands in none of it.
+"""Lines that point MLflow clients to a server, in the language of each environment. They contain no password.
 
-Each form is ready to use as it is. The password is read when the lines run, by the command that prints it.
+The lines are ready to use. Where they need the password, they run the command that prints it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ URI: Final = "MLFLOW_TRACKING_URI"
 USERNAME: Final = "MLFLOW_TRACKING_USERNAME"
 PASSWORD: Final = "MLFLOW_TRACKING_PASSWORD"
 CA: Final = "MLFLOW_TRACKING_SERVER_CERT_PATH"
-NO_PROXY: Final = ("NO_PROXY", "no_proxy")  # programs differ in which they read
+NO_PROXY: Final = ("NO_PROXY", "no_proxy")  # programs differ in which of the two they read
 IN_CONTAINER: Final = "/etc/mlflow-ca.pem"
 
 
 @dataclass(frozen=True)
 class Client:
-    """What a client has to know. `program` runs deployer, with `settings` where another shell would look elsewhere.
+    """What a client needs to know.
 
-    `around` is what NO_PROXY holds here already, None where no proxy stands between.
+    - `program`: the command that runs deployer
+    - `settings`: the variables that deployer needs to find the server from any shell
+    - `around`: the value of NO_PROXY on this machine; None if clients need no entry for the server there
     """
 
     name: str
@@ -36,7 +38,7 @@ class Client:
     settings: tuple[tuple[str, str], ...] = ()
     ca_file: str | None = None
     around: str | None = None
-    windows: tuple[str, ...] = ()  # what runs a Linux program from Windows, where this is Linux inside of Windows
+    windows: tuple[str, ...] = ()  # prefix that runs a Linux program from Windows, if this Linux runs inside Windows
 
     @property
     def host(self) -> str:
@@ -45,31 +47,31 @@ class Client:
 
     @property
     def at_loopback(self) -> bool:
-        """True where only this machine reaches it."""
+        """True if only this machine can reach the server."""
         return at_loopback(self.host)
 
     @property
     def in_cluster(self) -> bool:
-        """True where only pods reach it."""
+        """True if only pods can reach the server."""
         return self.host.endswith(".svc")
 
     def words(self, command: str) -> tuple[str, ...]:
-        """Return a command of deployer about this server."""
+        """Return the words of a deployer command for this server."""
         return (*self.program, command, self.name, *self.options)
 
     def line(self, command: str) -> str:
-        """Return it for sh, to be run anywhere."""
+        """Return the command as one line for POSIX shells, which runs anywhere."""
         settings = [f"{name}={quoting.shell(value)}" for name, value in self.settings]
         return " ".join([*settings, *map(quoting.shell, self.words(command))])
 
     def foreign_words(self, command: str) -> tuple[str, ...]:
-        """Return it for shells that cannot set a variable for one command."""
+        """Return the words of the command for shells that cannot set a variable for a single command."""
         settings = ("env", *(f"{name}={value}" for name, value in self.settings)) if self.settings else ()
         return (*self.windows, *settings, *self.words(command))
 
 
 def shell(client: Client) -> list[str]:
-    """For sh, bash, dash and zsh."""
+    """Return lines for sh, bash, dash and zsh."""
     lines = [
         f"export {URI}={quoting.shell(client.url)}",
         f"export {USERNAME}={quoting.shell(client.username)}",
@@ -79,7 +81,7 @@ def shell(client: Client) -> list[str]:
 
 
 def shell_way(client: Client) -> list[str]:
-    """Return the lines about certificate and proxy, for sh."""
+    """Return the lines that set certificate and proxy, for POSIX shells."""
     lines = []
     if client.ca_file:
         lines.append(f"export {CA}={quoting.shell(client.ca_file)}")
@@ -90,7 +92,7 @@ def shell_way(client: Client) -> list[str]:
 
 
 def fish(client: Client) -> list[str]:
-    """For fish."""
+    """Return lines for fish."""
     command = " ".join(map(quoting.fish, client.foreign_words("show-password")))
     lines = [
         f"set -gx {URI} {quoting.fish(client.url)}",
@@ -105,7 +107,7 @@ def fish(client: Client) -> list[str]:
 
 
 def powershell(client: Client) -> list[str]:
-    """For PowerShell 5 and later."""
+    """Return lines for PowerShell 5 and later."""
     command = " ".join(map(quoting.powershell, client.foreign_words("show-password")))
     lines = [
         f"$env:{URI} = {quoting.powershell(client.url)}",
@@ -121,13 +123,13 @@ def powershell(client: Client) -> list[str]:
 
 
 def cmd(client: Client) -> list[str]:
-    """For cmd.exe, as a batch file."""
+    """Return a batch file for cmd.exe."""
     command = quoting.cmd_command(client.foreign_words("show-password"))
     lines = [
         "@rem Save as mlflow.cmd, then type: call mlflow.cmd",
         "@" + quoting.cmd_set(URI, client.url),
         "@" + quoting.cmd_set(USERNAME, client.username),
-        # no delimiter, and a line is a comment that begins with a space, as no password does: all of it is taken
+        # no delimiters; the comment character is a space, which begins no password: the loop reads the whole line
         f"""@for /f "eol= delims=" %%p in ('{command}') do @set "{PASSWORD}=%%p\"""",
     ]
     if client.ca_file:
@@ -139,7 +141,7 @@ def cmd(client: Client) -> list[str]:
 
 
 def jupyter(client: Client) -> list[str]:
-    """For a cell of a notebook, or any Python program."""
+    """Return lines for a notebook cell, or for any Python program."""
     words = ", ".join(map(quoting.python, client.words("show-password")))
     settings = "".join(f", {quoting.python(k)}: {quoting.python(v)}" for k, v in client.settings)
     environment = f", env={{**os.environ{settings}}}" if settings else ""
@@ -164,7 +166,7 @@ def jupyter(client: Client) -> list[str]:
 
 
 def dotenv(client: Client) -> list[str]:
-    """For a .env file: data alone, so without a login; MLflow finds that by itself."""
+    """Return a .env file. Such a file runs no command, so it has no login; MLflow finds the login itself."""
     lines = [
         f"# The login is not here: `{quoting.comment(client.line('login'))}` keeps it in ~/.mlflow/credentials,",
         "# where MLflow looks by itself. In a container, pass it on by name: --env MLFLOW_TRACKING_PASSWORD",
@@ -179,7 +181,7 @@ def dotenv(client: Client) -> list[str]:
 
 
 def docker(client: Client) -> list[str]:
-    """For sh: what a container is told by name alone stands in no argument list."""
+    """Return lines for POSIX shells. They pass the login by variable name, so it is in no argument list."""
     options = [f"--env {name}" for name in (URI, USERNAME, PASSWORD)]
     if client.ca_file:
         source = quoting.csv_field(f"source={client.ca_file}")
@@ -188,7 +190,7 @@ def docker(client: Client) -> list[str]:
     if client.around is not None:
         options.append(" ".join(f"--env {name}" for name in NO_PROXY))
     if client.at_loopback:
-        options.append("--network host")  # 127.0.0.1 of a container is the container itself
+        options.append("--network host")  # in a container, 127.0.0.1 is the container itself
     lines = shell(client)
     lines.append("# the password is passed on by name, so it stands in no argument list; say which image: IMAGE=...")
     lines.append("docker run --rm \\")

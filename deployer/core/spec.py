@@ -1,4 +1,4 @@
-"""What a person wants: the one schema of this project, from which file, JSON Schema and reference are made."""
+"""The spec: what the user wants. Spec files, the JSON Schema and the reference are all made from this schema."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from deployer.core.versions import DEFAULT_MLFLOW, unsupported_reason
 
 API_VERSION: Final = "mlflow-deployer.github.io/v1alpha1"
 KIND: Final = "MLflowServer"
-# what the context of a validation says of a spec that an earlier release accepted and stored
+# key of the validation context for a spec that an earlier release accepted and stored
 STORED: Final = "stored"
-# types of database and artifacts that the schema knows and this release refuses (support.py)
+# types of database and artifacts that the schema has and this release refuses (support.py)
 NOT_BUILT: Final = frozenset({"postgres", "objectstore"})
 
-# A Service of that name must be possible (RFC 1035 label); Helm's limit leaves room for suffixes.
+# The name must be valid for a Service (RFC 1035 label); Helm's limit leaves room for suffixes.
 MAX_NAME: Final = 53
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+")
@@ -49,7 +49,7 @@ def _request_body(value: str) -> str:
     return value
 
 
-# a name of a Kubernetes object: DNS subdomain (RFC 1123)
+# name of a Kubernetes object: DNS subdomain (RFC 1123)
 ObjectName = Annotated[
     str, StringConstraints(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
 ]
@@ -61,7 +61,7 @@ Plain = Annotated[
 
 
 def name_problem(name: str) -> str | None:
-    """Return why `name` cannot be a server's name, or None."""
+    """Return why `name` cannot be the name of a server, or None."""
     if len(name) > MAX_NAME:
         return f"must not be longer than {MAX_NAME} characters, has {len(name)}"
     if not _NAME.fullmatch(name):
@@ -115,7 +115,7 @@ def _patch(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_stored(info: ValidationInfo) -> bool:
-    """Tell whether the value was accepted by a release that took any text there: its server must stay manageable."""
+    """Tell whether the value is stored. Earlier releases accepted any text, and their servers must stay manageable."""
     return bool(info.context and info.context.get(STORED))
 
 
@@ -145,7 +145,7 @@ def _host_name(value: str) -> str:
 
 
 def endpoint_problem(endpoint: str) -> str | None:
-    """Return why `endpoint` cannot be the URL of an S3 service, or None; quotes nothing of it."""
+    """Return why `endpoint` cannot be the URL of an S3 service, or None. Quotes nothing of the URL."""
     try:
         parts = urlsplit(endpoint)
         sound = bool(parts.hostname) and parts.port != 0
@@ -212,7 +212,7 @@ class _Part(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_unset(cls, data: Any) -> Any:
-        """Take `key:` with nothing behind it for an absent key, as the Kubernetes API does."""
+        """Treat `key:` without a value as an absent key, as the Kubernetes API does."""
         if not isinstance(data, dict):
             return data
         known = {field.alias for field in cls.model_fields.values()}
@@ -246,7 +246,7 @@ class Mlflow(_Part):
 
 
 class Auth(_Part):
-    """Who may log in."""
+    """The administrator's user name, and the default permission of other users."""
 
     admin_username: str = Field("admin", description="user name of the administrator; fixed once the server exists")
     default_permission: Literal["NO_PERMISSIONS", "READ", "EDIT", "MANAGE"] = Field(
@@ -261,7 +261,7 @@ class Auth(_Part):
 
 
 class SqliteDatabase(_Part):
-    """A file on the server's volume; for a group's own use."""
+    """SQLite files on the server's volume, for the use of one group."""
 
     type: Literal["sqlite"] = "sqlite"
 
@@ -274,7 +274,7 @@ class PostgresDatabase(_Part):
 
 
 class ExternalDatabase(_Part):
-    """A PostgreSQL that somebody else runs, such as CSC Pukki; its URLs are secrets and so no part of a spec."""
+    """An external PostgreSQL, such as CSC Pukki. Its URLs are secrets and therefore not part of a spec."""
 
     type: Literal["external"]
 
@@ -308,7 +308,7 @@ class ObjectstoreArtifacts(_Part):
 
 
 class NoExposure(_Part):
-    """Reachable inside the place only."""
+    """No Ingress, Route or HTTPRoute exposes the server."""
 
     type: Literal["none"]
 
@@ -372,7 +372,7 @@ Exposure = Annotated[NoExposure | IngressExposure | RouteExposure | GatewayExpos
 
 
 class Volume(_Part):
-    """The server's own volume: the SQLite databases, and artifacts unless they are in S3; none where neither is."""
+    """The server's own volume, for the SQLite databases and for artifacts; absent if both are in external services."""
 
     size: Quantity = Field("10Gi", description="size of the volume; a directory on the local target has none")
     storage_class: ObjectName | None = Field(
@@ -389,14 +389,14 @@ class NetworkPolicy(_Part):
 
 
 class TrustedCa(_Part):
-    """Certificates that the server trusts besides the usual ones, for what it calls itself."""
+    """Certificates that the server trusts, besides the usual ones, for its own outgoing requests."""
 
     config_map: ObjectName = Field(description="ConfigMap in the server's namespace")
     key: Word = Field("ca.crt", description="its key with PEM certificates, the usual ones included")
 
 
 class Proxy(_Part):
-    """The proxy for what the server calls itself."""
+    """The proxy for the server's own outgoing requests."""
 
     http: ProxyUrl | None = Field(None, description="proxy for http addresses")
     https: ProxyUrl | None = Field(None, description="proxy for https addresses")
@@ -406,7 +406,7 @@ class Proxy(_Part):
 
 
 class Patch(_Part):
-    """A change laid over a drawn manifest, as `kubectl patch --type strategic` merges it."""
+    """A change to a rendered manifest, merged like `kubectl patch --type strategic`."""
 
     kind: DrawnKind = Field(description="kind of the object")
     name: ObjectName | None = Field(None, description="its name, where there are several of the kind")
@@ -414,7 +414,7 @@ class Patch(_Part):
 
 
 class Pod(_Part):
-    """Where and from what the server's pods run."""
+    """Where the server's pods run, and where their images come from."""
 
     image_pull_secrets: list[ObjectName] = Field(default_factory=list, description="Secrets for private registries")
     image_mirrors: Mirrors = Field(
@@ -425,7 +425,7 @@ class Pod(_Part):
 
 
 class Local(_Part):
-    """What only the local target looks at."""
+    """Settings of the local target only."""
 
     port: int | None = Field(None, ge=1024, le=65535, description="TCP port; without one a free port is chosen once")
     host: ListenAddress | None = Field(
@@ -435,7 +435,7 @@ class Local(_Part):
 
 
 class ServerSpec(_Part):
-    """All that can be said about a server."""
+    """All settings of a server."""
 
     profile: Literal["kubernetes", "kind", "openshift", "rahti", "lumi-k"] | None = Field(
         None, description="kind of cluster; clusters only"
@@ -458,12 +458,12 @@ class ServerSpec(_Part):
     )
     proxy: Proxy = Field(default_factory=Proxy, description="the proxy for what the server calls itself")
     pod: Pod = Field(default_factory=Pod, description="where and from what the pods run; clusters only")
-    patches: list[Patch] = Field(default_factory=list, description="changes to drawn manifests; clusters only")
+    patches: list[Patch] = Field(default_factory=list, description="changes to rendered manifests; clusters only")
     local: Local = Field(default_factory=Local, description="the local target only")
 
 
 class Spec(_Part):
-    """A server, as in a file: `apiVersion`, `kind`, `metadata`, `spec`."""
+    """A server, as in a spec file: `apiVersion`, `kind`, `metadata`, `spec`."""
 
     api_version: Literal["mlflow-deployer.github.io/v1alpha1"] = Field(
         API_VERSION, description="version of this schema"
@@ -478,7 +478,7 @@ class Spec(_Part):
         return self.metadata.name
 
     def document(self) -> dict[str, Any]:
-        """Return the spec as JSON-compatible data, every field present, keys as in a file."""
+        """Return the spec as JSON-compatible data, with every field and with keys as in a file."""
         return self.model_dump(mode="json", by_alias=True)
 
 

@@ -1,17 +1,22 @@
-"""The neutral parts a server is made of; local runs them as they are, Kubernetes draws them through templates."""
+"""The parts of a server, independent of the target. The local target runs them; Kubernetes renders them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cached_property
+from graphlib import TopologicalSorter
+from typing import Any, Final, Literal
 
 from deployer.core.platform import ExposureKind
+
+SERVER: Final = "server"
+"""The name of the workload that serves MLflow. Its objects carry the name of the whole server."""
 
 
 @dataclass(frozen=True)
 class SecretRef:
-    """A value in one of the server's two secrets; only the place ever reads it."""
+    """A reference to a value in one of the server's two secrets; only the target reads the value."""
 
     secret: Literal["admin", "server"]
     key: str
@@ -19,7 +24,7 @@ class SecretRef:
 
 @dataclass(frozen=True)
 class VolumePath:
-    """A path inside a volume; the place knows where the volume is mounted."""
+    """A path inside a volume; the target knows where the volume is mounted."""
 
     volume: str
     path: str = ""
@@ -27,21 +32,29 @@ class VolumePath:
 
 @dataclass(frozen=True)
 class FilePath:
-    """The path of one of the workload's own files."""
+    """The path of a file of the workload."""
 
     name: str
 
 
-Text = tuple[str | SecretRef | VolumePath | FilePath, ...]
+@dataclass(frozen=True)
+class Address:
+    """`HOST:PORT` of another workload of the same server, as programs of the server reach that workload."""
+
+    workload: str
+
+
+Piece = str | SecretRef | VolumePath | FilePath | Address
+Text = tuple[Piece, ...]
 """Pieces that the place joins into one string."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A Python distribution with extras; an image on a cluster, a virtual environment on local.
+    """A Python distribution with extras: an image on a cluster, a virtual environment on the local target.
 
-    `beside` holds requirements of what an image of it has, and its extras do not name. `constraints` names the file in
-    `deployer/constraints/` with the tested versions of all packages that come along.
+    `beside` lists requirements that its image has but its extras do not name. `constraints` names the file in
+    `deployer/constraints/` with the tested versions of all dependencies.
     """
 
     name: str
@@ -52,14 +65,14 @@ class Package:
 
     @property
     def requirement(self) -> str:
-        """The requirement as pip takes it, e.g. `mlflow[auth]==3.17.2`."""
+        """The requirement in the form of pip, e.g. `mlflow[auth]==3.17.2`."""
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
         return f"{self.name}{extras}=={self.version}"
 
 
 @dataclass(frozen=True)
 class TemplateFile:
-    """A configuration file drawn from a template with values that the place joins first."""
+    """A configuration file, rendered from a template; the target joins its values first."""
 
     template: str
     values: Mapping[str, Text]
@@ -74,7 +87,7 @@ class PluginFile:
 
 @dataclass(frozen=True)
 class Probe:
-    """HTTP paths that tell whether a workload is ready and alive, and the Host header they must carry."""
+    """The HTTP paths that tell whether a workload is ready and alive, and the Host header of readiness requests."""
 
     ready: str
     alive: str
@@ -83,7 +96,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Resources:
-    """CPU in millicores and memory in MiB: what is reserved, and what may not be exceeded."""
+    """CPU in millicores and memory in MiB: requests and limits."""
 
     cpu_request: int
     cpu_limit: int
@@ -102,7 +115,10 @@ class Volume:
 
 @dataclass(frozen=True)
 class Workload:
-    """One long-running program."""
+    """One long-running program. It starts when the workloads that it `needs` are ready.
+
+    A StatefulSet keeps at most one pod of each name, also while a node does not answer: databases need that.
+    """
 
     name: str
     package: Package
@@ -114,15 +130,17 @@ class Workload:
     volumes: tuple[str, ...]
     probe: Probe
     resources: Resources
-    scratch: str | None = None  # how much /tmp may hold, a Kubernetes quantity
-    keys: str | None = None  # changes with keys that are read once, at the start
+    scratch: str | None = None  # size limit of /tmp, a Kubernetes quantity
+    keys: str | None = None  # changes with credentials that are read only at the start
+    kind: Literal["Deployment", "StatefulSet"] = "Deployment"
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """How the server is reached from outside the place.
+    """How the server is reached from outside the target.
 
-    `host` is what clients use; `requested_host` is what the spec asked for, None where the place assigns one.
+    `host` is the host for clients. `requested_host` is the host in the spec; None if the target assigns one.
     """
 
     kind: ExposureKind
@@ -133,18 +151,22 @@ class Exposure:
     tls_secret: str | None = None
     gateway: tuple[str, str] | None = None  # namespace and name
     listener: str | None = None
+    workload: str = SERVER  # the one that clients outside the place reach
 
 
 @dataclass(frozen=True)
 class Network:
-    """Who may connect: the server's own pods, and the namespace with these labels (none: nobody else)."""
+    """Who may connect: the server's own pods, and to the exposed workload also the namespace with these labels.
+
+    Without labels, no other namespace may connect.
+    """
 
     from_namespace: Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class PodSettings:
-    """Where and from what pods run, the same for all of a server's."""
+    """Where pods run and where their images come from; the same for all pods of a server."""
 
     run_as: int | None = None
     image_pull_secrets: tuple[str, ...] = ()
@@ -154,7 +176,7 @@ class PodSettings:
 
 @dataclass(frozen=True)
 class Patch:
-    """A person's change to the drawn manifests of one kind, or of one object."""
+    """A user's change to the rendered manifests of one kind, or of one object."""
 
     kind: str
     name: str | None
@@ -173,3 +195,26 @@ class Stack:
     network: Network
     pod: PodSettings = PodSettings()
     patches: tuple[Patch, ...] = ()
+
+    @cached_property
+    def start_order(self) -> tuple[Workload, ...]:
+        """The workloads, each after those that it needs.
+
+        Raises:
+            ValueError: two have one name, one needs a workload that is not there, or they need each other in a circle.
+        """
+        by_name = {workload.name: workload for workload in self.workloads}
+        if len(by_name) < len(self.workloads):
+            raise ValueError(f"two workloads of {self.name} have the same name")
+        if unknown := {need for workload in self.workloads for need in workload.needs} - by_name.keys():
+            raise ValueError(f"a workload of {self.name} needs {', '.join(sorted(unknown))}, which is not there")
+        order = TopologicalSorter({workload.name: workload.needs for workload in self.workloads}).static_order()
+        return tuple(by_name[name] for name in order)
+
+    def workload(self, name: str) -> Workload:
+        """Return the workload of that name."""
+        return next(workload for workload in self.workloads if workload.name == name)
+
+    def object_name(self, workload: str) -> str:
+        """Return the name of a workload's objects: that of the server, or `SERVER-WORKLOAD`."""
+        return self.name if workload == SERVER else f"{self.name}-{workload}"

@@ -1,4 +1,4 @@
-"""What of the schema this release can really do; the rest is refused in a plain sentence, never ignored."""
+"""Decides which parts of a spec this release supports. All others are refused in plain words, never ignored."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from deployer.core.spec import Spec
 
 
 def require_supported(spec: Spec, platform: Platform, source: str) -> None:
-    """Raise InvalidSpec naming everything in `spec` that this release, or this platform, cannot do."""
+    """Raise InvalidSpec with everything in `spec` that this release or this platform does not support."""
     problems = tuple(_unsupported(spec, platform))
     if problems:
         raise InvalidSpec(source, problems, hint=f"{_flags(spec, platform)}change these lines, or leave them out")
 
 
 def _flags(spec: Spec, platform: Platform) -> str:
-    """Return the flags that give up an exposure which the platform does not have; empty where it has it."""
+    """Return the flags that replace an exposure that the platform does not have; empty if it has the exposure."""
     wanted, kind = spec.spec.exposure, platform.exposures[0]
     if wanted is None or wanted.type in platform.exposures or not platform.pods:
         return ""
@@ -46,7 +46,7 @@ def _unsupported(spec: Spec, platform: Platform) -> Iterator[Problem]:
 
 
 def _annotations(spec: Spec) -> Iterator[Problem]:
-    """Yield annotations that no router may get. Not a matter of the schema: records of earlier releases have them."""
+    """Yield annotations that no router may get. The schema allows them: records of earlier releases have them."""
     given = [("spec.exposure.annotations", getattr(spec.spec.exposure, "annotations", {}))]
     for index, patch in enumerate(spec.spec.patches):
         metadata = patch.patch.get("metadata") or {}

@@ -1,4 +1,4 @@
-"""Which MLflow versions this release runs, and which one it takes by itself."""
+"""The MLflow versions that this release runs, and its default version."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from typing import Final
 
 DEFAULT_MLFLOW: Final = "3.17.2"
-# launch.py depends on names inside MLflow; these minor versions are the ones whose names were checked. The plugin
-# imports nothing of deployer and has a list of its own (fastauth.py).
+# launch.py depends on names inside MLflow. They were checked for these minor versions. The plugin does not import
+# deployer and has its own list (fastauth.py).
 SUPPORTED_MINORS: Final = ((3, 17), (3, 18))
 MIN_PYTHON: Final = (3, 10)  # MLflow 3.17 metadata: Requires-Python >=3.10
 

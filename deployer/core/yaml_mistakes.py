@@ -1,4 +1,4 @@
-"""What is wrong with a file that is not YAML, in plain words: PyYAML's own are about its parser."""
+"""Explains why a file is not YAML, in plain words; PyYAML's own messages are about its parser."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final
 
 import yaml
 
-# words of PyYAML (scanner.py, parser.py, composer.py, constructor.py); what is told; whether it is about the place
-# where the unfinished part begins
+# PyYAML's message (scanner.py, parser.py, composer.py, constructor.py); our message; whether its line is the one where
+# the unfinished part begins
 _TABLE: Final = tuple(
     (re.compile(pattern), words, begins)
     for pattern, words, begins in (
@@ -29,7 +29,7 @@ _TABLE: Final = tuple(
 
 
 def explained(error: yaml.MarkedYAMLError) -> str:
-    """Return the mistake with its line, from 1 on. It quotes nothing of the file."""
+    """Return the mistake with its line, from 1 on. Quotes nothing of the file."""
     said = " ".join(filter(None, (error.context, error.problem)))
     words, begins = next(
         ((words, begins) for pattern, words, begins in _TABLE if pattern.search(said)), ("is not YAML", False)

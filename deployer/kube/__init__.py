@@ -1,1 +1,1 @@
-"""Talks to a Kubernetes API server; the only package that imports the Kubernetes client."""
+"""HTTP to a Kubernetes API server. Only this package imports the Kubernetes client."""

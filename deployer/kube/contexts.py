@@ -1,4 +1,4 @@
-"""What the kubeconfig files name, read without the Kubernetes client: enough to decide where a command goes."""
+"""Reads the contexts in kubeconfig files without the Kubernetes client: enough to choose the target of a command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(frozen=True)
 class Named:
-    """A context: the cluster it names, and the namespace it is set to."""
+    """A context: its cluster and its namespace."""
 
     cluster: str
     namespace: str
@@ -39,15 +39,15 @@ def kubeconfigs() -> list[Path]:
 
 
 def in_a_pod() -> bool:
-    """Tell whether this runs in a pod with the token of a service account."""
+    """Tell whether this process runs in a pod with a service account token."""
     return (SERVICE_ACCOUNT / "token").exists()
 
 
 def read_contexts() -> Contexts:
-    """Return what the kubeconfig files name; the first file that says something about a thing is right.
+    """Return the contexts of all kubeconfig files. If several files define the same name, the first one counts.
 
     Raises:
-        UsageError: a file cannot be read, or is no kubeconfig.
+        UsageError: a file cannot be read, or is not a kubeconfig.
     """
     contexts: dict[str, Named] = {}
     current: str | None = None

@@ -1,4 +1,4 @@
-"""Who one is to a cluster: as `oc` says where it is installed and the cluster is its kind, else as the API says."""
+"""The user's name on a cluster: on OpenShift from `oc` if it is installed, otherwise from the API."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from deployer.kube.session import Session
 
 _SECONDS: Final = 20
 _REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-# how `oc` says that a token is missing or has ended (openshift/oc, pkg/cli/whoami, and client-go's own words)
+# messages of `oc` for a missing or expired token (openshift/oc, pkg/cli/whoami, and client-go)
 _LOGGED_OUT: Final = ("Unauthorized", "must be logged in", "provide credentials")
 
 
 def user_of(session: Session) -> str | None:
-    """Return the user's name, None where the cluster does not tell.
+    """Return the name of the user, or None if the cluster does not tell it.
 
     Raises:
-        Unauthorized: the login has ended; says how to log in again.
+        Unauthorized: the login has expired; the hint says how to log in again.
     """
     try:
         if not session.context.in_cluster and OPENSHIFT.api_group in session.api_groups():
@@ -33,7 +33,7 @@ def user_of(session: Session) -> str | None:
 
 
 def _by_oc_login(session: Session) -> bool:
-    """Tell whether the context looks like one that `oc login` has written: PROJECT/SERVER/USER."""
+    """Tell whether `oc login` seems to have written the context: its name has the form PROJECT/SERVER/USER."""
     return session.context.name.count("/") >= 2
 
 
@@ -45,19 +45,19 @@ def _logged_out(session: Session) -> Unauthorized:
 
 
 def _as_oc_says(session: Session) -> str | None:
-    import openshift_client  # noqa: PLC0415  # only where `oc` is
+    import openshift_client  # noqa: PLC0415  # only if `oc` is installed
 
     try:
         with openshift_client.timeout(_SECONDS):
-            # not by `options`: those are turned into lower case, and names of contexts have both
+            # not through `options`: it converts values to lower case, and names of contexts have both cases
             return one_line(openshift_client.whoami([f"--context={session.context.name}"])) or None
     except OSError:
-        return None  # of another architecture, perhaps
+        return None  # for example, of another architecture
     except openshift_client.OpenShiftPythonException as error:
         said = error.result.err() if error.result else ""
         if any(words in said for words in _LOGGED_OUT):
             raise _logged_out(session) from None
-        return None  # an `oc` that does not work is no reason to stop: the API is asked
+        return None  # a broken `oc` does not stop the command: the API is asked instead
 
 
 def _as_the_api_says(session: Session) -> str | None:
@@ -68,6 +68,6 @@ def _as_the_api_says(session: Session) -> str | None:
     except Unauthorized:
         raise
     except (Rejected, Vanished, Forbidden):
-        return None  # Kubernetes before 1.28 has none
+        return None  # Kubernetes before 1.28 does not have this API
     user = ((answer.get("status") or {}).get("userInfo") or {}).get("username")
     return one_line(str(user)) if user else None

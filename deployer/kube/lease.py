@@ -1,4 +1,4 @@
-"""A Lease that one deployer holds while it changes a server: renewed while it lives, taken over when it does not."""
+"""A Lease that one deployer process holds while it changes a server. Others take it over once it expires."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECONDS: Final = 15
 _RENEW_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 1.0
 _RELEASE_SECONDS: Final = 3.0
-_MARGIN_SECONDS: Final = 3.0  # for the request that is just being sent
+_MARGIN_SECONDS: Final = 3.0  # time for a request that is being sent
 _REASON: Final = "mlflow-deployer.github.io/reason"
 _TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -35,22 +35,23 @@ def held(
     left: Callable[[], float],
     waiting: Callable[[str], None],
 ) -> Iterator[None]:
-    """Hold the Lease `name`; while it is held, a write of the session fails once the Lease is lost.
+    """Hold the Lease `name`. A write of the session fails once the Lease is lost.
 
-    `left` says how many seconds one may still wait for it, `waiting` is told who has it meanwhile.
+    `left` returns how many seconds may still be spent waiting for the Lease. `waiting` receives a description of the
+    current holder.
 
     Raises:
-        Conflict: somebody else still had it when the time was over.
+        Conflict: another process still had the Lease at the end of that time.
     """
     patience = session.patience
     lease = _Held(session, *_acquire(session, _wanted(session, name, labels, reason), left, waiting))
     session.before_write = lease.require
     try:
-        lease.renew()  # that it may be renewed should not turn out in the middle of the work
+        lease.renew()  # if the Lease cannot be renewed, fail now and not in the middle of the work
         lease.start()
         yield
     except BaseException:
-        with suppress(DeployerError):  # it runs out by itself, and what has happened is worth more than this
+        with suppress(DeployerError):  # the Lease expires by itself, and the first error matters more
             lease.release()
         raise
     else:
@@ -61,14 +62,14 @@ def held(
 
 
 class _Held:
-    """The Lease as it was last written, and when the request for that was begun: it may have counted from then."""
+    """The Lease as it was last written, and when that request began: the Lease may count its seconds from then."""
 
     def __init__(self, session: Session, lease: Manifest, begun: float) -> None:
         self._session = session
         self.lease = lease
         self.lost = False
         self._renewed = begun
-        self._renewing: int | None = None  # the thread that is just doing it
+        self._renewing: int | None = None  # the thread that renews the Lease right now
         self._one_at_a_time = threading.Lock()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True)
@@ -77,14 +78,14 @@ class _Held:
         self._thread.start()
 
     def release(self) -> None:
-        """Let go of it.
+        """Stop the renewal and delete the Lease.
 
         Raises:
-            Forbidden: it may not be deleted; it runs out.
+            Forbidden: the Lease may not be deleted; it expires.
         """
         self._over.set()
         if self._thread.is_alive():
-            self._thread.join(_RELEASE_SECONDS)  # it may wait for a server that is gone; it cannot bring the Lease back
+            self._thread.join(_RELEASE_SECONDS)  # the server may be gone; the thread cannot bring the Lease back
         self._session.before_write = lambda: None
         self._session.patience = _RELEASE_SECONDS
         try:
@@ -93,14 +94,14 @@ class _Held:
         except Forbidden:
             raise
         except DeployerError:
-            return  # whoever changed it has it; what cannot be reached runs out
+            return  # another holder took the Lease, or it will expire
 
     def require(self) -> None:
-        """Raise Conflict where somebody may have taken the Lease over."""
+        """Raise Conflict if another process may have taken the Lease over."""
         if threading.get_ident() == self._renewing:
             return
         if not self.lost and _clock() - self._renewed > SECONDS - _MARGIN_SECONDS:
-            # the API server was away, or this process slept: whoever can still replace the Lease has it still
+            # the API server was away or this process was suspended; a Lease that can still be replaced is still ours
             with suppress(Conflict):
                 self.renew()
                 return
@@ -112,7 +113,11 @@ class _Held:
             )
 
     def renew(self) -> None:
-        """Write that it is still held; Conflict when somebody else has it."""
+        """Write that the Lease is still held.
+
+        Raises:
+            Conflict: another process has the Lease.
+        """
         with self._one_at_a_time:
             self._renewing = threading.get_ident()
             try:
@@ -128,16 +133,16 @@ class _Held:
             try:
                 self.renew()
             except Conflict:
-                self.lost = True  # somebody else has it, for good
+                self.lost = True  # another holder has the Lease for good
                 return
             except DeployerError:
-                continue  # as long as it has not run out there is another try
+                continue  # try again until the Lease expires
 
     def _replaced(self) -> Manifest:
         try:
             return objects.replace(self._session, self.lease)
         except Conflict:
-            # perhaps with ourselves: a request whose answer was lost has been sent again
+            # the conflict may be with ourselves: the response was lost, and the request was sent again
             there = objects.get(self._session, LEASE, self.lease["metadata"]["name"])
             if there is None or _holder(there) != _holder(self.lease):
                 raise
@@ -145,7 +150,7 @@ class _Held:
 
 
 def held_by_another(session: Session, name: str) -> bool:
-    """Tell whether there is a Lease of that name that this process does not hold."""
+    """Tell whether there is a Lease `name` that this process does not hold."""
     there = objects.get(session, LEASE, name)
     return there is not None and _holder(there) != _identity()
 
@@ -157,9 +162,9 @@ def _holder(lease: Manifest) -> str:
 def _acquire(
     session: Session, wanted: Manifest, left: Callable[[], float], waiting: Callable[[str], None]
 ) -> tuple[Manifest, float]:
-    """Return the Lease, and when the request that got it was begun."""
+    """Return the Lease, and the time at which the request that acquired it began."""
     name, labels = wanted["metadata"]["name"], wanted["metadata"]["labels"]
-    seen: tuple[str, float] | None = None  # a version of the Lease, and when it was first seen, by our own clock
+    seen: tuple[str, float] | None = None  # a version of the Lease, and when our own clock first saw it
     told = False
     while True:
         begun = _clock()
@@ -168,11 +173,11 @@ def _acquire(
             return made, begun
         there = objects.get(session, LEASE, name)
         if there is None:
-            continue  # just released
+            continue  # released in between
         _require_ours(there, labels)
         holder = _holder(there)
         if holder == _holder(wanted):
-            return there, begun  # made by a request of ours whose answer was lost
+            return there, begun  # created by our own request, whose response was lost
         version = there["metadata"]["resourceVersion"]
         if seen is None or seen[0] != version:
             seen = (version, _clock())
@@ -183,7 +188,7 @@ def _acquire(
                 taken = {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
                 return objects.replace(session, taken), begun
             except Conflict:
-                continue  # somebody was first
+                continue  # another process was faster
         doing = (there["metadata"].get("annotations") or {}).get(_REASON, "work")
         who = f"{doing} by {holder.partition(' ')[0]}"
         if not told:
@@ -223,7 +228,7 @@ def _wanted(session: Session, name: str, labels: dict[str, str], reason: str) ->
 
 
 def _clock() -> float:
-    """Return seconds that go on while the machine sleeps: a Lease does too."""
+    """Return seconds that continue to count while the machine is suspended, as those of a Lease do."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -232,13 +237,13 @@ def _now() -> str:
 
 
 def _identity() -> str:
-    """Return `HOST BOOT:PID:START`: a process, told apart from any other at any time on any machine."""
+    """Return `HOST BOOT:PID:START`, which identifies a process among those of all machines and times."""
     pid = os.getpid()
     return f"{socket.gethostname()} {_boot_id()}:{pid}:{_start_of(pid)}"
 
 
 def _dead_here(holder: str) -> bool:
-    """Tell whether the holder was a process of this machine, in this boot, that is no more."""
+    """Tell whether the holder was a process of this machine and this boot, and no longer exists."""
     _, _, process = holder.partition(" ")
     boot, _, rest = process.partition(":")
     pid, _, start = rest.partition(":")
@@ -249,12 +254,12 @@ def _dead_here(holder: str) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
-        return False  # alive, and somebody else's, about whom /proc may say nothing
+        return False  # the process is alive and belongs to another user; /proc may hide its details
     return str(_start_of(int(pid))) != start
 
 
 def _boot_id() -> str:
-    """Return the id of this boot and of the pid namespace in it: a pid means nothing in another container."""
+    """Return the ID of this boot and of its PID namespace: a PID has no meaning in another container."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         return f"{boot}/{os.readlink('/proc/self/ns/pid').strip('pid:[]')}"
@@ -262,7 +267,10 @@ def _boot_id() -> str:
 
 
 def _start_of(pid: int) -> int | None:
-    """Return field 22 of /proc/PID/stat, clock ticks since boot (proc_pid_stat(5)); None when there is none."""
+    """Return field 22 of /proc/PID/stat, in clock ticks since boot (proc_pid_stat(5)).
+
+    Returns None for a zombie, and if there is no such process.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Reads and writes objects: get, list, create, replace, server-side apply, delete; 404 is the only `absent`."""
+"""Reads and writes objects: get, list, create, replace, server-side apply, delete. Only 404 means "absent"."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ATTEMPTS: Final = 3
 
 
 def call(session: Session, verb: str, kind: Kind, name: str = "") -> Call:
-    """Return what messages say about a call."""
+    """Return a call as messages name it."""
     return Call(verb, kind.resource, name, session.namespace)
 
 
 def get(session: Session, kind: Kind, name: str) -> Manifest | None:
-    """Return an object, None when there is none."""
+    """Return an object, or None if there is none."""
     try:
         return session.request("GET", kind.path(session.namespace, name), call(session, "get", kind, name))
     except Vanished:
@@ -30,7 +30,7 @@ def get(session: Session, kind: Kind, name: str) -> Manifest | None:
 
 
 def listed(session: Session, kind: Kind, *, labels: str = "", fields: str = "") -> tuple[list[Manifest], str]:
-    """Return all objects that fit the selectors, and the resourceVersion that a watch goes on from."""
+    """Return all objects that match the selectors, and the resourceVersion from which a watch continues."""
     items: list[Manifest] = []
     query = {"limit": str(_PAGE)}
     query |= {"labelSelector": labels} if labels else {}
@@ -45,7 +45,7 @@ def listed(session: Session, kind: Kind, *, labels: str = "", fields: str = "") 
 
 
 def create(session: Session, manifest: Manifest) -> Manifest | None:
-    """Create an object; None when one of that name is there already."""
+    """Create an object. Return None if an object of that name exists."""
     kind, name = KINDS[manifest["kind"]], manifest["metadata"]["name"]
     attempt = 1
     while True:
@@ -61,15 +61,15 @@ def create(session: Session, manifest: Manifest) -> Manifest | None:
             if get(session, kind, name) is not None:
                 return None
             if attempt == _ATTEMPTS:
-                raise  # the conflict is another one: the namespace goes away, say
-        attempt += 1  # it was deleted in between, as a Lease is that somebody lets go
+                raise  # another conflict, such as a namespace that is being deleted
+        attempt += 1  # deleted in between, like a released Lease
 
 
 def replace(session: Session, manifest: Manifest) -> Manifest:
-    """Replace an object of the resourceVersion that `manifest` names.
+    """Replace an object that still has the resourceVersion of `manifest`.
 
     Raises:
-        Conflict: it was changed or deleted since.
+        Conflict: the object was changed or deleted since.
     """
     kind, name = KINDS[manifest["kind"]], manifest["metadata"]["name"]
     try:
@@ -85,17 +85,17 @@ def replace(session: Session, manifest: Manifest) -> Manifest:
 
 
 def apply(session: Session, manifest: Manifest, *, dry_run: bool = False, force: bool = False) -> Manifest:
-    """Apply an object on the server's side, and return what it is, or with `dry_run` would be, afterwards.
+    """Apply an object on the server side. Return the object after the apply, or with `dry_run` as it would be.
 
     Raises:
-        Conflict: another field manager owns a field that this would change, and `force` is not given.
+        Conflict: another field manager owns a field that would change, and `force` is not given.
     """
     try:
         return _apply(session, manifest, dry_run=dry_run, force=force)
     except FieldsOwned as error:
         if error.managers != {FIELD_MANAGER}:
             raise
-        return _apply(session, manifest, dry_run=dry_run, force=True)  # only what `scale` has set
+        return _apply(session, manifest, dry_run=dry_run, force=True)  # only fields that `scale` has set
 
 
 def _apply(session: Session, manifest: Manifest, *, dry_run: bool, force: bool) -> Manifest:
@@ -114,7 +114,7 @@ def _apply(session: Session, manifest: Manifest, *, dry_run: bool, force: bool) 
 
 
 def scale(session: Session, kind: Kind, name: str, replicas: int) -> None:
-    """Set how many pods an object is to have, and nothing else of it."""
+    """Set the number of replicas of an object, and nothing else."""
     session.request(
         "PATCH",
         f"{kind.path(session.namespace, name)}/scale",
@@ -126,7 +126,7 @@ def scale(session: Session, kind: Kind, name: str, replicas: int) -> None:
 
 
 def remove_annotations(session: Session, live: Manifest, keys: Iterable[str]) -> None:
-    """Remove annotations of an object, whoever has written them.
+    """Remove annotations of an object, whoever wrote them.
 
     Raises:
         Conflict: the object was changed since `live` was read.
@@ -144,9 +144,12 @@ def remove_annotations(session: Session, live: Manifest, keys: Iterable[str]) ->
 
 
 def delete(session: Session, live: Manifest, *, exactly: bool = False) -> None:
-    """Delete the very object that `live` is, and what it owns; nothing happens where it is gone.
+    """Delete exactly the object `live` (by uid) and its dependents. Do nothing if it no longer exists.
 
-    With `exactly` only as it was read: Conflict when somebody has changed it since.
+    With `exactly`, delete it only if nobody has changed it since `live` was read.
+
+    Raises:
+        Conflict: somebody has changed it, and `exactly` is given.
     """
     kind, name = KINDS[live["kind"]], live["metadata"]["name"]
     parts = ("uid", "resourceVersion") if exactly else ("uid",)
@@ -167,6 +170,6 @@ def delete(session: Session, live: Manifest, *, exactly: bool = False) -> None:
 
 
 def events_about(session: Session, name: str) -> Iterator[Manifest]:
-    """Yield the namespace's events about an object of that name."""
+    """Yield the events in the namespace about objects of that name."""
     items, _ = listed(session, KINDS["Event"], fields=f"involvedObject.name={name}")
     yield from items

@@ -1,4 +1,4 @@
-"""OpenShift projects: namespaces that ordinary users ask for (project.openshift.io/v1 ProjectRequest)."""
+"""OpenShift projects: namespaces that ordinary users request (project.openshift.io/v1 ProjectRequest)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ _POLL_SECONDS: Final = 0.5
 
 
 def request_project(session: Session, description: str, note: Callable[[str], None]) -> None:
-    """Make the session's namespace as a project of one's own, and return when one may work in it.
+    """Create the session's namespace as a project of the user, and return when the user has rights in it.
 
-    Nothing happens where it is one's own already: a killed command goes on.
+    If the user already has the project, only wait for the rights. So a killed command can be repeated.
 
     Raises:
-        Conflict: somebody else has it.
-        Forbidden: the cluster lets nobody like us make projects; in its own words.
+        Conflict: the project belongs to somebody else, or the cluster has no projects.
+        Forbidden: the cluster does not let this user create projects; the message is the cluster's own.
+        Rejected: the cluster does not accept the request, for example without a CSC project.
+        NotReady: the project gives no rights within 30 seconds.
     """
     name = session.namespace
     wanted = {
@@ -64,7 +66,7 @@ def _is_ours(session: Session) -> bool:
 
 
 def _await_rights(session: Session) -> None:
-    """Return when the role that comes with the project is in force; controllers give it a moment later."""
+    """Return when the role in the new project is in force; controllers grant it a moment later."""
     over = time.monotonic() + _SETTLING_SECONDS
     while True:
         try:

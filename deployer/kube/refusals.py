@@ -1,4 +1,4 @@
-"""What an API server's refusal means to a person: each Status becomes one error with what, where, why and what next."""
+"""Translates an API server's refusals: each Status becomes one error with what, where, why and what to type next."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from typing import Any, Final
 
 from deployer.core.errors import Conflict, DeployerError, Forbidden, NotFound, StateError, one_line
 
-# how server-side apply answers a manifest that does not fit its schema: with 500 (kubernetes/kubernetes#139253)
+# server-side apply answers with status 500 if a manifest does not fit its schema (kubernetes/kubernetes#139253)
 _MISTYPED: Final = "failed to create typed patch object"
 _PAIR: Final = re.compile(r'cannot (\S+) resource "([^"]+)" in API group "([^"]*)"')
 
 
 class ClusterUnreachable(DeployerError):
-    """The API server gives no answer, or none of its own."""
+    """The API server does not answer or cannot answer now, or something else answers in its place."""
 
 
 class Unauthorized(Forbidden):
-    """The API server does not know who is calling: credentials that are missing, wrong or expired."""
+    """The API server does not accept the credentials: they are missing, wrong or expired."""
 
 
 class QuotaExceeded(Forbidden):
-    """The namespace's quota has no room for what was asked for."""
+    """The quota of the namespace has no room for the request."""
 
 
 class Rejected(StateError):
-    """The API server, or an admission controller, does not take an object as it is."""
+    """The API server, or an admission controller, does not accept an object."""
 
 
 class UnknownApi(Rejected):
-    """The cluster does not have this kind of object at all."""
+    """The cluster does not have this kind of object."""
 
 
 class FieldsOwned(Conflict):
-    """Other field managers own fields that an apply would change; `managers` are their names."""
+    """Other field managers own fields that an apply would change; `managers` holds their names."""
 
     def __init__(self, message: str, managers: frozenset[str]) -> None:
         super().__init__(message, hint="agree with them, or add --take-over to make it deployer's")
@@ -43,7 +43,7 @@ class FieldsOwned(Conflict):
 
 
 class Vanished(NotFound):
-    """What was asked for is not there (any more)."""
+    """The requested object does not exist, or no longer exists."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Call:
 
 
 def status_of(body: bytes) -> dict[str, Any]:
-    """Return the Status object in a body, empty where there is none: such a body is never shown."""
+    """Return the Status object in a body, or an empty dict if there is none. Such a body is never shown."""
     try:
         data = json.loads(body)
     except ValueError:
@@ -73,7 +73,7 @@ def status_of(body: bytes) -> dict[str, Any]:
 
 
 def refusal(code: int, body: bytes, call: Call) -> DeployerError:
-    """Return the error that an answer of 300 or more stands for."""
+    """Return the error for a response with a status of 300 or more."""
     status = status_of(body)
     message = one_line(str(status.get("message", ""))).strip()
     reason = status.get("reason", "")
@@ -83,7 +83,7 @@ def refusal(code: int, body: bytes, call: Call) -> DeployerError:
         return _forbidden(message, call)
     if code == 404 and status and status["details"].get("kind") == "namespaces":
         return missing_namespace(call.namespace)
-    if code == 404 and body.strip() == b"404 page not found":  # the API server's own words for an unknown path
+    if code == 404 and body.strip() == b"404 page not found":  # the API server's own response for an unknown path
         return UnknownApi(
             f"the cluster does not know {call.resource}: that API is not installed on it",
             hint="choose another way to expose the server with --expose",
@@ -117,7 +117,7 @@ def _invalid_hint(message: str) -> str:
 
 
 def is_final(code: int, body: bytes) -> bool:
-    """Tell whether an answer that may look like a passing fault says that the object itself is wrong."""
+    """Tell whether a response that looks like a temporary failure says that the object itself is wrong."""
     return code == 500 and _MISTYPED in str(status_of(body).get("message", ""))
 
 
@@ -129,7 +129,7 @@ def _unauthorized() -> Unauthorized:
 
 
 def missing_namespace(namespace: str) -> Vanished:
-    """Return the error for a namespace that is not there."""
+    """Return the error for a namespace that does not exist."""
     return Vanished(
         f"there is no namespace {namespace!r}, or it is not yours to see",
         hint="`kubectl create namespace NAME` makes one, where you may; -n NAME chooses another",
@@ -147,9 +147,9 @@ def _forbidden(message: str, call: Call) -> DeployerError:
     if 'User "system:anonymous"' in message:
         return _unauthorized()
     pair = _PAIR.search(message)
-    # a tunnel without the right to create one is refused by Kubernetes 1.35 with nothing behind the colon
+    # for a tunnel without the right to create it, Kubernetes 1.35 writes nothing after the colon
     if pair or not message or message.endswith("is forbidden:"):
-        # an apply to an object that is not there needs `create` too: the message knows which right was missing
+        # applying an object that does not exist also needs `create`; the message names the missing right
         verb, resource = call.verb, call.resource
         if pair:
             verb, resource = pair[1], f"{pair[2]}.{pair[3]}" if pair[3] else pair[2]
@@ -157,12 +157,12 @@ def _forbidden(message: str, call: Call) -> DeployerError:
             f"you may not {verb} {resource} in namespace {call.namespace!r}",
             hint="is the namespace right (-n NAME)? if so, ask its administrator for the role `edit` or `admin`",
         )
-    # an admission controller's own words, such as those of PodSecurity or a LimitRange
+    # the message of an admission controller, such as PodSecurity or a LimitRange
     return Rejected(f"the cluster does not allow it: cannot {call}: {message}")
 
 
 def _owners(status: dict[str, Any]) -> str:
-    """Return who owns which fields, from the causes of a server-side apply conflict."""
+    """Return the owner of each field, from the causes of a server-side apply conflict."""
     owned = [f"{field} belongs to {owner}" for field, owner in _owned(status)]
     return one_line("; ".join(owned))
 
@@ -172,7 +172,7 @@ def _managers(status: dict[str, Any]) -> frozenset[str]:
 
 
 def _owned(status: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return each field with its owner as the API server puts it: a name in quotes, and what it was set with."""
+    """Return each field and its owner in the API server's words: the quoted name, and how it was set."""
     return [
         (str(cause.get("field", "")), str(cause.get("message", "")).removeprefix("conflict with "))
         for cause in status["details"].get("causes") or []

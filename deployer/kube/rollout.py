@@ -1,4 +1,4 @@
-"""Watches a Deployment until it is ready, and says meanwhile, and at the latest at the end, what keeps it."""
+"""Waits until a Deployment is ready, and reports what delays it, at the latest when the time is over."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from deployer.core.errors import Conflict, DeployerError, Forbidden, NotReady, ServerRefused
-from deployer.core.manifest import CLAIM, DEPLOYMENT, POD, REPLICA_SET, Manifest
-from deployer.core.readiness import REFUSED, Readiness, Seen, readiness
+from deployer.core.manifest import DEPLOYMENT, POD, PVC, REPLICA_SET, Manifest
+from deployer.core.readiness import REFUSED, Readiness, Snapshot, readiness
 from deployer.kube import objects
 from deployer.kube.session import Session
 from deployer.kube.streams import changes, lines_of_log
 
-_LOOK_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 2.0
 _LAST_LINES: Final = 8
-REFUSAL: Final = "deployer: refused to start: "  # as launch.py begins its reason
+REFUSAL: Final = "deployer: refused to start: "  # launch.py begins its reason with this text
 
 
-def look(session: Session, deployment: Manifest | None, labels: str, note: Callable[[str], None]) -> Readiness:
-    """Return how far a Deployment is. What may not be read for the diagnosis is left out, with a note."""
-    first = readiness(Seen(deployment))
+def status(session: Session, deployment: Manifest | None, labels: str, note: Callable[[str], None]) -> Readiness:
+    """Return the progress of a Deployment. What may not be read for the diagnosis is left out, with a note."""
+    first = readiness(Snapshot(deployment))
     if deployment is None or first.ready or first.stuck:
         return first
     pods, _ = objects.listed(session, POD, labels=labels)
@@ -28,29 +28,29 @@ def look(session: Session, deployment: Manifest | None, labels: str, note: Calla
     events: list[Manifest] = []
     if pods and not any(_running(pod) for pod in pods):
         try:
-            # a volume of this server, and of no other program that calls its instance the same
-            claims, _ = objects.listed(session, CLAIM, labels=labels.rpartition(",")[0])
+            # the volumes of this server, not of another program with the same instance name
+            claims, _ = objects.listed(session, PVC, labels=labels.rpartition(",")[0])
             named = [newest_first(pods)[0], *claims]
             events = [event for item in named for event in objects.events_about(session, item["metadata"]["name"])]
         except Forbidden as error:
             note(f"cannot look for causes: {error.message}")
-    return readiness(Seen(deployment, pods, claims, events))
+    return readiness(Snapshot(deployment, pods, claims, events))
 
 
 def wait(session: Session, name: str, labels: str, left: Callable[[], float], note: Callable[[str], None]) -> None:
     """Return when the Deployment is ready.
 
     Raises:
-        NotReady: it is not when the time is over, or will not be; with the pod's last words.
-        Conflict: somebody has deleted it meanwhile, or scaled it to 0.
-        ServerRefused: launch.py will not start with what it was given.
+        NotReady: it is not ready in time, or will not become ready; the message ends with the last lines of the log.
+        Conflict: somebody deleted it meanwhile, or scaled it to 0.
+        ServerRefused: launch.py refuses to start with its settings.
     """
     stuck_since: float | None = None
     nudged = False
     once = _once(note)
     while True:
         deployment, version = _deployment(session, name)
-        state = look(session, deployment, labels, once)
+        state = status(session, deployment, labels, once)
         if state.ready:
             return
         if state.stuck and not nudged:
@@ -62,17 +62,17 @@ def wait(session: Session, name: str, labels: str, left: Callable[[], float], no
         nudged = True
         stuck_since = (stuck_since or time.monotonic()) if state.stuck else None
         _require_time(session, labels, state, stuck_since, left, once)
-        seconds = min(_LOOK_SECONDS, max(left(), 1.0))
+        seconds = min(_POLL_SECONDS, max(left(), 1.0))
         begun = time.monotonic()
         for _, changed in changes(
             session, DEPLOYMENT, fields=f"metadata.name={name}", resource_version=version, seconds=seconds
         ):
-            if readiness(Seen(changed)).ready or time.monotonic() - begun > seconds:
+            if readiness(Snapshot(changed)).ready or time.monotonic() - begun > seconds:
                 break
 
 
 def _once(note: Callable[[str], None]) -> Callable[[str], None]:
-    """Return a `note` that says nothing twice."""
+    """Return a `note` that reports each text only once."""
     told: set[str] = set()
 
     def tell(text: str) -> None:
@@ -84,7 +84,11 @@ def _once(note: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _deployment(session: Session, name: str) -> tuple[Manifest, str]:
-    """Return the Deployment, and the version that a watch goes on from."""
+    """Return the Deployment, and the resourceVersion from which a watch continues.
+
+    Raises:
+        Conflict: it is gone, or scaled to 0.
+    """
     found, version = objects.listed(session, DEPLOYMENT, fields=f"metadata.name={name}")
     if not found or found[0]["spec"].get("replicas", 1) == 0:
         what = "scaled to 0" if found else "deleted"
@@ -108,10 +112,10 @@ def _require_time(
 
 
 def _nudge(session: Session, labels: str, note: Callable[[str], None]) -> None:
-    """Let the cluster try at once what failed before this command: by itself it may wait up to a quarter of an hour.
+    """Make the cluster retry at once what failed before this command. It may otherwise wait up to 15 minutes.
 
-    Deletes pods that are not ready, or where none could be made the ReplicaSet, which counts the failures; the
-    Deployment makes them anew.
+    Deletes the server's pods. If none could be created, deletes the ReplicaSet, which counts the failures. The
+    Deployment creates them again.
     """
     try:
         waiting = [pod for pod in pods_of(session, labels) if not pod["metadata"].get("deletionTimestamp")]
@@ -141,7 +145,7 @@ def _raise_refusal(session: Session, labels: str, container: str, note: Callable
 
 
 def last_words(session: Session, labels: str, note: Callable[[str], None]) -> str:
-    """Return the last lines that the newest pod's containers wrote, indented, each after a line break."""
+    """Return the last log lines of the newest pod that has any, indented, each after a line break."""
     for pod in pods_of(session, labels):
         for status in (pod.get("status") or {}).get("containerStatuses") or ():
             lines = _log(session, pod, status, _LAST_LINES, note)
@@ -151,12 +155,12 @@ def last_words(session: Session, labels: str, note: Callable[[str], None]) -> st
 
 
 def pods_of(session: Session, labels: str) -> list[Manifest]:
-    """Return the pods that fit, the newest first; those that are going away last."""
+    """Return the matching pods, newest first; pods that are being deleted come last."""
     return newest_first(objects.listed(session, POD, labels=labels)[0])
 
 
 def newest_first(pods: Iterable[Manifest]) -> list[Manifest]:
-    """Return pods in that order."""
+    """Return pods with the newest first; those that are being deleted come last."""
     return sorted(
         pods,
         key=lambda pod: ("deletionTimestamp" not in pod["metadata"], pod["metadata"]["creationTimestamp"]),
@@ -174,5 +178,5 @@ def _log(session: Session, pod: Manifest, status: Manifest, tail: int, note: Cal
     except Forbidden as error:
         note(f"cannot read the pod's log: {error.message}")
     except DeployerError:
-        pass  # gone, or not there yet: a diagnosis must not hide what it is about
+        pass  # the pod is gone or has no log yet; the diagnosis must not hide the first error
     return []

@@ -1,4 +1,4 @@
-"""One conversation with one API server: who, where, and single requests with what may safely be tried again."""
+"""A session with one API server: who asks, where, and single requests with those retries that are safe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from deployer.kube.refusals import Call, ClusterUnreachable, is_final, refusal
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 30.0
-# A first contact that fails is most likely a wrong address; later on, a control plane that restarts.
+# If the first contact fails, the address is most likely wrong. Later, a control plane most likely restarts.
 FIRST_PATIENCE: Final = 3.0
 PATIENCE: Final = 60.0
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
@@ -35,7 +35,7 @@ _SETTLING_SECONDS: Final = 15.0
 
 @dataclass(frozen=True)
 class Context:
-    """Where a kubeconfig, or the pod one runs in, points to."""
+    """The cluster and namespace that a kubeconfig, or the pod of this process, points to."""
 
     name: str
     namespace: str
@@ -46,9 +46,10 @@ class Context:
 class Session:
     """Requests to one API server, in one namespace.
 
-    Every write that callers make can be sent twice: an apply by its nature, a delete because it names the object's
-    uid; after a create or replace that conflicts, callers read what is there and see whether it is their own. So each
-    request is repeated, for a while, when the server says 429 or 5xx or the connection breaks.
+    Every write can be sent twice. An apply is idempotent. A delete names the uid of the object. After a conflict of a
+    create or replace, callers read the object and check whether it is their own. So a request is repeated if the server
+    answers 429 or 5xx, or if the connection breaks: for up to `patience` seconds, or FIRST_PATIENCE before the first
+    answer.
     """
 
     def __init__(self, context: Context, configuration: Configuration) -> None:
@@ -64,7 +65,7 @@ class Session:
 
     @property
     def namespace(self) -> str:
-        """The namespace that this session works in."""
+        """The namespace of this session."""
         return self.context.namespace
 
     def close(self) -> None:
@@ -81,16 +82,16 @@ class Session:
         body: Any = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
-        """Send one request and return the JSON object it is answered with.
+        """Send one request and return the JSON object of the response.
 
         Raises:
-            DeployerError: what the refusal, or the silence, means.
+            DeployerError: the meaning of the refusal, or of a missing response.
         """
         data = None if body is None else json.dumps(body).encode()
         writes = method != "GET" and "dryRun" not in (query or {})
 
         def send() -> urllib3.BaseHTTPResponse:
-            if writes:  # each time: what was allowed a minute ago may not be any more
+            if writes:  # before each try: a write that was allowed a minute ago may not be any more
                 self.before_write()
             return self._send(method, path, query, data, content_type)
 
@@ -106,17 +107,17 @@ class Session:
         return answer
 
     def api_groups(self) -> frozenset[str]:
-        """Return the API groups that the cluster has; asked once."""
+        """Return the API groups of the cluster; requested only once."""
         if self._groups is None:
             answer = self.request("GET", "/apis", Call("get", "API groups", "", self.namespace))
             self._groups = frozenset(str(group.get("name")) for group in answer.get("groups") or ())
         return self._groups
 
     def authorization(self) -> str | None:
-        """Return the header's value, asking an exec plugin or a mounted token anew where it has expired.
+        """Return the value of the Authorization header; an expired exec plugin token or mounted token is renewed.
 
         Raises:
-            UsageError: it could not stand in a header; never quotes it.
+            UsageError: the token cannot stand in a header; the message never quotes it.
         """
         token = str(self.configuration.get_api_key_with_prefix("BearerToken") or "").strip()
         if not token.isascii() or not token.isprintable():
@@ -129,7 +130,7 @@ class Session:
     def stream(
         self, path: str, call: Call, query: Mapping[str, str], *, seconds: float | None
     ) -> Iterator[Iterator[bytes]]:
-        """Yield the chunks of a long answer, such as a watch or a log; silence of `seconds`, if any, ends them."""
+        """Yield the chunks of a long response, such as a watch or a log; silence of `seconds`, if given, ends them."""
         answer = self._answer(call, lambda: self._send("GET", path, query, None, "", read=seconds, preload=False))
         try:
             yield _chunks(answer)
@@ -138,7 +139,7 @@ class Session:
             answer.release_conn()
 
     def _answer(self, call: Call, send: Callable[[], urllib3.BaseHTTPResponse]) -> urllib3.BaseHTTPResponse:
-        """Send until there is a good answer, or one that another try would not change, or patience is over."""
+        """Send until the response is good, or another try would not change it, or the patience is over."""
         begun = time.monotonic()
         for attempt in itertools.count():
             left = begun + (self.patience if self._answered else FIRST_PATIENCE) - time.monotonic()
@@ -161,12 +162,12 @@ class Session:
         raise AssertionError("the count has no end")
 
     def broke(self) -> None:
-        """Note that a connection broke just now."""
+        """Record that a connection broke just now."""
         self._broken = time.monotonic()
 
     @property
     def settling(self) -> bool:
-        """Whether a 403 may pass: an API server that has just been started says it until it has read the roles."""
+        """Whether a 403 may be temporary: an API server answers 403 after its start until it has read the roles."""
         return time.monotonic() - self._broken < _SETTLING_SECONDS
 
     def _may_pass(self, status: int) -> bool:
@@ -213,14 +214,14 @@ def _chunks(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         while chunk := answer.read1():
             yield chunk
     except urllib3.exceptions.HTTPError:
-        return  # cut, or silent for too long: who reads decides what that means
+        return  # cut off, or silent for too long: the reader decides what that means
 
 
 def pause(attempt: int, retry_after: str | None) -> float:
-    """Return how many seconds to wait before another try: as the server asks (RFC 9110), else ever more."""
+    """Return the seconds to wait before the next try: what the server asks for (RFC 9110), else more each time."""
     asked = _asked(retry_after)
     if asked is not None:
-        return max(asked, _SHORTEST_PAUSE) + random.random() / 4  # noqa: S311  # spreads the herd
+        return max(asked, _SHORTEST_PAUSE) + random.random() / 4  # noqa: S311  # spreads the retries of many clients
     return float(min(_SHORTEST_PAUSE * 2**attempt, 5.0))
 
 
@@ -247,10 +248,10 @@ def _words(error: BaseException) -> str:
 
 
 def connect(context: str | None, namespace: str | None) -> Session:
-    """Return a session for a context of the kubeconfig, or for the pod that this runs in. Asks nothing yet.
+    """Return a session for a context of the kubeconfig, or for the pod of this process. Sends no request.
 
     Raises:
-        UsageError: there is neither, or the context is not in it.
+        UsageError: there is neither, or the kubeconfig does not have the context, or the context cannot be used.
     """
     found = read_contexts()
     name = context or found.current
@@ -273,7 +274,7 @@ def connect(context: str | None, namespace: str | None) -> Session:
         load_kube_config(config_file=files, context=name, client_configuration=configuration)
         where = namespace or found.contexts[name].namespace
         return Session(Context(name, where, configuration.host), configuration)
-    except Exception as error:  # noqa: BLE001  # the client lets out whatever a malformed file makes of its code
+    except Exception as error:  # noqa: BLE001  # for a malformed file, the client may raise any error
         raise UsageError(
             f"context {name!r} of the kubeconfig cannot be used: {_why(error)}",
             hint="log in to the cluster again, or choose another with --context",
@@ -281,7 +282,7 @@ def connect(context: str | None, namespace: str | None) -> Session:
 
 
 def _why(error: Exception) -> str:
-    """Return what is wrong with a configuration, without the words of Python and of its errors."""
+    """Return what is wrong with a configuration, without the texts of Python's errors."""
     if isinstance(error, ConfigException):
         return one_line(str(error))
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""What goes on for longer than one answer: logs and watches."""
+"""Responses that last: logs and watches."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from deployer.kube.session import READ_SECONDS, Session
 def lines_of_log(
     session: Session, pod: str, container: str, tail: int, *, follow: bool = False, previous: bool = False
 ) -> Iterator[str]:
-    """Yield the last `tail` lines of a container's log; with `follow`, further ones until it ends.
+    """Yield the last `tail` lines of a container's log; with `follow`, also new lines until the log ends.
 
-    `previous` asks for the container before its last restart.
+    `previous` selects the container before its last restart.
     """
     query = {"container": container, "tailLines": str(tail)}
     query |= {"follow": "true"} if follow else {}
@@ -29,9 +29,9 @@ def lines_of_log(
 def changes(
     session: Session, kind: Kind, *, fields: str, resource_version: str, seconds: float
 ) -> Iterator[tuple[str, Manifest]]:
-    """Yield what happens to the objects that fit from `resource_version` on, for so many seconds: type and object.
+    """Yield the events of matching objects after `resource_version`, for `seconds`: type and object.
 
-    Ends early where the server ends the watch or the version is too old: then read anew.
+    Ends early if the server ends the watch or the version is too old. The caller then lists the objects again.
     """
     query = {
         "watch": "true",
@@ -45,7 +45,7 @@ def changes(
             try:
                 event = json.loads(line)
             except ValueError:
-                return  # cut in the middle
+                return  # cut off in the middle
             if event["type"] == "ERROR":
                 return
             yield event["type"], event["object"]

@@ -1,6 +1,6 @@
-"""What runs over a websocket through the API server: commands in a pod, and tunnels to one.
+"""Websockets through the API server: commands in a pod, and tunnels to a pod.
 
-Apart from `streams`, because it loads a websocket client that most commands never need.
+Separate from `streams`, because this module loads a websocket client that most commands never need.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from deployer.kube.refusals import Call, ClusterUnreachable, refusal
 from deployer.kube.session import READ_SECONDS, Session, pause
 
 _BUFFER: Final = 1 << 16
-# the channels of a command, and of the protocol's fifth version the word that one of them ends
+# the channels of a command; _CLOSE, from the fifth version of the protocol, ends another channel
 _STDIN: Final = 0
 _STDOUT: Final = 1
 _STDERR: Final = 2
 _STATUS: Final = 3
 _CLOSE: Final = 255
-# the channel of a forwarded port's bytes; the other one says why there are no more
+# the channel for the data of a forwarded port; the other channel says why the data ends
 _DATA: Final = 0
 _T = TypeVar("_T")
 
@@ -40,12 +40,13 @@ _T = TypeVar("_T")
 def run(
     session: Session, pod: str, container: str, command: Sequence[str], *, seconds: float, stdin: str = ""
 ) -> tuple[int, str, str]:
-    """Run a command in a container for at most so long; return its exit code, standard output and standard error.
+    """Run a command in a container for at most `seconds`; return its exit code, standard output and standard error.
 
-    A command of which nobody knows whether it began is never repeated.
+    The command is never repeated, because nobody knows whether a lost command has begun.
 
     Raises:
-        NotReady: it has not ended in time; it may go on.
+        NotReady: the command did not end in time; it may go on.
+        ClusterUnreachable: the connection was lost; the command may have run or not.
     """
     session.before_write()
     query = [("container", container), *(("command", word) for word in command), ("stdout", "true"), ("stderr", "true")]
@@ -56,7 +57,7 @@ def run(
     try:
         if stdin:
             _send(far, _STDIN, stdin.encode())
-            _send(far, _CLOSE, bytes((_STDIN,)))  # a command that reads to the end would wait for it
+            _send(far, _CLOSE, bytes((_STDIN,)))  # otherwise a command that reads to the end of its input would wait
         while True:
             left = over - time.monotonic()
             if not _pending(far.sock) and not select.select([far.sock], [], [], max(0.0, left))[0]:
@@ -77,7 +78,7 @@ def run(
 
 
 def _exit_code(status: bytes) -> int:
-    """Return the exit code in the Status that ends a command (k8s.io/client-go/tools/remotecommand)."""
+    """Return the exit code from the Status that ends a command (k8s.io/client-go/tools/remotecommand)."""
     found = json.loads(status)
     if found.get("status") == "Success":
         return 0
@@ -91,11 +92,11 @@ def _send(far: Any, channel: int, data: bytes) -> None:
 
 @contextlib.contextmanager
 def tunnel(session: Session, pod: str, port: int) -> Iterator[int]:
-    """Yield a port of the loopback whose connections end at a pod's port, as `kubectl port-forward` does.
+    """Yield a port of the loopback that is forwarded to a port of a pod, like `kubectl port-forward`.
 
-    The tunnel runs through the API server, so no NetworkPolicy and no public address is in its way.
+    The tunnel goes through the API server. It needs no public address, and no NetworkPolicy blocks it.
     """
-    _open(session, pod, port).shutdown()  # refusals show here, not as a connection that breaks
+    _open(session, pod, port).shutdown()  # a refusal shows here, not later as a broken connection
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(0.2)
     over = threading.Event()
@@ -119,7 +120,7 @@ def _accept(session: Session, pod: str, port: int, listener: socket.socket, over
 
 
 def _pass_on(session: Session, pod: str, port: int, near: socket.socket) -> None:
-    """Carry one connection: whatever ends it on one side ends it on the other."""
+    """Forward one connection: the end of one side also ends the other."""
     with contextlib.suppress(ClusterUnreachable, OSError, WebSocketException), near:
         near.settimeout(None)
         far = _open(session, pod, port)
@@ -130,7 +131,7 @@ def _pass_on(session: Session, pod: str, port: int, near: socket.socket) -> None
 
 
 def _carry(near: socket.socket, far: Any) -> None:
-    """Carry bytes until one side has ended; the protocol cannot say that only half of it has."""
+    """Forward data until one side ends; the protocol has no half-closed connections."""
     greeted: set[int] = set()
     while True:
         readable = [far.sock] if _pending(far.sock) else select.select([far.sock, near], [], [])[0]
@@ -141,7 +142,7 @@ def _carry(near: socket.socket, far: Any) -> None:
             if code == ABNF.OPCODE_BINARY and frame.data:
                 channel = frame.data[0]
                 if channel not in greeted:
-                    greeted.add(channel)  # begins with the port's number
+                    greeted.add(channel)  # the first frame of a channel only has the port number
                 elif channel == _DATA:
                     near.sendall(frame.data[1:])
                 else:
@@ -154,12 +155,12 @@ def _carry(near: socket.socket, far: Any) -> None:
 
 
 def _pending(sock: Any) -> int:
-    """Return how many bytes TLS has read already, which `select` knows nothing of."""
+    """Return how many bytes TLS has already read; `select` does not see them."""
     return int(sock.pending()) if isinstance(sock, ssl.SSLSocket) else 0
 
 
 def _open(session: Session, pod: str, port: int) -> Any:
-    """Return a websocket to a pod's port, after as many tries as patience allows: nothing has been sent yet."""
+    """Return a websocket to a port of a pod. No data has been sent, so it retries for up to `patience` seconds."""
     over = time.monotonic() + session.patience
     for attempt in itertools.count():
         try:
@@ -177,10 +178,10 @@ def _open(session: Session, pod: str, port: int) -> Any:
 
 
 def _within(seconds: float, attempt: Callable[[], _T]) -> _T:
-    """Return what an attempt does that the client itself would wait for without end.
+    """Return the result of `attempt`, for which the client itself would wait without a limit.
 
     Raises:
-        TimeoutError: it is not over in time.
+        TimeoutError: `attempt` did not end within `seconds`.
     """
     done: list[_T] = []
     failed: list[BaseException] = []
@@ -188,7 +189,7 @@ def _within(seconds: float, attempt: Callable[[], _T]) -> _T:
     def trying() -> None:
         try:
             done.append(attempt())
-        except BaseException as error:  # noqa: BLE001  # raised again where it belongs
+        except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
             failed.append(error)
 
     thread = threading.Thread(target=trying, daemon=True)
@@ -202,7 +203,7 @@ def _within(seconds: float, attempt: Callable[[], _T]) -> _T:
 
 
 def _connected(session: Session, pod: str, subresource: str, query: Sequence[tuple[str, str]]) -> Any:
-    """Return a websocket to a subresource of a pod, whose errors are those of this package."""
+    """Return a websocket to a subresource of a pod; failures are raised as errors of this package."""
     path = f"{POD.path(session.namespace, pod)}/{subresource}"
     url = get_websocket_url(f"{session.configuration.host}{path}?{urllib.parse.urlencode(query)}")
     token = session.authorization()
@@ -213,7 +214,7 @@ def _connected(session: Session, pod: str, subresource: str, query: Sequence[tup
 
 @contextlib.contextmanager
 def _explained(call: Call) -> Iterator[None]:
-    """Turn what a handshake raises into the errors of this package."""
+    """Convert the errors of a handshake into the errors of this package."""
     try:
         yield
     except (OSError, WebSocketException) as error:

@@ -1,1 +1,1 @@
-"""What deployer does, each operation a visible list of steps; nothing in here prints."""
+"""The operations of deployer, each a visible list of steps; nothing here prints."""

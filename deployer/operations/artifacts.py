@@ -1,4 +1,4 @@
-"""The S3 keys of a server that keeps its artifacts in a bucket: found, tried, and handed on; never shown."""
+"""The S3 keys of a server with artifacts in a bucket: finds, tries and returns them; never shows them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ from deployer.targets import Target
 
 
 def require_same_store(before: Record | None, spec: Spec) -> None:
-    """Raise Conflict where a server that was proven would be sent to look for its artifacts elsewhere."""
-    if before is None or not before.seals:
+    """Check that a proven server keeps its artifact store.
+
+    Raises:
+        Conflict: the new spec names another artifact store, and the server would not find its artifacts there.
+    """
+    if before is None or not before.fingerprints:
         return
     old, new = before.spec.spec.artifacts, spec.spec.artifacts
     places = [
@@ -39,13 +43,13 @@ def s3_keys(
     *,
     make_bucket: bool,
 ) -> dict[SecretRef, str]:
-    """Return the keys that the server is to have, tried; nothing where it needs none or was proven with its own.
+    """Return the keys for a server that is not proven yet, after a trial; empty if the server uses no S3 or was proven.
 
     Raises:
-        DeployerError: none were found for the service, or it does not do with them what a server needs.
+        DeployerError: no keys for the service were found, or they do not allow an operation that the server needs.
     """
     wanted = spec.spec.artifacts
-    if not isinstance(wanted, S3Artifacts) or (before is not None and before.seals):
+    if not isinstance(wanted, S3Artifacts) or (before is not None and before.fingerprints):
         return {}
     from deployer.storage import trial  # noqa: PLC0415  # loads boto3
 
@@ -56,7 +60,7 @@ def s3_keys(
             note(f"Made bucket {bucket.name} at {bucket.endpoint}")
         trial.try_out(bucket, keys)
     except trial.StorageUnreachable as error:
-        # a service inside the cluster, perhaps: the server's own proof shows whether it works
+        # the service may be reachable only inside the cluster: then the server's proof tests it
         if target.namespace is None or make_bucket:
             raise
         note(f"Not tried from here: {error.message}")
@@ -71,10 +75,10 @@ def other_keys(
     home: Path,
     note: Callable[[str], None],
 ) -> dict[SecretRef, str]:
-    """Return the keys that are found for a server which has some already, tried; nothing where those are the same.
+    """Return the user's current keys after a trial; empty if the server has the same keys already.
 
     Raises:
-        DeployerError: none were found for the service, or it does not do with them what a server needs.
+        DeployerError: no keys for the service were found, or they do not allow an operation that the server needs.
     """
     from deployer.storage import trial  # noqa: PLC0415  # loads boto3
 
@@ -87,7 +91,7 @@ def other_keys(
         trial.try_out(bucket, keys)
         trial.require_old_objects(bucket, keys)
     except trial.StorageUnreachable as error:
-        # a service inside the cluster, perhaps: the server's own proof shows whether it works
+        # the service may be reachable only inside the cluster: then the server's proof tests it
         if target.namespace is None:
             raise
         note(f"Not tried from here: {error.message}")
@@ -97,7 +101,7 @@ def other_keys(
 def found_keys(
     spec: Spec, environment: Mapping[str, str], home: Path, note: Callable[[str], None]
 ) -> dict[SecretRef, str]:
-    """Return the keys that a server of `spec` needs, found but not tried."""
+    """Return the keys that a server of `spec` needs, without a trial."""
     wanted = spec.spec.artifacts
     return _secrets(_found(wanted, environment, home, note)) if isinstance(wanted, S3Artifacts) else {}
 

@@ -1,4 +1,4 @@
-"""A server of this user that runs on another machine: both share the directory in which it is on record."""
+"""Servers of this user that run on another machine; both machines share the directory with the server's record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from deployer.targets import Live, Target
 
 
 def away(target: Target) -> Live | None:
-    """Return what is known of a server on another machine; None where it is here, or on a cluster."""
+    """Return the state of a server that runs on another machine; None for other servers and on a cluster."""
     if target.kind != "local":
         return None
     live = target.runtime.observe()
@@ -16,14 +16,22 @@ def away(target: Target) -> Live | None:
 
 
 def out_of_reach(target: Target) -> Live | None:
-    """Return what is known of a server whose address means, on this machine, another server or nobody."""
+    """Return the state of a server that listens only at the loopback address of another machine, else None.
+
+    On this machine, that address leads to another server or to nothing.
+    """
     live = away(target)
     record = target.store.load() if live else None
     return live if record and at_loopback(record.assigned.host) else None
 
 
 def require_reach(target: Target) -> None:
-    """Raise Conflict where clients here would send the password to whoever has that port on this machine."""
+    """Check that clients on this machine can reach the server.
+
+    Raises:
+        Conflict: the server listens at the loopback address of another machine. Clients here would send the password to
+            whatever listens at that port on this machine.
+    """
     if live := out_of_reach(target):
         raise Conflict(
             f"server {target.name!r} listens at the loopback of another machine: {live.detail}",

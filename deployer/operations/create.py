@@ -1,4 +1,4 @@
-"""Create: from nothing, or from whatever an earlier attempt left, to a running and proven server."""
+"""Create: make a server run and prove it, from nothing or from the result of an interrupted attempt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deployer.core.components import build, server
 from deployer.core.errors import Conflict, ServerRefused, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.record import Record
-from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, broken_seals
+from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, modified_secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import SecretRef, Stack
 from deployer.core.support import require_supported
@@ -29,12 +29,12 @@ from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
 from deployer.tracking.verify import Report, verify, verify_quickly
 
-_WAY_BACK_SECONDS: Final = 120.0  # a server that was up must not be left behind because the time is over
+_WAY_BACK_SECONDS: Final = 120.0  # the minimum time for restoring the proven databases, even after the deadline
 
 
 @dataclass(frozen=True)
 class Created:
-    """What `create` ended with: `changed` is False when the server was there already, as asked for."""
+    """The result of `create`; `changed` is False if the server already ran as requested."""
 
     record: Record
     endpoint: Endpoint
@@ -50,42 +50,42 @@ def create(
     password: str | None,
     deadline: Deadline,
     progress: Progress,
-    keys: Mapping[SecretRef, str] = MappingProxyType({}),
+    provided_credentials: Mapping[SecretRef, str] = MappingProxyType({}),
 ) -> Created:
-    """Make `spec` run on `target` and prove it. Nothing is written where it runs and was proven already.
+    """Make `spec` run on `target` and prove the server; write nothing if the server already runs and was proven.
 
-    `before` is the record that `spec` was made from. `password` becomes the administrator's where the server has none
-    yet; `keys` are those of services that somebody else runs, where the server is to have others. URLs of databases
-    that it is not proven with give way to the proven ones again.
+    `before` is the record that `spec` is based on. `password` becomes the administrator's password if the server has
+    none yet. `provided_credentials` are new credentials of external services. If the server cannot be proven with new
+    database URLs, the proven URLs are restored.
 
     Raises:
-        Conflict: the record is not `before` any more, or the login is another one.
-        VerificationFailed: it runs, but did not prove what it must.
-        DeployerError: one of its other kinds, each saying what to do.
+        Conflict: the stored record differs from `before`, or the requested login differs from the stored one.
+        VerificationFailed: the server runs, but a check of the proof failed.
+        DeployerError: other errors; each says what to do next.
     """
     require_supported(spec, target.platform(spec, before.assigned if before else Assigned()), "the spec")
     _require_same_login(target, before, spec, password)
-    target.runtime.would_assign(spec, before.assigned if before else Assigned())  # before anything is locked
+    target.runtime.predict_assignment(spec, before.assigned if before else Assigned())  # fail before the lock
     require_same_store(before, spec)
-    require_databases(target, before, spec, keys)
-    try_out(target, before, keys, deadline, progress)
-    steps = _Create(target, spec, password, keys, replaces=before is not None and before.spec != spec)
+    require_databases(target, before, spec, provided_credentials)
+    try_out(target, before, provided_credentials, deadline, progress)
+    steps = _Create(target, spec, password, provided_credentials, replaces=before is not None and before.spec != spec)
     observed = target.observe()
     with ThreadPoolExecutor(2) as pool:
-        # three reads need nothing of what the steps look at: both at once, for whoever only wants to be sure
+        # if nothing seems to have changed, run the quick proof and the checks of the steps at the same time
         wanted = observed.ready and steps.wanted(observed)
         proving = pool.submit(_proven_again, target, observed, None, changed=False) if wanted else None
         in_use = pool.submit(target.store.in_use) if wanted else None
         done = wanted and all(isinstance(step.done(observed), Done) for step in steps.list())
         if proving and in_use and done and not in_use.result():
-            with suppress(VerificationFailed):  # an address may be away for a moment: below it is waited for
+            with suppress(VerificationFailed):  # the address may be unreachable for a moment; the steps below wait
                 return proving.result()
     with target.store.lock("create", deadline, lambda holder: progress.note(f"waiting for {holder}")):
-        # whoever held the lock before may have changed what this was decided from
+        # the previous holder of the lock may have changed the server: check again
         now = target.store.load()
         _require_unchanged(before, now, spec)
         _require_same_login(target, before, spec, password)
-        require_databases(target, now, spec, keys)
+        require_databases(target, now, spec, provided_credentials)
         target.runtime.check(spec, before.assigned if before else Assigned())
 
         def as_before() -> bool:
@@ -109,7 +109,10 @@ def _proven_again(target: Target, observed: Observed, deadline: Deadline | None,
 
 
 def _login(endpoint: Endpoint, stored: Secrets) -> Login:
-    """Return the login to prove with; what does not answer is for the proof to say."""
+    """Return the login to prove the server with.
+
+    If the server cannot be asked which password is valid, return the current one. The proof then reports the failure.
+    """
     try:
         return settled(endpoint, stored)
     except (Unreachable, Refused):
@@ -124,7 +127,7 @@ def _require_unchanged(before: Record | None, now: Record | None, spec: Spec) ->
 
 
 def start(target: Target, deadline: Deadline, progress: Progress) -> Created:
-    """Start a stopped server again, as it was asked for, and prove it."""
+    """Start a stopped server with its stored spec, and prove it."""
     record = require_record(target)
     return create(target, record.spec, record, None, deadline, progress)
 
@@ -137,13 +140,13 @@ def _known(observed: Observed) -> tuple[Record, Secrets]:
 
 def _require_same_login(target: Target, before: Record | None, spec: Spec, password: str | None) -> None:
     existing = target.store.secrets()
-    if broken := broken_seals(before.seals if before else {}, existing):
-        if not target.store.kept():
+    if modified := modified_secrets(before.fingerprints if before else {}, existing):
+        if not target.store.existing_secrets():
             raise Conflict(
                 f"the credentials of server {target.name!r} are gone: {lost(target)}; nothing was changed",
                 hint=put_back(target),
             )
-        names = " and ".join(target.store.secret_name(name) for name in broken)
+        names = " and ".join(target.store.secret_name(name) for name in modified)
         raise Conflict(
             f"{names}: changed since the server was last proven; nothing was done",
             hint="put the old values back: the server knows the old password, and its data is under the old keys",
@@ -164,28 +167,28 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
 
 
 class _Create:
-    """The steps of one `create`, with the report of its proof."""
+    """The steps of one `create`, and the report of its proof."""
 
     def __init__(
         self,
         target: Target,
         spec: Spec,
         password: str | None,
-        keys: Mapping[SecretRef, str],
+        provided_credentials: Mapping[SecretRef, str],
         *,
         replaces: bool = False,
     ) -> None:
-        self._replaces = replaces  # another spec, with which the server may have been proven
+        self._replaces = replaces  # the stored spec is another one, and the server may have been proven with it
         self._target = target
         self._spec = spec
         self._password = password
-        self._keys = keys
+        self._provided = provided_credentials
         self.report: Report | None = None
 
     def list(self) -> tuple[Step, ...]:
         """Return the steps in order."""
         return (
-            Step("environment", self._prepared, self._prepare),  # shared, and what cannot be installed is not recorded
+            Step("environment", self._prepared, self._prepare),  # first: a spec that cannot be installed is not stored
             Step("record", self._recorded, self._record),
             Step("credentials", self._credentials_there, self._claim),
             Step("address", self._has_address, self._assign),
@@ -195,7 +198,7 @@ class _Create:
         )
 
     def wanted(self, observed: Observed) -> bool:
-        """Tell whether the server on record is the one wanted, and was proven: all that is cheap to see."""
+        """Tell whether the stored spec is the requested one and the server was proven; a cheap check."""
         return isinstance(self._recorded(observed), Done) and isinstance(self._proven(observed), Done)
 
     def _recorded(self, observed: Observed) -> Outcome:
@@ -211,22 +214,29 @@ class _Create:
     def _credentials_there(self, observed: Observed) -> Outcome:
         stored = observed.secrets
         complete = stored and set(server.needs(self._spec)) <= set(stored.values) and not self._new_keys(stored)
-        if stored and complete and observed.record and observed.record.assigned.keys == secrets.keys_seal(stored):
+        if (
+            stored
+            and complete
+            and observed.record
+            and observed.record.assigned.keys == secrets.keys_fingerprint(stored)
+        ):
             return Done(f"user {stored.username!r}")
         return Waiting("the credentials are not complete")
 
     def _new_keys(self, stored: Secrets) -> dict[SecretRef, str]:
-        return {ref: value for ref, value in self._keys.items() if stored.values.get(ref) != value}
+        return {ref: value for ref, value in self._provided.items() if stored.values.get(ref) != value}
 
     def _claim(self, target: Target, observed: Observed, _: Deadline) -> None:
         given: Mapping[SecretRef, str] = {ADMIN_USERNAME: self._spec.spec.auth.admin_username}
         if self._password is not None:
             given = {**given, ADMIN_PASSWORD: self._password}
-        stored = target.store.claim(secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given))
+        stored = target.store.create_if_absent(
+            secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given)
+        )
         if new := self._new_keys(stored):
-            proven = observed.record is not None and bool(observed.record.seals)
-            target.store.amend(databases.staged(stored.values, new) if proven else new)
-        record, keys = observed.record, secrets.keys_seal(Secrets({**stored.values, **new}))
+            proven = observed.record is not None and bool(observed.record.fingerprints)
+            target.store.patch_secrets(databases.staged(stored.values, new) if proven else new)
+        record, keys = observed.record, secrets.keys_fingerprint(Secrets({**stored.values, **new}))
         if record and record.assigned.keys != keys:
             target.store.save(replace(record, assigned=replace(record.assigned, keys=keys)))
 
@@ -270,7 +280,7 @@ class _Create:
         try:
             target.runtime.wait(record.assigned, deadline)
         except ServerRefused as error:
-            way_back = "the old spec brings the server back" if self._replaces and record.seals else None
+            way_back = "the old spec brings the server back" if self._replaces and record.fingerprints else None
             raise ServerRefused(error.message, hint=way_back) from error
 
     def _proven(self, observed: Observed) -> Outcome:
@@ -284,9 +294,9 @@ class _Create:
         with target.access.open(record.assigned, deadline) as endpoint:
             login = _login(endpoint, stored)
             self.report = verify(endpoint, login)
-            if not self.report.answered:  # a tunnel breaks where the API server is restarted
+            if not self.report.answered:  # a restart of the API server breaks the tunnel
                 self.report = verify(endpoint, login)
         self.report.require(lambda: recovery(target))
         if replaced := databases.settled(stored.values):
-            target.store.amend(replaced)
-        target.store.save(replace(record, proof=observed.live.identity, seals=secrets.seals(stored)))
+            target.store.patch_secrets(replaced)
+        target.store.save(replace(record, proof=observed.live.identity, fingerprints=secrets.fingerprints(stored)))

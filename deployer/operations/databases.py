@@ -1,4 +1,4 @@
-"""Databases that somebody else runs: their URLs are given, tried before they replace others, and never shown."""
+"""External databases: checks their URLs and tries them before they replace others; never shows them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _Result = TypeVar("_Result")
 
 
 def require_databases(target: Target, before: Record | None, spec: Spec, given: Mapping[SecretRef, str]) -> None:
-    """Raise what speaks against the databases that a server would get: `given`, or those that are stored.
+    """Check the databases that a server would use: the URLs in `given`, else the stored ones.
 
     Raises:
-        UsageError: there are none.
-        Conflict: it was proven, and would lose its data: they are others than those that have it.
+        UsageError: a URL is missing.
+        Conflict: the server was proven with another database, and would lose its data.
     """
-    proven = before is not None and bool(before.seals)
+    proven = before is not None and bool(before.fingerprints)
     if before and proven and before.spec.spec.database.type != spec.spec.database.type:
         raise Conflict(
             "the server's runs and users lie where they were first put, and are not moved from there",
@@ -63,18 +63,18 @@ def require_databases(target: Target, before: Record | None, spec: Spec, given: 
 def try_out(
     target: Target, before: Record | None, given: Mapping[SecretRef, str], deadline: Deadline, progress: Progress
 ) -> None:
-    """Try new URLs before anything is touched: of a server that was proven from where it runs.
+    """Try new URLs before anything changes: for a proven server from where the server runs.
 
-    The URLs of a new server of this machine are tried without its environment, which takes a minute to install. In all
-    other cases the server's own start with them is the trial.
+    For a new server on this machine, the URLs are tried from here without the server's environment, because its
+    installation takes a minute. In all other cases the start of the server tries them.
 
     Raises:
-        ServerRefused: they do not work; says what the database answers.
+        ServerRefused: the URLs do not work; the message contains the database's response.
     """
     if not given.keys() & set(DATABASES.values()):
         return
-    if before is None or not before.seals:
-        if target.namespace is None:  # the network of a cluster is another one
+    if before is None or not before.fingerprints:
+        if target.namespace is None:  # a cluster has another network
             _try_from_here(given)
         return
     stored = target.store.secrets()
@@ -114,10 +114,10 @@ def _try_from_here(given: Mapping[SecretRef, str]) -> None:
 def or_as_before(
     target: Target, work: Callable[[], _Result], again: Callable[[], object], progress: Progress
 ) -> _Result:
-    """Do the work; where the server is not proven with new URLs, put the proven ones back and do it `again` with them.
+    """Run `work`; if the server cannot be proven with new URLs, restore the proven URLs and call `again`.
 
     Raises:
-        DeployerError: that of the first attempt, with what came of the second.
+        DeployerError: the error of `work`; the message also says whether the server runs with the old URLs again.
     """
     try:
         return work()
@@ -126,7 +126,7 @@ def or_as_before(
         old = restored(stored.values) if stored else {}
         if not old:
             raise
-        target.store.amend(old)
+        target.store.patch_secrets(old)
         progress.note(f"The server is not proven with the new URLs, and gets the ones before back: {error.message}")
         try:
             again()

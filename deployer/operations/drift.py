@@ -1,11 +1,11 @@
-"""Drift: what differs between what was asked for and what is there; changes nothing."""
+"""Drift: compares a server with its spec; changes nothing."""
 
 from __future__ import annotations
 
 from deployer.core.changes import Change, spec_changes
 from deployer.core.components import build
 from deployer.core.errors import NotFound
-from deployer.core.secrets import broken_seals
+from deployer.core.secrets import modified_secrets
 from deployer.core.spec import Spec
 from deployer.core.support import require_supported
 from deployer.operations.records import require_record
@@ -13,10 +13,10 @@ from deployer.targets import Target
 
 
 def drift(target: Target, spec: Spec | None) -> tuple[Change, ...]:
-    """Return what `create` would change to make `spec` run, or without one the spec that is stored.
+    """Return the changes that `create` would make to run `spec`, by default the stored spec.
 
     Raises:
-        NotFound: there is no such server.
+        NotFound: the server does not exist, or has no address yet.
     """
     record = require_record(target)
     wanted = spec or record.spec
@@ -25,8 +25,8 @@ def drift(target: Target, spec: Spec | None) -> tuple[Change, ...]:
     if not record.assigned.ports:
         hint = f"`deployer create {target.name}` goes on"
         raise NotFound(f"server {target.name!r} was never finished: it has no address yet", hint=hint)
-    stack = build(wanted, platform, target.runtime.would_assign(wanted, record.assigned))
-    edited = broken_seals(record.seals, target.store.secrets())
+    stack = build(wanted, platform, target.runtime.predict_assignment(wanted, record.assigned))
+    edited = modified_secrets(record.fingerprints, target.store.secrets())
     return (
         *spec_changes(record.spec, wanted),
         *(Change(target.store.secret_name(name), "as last proven", "something else") for name in edited),

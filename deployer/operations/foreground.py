@@ -1,4 +1,4 @@
-"""Stay in the foreground with a server: until it is asked to end, or has ended by itself."""
+"""Run a server in the foreground: until the user ends the command, or the server ends by itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deployer.operations.remove import stop
 from deployer.operations.steps import Progress
 from deployer.targets import Deadline, Foreground, Live, Target
 
-# Slurm kills 30 s after its first signal (KillWait), systemd after 90 (TimeoutStopSec)
+# Slurm kills a job 30 s after its first signal (KillWait), systemd after 90 s (TimeoutStopSec)
 STOP_SECONDS: Final = 25.0
 _LAST_LINES: Final = 8
 
@@ -20,13 +20,13 @@ _LAST_LINES: Final = 8
 def stay(
     target: Target, foreground: Foreground, wake: int, line: Callable[[str], None], progress: Progress, *, whole: bool
 ) -> bool:
-    """Stay until `wake` becomes readable, then stop the server: True. False where somebody else has stopped it.
+    """Follow the server until `wake` becomes readable, then stop the server and return True.
 
-    A server that another deployer starts anew meanwhile, with other settings, is stayed with. `line` is given what the
-    server writes.
+    Return False if another command stopped the server. If another deployer restarts the server, for example with other
+    settings, follow the new process. `line` receives the server's output line by line.
 
     Raises:
-        NotReady: the server has ended by itself; with its last words.
+        NotReady: the server ended by itself; the message contains the last lines of its log.
     """
     while True:
         if foreground.stay(wake, line, whole=whole):
@@ -49,18 +49,18 @@ def stay(
 
 
 def end(target: Target, progress: Progress) -> None:
-    """Stop the server, in the time that a batch system gives."""
+    """Stop the server within STOP_SECONDS, before a batch system kills the job."""
     stop(target, Deadline.after(STOP_SECONDS), progress)
 
 
 def end_quietly(target: Target, progress: Progress) -> None:
-    """Stop the server where that can be done; what failed before is worth more."""
+    """Stop the server if possible, and ignore errors: the caller already reports an earlier one."""
     with suppress(DeployerError):
         end(target, progress)
 
 
 def _settled(target: Target, wake: int) -> Live | None:
-    """Return what runs once no other deployer is at work on the server; None where `wake` becomes readable first."""
+    """Return the server's state once no other deployer holds the lock; None if `wake` becomes readable first."""
     while not select.select([wake], [], [], 0)[0]:
         with suppress(Conflict), target.store.lock("run", Deadline.after(0.5), lambda _: None):
             return target.runtime.observe()

@@ -1,4 +1,4 @@
-"""Log in and out: a login is checked first, then kept where this user's MLflow clients find it, and given up again."""
+"""Log in and out: stores a checked login for this user's MLflow clients, and removes it again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from deployer.tracking.client import Endpoint, Login
 
 @dataclass(frozen=True)
 class Kept:
-    """Where a login is kept now; `before` tells whose place it took: deployer's own, or a foreign one."""
+    """Where a login is stored now.
+
+    `before` is the address of the server whose login deployer replaced. `foreign` is True if the file had a login that
+    deployer did not write.
+    """
 
     file: Path | None
     keyring: str | None
@@ -30,12 +34,12 @@ class Kept:
 
 @contextmanager
 def reachable(target: Target, deadline: Deadline) -> Iterator[Endpoint]:
-    """Yield an address of a server of deployer's that answers from here.
+    """Yield an address at which a server of deployer answers from this machine.
 
     Raises:
-        NotFound: there is no such server.
-        NotReady: it does not run.
-        Conflict: it is reached on another machine alone.
+        NotFound: the server does not exist, or has no address yet.
+        NotReady: the server does not run.
+        Conflict: the server can be reached only on another machine.
     """
     endpoint_of(target)
     live = target.runtime.observe()
@@ -49,10 +53,10 @@ def reachable(target: Target, deadline: Deadline) -> Iterator[Endpoint]:
 
 
 def keep(owner: Owner, login: Login) -> Kept:
-    """Keep a login in the credentials file, in the place of deployer's earlier one; a foreign one stays beside it.
+    """Store a login in the credentials file. It replaces deployer's earlier login; any other login is kept beside it.
 
     Raises:
-        StateError, Forbidden, Conflict: the file cannot be changed; it is as it was.
+        StateError, Forbidden, Conflict: the file cannot be changed, and is as it was.
     """
     entry, seen = Entry(owner, login.username, login.password), ""
 
@@ -68,10 +72,10 @@ def keep(owner: Owner, login: Login) -> Kept:
 
 
 def keep_in_keyring(owner: Owner, login: Login) -> Kept:
-    """Keep a password in the keyring, and no longer in the file.
+    """Store a password in the keyring, and remove it from the credentials file.
 
     Raises:
-        NoKeyring: there is none that can be used.
+        NoKeyring: no usable keyring was found.
     """
     name = keyring.keep(owner.url, login.username, login.password)
     gone = drop(owner)
@@ -79,9 +83,10 @@ def keep_in_keyring(owner: Owner, login: Login) -> Kept:
 
 
 def drop(owner: Owner | None) -> credentials_file.Change:
-    """Take deployer's login out of the file, where it is that server's (None: whosever), and give back the one before.
+    """Remove deployer's login from the credentials file, and restore the login that it replaced.
 
-    An owner without an address is known by name alone: a server that is gone has none any more.
+    `owner` limits this to the login of one server; None matches any server. An owner without a URL is matched by name,
+    because a deleted server has no address any more.
     """
 
     def edit(text: str) -> str:
@@ -94,7 +99,7 @@ def drop(owner: Owner | None) -> credentials_file.Change:
 
 
 def kept_owner() -> Owner | None:
-    """Return whose login of deployer's stands in the file.
+    """Return the server whose login deployer has written to the credentials file; None without such a login.
 
     Raises:
         StateError: the file is damaged.

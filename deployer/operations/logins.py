@@ -1,4 +1,4 @@
-"""The logins that deployer keeps: the administrator's, and those of members whose passwords it has made."""
+"""The logins that deployer stores: the administrator's, and those of members whose passwords deployer generated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deployer.tracking.users import accepts
 
 
 class _NotKept(NotFound):
-    """No password of a user is kept."""
+    """No password of the user is stored."""
 
     @staticmethod
     def text(user: str) -> str:
@@ -22,19 +22,19 @@ class _NotKept(NotFound):
 
 
 def password_refs(secrets: Secrets, user: str) -> tuple[SecretRef, SecretRef]:
-    """Return where the current and the pending password of a user are kept."""
+    """Return the Secret keys of a user's current and pending password."""
     return (ADMIN_PASSWORD, ADMIN_PENDING) if user == secrets.username else member_refs(user)
 
 
 def login_of(target: Target, user: str | None = None) -> Login:
-    """Return the administrator's login, or a member's, with the password that the server accepts.
+    """Return the login of the administrator or a member, with the password that the server accepts.
 
     Raises:
-        NotFound: there is no such server, or no password of that user is kept.
+        NotFound: the server does not exist, or no password of that user is stored.
     """
     stored = target.store.secrets()
     if stored is None:
-        if require_record(target).seals:
+        if require_record(target).fingerprints:
             raise NotFound(f"the credentials of server {target.name!r} are gone: {lost(target)}", hint=put_back(target))
         raise NotFound(
             f"server {target.name!r} has no credentials yet", hint=f"`deployer create {target.name}` goes on"
@@ -46,9 +46,9 @@ def login_of(target: Target, user: str | None = None) -> Login:
             with target.access.open(record.assigned) as endpoint:
                 return settled(endpoint, stored, who)
         except (Unreachable, Refused):
-            pass  # a server that does not answer leaves open which of the two it is
+            pass  # without an answer, return the current password
         except _NotKept:
-            pass  # told below, with what to type
+            pass  # the error below has a hint
     if current not in stored.values:
         raise NotFound(
             _NotKept.text(who), hint=f"`{typed(target, 'rotate-password', '--user', who)}` gives the user a new one"
@@ -57,7 +57,10 @@ def login_of(target: Target, user: str | None = None) -> Login:
 
 
 def _serving(target: Target) -> Record | None:
-    """Return the record of a server that runs where its address leads: anybody may listen where another one was."""
+    """Return the record of a server that runs at its recorded address, else None.
+
+    At the address of a stopped server, another process may listen.
+    """
     record = target.store.load()
     if record is None or record.deleted or not record.assigned.ports:
         return None
@@ -66,10 +69,12 @@ def _serving(target: Target) -> Record | None:
 
 
 def settled(endpoint: Endpoint, secrets: Secrets, user: str | None = None) -> Login:
-    """Return a user's login: with the pending password where a change was cut short after the server had made it.
+    """Return a user's login with the pending password if the server accepts it, else with the current one.
+
+    A pending password is valid if a change was interrupted after the server had made it.
 
     Raises:
-        NotFound: no password of that user is kept that could be it.
+        NotFound: no valid password of that user is stored.
     """
     who = user or secrets.username
     current, pending = password_refs(secrets, who)
@@ -83,13 +88,13 @@ def settled(endpoint: Endpoint, secrets: Secrets, user: str | None = None) -> Lo
 
 
 def lost(target: Target) -> str:
-    """Return where the credentials were, and that the data is still there."""
+    """Return which credentials are missing, and that the data still exists."""
     names = " and ".join(dict.fromkeys(target.store.secret_name(name) for name in ("admin", "server")))
     return f"{names} cannot be found; its data is still there"
 
 
 def put_back(target: Target) -> str:
-    """Return what to do where the credentials are gone."""
+    """Return a hint for missing credentials."""
     return (
         f"put them back from a backup; without one, `{typed(target, 'delete', '--delete-data')}` deletes the server "
         "with all its data"
@@ -97,7 +102,7 @@ def put_back(target: Target) -> str:
 
 
 def recovery(target: Target) -> str:
-    """Return what to do where the server does not accept the administrator's stored password."""
+    """Return a hint for a server that rejects the administrator's stored password."""
     return (
         f"put the one that the server knows back into {target.store.secret_name('admin')}, or "
         f"`{typed(target, 'rotate-password', '--recover')}` sets a new one in the server's own database"
@@ -105,6 +110,6 @@ def recovery(target: Target) -> str:
 
 
 def interrupted(target: Target, user: str | None = None) -> bool:
-    """Tell whether a change of a password was begun and not ended."""
+    """Tell whether a change of the user's password was begun and not completed."""
     stored = target.store.secrets()
     return stored is not None and password_refs(stored, user or stored.username)[1] in stored.values

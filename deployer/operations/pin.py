@@ -1,4 +1,4 @@
-"""Pin: have a server's pods run the very image that was proven, by its digest, or no longer."""
+"""Pin: make a server's pods run the proven image by its digest, or stop doing so."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from deployer.targets import Deadline, Target
 
 
 def require_pods(target: Target) -> None:
-    """Raise UsageError where there is no image."""
+    """Check that the server runs in pods.
+
+    Raises:
+        UsageError: the server runs on this machine and has no image.
+    """
     if target.namespace is None:
         raise UsageError(
             "--pin: a server on this machine has no image; its packages have the tested versions anyway",
@@ -23,10 +27,10 @@ def require_pods(target: Target) -> None:
 
 
 def pin(target: Target, created: Created, deadline: Deadline, progress: Progress) -> Created:
-    """Store the digest of the image that was just proven, and prove the server with it: its pod is made anew.
+    """Store the digest of the proven image, then prove the server again with a new pod that uses the digest.
 
     Raises:
-        NotReady: the node does not say what it pulled.
+        NotReady: the node does not report the digest that it pulled.
     """
     record = created.record
     image, found = server.image(record.spec), target.runtime.software(record.spec)
@@ -43,7 +47,7 @@ def pin(target: Target, created: Created, deadline: Deadline, progress: Progress
 
 
 def unpin(target: Target, record: Record, deadline: Deadline, progress: Progress) -> Record:
-    """Forget the digest; the next `create` has the pods run what the image's name leads to."""
+    """Remove the stored digest; the next `create` makes the pods use the image's name without a digest."""
     return _store(target, None, deadline, progress) if record.assigned.pin else record
 
 

@@ -1,4 +1,4 @@
-"""Servers that exist, as what is stored of them says."""
+"""Looks up existing servers in their stored records."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from deployer.tracking.client import Endpoint
 
 
 def require_record(target: Target) -> Record:
-    """Return the record of a server that exists.
+    """Return the record of an existing server.
 
     Raises:
-        NotFound: there is none, or only its data is left.
+        NotFound: there is no record, or the server was deleted and only its data is left.
     """
     record = target.store.load()
     if record is None:
@@ -28,12 +28,16 @@ def require_record(target: Target) -> Record:
 
 
 def typed(target: Target, command: str, *options: str) -> str:
-    """Return a command of deployer's about this very server, as it has to be typed."""
+    """Return a deployer command for this server as the user has to type it."""
     return shlex.join(["deployer", command, target.name, *options, *target.options])
 
 
 def endpoint_of(target: Target) -> Endpoint:
-    """Return the address of a server that exists."""
+    """Return the address of an existing server.
+
+    Raises:
+        NotFound: the server does not exist, or has no address yet.
+    """
     record = require_record(target)
     if not record.assigned.ports:
         raise NotFound(f"server {target.name!r} has no address yet", hint=f"`deployer create {target.name}` goes on")

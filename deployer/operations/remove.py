@@ -1,4 +1,4 @@
-"""Stop and delete: end a server, keep or drop what it knows."""
+"""Stop and delete: end a server, and keep or delete its data and credentials."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from deployer.targets import Deadline, Observed, Target
 
 
 def stop(target: Target, deadline: Deadline, progress: Progress) -> None:
-    """End what runs; everything else stays. Nothing happens where nothing runs."""
+    """Stop the server's processes or pods; keep everything else. Do nothing if the server is stopped."""
     with target.store.lock("stop", deadline, lambda holder: progress.note(f"waiting for {holder}")):
         run((Step("stop", _stopped, _stop),), target, deadline, progress)
 
 
 def delete(target: Target, *, data: bool, deadline: Deadline, progress: Progress) -> None:
-    """End the server and drop it; its data and credentials too only with `data`.
+    """Delete the server; delete its data and credentials only with `data`.
 
-    Goes on where a killed delete stopped, and so succeeds where nothing is left but the last step.
+    A repeated call continues an interrupted delete.
 
     Raises:
-        NotFound: there is nothing of that name, not even of a half-done delete.
+        NotFound: nothing of that name exists, not even the remains of an interrupted delete.
     """
     if not target.store.known():
         raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")
@@ -37,7 +37,7 @@ def delete(target: Target, *, data: bool, deadline: Deadline, progress: Progress
 
 
 def _observed(target: Target) -> Observed:
-    """Return what is known of a server that goes with its data: damaged files must not keep it."""
+    """Return the server's state for a delete with data; a damaged record must not prevent the delete."""
     record = None
     with suppress(Damaged):
         record = target.store.load()
@@ -82,8 +82,9 @@ def _nothing_left(target: Target) -> Outcome:
 
 
 def _forget_all(target: Target, observed: Observed, deadline: Deadline) -> None:
-    if observed.record and observed.record.seals:
-        # killed from here on, it must not look like a server whose Secrets and volume somebody else has taken away
-        with suppress(NoRoom):  # only of this machine, where `forget` takes everything away in one step
-            target.store.save(replace(observed.record, deleted=True, proof=None, seals={}))
+    if observed.record and observed.record.fingerprints:
+        # without fingerprints, a delete that is killed after this point does not look like a server that has
+        # lost its Secrets and volume
+        with suppress(NoRoom):  # raised only on this machine, where `forget` removes everything in one step
+            target.store.save(replace(observed.record, deleted=True, proof=None, fingerprints={}))
     target.store.forget(data=True, deadline=deadline)

@@ -1,4 +1,4 @@
-"""Render: the manifests of a spec for a kind of cluster that nobody has asked yet."""
+"""Render: the manifests of a spec for a kind of cluster, without contacting a cluster."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PLACEHOLDER = "{name}.example.org"
 
 
 def manifests(spec: Spec, platform: Platform, namespace: str) -> tuple[dict[str, str], str | None]:
-    """Return YAML documents by `Kind/name`, and the host where it had to be guessed.
+    """Return YAML documents by `Kind/name`, and the host if it was guessed.
 
     Raises:
-        UsageError: the cluster would assign a host that it then refuses.
+        UsageError: the cluster would assign a host name that it then rejects.
     """
     wanted = getattr(spec.spec.exposure, "host", None)
     guess = (platform.host_template or PLACEHOLDER).format(name=spec.name, namespace=namespace)
@@ -40,9 +40,9 @@ def manifests(spec: Spec, platform: Platform, namespace: str) -> tuple[dict[str,
 
 
 def credentials(spec: Spec, keys: Mapping[SecretRef, str]) -> str:
-    """Return the Secrets that the manifests refer to, freshly made, as a YAML stream (JSON documents).
+    """Return the Secrets that the manifests refer to, with new values, as a YAML stream of JSON documents.
 
-    `keys` are those of services that somebody else runs.
+    `keys` are the credentials of external services.
     """
     given = {ADMIN_USERNAME: spec.spec.auth.admin_username, **keys}
     made = secrets.complete(None, GENERATED, token_source.token_bytes, given)

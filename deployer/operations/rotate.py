@@ -1,7 +1,7 @@
-"""Rotate: a new password for the administrator or a member, without a restart, proven before it is called done.
+"""Rotate: gives the administrator or a member a new password without a restart, and proves the server with it.
 
-The new password is stored as pending before the server hears of it, so that at no instant of a kill it is lost; which
-of the two holds is asked of the server itself, never assumed.
+The new password is stored as pending before the server receives it, so that a kill at any moment loses neither
+password. The server itself is asked which of the two is valid.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from deployer.tracking.verify import Check, Report, verify_quickly
 
 RECOVER: Final = "recover.py"
 _AGAIN_SECONDS: Final = 1.0
-_PATIENCE_SECONDS: Final = 20.0  # an ingress or a tunnel may be away for a moment
+_PATIENCE_SECONDS: Final = 20.0  # an ingress or a tunnel may be unreachable for a moment
 
 
 @dataclass(frozen=True)
 class Rotated:
-    """What a rotation ended with."""
+    """The result of a rotation."""
 
     endpoint: Endpoint
     username: str
@@ -61,33 +61,37 @@ def rotate(
     *,
     recover: bool = False,
 ) -> Rotated:
-    """Give `user`, by default the administrator, the password given or a new one, and prove it.
+    """Give `user`, by default the administrator, `password` or a generated one, and prove the server with it.
 
-    Goes on where a killed rotation stopped. `recover` sets the administrator's in the server's own database where the
-    server accepts none that is known.
+    A repeated call continues an interrupted rotation. With `recover`, the administrator's password is set in the
+    server's own database if the server accepts none of the stored ones.
 
     Raises:
-        NotFound: there is no such server or user.
-        NotReady: it does not run.
-        Conflict: the server accepts neither the stored password nor a pending one.
-        VerificationFailed: the old one is still accepted, the new one not, or anonymous callers are.
+        NotFound: the server, its credentials or the user do not exist.
+        NotReady: the server does not run or does not answer.
+        UsageError: a member cannot have this user name.
+        StateError: with `recover`, the Secret with the server's keys is gone too.
+        Conflict: the server accepts neither or both of the stored and the pending password, or runs out of reach on
+            another machine.
+        VerificationFailed: the server refuses the change, still accepts the old password or anonymous callers, or
+            rejects the new password.
     """
     require_record(target)
     if user is not None and (problem := secrets.member_problem(user)):
         raise UsageError(f"{user!r} cannot be a user: the name {problem}", hint="`--user NAME`")
     with target.store.lock("rotate-password", deadline, lambda holder: progress.note(f"waiting for {holder}")):
-        record = require_record(target)  # as it is now: whoever had the lock may have given it another address
+        record = require_record(target)  # read again: the previous holder of the lock may have changed the address
         stored = _stored(target, recover=recover)
         live = _living(target, recover=recover)
         try:
             with target.access.open(record.assigned, deadline) as endpoint:
                 who = user or stored.username
-                # one that was begun is ended first, whatever its password is
+                # complete an interrupted rotation first, even with another password
                 begun = _possible(stored.values.get(password_refs(stored, who)[1]))
                 for given in [password] if begun in (None, password) or password is None else [None, password]:
                     work = _Rotation(target, endpoint, who, given, deadline, recover=recover)
                     work.require_user(stored)
-                    # a busy server is asked what is needed and no more
+                    # only the Secrets are observed: a busy server gets no further requests
                     run(
                         work.steps(),
                         target,
@@ -100,13 +104,13 @@ def rotate(
         except Refused as error:
             raise VerificationFailed(f"the server does not change the password: {meaning(error).message}") from error
     report = work.report
-    assert report is not None  # the last step has made it
+    assert report is not None  # set by the last step
     report.require()
     return Rotated(target.access.endpoint(record.assigned), who, report)
 
 
 def _living(target: Target, *, recover: bool) -> Live:
-    """Return what is known of a server that answers from here; with `recover`, of one whose processes are here."""
+    """Return the state of a server that answers from here; `recover` excludes servers on another machine."""
     live = target.runtime.observe()
     require_reach(target)
     if live.state not in {"running", "elsewhere"}:
@@ -123,23 +127,23 @@ def _living(target: Target, *, recover: bool) -> Live:
 
 
 def _possible(pending: str | None) -> str | None:
-    """Return a pending password that MLflow could take; one that was edited into something else is no password."""
+    """Return a pending password if MLflow would accept it, else None: the stored value may have been edited."""
     return None if pending is None or secrets.password_problem(pending) else pending
 
 
 def _stored(target: Target, *, recover: bool) -> Secrets:
-    """Return the stored secrets; with `recover`, those of the administrator are begun anew where they are gone."""
+    """Return the stored secrets; with `recover`, create the administrator's if they are missing."""
     stored = target.store.secrets()
     if stored is not None:
         return stored
-    if not target.store.kept():
+    if not target.store.existing_secrets():
         raise NotFound(f"the credentials of server {target.name!r} are gone: {lost(target)}", hint=put_back(target))
     if not recover:
         raise NotFound(
             f"the password of server {target.name!r} is gone: {target.store.secret_name('admin')}",
             hint=f"`{typed(target, 'rotate-password', '--recover')}` makes a new one in the server's own database",
         )
-    if "server" not in target.store.kept():
+    if "server" not in target.store.existing_secrets():
         raise StateError(
             f"the keys of server {target.name!r} are gone too ({target.store.secret_name('server')}): "
             "what is encrypted in its database cannot be read without them",
@@ -147,7 +151,7 @@ def _stored(target: Target, *, recover: bool) -> Secrets:
         )
     made = _token()
     username = require_record(target).spec.spec.auth.admin_username
-    return target.store.claim(Secrets({ADMIN_USERNAME: username, ADMIN_PASSWORD: made, ADMIN_PENDING: made}))
+    return target.store.create_if_absent(Secrets({ADMIN_USERNAME: username, ADMIN_PASSWORD: made, ADMIN_PENDING: made}))
 
 
 def _token() -> str:
@@ -155,7 +159,10 @@ def _token() -> str:
 
 
 class _Rotation:
-    """The steps of one rotation; remembers both passwords, so that an edit of the stored ones meanwhile loses none."""
+    """The steps of one rotation.
+
+    Both passwords stay in memory, so that an edit of the stored ones during the rotation loses neither.
+    """
 
     def __init__(
         self, target: Target, endpoint: Endpoint, user: str, given: str | None, deadline: Deadline, *, recover: bool
@@ -182,7 +189,12 @@ class _Rotation:
         )
 
     def require_user(self, stored: Secrets) -> None:
-        """Raise NotFound where the server knows no such member."""
+        """Check that the server has this user.
+
+        Raises:
+            NotFound: the server has no such user.
+            Conflict: the server rejects the administrator's stored password.
+        """
         if self._user == stored.username:
             return
         try:
@@ -207,7 +219,7 @@ class _Rotation:
         self._old_accepted = current is not None and current != pending and self._accepted(current)
         pending_accepted = None if pending is None else self._accepted(pending)
         if not pending_accepted and not _possible(pending):
-            pending = pending_accepted = None  # a new one takes its place
+            pending = pending_accepted = None  # a new password replaces it
         if pending is None and self._old_accepted and current == self._given:
             self._new, self._server_has_it = current, True
             return Done("this password is the stored one already")
@@ -238,7 +250,7 @@ class _Rotation:
     def _stage(self, target: Target, observed: Observed, _: Deadline) -> None:
         pending = password_refs(_present(observed), self._user)[1]
         made = self._given or _token()
-        target.store.amend({pending: made})
+        target.store.patch_secrets({pending: made})
         self._new = made
 
     def _changed(self, _: Observed) -> Outcome:
@@ -247,14 +259,17 @@ class _Rotation:
         return Waiting("the server does not accept it yet")
 
     def _change(self, target: Target, observed: Observed, deadline: Deadline) -> None:
-        """Change it; what came of it, also where the answer is lost, the server is asked."""
+        """Send the new password until the server accepts it.
+
+        After each request, the server is asked whether it accepts the password, because the response may be lost.
+        """
         while True:
             try:
                 self._tell(target, observed, deadline)
             except Unreachable as error:
                 deadline.require(f"the server does not answer: {error}")
             except Refused as error:
-                if error.status != 401:  # else the second try after a lost answer
+                if error.status != 401:  # after a lost response, the repeated request gets 401
                     raise
             self._server_has_it = self._accepted(self._known())
             if self._server_has_it:
@@ -288,11 +303,11 @@ class _Rotation:
         stored = _present(observed)
         current, pending = password_refs(stored, self._user)
         record = require_record(target)
-        if current == ADMIN_PASSWORD and record.seals and KEK_PASSPHRASE in stored.values:
-            seal = secrets.seals(Secrets({**stored.values, current: self._known()}))[current.secret]
-            # first: from here on either of the two is the one that deployer made
-            target.store.save(replace(record, seals={**record.seals, current.secret: seal}))
-        target.store.amend({current: self._known(), pending: None})
+        if current == ADMIN_PASSWORD and record.fingerprints and KEK_PASSPHRASE in stored.values:
+            fingerprint = secrets.fingerprints(Secrets({**stored.values, current: self._known()}))[current.secret]
+            # save the record first: `modified_secrets` accepts the fingerprint of the pending password
+            target.store.save(replace(record, fingerprints={**record.fingerprints, current.secret: fingerprint}))
+        target.store.patch_secrets({current: self._known(), pending: None})
 
     def _proven(self, _: Observed) -> Outcome:
         return Done("proven") if self.report else Waiting("the new password is not proven")
@@ -306,11 +321,11 @@ class _Rotation:
         self.report = Report(tuple(checks))
 
     def _known(self) -> str:
-        assert self._new is not None  # the first step has seen it
+        assert self._new is not None  # set by the first step
         return self._new
 
     def _accepted(self, password: str) -> bool:
-        """Ask the server, again where it does not answer for a moment."""
+        """Tell whether the server accepts a password; retry for _PATIENCE_SECONDS while the server does not answer."""
         patience = Deadline.after(min(_PATIENCE_SECONDS, self._deadline.left))
         while True:
             try:

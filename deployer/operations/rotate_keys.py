@@ -1,4 +1,4 @@
-"""Exchange the keys of a server's bucket: found, tried, stored, and the server proven with them."""
+"""Rotate keys: find new S3 keys for a server's bucket, try them, store them, and prove the server with them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from deployer.operations.steps import Progress
 from deployer.targets import Deadline, Target
 
 S3: Final = "s3"
-# what the server's other keys do in MLflow, and so why they stay
+# the purpose of the server's other keys in MLflow, and why this release does not rotate them
 FIXED: Final[Mapping[str, str]] = MappingProxyType(
     {
-        # mlflow/utils/crypto.py; mlflow/cli/crypto.py has what an exchange takes
+        # mlflow/utils/crypto.py; mlflow/cli/crypto.py shows the steps of a rotation
         "kek": "the passphrase kek decrypts secrets that are stored in the server's database, such as those of the "
         "gateway; under another one they could not be read any more. They would have to be wrapped anew while the "
         "server is down, which this release does not do",
@@ -34,7 +34,11 @@ FIXED: Final[Mapping[str, str]] = MappingProxyType(
 
 
 def require_rotatable(kind: str) -> None:
-    """Raise UsageError for keys that cannot be exchanged; says why."""
+    """Check that keys of this kind can be rotated.
+
+    Raises:
+        UsageError: the kind is unknown or cannot be rotated; the message says why.
+    """
     if kind in FIXED:
         raise UsageError(f"{kind} keys stay as they are: {FIXED[kind]}", hint="`rotate-keys s3` exchanges S3 keys")
     if kind != S3:
@@ -50,15 +54,15 @@ def rotate_s3_keys(
     deadline: Deadline,
     progress: Progress,
 ) -> Created:
-    """Give the server the S3 keys that are found now and prove it with them. Killed anywhere, it goes on from there.
+    """Find the user's current S3 keys, store them for the server, and prove the server with them.
 
-    What is found is tried before anything is changed. Where it is what the server has already, only what an earlier
-    attempt has left is done, and the server is proven.
+    The keys are tried before anything is changed. If the server already has them, only finish an interrupted attempt
+    and prove the server. After a kill, a repeated call continues.
 
     Raises:
         UsageError: the server keeps no artifacts in S3.
-        VerificationFailed, NotReady: it was given the keys, and is not proven with them.
-        DeployerError: no keys were found, or they do not do; nothing was changed.
+        VerificationFailed, NotReady: the new keys are stored, but the server is not proven with them.
+        DeployerError: no keys were found, or they do not work; nothing was changed.
     """
     record = require_record(target)
     wanted = record.spec.spec.artifacts

@@ -1,4 +1,4 @@
-"""An operation is a list of steps, each of which knows from what it sees whether it is done."""
+"""Runs an operation as a list of steps; each step decides from the observed state whether it is done."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from deployer.targets import Deadline, Observed, Target
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `done` decides from what is observed, `act` does it. An act that is cut short can be done again.
+    """One step: `done` decides from the observed state, `act` makes the change. An interrupted `act` can be repeated.
 
-    `changes`: its act changes something; else it only waits for what was begun before.
+    `changes` is False for a step that only waits for an earlier change.
     """
 
     name: str
@@ -26,16 +26,16 @@ class Step:
 
 
 class Progress(Protocol):
-    """Is told how far an operation is."""
+    """Receives the progress of an operation."""
 
     def step(self, name: str, number: int, count: int) -> None:
-        """A step has begun."""
+        """Report that a step has begun."""
 
     def done(self, name: str, detail: str, seconds: float | None) -> None:
-        """A step is done; `seconds` is None where nothing was to do."""
+        """Report that a step is done; `seconds` is None if there was nothing to do."""
 
     def note(self, text: str) -> None:
-        """Something a person should know has happened."""
+        """Report an event that the user should know about."""
 
 
 def run(
@@ -45,12 +45,12 @@ def run(
     progress: Progress,
     observe: Callable[[], Observed] | None = None,
 ) -> bool:
-    """Take every step in order, until all are done; tell whether there was anything to change.
+    """Run the steps in order; return True if a step changed something.
 
-    `observe` looks at what the steps decide from, where that is less than everything.
+    `observe` replaces `target.observe` for operations whose steps need less.
 
     Raises:
-        NotReady: a step acted and still is not done, or the time is over.
+        NotReady: a step is still not done after its action, or the deadline has passed.
     """
     changed = False
     observe = observe or target.observe

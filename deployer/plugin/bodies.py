@@ -20,7 +20,9 @@ else:  # the server finds this file beside launch.py
 ARTIFACTS = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
 MOST_UNCONFIRMED = 1 << 20  # bytes that may be read before the login is looked up
 MOST_UNREAD = 1 << 20  # bytes; if more are left, the connection ends with the response (http_protocol.py MOST_DRAINED)
-LET_IN = "deployer.let_in"  # key in a scope: true once the gate has accepted the request's login (http_protocol.py)
+AUTHENTICATED = (
+    "deployer.authenticated"  # key in a scope: true once the gate has accepted the request's login (http_protocol.py)
+)
 BAD_REQUEST, CONTENT_TOO_LARGE = 400, 413
 CLOSE = (b"connection", b"close")
 
@@ -100,7 +102,7 @@ class Capped:
         if self._is_open(scope["path"]):
             await self._app(scope, without_body(receive) if declared else receive, send)
             return
-        scope[LET_IN] = True  # the gate runs before this middleware
+        scope[AUTHENTICATED] = True  # the gate runs before this middleware
         if not declared:
             await self._app(scope, receive, send)
             return

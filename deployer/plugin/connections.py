@@ -42,7 +42,7 @@ class Found(NamedTuple):
 
     wait: str
     since: float  # seconds on the clock of the register
-    let_in: bool = False  # its request had a login that was accepted
+    authenticated: bool = False  # its request had a login that was accepted
     rate: float = 0.0  # bytes a second in both directions, since its request began
 
 
@@ -83,16 +83,16 @@ def spare(found: Iterable[Found], now: float, count: int, needed: int) -> list[i
     """
 
     def rank(candidate: tuple[int, Found]) -> tuple[int, float]:
-        _, (wait, since, let_in, rate) = candidate
+        _, (wait, since, authenticated, rate) = candidate
         if wait in CHEAP:
             return CHEAP.index(wait), since
         if wait not in SLOW:
             return _SERVES, rate
-        if not let_in:
+        if not authenticated:
             return len(CHEAP), rate
         return (len(CHEAP) + 1, since) if now - since > DISTRESS_SECONDS else (_SERVES + 1, rate)
 
-    candidates = ((index, one) for index, one in enumerate(found) if not (one.let_in and one.wait == "nothing"))
+    candidates = ((index, one) for index, one in enumerate(found) if not (one.authenticated and one.wait == "nothing"))
     chosen = nsmallest(count, candidates, key=rank)
     harmless = sum(rank(candidate)[0] < _SERVES for candidate in chosen)
     return [index for index, _ in chosen[: max(harmless, min(count, needed))]]
@@ -132,8 +132,8 @@ class Register:
         if len(self._holding) > MOST_HOLDING:
             oldest = next(iter(self._holding))
             del self._holding[oldest]
-            is_let_in, _ = oldest.progress(self._clock())
-            if not is_let_in:
+            is_authenticated, _ = oldest.progress(self._clock())
+            if not is_authenticated:
                 oldest.end()
 
     def release(self, connection: Connection) -> None:

@@ -13,8 +13,8 @@ The gate (fastauth_gate.py) checks a login before MLflow does, and records the r
 been accepted before, the gate defers the check to the thread that serves the request. There this module looks up the
 user. The password needs no new scrypt check unless the user's hash has just changed.
 
-If the minor version of MLflow is not in SUPPORTED_MINORS, MLflow checks passwords itself. `MLflowsOwn` then only tells
-the gate which logins may be guesses.
+If the minor version of MLflow is not in SUPPORTED_MINORS, MLflow checks passwords itself. `PassthroughAuthenticator`
+then only tells the gate which logins may be guesses.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Checks(Protocol):
     def was_checked(self, user: str, password: str) -> bool:
         """Tell whether this password was checked for this user before."""
 
-    def was_right_anywhere(self, user: str, password: str) -> bool:
+    def verified_by_any_worker(self, user: str, password: str) -> bool:
         """Tell whether any process of this server has found this password right for the user."""
 
     def matches(self, user: str, stored: str, password: str) -> bool:
@@ -106,9 +106,9 @@ class Logins:
         """Tell whether this password was checked for this user before."""
         return self._checks.was_checked(username, password)
 
-    def was_right_anywhere(self, username: str, password: str) -> bool:
+    def verified_by_any_worker(self, username: str, password: str) -> bool:
         """Tell whether any process of this server has found this password right for the user."""
-        return self._checks.was_right_anywhere(username, password)
+        return self._checks.verified_by_any_worker(username, password)
 
     def check(self, user: Any | None, username: str, password: str) -> bool:
         """Check whether this is the user's password; takes 90 ms and 32 MiB unless the result is known."""
@@ -121,16 +121,16 @@ class Logins:
         """Start a request without a login, and forget the login of the previous request."""
         self._memory.current.set(self._memory.Memory("", b"", False, None))
 
-    def begin(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
+    def record(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
         """Record the result of this request's login check until the request has been served."""
         login = self._checks.digest(username, password)
         self._memory.current.set(self._memory.Memory(username, login, accepted, user if accepted else None))
 
-    def expect(self, username: str, password: str) -> None:
+    def defer(self, username: str, password: str) -> None:
         """Defer the look-up of this request's login until the request is served."""
-        self.begin(None, username, password, accepted=False)
+        self.record(None, username, password, accepted=False)
 
-    def let_in(self) -> bool:
+    def is_authenticated(self) -> bool:
         """Tell whether this request's login was accepted; False while its look-up is deferred."""
         memory = self._memory.current.get()
         return memory is not None and bool(memory.accepted)
@@ -159,7 +159,7 @@ class Logins:
         return accepted
 
 
-class MLflowsOwn:
+class PassthroughAuthenticator:
     """Logins of an unsupported MLflow, which checks passwords itself; tells the gate which logins may be guesses.
 
     It makes no decision and only classifies requests for throttling. MLflow checks the login of every request.
@@ -189,9 +189,9 @@ class MLflowsOwn:
         """Tell whether this password was checked for this user before."""
         return self._checks.was_checked(username, password)
 
-    def was_right_anywhere(self, username: str, password: str) -> bool:
+    def verified_by_any_worker(self, username: str, password: str) -> bool:
         """Tell whether any process of this server has found this password right for the user."""
-        return self._checks.was_right_anywhere(username, password)
+        return self._checks.verified_by_any_worker(username, password)
 
     def check(self, _user: None, username: str, password: str) -> bool:
         """Check whether this is the user's password, by MLflow's own function."""
@@ -200,13 +200,13 @@ class MLflowsOwn:
     def begin_anew(self) -> None:
         """Do nothing: nothing was recorded for the previous request."""
 
-    def begin(self, _user: None, _username: str, _password: str, _accepted: bool) -> None:
+    def record(self, _user: None, _username: str, _password: str, _accepted: bool) -> None:
         """Do nothing: MLflow checks the login itself."""
 
-    def expect(self, _username: str, _password: str) -> None:
+    def defer(self, _username: str, _password: str) -> None:
         """Do nothing: MLflow checks the login itself."""
 
-    def let_in(self) -> bool:
+    def is_authenticated(self) -> bool:
         """Return True: only the status of the response tells whether MLflow accepted the login."""
         return True
 

@@ -72,7 +72,7 @@ class Verified:
         with self._lock:
             return digest in self._once or digest in self._not_once
 
-    def was_right_anywhere(self, user: str, password: str) -> bool:
+    def verified_by_any_worker(self, user: str, password: str) -> bool:
         """Tell whether a process that was forked from this object's creator has found this password right."""
         place, mark = self._mark(user, password)
         return self._anywhere[place] == mark

@@ -49,7 +49,7 @@ _log = logging.getLogger("deployer")
 
 
 class Logins(Protocol):
-    """The part of `fastauth.Logins` and `fastauth.MLflowsOwn` that is used here."""
+    """The part of `fastauth.Logins` and `fastauth.PassthroughAuthenticator` that is used here."""
 
     def look_up(self, username: str) -> Any | None:
         """Return a user or None."""
@@ -66,7 +66,7 @@ class Logins(Protocol):
     def was_checked(self, username: str, password: str) -> bool:
         """Tell whether this password was checked for this user before."""
 
-    def was_right_anywhere(self, username: str, password: str) -> bool:
+    def verified_by_any_worker(self, username: str, password: str) -> bool:
         """Tell whether any process of this server has found this password right for the user."""
 
     def check(self, user: Any | None, username: str, password: str) -> bool:
@@ -75,13 +75,13 @@ class Logins(Protocol):
     def begin_anew(self) -> None:
         """Start a request without a login."""
 
-    def begin(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
+    def record(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
         """Record the result of a login check until the request has been served."""
 
-    def expect(self, username: str, password: str) -> None:
+    def defer(self, username: str, password: str) -> None:
         """Defer the look-up of the login until the request is served."""
 
-    def let_in(self) -> bool:
+    def is_authenticated(self) -> bool:
         """Tell whether the login was accepted, as far as it was looked up."""
 
 
@@ -173,14 +173,15 @@ class Gate:
             await self._app(scope, client.receive, heard)
         finally:
             if self._access_log:
-                who = known if known and self._logins.let_in() and status != 401 else "-"  # MLflow may still refuse
+                # MLflow may still refuse
+                who = known if known and self._logins.is_authenticated() and status != 401 else "-"
                 _write_line(scope, address, who, status, time.monotonic() - begun)
 
     async def _accepts(self, username: str, password: str, address: str, scope: Scope, client: Client) -> bool:
         try:
             was_right = self._logins.was_right(username, password)
             if was_right and self._has_a_thread(scope):
-                self._logins.expect(username, password)
+                self._logins.defer(username, password)
                 return True  # looked up later; MLflow decides
             guesser = None if was_right else self._guesser(username, password, address)
             is_new = guesser is not None and not self._logins.was_checked(username, password)
@@ -204,14 +205,14 @@ class Gate:
             # only the kind of error: a driver's message may contain the database's password
             _log.error("no password can be checked: %s", type(error).__name__)
             raise _later(503, 5, "Passwords cannot be checked just now.") from None
-        self._logins.begin(user, username, password, accepted)
+        self._logins.record(user, username, password, accepted)
         if not accepted and not self._passes_on:
             raise _wrong(pause=not is_new and guesser is not None)
         return accepted
 
     def _guesser(self, username: str, password: str, address: str) -> Guesser | None:
         """Return the user name and the site of a login that may be a guess; None if the login is known to be right."""
-        return None if self._logins.was_right_anywhere(username, password) else (username, _site(address))
+        return None if self._logins.verified_by_any_worker(username, password) else (username, _site(address))
 
     def _address(self, scope: Scope) -> str:
         peer = str((scope.get("client") or ("-",))[0])

@@ -28,10 +28,10 @@ MOST_DRAINED = 1 << 20  # bytes of a body that are read after the response
 LINGER_SECONDS = 5.0  # for a client to read the last response while it still sends
 OVERFLOW_SECONDS = 1.0  # the same, once the client has sent more than MOST_DRAINED
 LEFT = "deployer.left"  # key in a request's state: a future that is done once the connection is lost
-LET_IN = "deployer.let_in"  # key in a request's scope (bodies.py)
+AUTHENTICATED = "deployer.authenticated"  # key in a request's scope (bodies.py)
 ENDED = getattr(select, "POLLRDHUP", 0)  # Linux: the client has sent its last byte, even if that byte was not read
 # bytes; asyncio's 256 KiB would be held for each connection that waits for its login check
-RECEIVED_AT_ONCE, RECEIVED_AT_ONCE_LET_IN = 1 << 14, 1 << 16
+RECEIVED_AT_ONCE, RECEIVED_AT_ONCE_AUTHENTICATED = 1 << 14, 1 << 16
 MOST_WAITING = 1 << 14  # bytes of a body that are held until the login is accepted or the application reads
 LIGHT = 1 << 13  # bytes of a head and a body that any connection may hold (connections.py MOST_HOLDING)
 TOO_LARGE = 431  # RFC 6585, 5
@@ -143,8 +143,8 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's:
                 return
         elif not self._in_head:
             self._since = self.loop.time()
-            if self._is_let_in():
-                self._real.max_size = RECEIVED_AT_ONCE_LET_IN
+            if self._is_authenticated():
+                self._real.max_size = RECEIVED_AT_ONCE_AUTHENTICATED
         before = self.cycle
         self._moved += len(data)
         super().data_received(data)
@@ -158,7 +158,7 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's:
         self._since, self._drained = self.loop.time(), 0
         self._real.max_size = RECEIVED_AT_ONCE
         before = self.cycle
-        before.scope = {key: before.scope[key] for key in (LET_IN,) if key in before.scope}
+        before.scope = {key: before.scope[key] for key in (AUTHENTICATED,) if key in before.scope}
         before.body = bytearray()
         self.scope = self.headers = None  # uvicorn sets them with the next head
         super().on_response_complete()
@@ -199,11 +199,11 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's:
     def progress(self, now: float) -> tuple[bool, float]:
         """Return whether the request's login was accepted, and the bytes a second since the request began."""
         moved = self._moved + self.transport.written - self._real.get_write_buffer_size()
-        return self._is_let_in(), (1 + max(0, moved)) / (1 + now - self._begun)
+        return self._is_authenticated(), (1 + max(0, moved)) / (1 + now - self._begun)
 
     def has_left(self) -> bool:
         """Tell whether the client has disconnected while its request has no accepted login and its body is not read."""
-        if not self.flow.read_paused or self._is_answered() or self.transport.is_closing() or self._is_let_in():
+        if not self.flow.read_paused or self._is_answered() or self.transport.is_closing() or self._is_authenticated():
             return False
         ended = select.poll()
         ended.register(self._real.get_extra_info("socket").fileno(), ENDED)  # POLLHUP and POLLERR come in any case
@@ -220,8 +220,8 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's:
         if self.cycle is not before:
             self._begun, self._moved, self.transport.written = self.loop.time(), 0, 0
 
-    def _is_let_in(self) -> bool:
-        return self.cycle is not None and bool(self.cycle.scope.get(LET_IN))
+    def _is_authenticated(self) -> bool:
+        return self.cycle is not None and bool(self.cycle.scope.get(AUTHENTICATED))
 
     def _limit_memory(self) -> None:
         """Limit the memory that the connection holds before its login is accepted.
@@ -232,7 +232,7 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's:
         is_asking = self.cycle is not None and not self.cycle.response_complete
         body = len(self.cycle.body) if is_asking else 0
         held = len(self._arrived) + body + (self._arrived.head if is_asking else 0)
-        if held > LIGHT and not self._is_let_in():
+        if held > LIGHT and not self._is_authenticated():
             self._register.hold(self)
             if body > MOST_WAITING:
                 self.flow.pause_reading()  # until the application reads

@@ -252,7 +252,7 @@ def create_app() -> FastAPI:
         if is_known:
             logins = check_logins(fastauth, checks.Verified(check_password_hash))
         else:
-            logins = fastauth.MLflowsOwn(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
+            logins = fastauth.PassthroughAuthenticator(checks.Verified(auth.store.authenticate_user, keep_wrong=False))
         with engines.of_logins(number(LOGIN_CONNECTIONS, 1) if os.environ.get(LOGIN_CONNECTIONS) else None):
             app: FastAPI = auth.create_app()
         beside("compressed_bodies").install(fastauth._demand if is_known else None, most)

@@ -38,7 +38,7 @@ Guesser = tuple[str, str]  # user name, site
 
 
 class Logins(Protocol):
-    """The part of `fastauth.Logins` and `fastauth.MLflowsOwn` that is used here."""
+    """The part of `fastauth.Logins` and `fastauth.PassthroughAuthenticator` that is used here."""
 
     def look_up(self, username: str) -> Any | None:
         """Return a user or None."""

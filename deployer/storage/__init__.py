@@ -1,1 +1,1 @@
-"""Object storage by S3: the keys that people already have, and a trial of what a server would use."""
+"""Access to external storage: finds existing S3 keys, and tries S3 services and databases."""

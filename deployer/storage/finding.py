@@ -1,4 +1,4 @@
-"""Finds S3 keys where people already have them: environment, AWS files, s3cmd, rclone. Never shows a secret."""
+"""Finds S3 keys in their usual places: environment variables, AWS files, s3cmd and rclone. Never shows a secret."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from deployer.core.spec import endpoint_problem
 _LARGEST: Final = 1 << 20
 ENVIRONMENT: Final = "the environment"
 _AWS: Final = "https://s3.amazonaws.com"
-# an access key that Amazon gave out; other services' look otherwise
+# the form of Amazon's access keys; other services use other forms
 _OF_AWS: Final = re.compile("A[KS]IA[A-Z2-7]{16}")
 _KEY: Final = re.compile("[!-~]{1,256}")
-# what makes a profile of the AWS files temporary, or asks another program
+# settings of AWS profiles that give temporary keys or run another program
 _BORROWED: Final = ("aws_session_token", "role_arn", "credential_process", "sso_session", "sso_start_url")
 
 
 @dataclass(frozen=True)
 class Keys:
-    """A pair of keys, where it was found, and the service it is for where that is said."""
+    """A pair of keys, their source, and their service if the source names one."""
 
     source: str
     access_key: str = field(repr=False)
@@ -39,7 +39,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class Passed:
-    """A place that was looked at and holds nothing that a server could use."""
+    """A source without keys that a server could use."""
 
     source: str
     reason: str
@@ -47,16 +47,18 @@ class Passed:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that was found, the most specific place first."""
+    """All findings, the most specific source first."""
 
     keys: tuple[Keys, ...]
     passed: tuple[Passed, ...]
 
     def for_endpoint(self, endpoint: str) -> Keys:
-        """Return the keys for that service, else the first that name none.
+        """Return the keys for a service, else the first keys without a service.
+
+        Keys in the environment without a service come first.
 
         Raises:
-            NotFound: there are none; says what was found where.
+            NotFound: no such keys; the message lists the findings.
         """
         said = [keys for keys in self.keys if keys.source == ENVIRONMENT and not keys.endpoint]
         same = [keys for keys in self.keys if keys.endpoint and _same(keys.endpoint, endpoint)]
@@ -73,11 +75,11 @@ class Findings:
 
 
 class _NotUsable(Exception):
-    """Why what is in a place cannot be used; quotes nothing of it."""
+    """The reason why the keys of a source cannot be used; quotes no value."""
 
 
 def find(environment: Mapping[str, str], home: Path) -> Findings:
-    """Look in every place, in the order in which the AWS tools do, then s3cmd's and rclone's."""
+    """Search all sources, in the order of the AWS tools, then those of s3cmd and rclone."""
     keys: list[Keys] = []
     passed: list[Passed] = []
     for source, found in _places(environment, home):
@@ -92,7 +94,7 @@ _Place = tuple[str, Keys | str | None]
 
 
 def _places(environment: Mapping[str, str], home: Path) -> Iterator[_Place]:
-    """Yield each place with its keys, or the reason why they are of no use, or nothing."""
+    """Yield each source with its keys, the reason why they cannot be used, or None."""
     yield from _attempt(ENVIRONMENT, lambda: _of_environment(environment))
     yield from _of_aws(environment, home)
     path = _named(environment, home, "S3CMD_CONFIG", home / ".s3cfg")
@@ -105,7 +107,7 @@ def _places(environment: Mapping[str, str], home: Path) -> Iterator[_Place]:
 
 
 def _named(environment: Mapping[str, str], home: Path, variable: str, default: Path) -> Path:
-    """Return the file that a variable names, with `~` and other variables in it as the AWS tools take them."""
+    """Return the file that a variable names; expand `~` and variables in it as the AWS tools do."""
     text = Template(environment.get(variable) or "").safe_substitute({"HOME": str(home), **environment})
     if text == "~" or text.startswith("~/"):
         text = f"{home}{text[1:]}"
@@ -171,7 +173,7 @@ def _of_s3cmd(parsed: configparser.RawConfigParser, source: str) -> Iterator[_Pl
         scheme = "http" if values.get("use_https", "true").lower() in {"false", "no", "off", "0"} else "https"
         host = values.get("host_base") or ""
         region = values.get("bucket_location") or ""
-        region = "" if region.upper() in {"", "US"} else region  # s3cmd's word for none
+        region = "" if region.upper() in {"", "US"} else region  # s3cmd's value for no region
         yield from _attempt(
             source, lambda: _keys(source, access, secret, f"{scheme}://{host}" if host else _AWS, region)
         )
@@ -243,11 +245,11 @@ def _in_file(
 
 
 def _ini(path: Path) -> configparser.RawConfigParser:
-    """Return a file as sections of options, lower-case as every one of these programs takes them.
+    """Parse a file into sections of options; option names become lower-case, as in all these programs.
 
     Raises:
-        FileNotFoundError: there is none.
-        _NotUsable: it cannot be read; quotes nothing of it.
+        FileNotFoundError: the file does not exist.
+        _NotUsable: the file cannot be read; quotes nothing of it.
     """
     text = _text(path)
     if "RCLONE_ENCRYPT_V" in text:
@@ -263,7 +265,7 @@ def _ini(path: Path) -> configparser.RawConfigParser:
 
 def _text(path: Path) -> str:
     try:
-        # a pipe without a writer would be waited for
+        # O_NONBLOCK: a pipe without a writer must not block
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError from None
@@ -297,7 +299,7 @@ def _shown(path: Path, home: Path) -> str:
 
 
 def summary(findings: Findings, chosen: Keys) -> Sequence[str]:
-    """Return what was found where, a line each, for people; the chosen one first."""
+    """Return one line per source for people, the chosen keys first."""
     others = [keys for keys in findings.keys if keys is not chosen]
     lines = [f"S3 keys from {chosen.source}"]
     lines += [f"not used: {keys.source} (for {keys.endpoint or 'no service in particular'})" for keys in others]

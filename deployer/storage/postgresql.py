@@ -1,6 +1,6 @@
-"""Tries the login to a PostgreSQL database from this machine, without the driver that the server will have.
+"""Tries the login to a PostgreSQL database from this machine, without the driver that the server uses.
 
-Says only what is certain. The rest, such as TLS settings that pg8000 does not know, is left to the server's own start.
+Reports only certain problems. The start of the server finds the rest, such as TLS settings that pg8000 lacks.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import pg8000.native
 from deployer.core.databases import Database
 from deployer.core.errors import one_line
 
-_SECONDS: Final = 15  # until a host that does not answer counts as unreachable; as in plugin/trial.py
-# PostgreSQL's manual, "Message Formats": SSLRequest is answered by one byte, S or N, or an ErrorResponse, E
+_SECONDS: Final = 15  # a host without a response for this time counts as unreachable; as in plugin/trial.py
+# PostgreSQL's manual, "Message Formats": the response to SSLRequest is one byte, S or N, or an ErrorResponse, E
 _SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)
 _ANSWERS: Final = (b"S", b"N", b"E")
 # PostgreSQL's manual, appendix A: wrong password, no such user or no entry in pg_hba.conf, no such database, no
 # privilege CONNECT
 _FINAL: Final = frozenset({"28P01", "28000", "3D000", "42501"})
-# options of libpq that decide who logs in and that pg8000 does not have
+# options of libpq that affect the login and that pg8000 lacks
 _NOT_KNOWN: Final = frozenset({"sslcert", "sslkey", "sslnegotiation", "gssencmode", "krbsrvname", "hostaddr"})
 
 
 def login_problem(database: Database) -> str | None:
-    """Return why nobody gets into `database`, on one line; None where the login works, or where that is not certain."""
+    """Return one line that says why the login fails; None if the login works, or if a failure is not certain."""
     if _NOT_KNOWN & database.options.keys():
         return None
     timeout = _timeout(database)
@@ -47,7 +47,7 @@ def _timeout(database: Database) -> int:
 
 
 def _greeting_problem(database: Database, timeout: int) -> str | None:
-    """Return why no PostgreSQL answers there, or None."""
+    """Return why no PostgreSQL server answers, else None."""
     where = f"{database.host} port {database.port}"
     try:
         with socket.create_connection((database.host, database.port), timeout) as connection:
@@ -61,19 +61,19 @@ def _greeting_problem(database: Database, timeout: int) -> str | None:
 
 
 def _encryptions(mode: str) -> tuple[Any, ...]:
-    """Return what pg8000 is to try, in the order of libpq's `sslmode`; nothing for a mode that is left to libpq.
+    """Return the `ssl_context` values to try, in the order of libpq's `sslmode`; empty for modes left to libpq.
 
-    To pg8000, False is no TLS, and None is TLS where the server has it; a context demands TLS.
+    In pg8000, False means no TLS, None means TLS if the server supports it, and a context requires TLS.
     """
     context = ssl.create_default_context()
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # libpq checks no certificate either in these modes
+    context.verify_mode = ssl.CERT_NONE  # libpq checks no certificates in these modes either
     ways = {"disable": (False,), "allow": (False, None), "prefer": (None, False), "require": (context,)}
     return ways.get(mode, ())
 
 
 def _attempt(database: Database, encryption: Any, timeout: int) -> str | None:
-    """Log in once; return PostgreSQL's own words where it refuses for good, or None."""
+    """Log in once; return PostgreSQL's message if its refusal is final, else None."""
     try:
         pg8000.native.Connection(
             database.user,
@@ -87,6 +87,6 @@ def _attempt(database: Database, encryption: Any, timeout: int) -> str | None:
     except pg8000.native.DatabaseError as error:
         said = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
         return one_line(str(said.get("M"))) if said.get("C") in _FINAL else None
-    except Exception:  # noqa: BLE001  # whatever else pg8000 meets is not certain to stop the server's own driver
+    except Exception:  # noqa: BLE001  # any other error of pg8000 may not affect the server's driver
         return None
     return None

@@ -1,4 +1,4 @@
-"""Tries an S3 service with the very settings that a server will use: write, write in parts, read back, delete."""
+"""Tries an S3 service with the settings of a server: writes, writes in parts, reads back and deletes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deployer.storage.finding import Keys
 
 FOLDER: Final = ".deployer-trial"
 _SMALL: Final = 1024
-_PART: Final = 5 << 20  # the smallest that S3 takes for any part but the last
+_PART: Final = 5 << 20  # the smallest part size in S3, except for the last part
 _SECONDS: Final = 20
 _LISTED: Final = 100
 _ABSENT: Final = frozenset({"NoSuchBucket", "404", "NotFound"})
@@ -36,16 +36,16 @@ _NOTHING_OF_ONE_S_OWN: Final = MappingProxyType(
 
 
 class StorageUnreachable(DeployerError):
-    """The S3 service gives no answer from here."""
+    """The S3 service does not answer from here."""
 
 
 class StorageRefused(DeployerError):
-    """The S3 service answers, or somebody in its name, and it is not what a server needs."""
+    """The S3 service, or a proxy, gives a response that a server cannot work with."""
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Where artifacts are kept: `endpoint` is a URL, `prefix` a path in the bucket without outer slashes."""
+    """The place of the artifacts: `endpoint` is a URL, `prefix` a path in the bucket without outer slashes."""
 
     endpoint: str
     name: str
@@ -54,11 +54,11 @@ class Bucket:
 
 
 def client(bucket: Bucket, keys: Keys) -> Any:
-    """Return an S3 client with a server's settings: paths instead of host names, checksums only where they must be.
+    """Return an S3 client with a server's settings: path-style addresses, and checksums only if required.
 
-    Ceph-like services refuse the checksums that boto3 adds by itself since 1.36, or store them inside the object.
+    Ceph-like services refuse the checksums that boto3 adds by default since 1.36, or store them inside the object.
     """
-    # nothing of ~/.aws: the server will have none of it, and it may be broken
+    # ignore ~/.aws: the server does not have it, and it may be damaged
     alone = botocore.session.Session(session_vars=_NOTHING_OF_ONE_S_OWN)
     return boto3.session.Session(botocore_session=alone).client(
         "s3",
@@ -68,7 +68,7 @@ def client(bucket: Bucket, keys: Keys) -> Any:
         region_name=bucket.region or "us-east-1",
         config=Config(
             s3={"addressing_style": "path"},
-            signature_version="s3v4",  # as MLflow does
+            signature_version="s3v4",  # as in MLflow
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             connect_timeout=_SECONDS,
@@ -79,9 +79,9 @@ def client(bucket: Bucket, keys: Keys) -> Any:
 
 
 def make_bucket(bucket: Bucket, keys: Keys) -> bool:
-    """Make the bucket; False where it is there already and may be used.
+    """Create the bucket; return False if it exists already and may be used.
 
-    Services differ in what they say of a bucket of one's own, so the bucket itself is asked.
+    Services report an existing own bucket differently, so a second request checks the bucket itself.
     """
     with _explained(bucket, keys, "make"):
         s3 = client(bucket, keys)
@@ -104,21 +104,21 @@ def _is_there(s3: Any, bucket: Bucket) -> bool:
 
 
 def _require_there(s3: Any, bucket: Bucket) -> None:
-    """Let a bucket that is not there be an error: some services make one unasked, whatever its name is."""
+    """Check that the bucket exists, because some services create any missing bucket on a write."""
     try:
         s3.head_bucket(Bucket=bucket.name)
     except failures.ClientError as error:
         if _code(error) in _ABSENT:
-            raise  # other refusals mean little: keys may write, and not be allowed to ask
+            raise  # other errors are ignored: keys that may write may lack the right to this request
 
 
 def try_out(bucket: Bucket, keys: Keys) -> None:
-    """Write an object whole and one in parts, read both back, delete both.
+    """Write an object in one request and another in parts, read both back, and delete both.
 
     Raises:
-        StorageUnreachable: no answer from here; a server elsewhere may still get one.
-        NotFound: there is no such bucket.
-        StorageRefused: something else does not work; says what and why.
+        StorageUnreachable: the service does not answer from here; a server elsewhere may reach it.
+        NotFound: the bucket does not exist.
+        StorageRefused: another operation fails; the message says which and why.
     """
     with _explained(bucket, keys, "find"):
         s3 = client(bucket, keys)
@@ -146,10 +146,10 @@ def try_out(bucket: Bucket, keys: Keys) -> None:
 
 
 def require_old_objects(bucket: Bucket, keys: Keys) -> None:
-    """Read the first byte of an object that is there already, if there is one: keys of others may write beside it only.
+    """Read the first byte of an existing object, if there is one: other keys may only be able to write new objects.
 
     Raises:
-        StorageRefused: it may not be listed or read.
+        StorageRefused: the keys may not list or read existing objects.
     """
     with _explained(bucket, keys, "list the objects in"):
         s3 = client(bucket, keys)
@@ -181,11 +181,11 @@ def _remove(s3: Any, bucket: str, folder: str) -> None:
 
 
 def _quietly(clean_up: Callable[[], object]) -> None:
-    with suppress(failures.BotoCoreError, failures.ClientError):  # what went wrong before is worth more
+    with suppress(failures.BotoCoreError, failures.ClientError):  # the caller reports the earlier error
         clean_up()
 
 
-# S3's own codes (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html); Ceph and others use the same
+# the error codes of S3 (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html); Ceph and others use the same
 _MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "InvalidAccessKeyId": ("the service does not know this access key", "are the keys for this service?"),
@@ -216,7 +216,7 @@ _MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
 
 @contextmanager
 def _explained(bucket: Bucket, keys: Keys, doing: str) -> Iterator[None]:
-    """Turn what boto3 raises into one message each: what, where, with which keys, why, what next."""
+    """Turn an exception of boto3 into one message: what failed, where, with which keys, why, and what to do next."""
     where = f"cannot {doing} bucket {bucket.name!r} at {bucket.endpoint} with the keys from {keys.source}"
     try:
         yield

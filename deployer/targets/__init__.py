@@ -1,4 +1,4 @@
-"""Where servers live. Three seams: Store keeps what is known, Runtime runs the parts, Access reaches the server."""
+"""The places where servers run, behind interfaces: Store keeps records, Runtime runs servers, Access reaches them."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from deployer.tracking.client import Endpoint
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment after which a command gives up; passed on, never restarted."""
+    """The moment at which a command gives up; it is passed on and never restarted."""
 
     at: float
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
-        """Return the deadline that many seconds from now."""
+        """Return the deadline that is `seconds` from now."""
         return cls(time.monotonic() + seconds)
 
     @property
     def left(self) -> float:
-        """Seconds that are left, at least 0."""
+        """The remaining seconds, at least 0."""
         return max(0.0, self.at - time.monotonic())
 
     def require(self, what: str) -> None:
-        """Raise NotReady when no time is left; `what` says what was not ready."""
+        """Raise NotReady if no time is left; `what` says what is not ready."""
         if not self.left:
             raise NotReady(
                 f"{what}: the time given is over", hint="give more time with --timeout SECONDS, or try again"
@@ -51,9 +51,10 @@ TargetKind = Literal["local", "kubernetes"]
 
 @dataclass(frozen=True)
 class Live:
-    """What runs. `identity` is that very incarnation; `fingerprint` is what it was started from.
+    """The observed state of a server.
 
-    `ready` is None where only asking the server itself can tell; `host` is the machine it is on, where that is another.
+    `identity` identifies one start of the server; `fingerprint` is a hash of the settings of this start. `ready` is
+    None if only the server itself can tell. `host` is the server's machine if that is another one.
     """
 
     state: LiveState
@@ -66,10 +67,10 @@ class Live:
 
 @dataclass(frozen=True)
 class Software:
-    """What a server runs, by content; None where that is not known.
+    """The software that a server runs, identified by its content; None if unknown.
 
-    On this machine `packages` is the SHA-256 of what `pip freeze` prints for its environment. On a cluster `image` is
-    the reference that its pod was made from, and `digest` what the node pulled.
+    On this machine, `packages` is the SHA-256 of the output of `pip freeze` for the server's environment. On a cluster,
+    `image` is the reference in the pod's spec, and `digest` is the digest that the node pulled.
     """
 
     packages: str | None = None
@@ -79,9 +80,9 @@ class Software:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """Where a server's data lies, and since when the server runs; None where that is not known.
+    """Where a server's data is, and when the server was started; None if unknown.
 
-    `size` is in bytes; where counting would have taken too long, `counted` is False and there are more.
+    `size` is in bytes. If counting took too long, `counted` is False and the real size is larger.
     """
 
     data: str | None = None
@@ -92,7 +93,7 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Program:
-    """Python source, and what it reads from standard input, which may be secret."""
+    """Python source, and its standard input, which may contain secrets."""
 
     source: str
     stdin: str = field(repr=False)
@@ -100,7 +101,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Observed:
-    """Everything about a server at one moment."""
+    """The state of a server at one moment."""
 
     record: Record | None
     secrets: Secrets | None
@@ -112,105 +113,113 @@ class Store(Protocol):
     """Keeps a server's record and secrets."""
 
     def load(self) -> Record | None:
-        """Return the record, None when there is none."""
+        """Return the record, None without one."""
 
     def save(self, record: Record) -> Record:
-        """Replace the record of version `record.version`; return the stored one. Conflict when it is not that."""
+        """Replace the stored record and return the new one.
+
+        Raises:
+            Conflict: the version of the stored record is not `record.version`.
+        """
 
     def known(self) -> bool:
-        """Tell whether anything of the server is there, be it the remains of a half-done delete."""
+        """Tell whether anything of the server exists, including the remains of an interrupted delete."""
 
     def secrets(self) -> Secrets | None:
-        """Return the stored secrets, None when there are none."""
+        """Return the stored secrets, None without any."""
 
-    def claim(self, secrets: Secrets) -> Secrets:
-        """Store `secrets` unless there are some already; return those that are stored."""
+    def create_if_absent(self, secrets: Secrets) -> Secrets:
+        """Store `secrets` unless some exist already; return the stored ones."""
 
-    def amend(self, values: Mapping[SecretRef, str | None]) -> None:
-        """Store these values under their names, remove those that are None; all others stay."""
+    def patch_secrets(self, values: Mapping[SecretRef, str | None]) -> None:
+        """Store these values and remove the keys whose value is None; keep all others."""
 
-    def kept(self) -> frozenset[str]:
-        """Return which of the two secrets are there, be it not whole."""
+    def existing_secrets(self) -> frozenset[str]:
+        """Return which of the two secrets exist, even if they are incomplete."""
 
     def secret_name(self, secret: str) -> str:
-        """Return what people call one of the two secrets here, with what is known of its last change."""
+        """Return the display name of one of the two secrets, and its last change if known."""
 
     def lock(self, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Hold the server for one deployer. `waiting` is told who holds it meanwhile."""
+        """Lock the server for one deployer; call `waiting` with the current holder."""
 
     def in_use(self) -> bool:
-        """Tell whether another deployer is at work on the server, or was killed at it and has left traces."""
+        """Tell whether another deployer works on the server, or was killed and has left traces."""
 
     def forget(self, *, data: bool, deadline: Deadline) -> None:
-        """Drop everything but data, credentials and ports; with `data`, those too."""
+        """Delete everything but data, credentials and ports; with `data`, delete those too."""
 
 
 class Runtime(Protocol):
-    """Runs the parts of a server."""
+    """Runs a server."""
 
     def platform(self, spec: Spec, before: Assigned) -> Platform:
-        """Return what this kind of place offers."""
+        """Return the platform of this machine or cluster."""
 
     def prepared(self, spec: Spec) -> Outcome:
-        """Tell whether what the server's programs need is there."""
+        """Tell whether the software that the server needs is installed."""
 
     def prepare(self, spec: Spec, deadline: Deadline) -> None:
-        """Make it."""
+        """Install the software that the server needs."""
 
     def check(self, spec: Spec, before: Assigned) -> None:
-        """Raise what the place can say against this spec, before anything is stored."""
+        """Raise any error that this spec would cause here, before anything is stored."""
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
-        """Tell whether `before` is all that this spec needs from the place."""
+        """Tell whether `before` has everything that this spec needs from the machine or cluster."""
 
-    def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
-        """Return what `assign` would give a server that has been given `before`, as far as nobody needs to be asked."""
+    def predict_assignment(self, spec: Spec, before: Assigned) -> Assigned:
+        """Return what `assign` would return after `before`, as far as that is known without asking the cluster."""
 
     def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> AbstractContextManager[Assigned]:
-        """Hold what the place gives this spec until it is stored, keeping what it gave `before`."""
+        """Reserve an address for this spec until it is stored; keep what `before` already has."""
 
     def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
-        """Return what `apply` would change; nothing where `stack` runs already. Shows no secret."""
+        """Return what `apply` would change; empty if `stack` runs already. Shows no secrets."""
 
     def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
-        """Return what is not as `stack` wants it, be it that somebody else has changed it; a superset of `pending`."""
+        """Return all differences from `stack`, including changes by others; a superset of `pending`."""
 
     def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
-        """Make `stack` run in place of whatever ran."""
+        """Make `stack` run; replace the running server."""
 
     def observe(self) -> Live:
-        """Return what runs now."""
+        """Return the current state."""
 
     def software(self, spec: Spec) -> Software:
-        """Return what the server runs, as far as that can be seen."""
+        """Return the software that the server runs, as far as it can be observed."""
 
     def explain(self, live: Live) -> str:
-        """Return what is known of why it is not ready, or how it runs."""
+        """Return why the server is not ready, or a description of the running server."""
 
     def circumstances(self, spec: Spec, live: Live) -> Circumstances:
-        """Return what takes longer to find out than what `observe` returns."""
+        """Return facts that take longer to collect than the result of `observe`."""
 
     def stop(self, deadline: Deadline) -> None:
-        """End what runs; data stays."""
+        """Stop the server; keep its data."""
 
     def remains(self) -> tuple[str, ...]:
         """Return what `remove` would remove."""
 
     def remove(self, deadline: Deadline) -> None:
-        """Remove all that `apply` has made, but for data; nothing runs afterwards."""
+        """Stop the server and remove everything that `apply` has made, except data."""
 
     def wait(self, assigned: Assigned, deadline: Deadline) -> None:
-        """Return when the server is ready; NotReady with its last words when it is not by then, or has died."""
-
-    def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
-        """Run a program with the server's own Python, settings and databases, beside the running server.
+        """Wait until the server is ready.
 
         Raises:
-            ServerRefused: it failed; says its last words.
+            NotReady: the server is not ready by the deadline, or has ended; the message contains its last output.
+        """
+
+    def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
+        """Run a program with the server's Python, settings and databases, beside the running server.
+
+        Raises:
+            ServerRefused: the program failed; the message contains its last output.
         """
 
     def logs(self, tail: int, *, follow: bool) -> Iterator[str]:
-        """Yield lines of the server's log, the last `tail` first."""
+        """Yield lines of the server's log, beginning with the last `tail` lines."""
 
 
 class Access(Protocol):
@@ -220,12 +229,12 @@ class Access(Protocol):
         """Return the address that clients use."""
 
     def open(self, assigned: Assigned, deadline: Deadline | None = None) -> AbstractContextManager[Endpoint]:
-        """Yield an address that answers from here: the clients' own, or a tunnel where they are elsewhere.
+        """Yield an address that answers from here: the clients' address, or a tunnel if clients connect from elsewhere.
 
-        With a deadline one that may just have been made is waited for.
+        With a deadline, wait for an address that may be new.
 
         Raises:
-            NotReady: it does not answer by the deadline; says what is in the way.
+            NotReady: the address does not answer by the deadline; the message says why.
         """
 
     def ready(self, assigned: Assigned) -> bool:
@@ -233,21 +242,25 @@ class Access(Protocol):
 
 
 class Foreground(Protocol):
-    """Stays with a server that runs as a process of this machine."""
+    """Follows a server that runs as a process of this machine."""
 
     def hold(self) -> AbstractContextManager[None]:
-        """Be the only one that does; Conflict where somebody is already."""
+        """Make this the only foreground command of the server.
+
+        Raises:
+            Conflict: another command has the server in the foreground.
+        """
 
     def stay(self, wake: int, line: Callable[[str], None], *, whole: bool) -> bool:
-        """Hand on what the server writes, until it ends (False) or the descriptor `wake` becomes readable (True).
+        """Pass on the server's output until the server ends (False) or the descriptor `wake` becomes readable (True).
 
-        `whole` begins with the first line of its log, and not with what is written from now on.
+        `whole` starts with the first line of the log instead of the next new line.
         """
 
 
 @dataclass(frozen=True)
 class Target:
-    """One server's place. `where` names it for people, `options` on a command line.
+    """One server in its place; `where` describes the place, `options` select it on a command line.
 
     `namespace` is None on this machine.
     """
@@ -262,15 +275,15 @@ class Target:
     access: Access
 
     def platform(self, spec: Spec, assigned: Assigned) -> Platform:
-        """Return what this kind of place offers."""
+        """Return the platform of this machine or cluster."""
         return self.runtime.platform(spec, assigned)
 
     def observe(self) -> Observed:
-        """Return everything about the server now."""
-        return replace(self.glance(), secrets=self.store.secrets())
+        """Return the current state of the server."""
+        return replace(self.observe_public(), secrets=self.store.secrets())
 
-    def glance(self) -> Observed:
-        """Return what may be known without its secrets, which many who may look may not read."""
+    def observe_public(self) -> Observed:
+        """Return the current state without secrets, which many users with read access may not read."""
         record = self.store.load()
         live = self.runtime.observe()
         ready = live.ready

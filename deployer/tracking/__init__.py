@@ -1,1 +1,1 @@
-"""HTTP to an MLflow server, as any client would do it; never imports mlflow."""
+"""HTTP calls to an MLflow server, as any client makes them; never imports mlflow."""

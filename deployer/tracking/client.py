@@ -1,4 +1,4 @@
-"""The few calls to an MLflow server that deployer makes, and what their failures mean."""
+"""A small HTTP client for the MLflow REST API, and the meaning of its errors."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ API: Final = "api/2.0/mlflow"
 ARTIFACTS: Final = "api/2.0/mlflow-artifacts/artifacts"
 HOST_REFUSED: Final = "Invalid Host header"  # mlflow/server/security_utils.py INVALID_HOST_MSG
 CONNECT_SECONDS: Final = 5.0
-# where requests looks for a private certificate authority by itself
+# the variables in which requests looks for a private certificate authority
 _CA_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-# where people name a private certificate authority, in the order in which MLflow's own client looks
+# the variables that name a private certificate authority, in the order of MLflow's own client
 _CA_NAMED: Final = ("MLFLOW_TRACKING_SERVER_CERT_PATH", *_CA_VARIABLES, "SSL_CERT_FILE")
 READ_SECONDS: Final = 60.0
-# somebody else may just have guessed at the same user's password, from the same address
+# the server may throttle this user name and address because of somebody else's wrong passwords
 _PATIENCE: Final = 3
 _LONGEST_WAIT_SECONDS: Final = 10
 
 
 def _asked_to_wait(response: requests.Response) -> int | None:
-    """Return the seconds that a throttled caller is asked to wait, None if it is not, or for too long."""
+    """Return the seconds in Retry-After; None if the caller is not throttled, or if the wait is too long."""
     told = response.headers.get("Retry-After", "")
     if response.status_code != 429 or not told.isascii() or not told.isdigit():
         return None
@@ -39,9 +39,9 @@ def _asked_to_wait(response: requests.Response) -> int | None:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a server answers: a base URL without a trailing slash, and the CA file for a private certificate.
+    """The address of a server: a base URL without a trailing slash, and the CA file of a private certificate.
 
-    `direct` means that no proxy is asked for it, whatever the environment says.
+    `direct` bypasses all proxies, regardless of the environment.
     """
 
     url: str
@@ -50,18 +50,18 @@ class Endpoint:
 
 
 def private_authority() -> str | None:
-    """Return the file in which this user's environment names a private certificate authority, None without any."""
+    """Return the CA file of a private certificate authority that the environment names, None without one."""
     variable = _authority_variable()
     return os.environ[variable] if variable else None
 
 
 def _authority_variable() -> str | None:
-    """Return the variable that names the authority: the first one that is set, as for MLflow's own client."""
+    """Return the variable that names the CA file: the first one that is set, as in MLflow's own client."""
     return next((name for name in _CA_NAMED if os.environ.get(name)), None)
 
 
 def authority_hint() -> str:
-    """Return how to have a private certificate authority trusted; names the variable that is in force."""
+    """Return a hint on how to trust a private certificate authority; it names the variable in use."""
     variable = _authority_variable()
     if variable is None:
         return "for a private authority set SSL_CERT_FILE to its certificate"
@@ -72,26 +72,26 @@ def authority_hint() -> str:
 
 @dataclass(frozen=True)
 class Login:
-    """A user name and password; the password never prints."""
+    """A user name and password; `repr` never shows the password."""
 
     username: str
     password: str = field(repr=False)
 
 
 class Unreachable(Exception):
-    """No HTTP answer came."""
+    """No HTTP response arrived."""
 
 
 class Closed(Unreachable):
-    """Somebody took the connection and closed it again, without an answer."""
+    """The peer accepted the connection and closed it without a response."""
 
 
 class Untrusted(Unreachable):
-    """What answers has a certificate that is not trusted, or nothing to judge it by can be read."""
+    """The server's certificate is not trusted, or the CA file cannot be read."""
 
 
 class Refused(Exception):
-    """An HTTP answer that the call cannot go on with; `status`, MLflow's error code and a short reason."""
+    """An HTTP response that means an error: the status, MLflow's error code and a short reason."""
 
     def __init__(self, status: int, reason: str, code: str = "") -> None:
         super().__init__(f"HTTP {status}: {reason}" if reason else f"HTTP {status}")
@@ -101,13 +101,13 @@ class Refused(Exception):
 
 
 class Client:
-    """One caller of one server: anonymous without a login. Never follows redirects, never reads ~/.netrc."""
+    """A client of one server, anonymous without a login. It never follows redirects and never reads ~/.netrc."""
 
     def __init__(self, endpoint: Endpoint, login: Login | None = None, *, seconds: float = READ_SECONDS) -> None:
         self._timeout = (min(seconds, CONNECT_SECONDS), seconds)
         self._base = endpoint.url.rstrip("/")
         self._session = requests.Session()
-        self._session.trust_env = False  # ~/.netrc would log the anonymous caller in
+        self._session.trust_env = False  # with ~/.netrc, anonymous calls would carry a login
         if not endpoint.direct and not self._base.startswith(("http://127.0.0.1", "http://localhost")):
             self._session.proxies.update(requests.utils.get_environ_proxies(self._base))
         if endpoint.ca_file:
@@ -120,7 +120,7 @@ class Client:
         self._session.close()
 
     def status(self, path: str, method: str = "GET") -> tuple[int, str]:
-        """Return the status and the first 2,000 characters of the body of an answer, whatever they are."""
+        """Return the status and the first 2,000 characters of the body of any response."""
         response = self._send(method, path)
         return response.status_code, response.text[:2000]
 
@@ -129,7 +129,7 @@ class Client:
         return self._json(self._send("GET", path, params=params))
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """POST a JSON object and return the answer's."""
+        """POST a JSON object and return the JSON object of the response."""
         return self._json(self._send("POST", path, json=body))
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
@@ -155,7 +155,7 @@ class Client:
             seconds = _asked_to_wait(response)
             if seconds is None:
                 return response
-            time.sleep(seconds)  # as the server asks
+            time.sleep(seconds)  # as Retry-After says
         return self._ask(method, url, options)
 
     def _ask(self, method: str, url: str, options: Mapping[str, Any]) -> requests.Response:
@@ -163,11 +163,11 @@ class Client:
             return self._session.request(method, url, timeout=self._timeout, allow_redirects=False, **options)
         except requests.exceptions.RequestException as error:
             raise self._silence(error) from error
-        except OSError as error:  # requests lets its own out where there is no such file of authorities
+        except OSError as error:  # requests raises OSError for a missing CA file
             raise Untrusted(
                 f"the certificate of {self._base} cannot be checked ({self._trusted()}: {error})"
             ) from error
-        except ValueError as error:  # urllib3 lets its own out where a host name is none
+        except ValueError as error:  # urllib3 raises ValueError for an invalid host name
             raise Unreachable(f"{self._base} is not an address ({error})") from error
 
     def _silence(self, error: requests.exceptions.RequestException) -> Unreachable:
@@ -184,7 +184,7 @@ class Client:
         return Unreachable(f"{self._base} cannot be reached ({_innermost(error)})")
 
     def _trusted(self) -> str:
-        """Return in words which authorities are trusted, and who says so."""
+        """Return a description of the trusted authorities and the variable that names them."""
         named = self._session.verify
         if not isinstance(named, str):
             return "trusted are the usual authorities"
@@ -215,11 +215,12 @@ class Client:
 
 
 def exchange(method: str, url: str, headers: Mapping[str, str], content: bytes | None = None) -> requests.Response:
-    """Send a request to a presigned URL, as a client without any login, and return the good answer.
+    """Send a request to a presigned URL without a login, and return the successful response.
 
     Raises:
-        Unreachable: nobody answers there, or nobody that is trusted; names the host alone, the URL is a secret.
-        Refused: the answer is another one.
+        Unreachable: no response arrived, or the certificate is not trusted. The message names only the host, because
+            the URL is a secret.
+        Refused: the response is an error.
     """
     host = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
     try:
@@ -248,7 +249,7 @@ def connect(endpoint: Endpoint, login: Login | None = None) -> Iterator[Client]:
 
 
 def _inner(error: BaseException) -> BaseException:
-    """Return the first cause in the chain of wrappers around it."""
+    """Return the innermost cause of a chain of exceptions."""
     seen: BaseException = error
     while True:
         inner = seen.__cause__ or seen.__context__ or next((a for a in seen.args if isinstance(a, BaseException)), None)
@@ -259,6 +260,6 @@ def _inner(error: BaseException) -> BaseException:
 
 
 def _innermost(error: BaseException) -> str:
-    """Return the operating system's own words."""
+    """Return the operating system's message."""
     inner = _inner(error)
     return getattr(inner, "strerror", None) or type(inner).__name__

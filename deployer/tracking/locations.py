@@ -1,7 +1,7 @@
-"""Where the experiments of a server keep their artifacts, and what to say of those that lie elsewhere.
+"""The artifact locations of a server's experiments, and warnings for locations elsewhere.
 
-An experiment stores its own location. One that comes from another server may name a folder of that server's machine, or
-a bucket: clients then write there themselves, a folder on the disk of whatever machine they run on
+Each experiment stores its own location. An experiment from another server may name a folder on that server's machine,
+or a bucket. Clients then write there directly; a folder is one on the client's own disk
 (mlflow/store/artifact/artifact_repository_registry.py `get_artifact_repository`).
 """
 
@@ -15,14 +15,14 @@ from typing import Final
 from deployer.tracking.client import API, Client
 
 SCHEME: Final = "mlflow-artifacts"
-PAGE: Final = 1000  # experiments in one answer
+PAGE: Final = 1000  # experiments per response
 SHOWN: Final = 3
 LONGEST: Final = 100  # characters of a name or location
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment by its id, its name and the URI of its artifacts."""
+    """An experiment: its id, its name and its artifact URI."""
 
     id: str
     name: str
@@ -30,7 +30,7 @@ class Experiment:
 
 
 def experiments(client: Client) -> Iterator[Experiment]:
-    """Yield all experiments that the client's user may read, but for deleted ones.
+    """Yield all active experiments that the client's user may read.
 
     Raises:
         Refused, Unreachable: as `Client.post`.
@@ -47,7 +47,7 @@ def experiments(client: Client) -> Iterator[Experiment]:
 
 
 def warnings(found: Sequence[Experiment]) -> tuple[str, ...]:
-    """Return a warning for experiments whose artifacts lie elsewhere, and one for those in others' folders."""
+    """Return warnings for experiments whose artifacts are elsewhere or in the folder of another experiment."""
     outside = [experiment for experiment in found if not is_at_server(experiment.location)]
     mixed = [experiment for experiment in found if is_at_server(experiment.location) and is_with_another(experiment)]
     told = []
@@ -65,13 +65,13 @@ def warnings(found: Sequence[Experiment]) -> tuple[str, ...]:
 
 
 def is_at_server(location: str) -> bool:
-    """Tell whether clients send artifacts of this location to the server that they log to."""
+    """Tell whether clients send artifacts of this location to the tracking server."""
     parsed = urllib.parse.urlsplit(location)
     return parsed.scheme == SCHEME and not parsed.netloc
 
 
 def is_with_another(experiment: Experiment) -> bool:
-    """Tell whether a location at the server is in the folder that MLflow makes for another experiment."""
+    """Tell whether an artifact location at the server is inside the default folder of another experiment."""
     folders = [part for part in urllib.parse.urlsplit(experiment.location).path.split("/") if part not in ("", ".")]
     first = folders[0] if folders else ""
     return ".." in folders or (first.isdecimal() and first != experiment.id)
@@ -85,12 +85,12 @@ def _listed(found: Sequence[Experiment]) -> str:
 
 
 def _short(text: str) -> str:
-    """Quote what any user may have written, for a terminal."""
+    """Return a quoted, shortened text for a terminal; any user may have written the text."""
     return repr(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
 def _without_login(location: str) -> str:
-    """Leave out a password that a URI may hold."""
+    """Return a URI without a password and query."""
     parsed = urllib.parse.urlsplit(location)
     host = parsed.netloc.rpartition("@")[2]
     return urllib.parse.urlunsplit(parsed._replace(netloc=host, query="", fragment=""))

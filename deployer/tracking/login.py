@@ -1,4 +1,4 @@
-"""Whether a login is good, asked before it is kept anywhere: sends a password only to a server that asks for one."""
+"""Checks a login before it is stored; sends a password only to a server that asks for one."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from deployer.tracking.refusals import Meaning, meaning
 
 @dataclass(frozen=True)
 class User:
-    """Who a login is to the server."""
+    """The user that a login belongs to."""
 
     username: str
     admin: bool
 
 
 class Unauthenticated(Forbidden):
-    """The server does not accept a user name or password."""
+    """The server rejects a user name or password."""
 
 
 def check(endpoint: Endpoint, login: Login) -> User:
-    """Return who `login` is to the server.
+    """Return the user of a login.
 
     Raises:
-        Unauthenticated: the server does not accept it.
-        Forbidden: somebody else refuses.
-        NotFound: nobody answers there, or no MLflow that has logins.
+        Unauthenticated: the server rejects the login.
+        Forbidden: a proxy or router rejects the request.
+        NotFound: no server answers there, or no MLflow server with logins.
+        StateError: the server responds with another error.
     """
     try:
         with connect(endpoint) as stranger:
@@ -58,12 +59,12 @@ def check(endpoint: Endpoint, login: Login) -> User:
 
 
 def exists(endpoint: Endpoint, admin: Login, username: str) -> bool:
-    """Tell whether the server knows a user; `admin` asks.
+    """Tell whether the server has a user; `admin` is the login for the request.
 
     Raises:
-        Unreachable: nobody answers.
-        Unauthenticated: the server does not accept `admin`.
-        DeployerError: it does not answer that.
+        Unreachable: no server answers.
+        Unauthenticated: the server rejects `admin`.
+        DeployerError: the server responds with another error.
     """
     try:
         with connect(endpoint, admin) as client:

@@ -1,4 +1,4 @@
-"""What a 401, a 403 and their like mean to a person: who refuses, why, and what to do next."""
+"""Explains a 401, a 403 and similar responses: who refuses, why, and what to do next."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOST_UNKNOWN: Final = "the server refuses this host name: it is missing in MLFLO
 
 @dataclass(frozen=True)
 class Meaning:
-    """A refusal in plain words, and what to type or do next."""
+    """The explanation of an error response, and what to do next."""
 
     message: str
     hint: str
@@ -24,7 +24,7 @@ class Meaning:
 
 
 def meaning(refused: Refused) -> Meaning:
-    """Return what a refused call means; any other failure in the server's own words."""
+    """Return the explanation of an error response; unknown errors are quoted from the server."""
     if refused.status == 401:
         return Meaning(
             "the server does not accept this user name or password (401)",

@@ -1,4 +1,4 @@
-"""The accounts of an MLflow server (mlflow/server/auth/routes.py): who is let in, and a changed password."""
+"""The accounts of an MLflow server (mlflow/server/auth/routes.py): checks logins and changes passwords."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from deployer.tracking.client import API, Endpoint, Login, Refused, Unreachable,
 
 _CURRENT: Final = f"{API}/users/current"
 _GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
-_NOT_LET_IN: Final = frozenset({400, 401, 431})  # 400 and 431: the header with the login is too large
+_REFUSED: Final = frozenset({400, 401, 431})  # 400 and 431: the header with the login is too large
 _LONGEST_SENT: Final = 16 << 10  # uvicorn refuses headers of more than 64 KiB, routers smaller ones
 
 
 def accepts(endpoint: Endpoint, login: Login) -> bool:
-    """Tell whether the server lets this login in. A password that no header can carry is not sent.
+    """Tell whether the server accepts a login. A password too long for a header is not sent.
 
     Raises:
-        Unreachable: nobody answers, or a router alone does.
-        Refused: the answer is neither yes nor no.
+        Unreachable: no server answers, or only a router does.
+        Refused: the response is neither yes nor no.
     """
     if len(login.password) > _LONGEST_SENT:
         return False
@@ -25,18 +25,18 @@ def accepts(endpoint: Endpoint, login: Login) -> bool:
         with connect(endpoint, login) as client:
             client.get(_CURRENT)
     except Refused as error:
-        if error.status in _NOT_LET_IN:
+        if error.status in _REFUSED:
             return False
         raise _by_a_router(endpoint, error) from error
     return True
 
 
 def change_password(endpoint: Endpoint, sender: Login, user: str, new: str) -> None:
-    """Give `user` a new password: an administrator anybody's, everybody else one's own.
+    """Change the password of `user`. An administrator may change all passwords, other users only their own.
 
     Raises:
-        Unreachable: nobody answers, or a router alone does; it may be changed nonetheless.
-        Refused: the server does not do it.
+        Unreachable: no server answers, or only a router does; the password may have been changed nonetheless.
+        Refused: the server refuses the change.
     """
     body = {"username": user, "password": new}
     if user == sender.username:
@@ -49,5 +49,5 @@ def change_password(endpoint: Endpoint, sender: Login, user: str, new: str) -> N
 
 
 def _by_a_router(endpoint: Endpoint, refused: Refused) -> Refused | Unreachable:
-    """Return a refusal, or that nobody answers, where only what stands in front of the server did."""
+    """Return Unreachable for the error of a router in front of the server, else the refusal itself."""
     return Unreachable(f"{endpoint.url} answers {refused.status}") if refused.status in _GATEWAY_ERRORS else refused

@@ -1,6 +1,6 @@
-"""The proof that a server works and is closed: what a real client does, step by step, each failure in its own words.
+"""Proves that a server works and is closed to strangers: runs the steps of a real client and explains each failure.
 
-Source of the client's ways: mlflow/store/artifact/mlflow_artifacts_repo.py (artifact URIs), and
+Source of the client's behaviour: mlflow/store/artifact/mlflow_artifacts_repo.py (artifact URIs), and
 mlflow/utils/rest_utils.py.
 """
 
@@ -47,9 +47,9 @@ METRIC_STEPS: Final = 3
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the proof: `ok` is None where an earlier failure kept it from running.
+    """The result of one check; `ok` is None if an earlier failure prevented the check.
 
-    `answered` is False where nothing was learnt of the server, because the way to it broke.
+    `answered` is False if the connection failed, so the check says nothing about the server.
     """
 
     name: str
@@ -61,23 +61,26 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """The proof: all checks in order, and what a person should know of a server that holds."""
+    """The proof: all checks in order, and warnings about a server that passed."""
 
     checks: tuple[Check, ...]
     warnings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """True when every check held."""
+        """True if every check passed."""
         return all(check.ok for check in self.checks)
 
     @property
     def answered(self) -> bool:
-        """False when a check failed because the server could not be reached."""
+        """False if a check failed because the server could not be reached."""
         return all(check.answered for check in self.checks)
 
     def require(self, refused: Callable[[], str] | None = None) -> None:
-        """Raise VerificationFailed with the first failed check's own words; `refused` says what to do of a login."""
+        """Raise VerificationFailed with the message of the first failed check.
+
+        `refused` returns the hint for a rejected login.
+        """
         for check in self.checks:
             if check.ok is False:
                 hint = refused() if refused and check.name == LOGIN else None
@@ -85,12 +88,12 @@ class Report:
 
 
 class _Failed(Exception):
-    """A check that does not hold; the text is its message."""
+    """A check failed; the text is its message."""
 
 
 @dataclass
 class _Proof:
-    """What the checks pass on to one another."""
+    """The state that the checks share."""
 
     anonymous: Client
     wrong: Client
@@ -107,16 +110,16 @@ _Probe = Callable[[_Proof], str]
 
 
 def verify(endpoint: Endpoint, login: Login) -> Report:
-    """Prove a server whole: closed to strangers, open to `login`, and able to keep a run with an artifact.
+    """Run the full proof: the server rejects strangers, accepts `login`, and stores a run with an artifact.
 
-    Leaves one experiment named `deployer-verify`, whose runs are deleted and whose artifacts are removed.
+    The experiment `deployer-verify` remains; its run is deleted and the artifact is removed.
     """
     report = _run(FULL, endpoint, login)
     return replace(report, warnings=_warnings(endpoint, login)) if report.ok else report
 
 
 def verify_quickly(endpoint: Endpoint, login: Login) -> Report:
-    """Prove with three reads, nothing written: stores answer, strangers refused, `login` accepted."""
+    """Run three reads and no writes: the stores answer, strangers are rejected, `login` is accepted."""
     return _run(QUICK, endpoint, login)
 
 
@@ -160,7 +163,7 @@ def _check(name: str, probe: _Probe, proof: _Proof) -> Check:
 
 
 def _clean_up(proof: _Proof) -> str:
-    """Undo what the checks wrote, after a failure too; return what could not be undone."""
+    """Undo the writes of the checks, also after a failure; return the error of what could not be undone."""
     left = ""
     for undo in reversed(proof.undo):
         try:
@@ -182,7 +185,7 @@ def _explain(error: Refused) -> str:
 
 def _refused_without(client: Client, who: str) -> str:
     status, body = client.status(f"{API}/users/current")
-    if status == 404:  # the route exists only with basic auth on; what does an open route say?
+    if status == 404:  # the route exists only with basic auth: ask a route that always exists
         status, body = client.status(f"{API}/experiments/get?experiment_id=0")
     if status == 401:
         return f"{who} refused with 401"
@@ -271,7 +274,7 @@ def _write_run(proof: _Proof) -> str:
 
 
 def _artifact_path(uri: str) -> str:
-    """Return the API path of a run's artifact folder, as MLflow's client resolves `mlflow-artifacts:/...`."""
+    """Return the API path of the artifact in a run's folder, as MLflow's client resolves `mlflow-artifacts:/...`."""
     scheme, _, path = uri.partition(":")
     if scheme != "mlflow-artifacts":
         raise _Failed(f"artifacts would go to {scheme}:... directly instead of through the server")
@@ -290,7 +293,7 @@ def _run_read(proof: _Proof) -> str:
 
 def _artifact_written(proof: _Proof) -> str:
     proof.content = secrets.token_bytes(ARTIFACT_BYTES)
-    proof.undo.append(lambda: _delete_artifact(proof))  # first: a write may fail half-way
+    proof.undo.append(lambda: _delete_artifact(proof))  # before the write, which may fail half-way
     try:
         proof.admin.put_bytes(proof.artifact_path, proof.content)
     except Refused as error:
@@ -307,7 +310,7 @@ def _artifact_written(proof: _Proof) -> str:
 
 
 def _send_in_parts(proof: _Proof) -> None:
-    """Write the artifact once more as a client writes large ones: by presigned URLs of the artifact store."""
+    """Write the artifact again as clients write large ones: with presigned URLs of the artifact store."""
     folder = proof.artifact_path.removeprefix(f"{ARTIFACTS}/").rpartition("/")[0]
     begun = proof.admin.post(f"{PARTS}/create/{folder}", {"path": ARTIFACT, "num_parts": 1})
     part = begun["credentials"][0]
@@ -352,7 +355,7 @@ def _artifact_read(proof: _Proof) -> str:
 
 
 def _closed(proof: _Proof) -> str:
-    """Ask as strangers for what is there by now: the routes are guarded in two different places of MLflow."""
+    """Request the run and the artifact as a stranger: MLflow protects these routes in two different places."""
     run, create = f"{API}/runs/get?run_id={proof.run_id}", f"{API}/runs/create"
     routes = (("GET", run), ("GET", proof.artifact_path), ("PUT", proof.artifact_path), ("POST", create))
     asked = [
@@ -360,7 +363,7 @@ def _closed(proof: _Proof) -> str:
         for client, who in ((proof.anonymous, "anonymous callers"), (proof.wrong, "a wrong password"))
         for method, path in routes
     ]
-    # at once: the server delays the refusal of a wrong password that it has refused before
+    # in parallel: the server delays its response to a repeated wrong password
     with ThreadPoolExecutor(len(asked)) as pool:
         answers = list(pool.map(lambda one: one[0].status(one[3], one[2]), asked))
     for (_, who, method, path), (status, _) in zip(asked, answers, strict=True):

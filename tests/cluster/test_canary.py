@@ -64,20 +64,20 @@ def ingress(user: User) -> None:
 
 
 def deployment(user: User) -> None:
-    drawn = pod("mlflow", user.namespace, labels={"app": "canary"})
-    drawn["spec"]["containers"][0]["env"] += [{"name": "PASSWORD", "value": CANARY}]
-    template = {"metadata": {"labels": {"app": "canary"}}, "spec": drawn["spec"]}
+    rendered = pod("mlflow", user.namespace, labels={"app": "canary"})
+    rendered["spec"]["containers"][0]["env"] += [{"name": "PASSWORD", "value": CANARY}]
+    template = {"metadata": {"labels": {"app": "canary"}}, "spec": rendered["spec"]}
     spec = {"replicas": 0, "selector": {"matchLabels": {"app": "canary"}}, "template": template}
     put(user, "apps/v1", "Deployment", "mlflow", spec=spec)
 
 
 def pod_logs(user: User) -> None:
     """Let a container print it, end, and be started again: the first log is the one of before."""
-    drawn = pod("talks", user.namespace, ["sh", "-c", 'test -e /tmp/b && exec sleep 600; echo "$C"; touch /tmp/b'])
-    drawn["spec"]["containers"][0]["env"] += [
+    rendered = pod("talks", user.namespace, ["sh", "-c", 'test -e /tmp/b && exec sleep 600; echo "$C"; touch /tmp/b'])
+    rendered["spec"]["containers"][0]["env"] += [
         {"name": "C", "valueFrom": {"secretKeyRef": {"name": "mlflow-admin", "key": "a"}}}
     ]
-    user.bed.apply(drawn)
+    user.bed.apply(rendered)
 
     def restarted() -> bool:
         (status,) = user.get("pod", "talks")["status"].get("containerStatuses", [{}])

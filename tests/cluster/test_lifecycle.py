@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
+
+import requests
 
 from deployer.core.versions import DEFAULT_MLFLOW
 from tests.cluster.user import User
@@ -81,6 +85,12 @@ def test_without_an_address_the_proof_goes_through_a_tunnel(user: User) -> None:
     assert user.objects("ingress", "httproute") == set()
     assert user.run("verify").returncode == 0
     assert "port-forward svc/mlflow 5000" in user.run("create").stdout
+    opening = user.popen("open", env={"BROWSER": "true"})
+    assert opening.stdout is not None
+    assert requests.get(f"{opening.stdout.readline().strip()}/health", timeout=30).text == "OK"
+    os.killpg(opening.pid, signal.SIGINT)
+    _, err = opening.communicate(timeout=60)
+    assert (opening.returncode, "through a tunnel" in err) == (130, True)
 
 
 def test_runs_and_artifacts_outlive_delete_and_create(user: User, client_python: str) -> None:

@@ -1,4 +1,4 @@
-"""The API server itself judges what is drawn: every profile, exposure and shape, strictly, by dry run."""
+"""The API server itself judges what is rendered: every profile, exposure and shape, strictly, by dry run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.support.manifest_cases import CASES, drawn
+from tests.support.manifest_cases import CASES, rendered
 from tests.testbed import programs
 from tests.testbed.cluster import Cluster
 
@@ -25,7 +25,7 @@ def routes(cluster: Cluster) -> Iterator[None]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_api_server_accepts_every_drawn_manifest_strictly(cluster: Cluster, case: str) -> None:
-    manifests = [yaml.safe_load(text) for text in drawn(case).values()]
+    manifests = [yaml.safe_load(text) for text in rendered(case).values()]
     with cluster.namespace() as namespace:
         listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
         accepted = cluster.kubectl(

@@ -22,7 +22,13 @@ from tests.testbed.cluster import Cluster
 
 pytestmark = pytest.mark.full_scale
 
-NO_SERVER = {"init", "schema", "profiles", "render"}  # commands that ask no cluster; tests/local traces them
+NO_SERVER = {
+    "init",
+    "schema",
+    "profiles",
+    "render",
+    "completion",
+}  # commands that ask no cluster; tests/local traces them
 
 
 def create(*options: str, code: int = 0, says: str = "") -> Event:
@@ -78,6 +84,8 @@ LIFE: tuple[Event, ...] = (
     Run("status", "-o", "json"),
     Run("list"),
     Run("logs", says="Application startup complete"),
+    Run("wait", "--for", "verified"),
+    Run("open"),
     Run("verify"),
     Run("env"),
     Run("env", "-o", "json"),

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from deployer.catalogue import PLUGINS, catalogue
 from deployer.core.platform import PROFILES
 from deployer.core.rendering import yaml_block
-from tests.support.manifest_cases import CASES, EXPOSURES, WHOLE, draw, drawn, objects, profile_of
+from tests.support.manifest_cases import CASES, EXPOSURES, WHOLE, objects, profile_of, render, rendered
 
 from .differences import Stale, difference, patched
 
 EXPECTED = Path(__file__).parent / "expected"
-ACCEPT = "DEPLOYER_REFRESH_GOLDEN=1 accepts the manifests as they are drawn now."
+ACCEPT = "DEPLOYER_REFRESH_GOLDEN=1 accepts the manifests as they are rendered now."
 REFRESH = os.environ.get("DEPLOYER_REFRESH_GOLDEN") == "1"
 
 
@@ -33,8 +33,8 @@ def without_programs(text):
 
 
 @cache
-def drawn_now(case):
-    return without_programs("---\n".join(drawn(case).values()))
+def rendered_now(case):
+    return without_programs("---\n".join(rendered(case).values()))
 
 
 def file(case):
@@ -44,7 +44,7 @@ def file(case):
 
 def written(case, base):
     """Return what the file of a case holds, given the manifests of its profile."""
-    return drawn_now(case) if case in WHOLE else difference(base, drawn_now(case), (file(profile_of(case)), case))
+    return rendered_now(case) if case in WHOLE else difference(base, rendered_now(case), (file(profile_of(case)), case))
 
 
 def stored(case):
@@ -57,7 +57,7 @@ def stored(case):
 @pytest.mark.parametrize("case", CASES)
 def test_the_manifests_are_the_expected_ones(case):
     if REFRESH:
-        (EXPECTED / file(case)).write_text(written(case, drawn_now(profile_of(case))), "utf-8")
+        (EXPECTED / file(case)).write_text(written(case, rendered_now(profile_of(case))), "utf-8")
         return
     try:
         content, expected = stored(case)
@@ -65,7 +65,7 @@ def test_the_manifests_are_the_expected_ones(case):
         pytest.fail(
             f"expected/{file(case)} does not fit {file(profile_of(case))}, whose {error}. {ACCEPT}", pytrace=False
         )
-    if changed := difference(expected, drawn_now(case), (f"expected/{case}", "drawn now")):
+    if changed := difference(expected, rendered_now(case), (f"expected/{case}", "rendered now")):
         pytest.fail(f"{ACCEPT}\n{changed}", pytrace=False)
     assert content == written(case, stored(profile_of(case))[1]), f"not the diff of these manifests. {ACCEPT}"
 
@@ -93,17 +93,17 @@ def test_a_difference_from_another_text_is_noticed():
 def test_the_configmap_holds_the_launcher_byte_for_byte(case):
     (files,) = [item["data"] for item in objects(case) if item["kind"] == "ConfigMap"]
     assert files["launch.py"].encode() == (PLUGINS / "launch.py").read_bytes()
-    assert "def main" not in drawn_now(case)
+    assert "def main" not in rendered_now(case)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_drawing_twice_gives_the_same_text_in_the_same_order(case):
-    assert list(draw(case).items()) == list(draw(case).items())
+    assert list(render(case).items()) == list(render(case).items())
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_document_is_named_by_its_kind_and_name_and_comes_after_what_it_needs(case):
-    documents = {key: yaml.safe_load(text) for key, text in drawn(case).items()}
+    documents = {key: yaml.safe_load(text) for key, text in rendered(case).items()}
     assert list(documents) == [f"{item['kind']}/{item['metadata']['name']}" for item in documents.values()]
     order = [key.partition("/")[0] for key in documents]
     for needed in {"ServiceAccount", "PersistentVolumeClaim", "NetworkPolicy", "ConfigMap"} & set(order):

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from deployer.core.versions import DEFAULT_MLFLOW
+from tests.local.fault_injection import Serve, fault_injection
 from tests.local.minors import install
-from tests.local.twisted import Serve, twisted
 from tests.support.machine import Machine, watched
 
 
@@ -64,8 +64,8 @@ def machine(new_machine: Callable[[], Machine]) -> Machine:
 
 @pytest.fixture
 def serve(machine: Machine, tmp_path: Path) -> Serve:
-    """Runs a server with a twist, see serve_twisted.py, and yields its address."""
-    return twisted(machine, tmp_path)
+    """Runs a server with a fault, see serve_with_fault.py, and yields its address."""
+    return fault_injection(machine, tmp_path)
 
 
 @pytest.fixture

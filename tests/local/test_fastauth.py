@@ -20,7 +20,7 @@ import requests
 
 from deployer.catalogue import PLUGINS
 from deployer.core import sizing
-from tests.local.twisted import ADMIN, ANNA, BERT, SCRIPT, Serve, add, client, counted, who
+from tests.local.fault_injection import ADMIN, ANNA, BERT, SCRIPT, Serve, add, client, counted, who
 from tests.support.load import API
 from tests.support.machine import Machine
 from tests.support.servers import free_port, settings
@@ -298,7 +298,7 @@ NO, YES = (False,) * 5, (True,) * 5
 NOT_ASKED = {
     "pair": YES,
     "take": YES,
-    "was_right_anywhere": YES,
+    "verified_by_any_worker": YES,
     "known": (True, False, True, True, True),
     "was_checked": YES,
     "push": YES,
@@ -308,8 +308,8 @@ NOT_ASKED = {
     "check": (False, True, False, False, False),
 }
 ASKED = dict.fromkeys(("look_up", "was_right", "begin_anew", "credentials", "authenticate"), NO)
-READ_ONCE = dict.fromkeys(("begin", "user_once", "grants_once"), NO)
-WHEN_SERVED = dict.fromkeys(("expect", "confirm"), (False, True, False, False, False))
+READ_ONCE = dict.fromkeys(("record", "user_once", "grants_once"), NO)
+WHEN_SERVED = dict.fromkeys(("defer", "confirm"), (False, True, False, False, False))
 MLFLOWS = dict.fromkeys(("to_mlflow_entity", "get_user", "list_grants"), NO)
 OF_FLASK = dict.fromkeys(("sender_is_admin", "authenticate_request"), (False, True, False, False, False))
 OF_RUNS = {"_fetch_or_none": (False, True, True, True, False)}
@@ -426,8 +426,8 @@ def test_the_way_of_a_request_is_shorter_and_its_answer_the_same(serve: Serve) -
     fast = ("api/3.0/mlflow/server-info", "v1/traces", "health/stores")
     odd = {"X-MLFLOW-WORKSPACE": "another"}
     told, passages = [], []
-    for twist in ("usual", "long way"):
-        with serve(twist) as address, client(ADMIN) as admin:
+    for fault in ("usual", "long way"):
+        with serve(fault) as address, client(ADMIN) as admin:
             answers = []
             for path in (*paths, *fast):
                 for method in ("GET", "POST", "DELETE", "OPTIONS"):

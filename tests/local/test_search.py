@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from tests.local.twisted import ADMIN, Serve, add, client, counted
+from tests.local.fault_injection import ADMIN, Serve, add, client, counted
 from tests.support.load import API
 
 COUNT = 30
@@ -121,8 +121,8 @@ def pages(session: requests.Session, address: str, search: dict[str, Any]) -> It
 
 def test_everybody_finds_what_mlflow_lets_them_find(serve: Serve) -> None:
     told = []
-    for twist in ("usual", "own search"):
-        with serve(twist) as address:
+    for fault in ("usual", "own search"):
+        with serve(fault) as address:
             experiments = prepare(address)
             prepare_others(address, experiments)
             found: dict[tuple[str, int | str], list[Any]] = {}
@@ -131,12 +131,12 @@ def test_everybody_finds_what_mlflow_lets_them_find(serve: Serve) -> None:
                     for number, search in enumerate(SEARCHES):
                         all_pages = list(pages(member, address, search))
                         found[name, number] = [experiment for page in all_pages for experiment in page]
-                        if twist == "usual":
+                        if fault == "usual":
                             assert {len(page) for page in all_pages[:-1]} <= {search["max_results"]}
                     for kind in KINDS:
                         all_pages = list(pages_of(member, address, kind, experiments))
                         found[name, kind] = [row for page in all_pages for row in page]
-                        if twist == "usual":
+                        if fault == "usual":
                             assert [len(page) for page in all_pages[:-1]] == [3] * (len(all_pages) - 1)
                             assert all_pages[-1] or len(all_pages) == 1
             told.append(found)

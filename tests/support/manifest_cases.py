@@ -139,15 +139,15 @@ def spec(case):
     return made
 
 
-def draw(case):
+def render(case):
     """Return the manifests of a case, as text, by `Kind/name`."""
     return manifests(spec(case), PROFILES[CASES[case][0]], NAMESPACE)[0]
 
 
-drawn = cache(draw)
+rendered = cache(render)
 
 
 @cache
 def objects(case):
     """Return the manifests of a case read by libyaml, whose rules kubectl's reader shares; do not change them."""
-    return [yaml.load(text, Loader=LOADER) for text in drawn(case).values()]
+    return [yaml.load(text, Loader=LOADER) for text in rendered(case).values()]

@@ -233,7 +233,7 @@ RESTART = {"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/re
         (managed("kubectl-rollout", {"f:template": RESTART}), []),
         (managed("kube-controller-manager", {"f:volumeName": {}}), []),
         (managed("kubectl", {"f:replicas": {}}, subresource="scale"), []),
-        (managed("kubectl-apply", {"f:replicas": {}}), []),  # the value that is drawn
+        (managed("kubectl-apply", {"f:replicas": {}}), []),  # the value that is rendered
         (managed("mlflow-deployer", {"f:other": {}}), []),
     ],
 )

@@ -12,15 +12,15 @@ from deployer.plugin.descriptors import LARGEST_RESERVE, MOST_CONNECTIONS, Liste
 
 
 class Connection:
-    def __init__(self, wait, since, let_in=False, rate=0.0, left=False):
-        self.wait, self.since, self.let_in, self.rate, self.left = wait, since, let_in, rate, left
+    def __init__(self, wait, since, authenticated=False, rate=0.0, left=False):
+        self.wait, self.since, self.authenticated, self.rate, self.left = wait, since, authenticated, rate, left
         self.ended = False
 
     def waits(self, _now):
         return self.wait, self.since
 
     def progress(self, _now):
-        return self.let_in, self.rate
+        return self.authenticated, self.rate
 
     def has_left(self):
         return self.left
@@ -39,21 +39,24 @@ def test_the_deadlines_are_the_documented_ones():
     assert (LIMITS["head"], LIMITS["body"], LIMITS["reading"]) == (30, 60, 300)
 
 
-LET_IN = True
+AUTHENTICATED = True
 
 
 @pytest.mark.parametrize(
     ("found", "chosen"),
     [
         ([], None),
-        ([("nothing", 0, LET_IN)], None),
-        ([("body", 95, LET_IN, 1.0), ("reading", 95, LET_IN, 2.0), ("nothing", 0)], None),  # all of them are served
-        ([("nothing", 0, LET_IN), ("reading", 60, LET_IN), ("body", 50, LET_IN)], 2),
+        ([("nothing", 0, AUTHENTICATED)], None),
+        (
+            [("body", 95, AUTHENTICATED, 1.0), ("reading", 95, AUTHENTICATED, 2.0), ("nothing", 0)],
+            None,
+        ),  # all of them are served
+        ([("nothing", 0, AUTHENTICATED), ("reading", 60, AUTHENTICATED), ("body", 50, AUTHENTICATED)], 2),
         ([("body", 0), ("idle", 99)], 1),
         ([("idle", 0), ("head", 50), ("head", 40), ("head", 60)], 2),
         ([("idle", 50), ("idle", 40), ("nothing", 0)], 1),
         ([("head", 0), ("answered body", 90), ("closing", 99)], 2),
-        ([("body", 99, False, 3.0), ("reading", 99, False, 2.0), ("body", 0, LET_IN, 0.1)], 1),
+        ([("body", 99, False, 3.0), ("reading", 99, False, 2.0), ("body", 0, AUTHENTICATED, 0.1)], 1),
     ],
 )
 def test_the_oldest_that_serves_nobody_is_closed_first_and_then_the_slowest_of_strangers(found, chosen):
@@ -61,8 +64,8 @@ def test_the_oldest_that_serves_nobody_is_closed_first_and_then_the_slowest_of_s
 
 
 def test_those_who_are_served_are_closed_only_as_far_as_needed_and_a_login_at_last():
-    slow, fast = Found("body", 99, LET_IN, 1.0), Found("body", 99, LET_IN, 9.0)
-    waits, works = Found("nothing", 100, False, 0.1), Found("nothing", 100, LET_IN)
+    slow, fast = Found("body", 99, AUTHENTICATED, 1.0), Found("body", 99, AUTHENTICATED, 9.0)
+    waits, works = Found("nothing", 100, False, 0.1), Found("nothing", 100, AUTHENTICATED)
     found = [works, fast, slow, waits]
     assert spare(found, 100.0, 8, 0) == []
     assert spare(found, 100.0, 8, 1) == [3]
@@ -97,7 +100,7 @@ def test_a_client_is_overdue_only_if_it_was_a_sweep_ago():
 def test_room_is_made_for_as_many_as_are_wanted():
     register = Register(lambda: 100.0, LIMITS)
     idle = [Connection("head", since) for since in range(5)]
-    for connection in (*idle, Connection("nothing", 0, LET_IN)):
+    for connection in (*idle, Connection("nothing", 0, AUTHENTICATED)):
         register.add(connection)
     assert register.make_room(2)
     assert [connection.ended for connection in idle] == [True, True, False, False, False]
@@ -109,14 +112,18 @@ def test_room_is_made_for_as_many_as_are_wanted():
 
 def test_above_a_number_of_connections_that_hold_much_the_oldest_without_a_login_is_closed():
     register = Register(lambda: 0.0, LIMITS)
-    first, let_in, third = Connection("nothing", 0.0), Connection("nothing", 0.0, LET_IN), Connection("nothing", 0.0)
-    for connection in (first, let_in, third, *(Connection("nothing", 0.0) for _ in range(MOST_HOLDING - 3))):
+    first, authenticated, third = (
+        Connection("nothing", 0.0),
+        Connection("nothing", 0.0, AUTHENTICATED),
+        Connection("nothing", 0.0),
+    )
+    for connection in (first, authenticated, third, *(Connection("nothing", 0.0) for _ in range(MOST_HOLDING - 3))):
         register.hold(connection)
         register.hold(connection)  # counted once
     assert not first.ended
     for _ in range(3):
         register.hold(Connection("nothing", 0.0))
-    assert (first.ended, let_in.ended, third.ended) == (True, False, True)
+    assert (first.ended, authenticated.ended, third.ended) == (True, False, True)
 
 
 def test_a_connection_that_holds_much_no_more_is_not_counted():

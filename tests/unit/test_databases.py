@@ -20,7 +20,15 @@ from deployer.core.databases import (
     url_problem,
 )
 from deployer.core.errors import InvalidSpec
-from deployer.core.secrets import ADMIN_USERNAME, GENERATED, Secrets, broken_seals, complete, keys_seal, seals
+from deployer.core.secrets import (
+    ADMIN_USERNAME,
+    GENERATED,
+    Secrets,
+    complete,
+    fingerprints,
+    keys_fingerprint,
+    modified_secrets,
+)
 
 from .strategies import hostile
 
@@ -170,9 +178,9 @@ def test_another_login_breaks_no_seal_and_restarts_the_server_and_another_databa
     made = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"}).values
     before = Secrets({**made, **OLD})
     trying = Secrets({**made, **stored(OLD, staged(OLD, NEW))})
-    assert broken_seals(seals(before), trying) == ()
-    assert keys_seal(before) != keys_seal(trying)
-    assert keys_seal(trying) == keys_seal(Secrets({**made, **NEW}))  # no restart once they are proven
+    assert modified_secrets(fingerprints(before), trying) == ()
+    assert keys_fingerprint(before) != keys_fingerprint(trying)
+    assert keys_fingerprint(trying) == keys_fingerprint(Secrets({**made, **NEW}))  # no restart once they are proven
     elsewhere = Secrets({**made, **OLD, AUTH_DATABASE: "postgresql://u:old@h/other"})
-    assert broken_seals(seals(before), elsewhere) == ("server",)
-    assert broken_seals(seals(before), Secrets(made)) == ("server",)
+    assert modified_secrets(fingerprints(before), elsewhere) == ("server",)
+    assert modified_secrets(fingerprints(before), Secrets(made)) == ("server",)

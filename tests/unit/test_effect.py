@@ -1,4 +1,4 @@
-"""A field of a spec is called idle where, and only where, another value of it changes nothing that is drawn or run."""
+"""A field of a spec is called idle if, and only if, other values change nothing that is rendered or run."""
 
 import pytest
 
@@ -84,7 +84,7 @@ def of(data):
 
 
 def used(spec, platform):
-    """All of a spec that reaches a server: what is drawn on a cluster, what is run on this machine."""
+    """All of a spec that reaches a server: what is rendered on a cluster, what is run on this machine."""
     who = spec.spec.auth.admin_username
     if platform.pods:
         return manifests(spec, PROFILES[spec.spec.profile or platform.name], "team"), who

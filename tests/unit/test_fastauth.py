@@ -223,5 +223,5 @@ def test_forked_processes_know_what_was_right_in_another():
         os._exit(int(not verified.matches("anna", "abc", "abc")))
     assert os.waitpid(pid, 0)[1] == 0
     asked = [("anna", "abc"), ("anna", "wrong"), ("bert", "abc")]
-    assert [verified.was_right_anywhere(*login) for login in asked] == [True, False, False]
+    assert [verified.verified_by_any_worker(*login) for login in asked] == [True, False, False]
     assert not verified.was_right("anna", "abc")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deployer.plugin import login_checks
 from deployer.plugin.credentials_header import credentials
-from deployer.plugin.fastauth import MLflowsOwn
+from deployer.plugin.fastauth import PassthroughAuthenticator
 from deployer.plugin.fastauth_checks import Throttle, Verified
 from deployer.plugin.fastauth_gate import Gate
 from deployer.plugin.login_checks import AT_ONCE
@@ -51,7 +51,7 @@ class Logins:
     def was_checked(self, username, password):
         return any((user, word) == (username, password) for _, user, word in self.memory)
 
-    def was_right_anywhere(self, username, password):
+    def verified_by_any_worker(self, username, password):
         return self.was_right(username, password) or username in self.elsewhere
 
     def check(self, user, username, password):
@@ -63,13 +63,13 @@ class Logins:
     def begin_anew(self):
         self.begun.append("anew")
 
-    def begin(self, _user, username, _password, accepted):
+    def record(self, _user, username, _password, accepted):
         self.begun.append((username, accepted))
 
-    def expect(self, username, _password):
+    def defer(self, username, _password):
         self.begun.append((username, "expected"))
 
-    def let_in(self):
+    def is_authenticated(self):
         return self.begun[-1][1] is True
 
 
@@ -81,7 +81,7 @@ def mlflows_own(passwords):
         asked.append((username, password))
         return passwords.get(username) == password
 
-    return MLflowsOwn(Verified(authenticate, keep_wrong=False)), asked
+    return PassthroughAuthenticator(Verified(authenticate, keep_wrong=False)), asked
 
 
 class Clock:

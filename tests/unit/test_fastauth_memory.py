@@ -51,13 +51,13 @@ def logins():
 
 def served(logins, user):
     """Begin a request and let it be served."""
-    logins.begin(user, "anna", "abc", accepted=True)
+    logins.record(user, "anna", "abc", accepted=True)
     fastauth_memory.current.get().confirm(True, user)
 
 
 def test_until_a_request_is_served_what_was_found_out_is_good_for_one_answer(logins):
     store = Wrapped()
-    logins.begin("anna herself", "anna", "abc", accepted=True)
+    logins.record("anna herself", "anna", "abc", accepted=True)
     assert [store.get_user("anna") for _ in range(3)] == ["anna herself", "anna read 1", "anna read 2"]
 
 
@@ -90,7 +90,7 @@ def test_after_a_change_they_are_read_anew_whether_it_went_well_or_not(logins, f
 
 def test_nothing_is_remembered_of_who_was_not_let_in(logins):
     store = Wrapped()
-    logins.begin("anna herself", "anna", "wrong", accepted=False)
+    logins.record("anna herself", "anna", "wrong", accepted=False)
     logins.look_up = lambda _username: User()
     assert logins.authenticate("anna", "wrong") is False
     assert [store.get_user("anna") for _ in range(2)] == ["anna read 1", "anna read 2"]
@@ -98,7 +98,7 @@ def test_nothing_is_remembered_of_who_was_not_let_in(logins):
 
 def test_the_next_request_knows_nothing_of_the_one_before(logins):
     store = Wrapped()
-    logins.begin("anna herself", "anna", "abc", accepted=True)
+    logins.record("anna herself", "anna", "abc", accepted=True)
     logins.begin_anew()
     assert store.get_user("anna") == "anna read 1"
     assert logins.authenticate("anna", "abc") is False
@@ -108,13 +108,13 @@ def test_the_next_request_knows_nothing_of_the_one_before(logins):
 def test_a_login_is_looked_up_when_it_is_served_and_then_no_more(logins, found):
     user = User()
     if found:
-        logins.begin("as she was before", "anna", "abc", accepted=True)
+        logins.record("as she was before", "anna", "abc", accepted=True)
     else:
-        logins.expect("anna", "abc")
+        logins.defer("anna", "abc")
     logins.look_up = lambda _username: user
-    assert logins.let_in() is found
+    assert logins.is_authenticated() is found
     assert logins.authenticate("anna", "abc") is True
-    assert logins.let_in() is True
+    assert logins.is_authenticated() is True
     assert fastauth_memory.current.get().user is user
     logins.look_up = lambda _username: None
     assert logins.authenticate("anna", "abc") is True
@@ -123,21 +123,21 @@ def test_a_login_is_looked_up_when_it_is_served_and_then_no_more(logins, found):
 @pytest.mark.parametrize("found", [True, False], ids=["found out", "left to it"])
 def test_who_is_deleted_before_that_is_refused(logins, found):
     if found:
-        logins.begin("as she was before", "anna", "abc", accepted=True)
+        logins.record("as she was before", "anna", "abc", accepted=True)
     else:
-        logins.expect("anna", "abc")
+        logins.defer("anna", "abc")
     logins.look_up = lambda _username: None
     assert logins.authenticate("anna", "abc") is False
-    assert logins.let_in() is False
+    assert logins.is_authenticated() is False
     assert fastauth_memory.current.get().user is None
 
 
 def test_a_request_has_one_login_and_who_is_let_in_may_be_asked_for_it_again(logins):
-    logins.begin(User(), "anna", "abc", accepted=True)
+    logins.record(User(), "anna", "abc", accepted=True)
     assert logins.authenticate("bert", "abc") is False
     logins.look_up = lambda _username: User()
     assert [logins.authenticate("anna", password) for password in ("abc", "guess", "abc")] == [True, False, True]
-    logins.begin(None, "anna", "wrong", accepted=False)
+    logins.record(None, "anna", "wrong", accepted=False)
     assert logins.authenticate("anna", "abc") is False
 
 
@@ -158,5 +158,5 @@ def test_on_the_event_loop_nobody_is_checked_who_was_not_before(logins):
 
     logins.look_up = lambda _username: pytest.fail("it would make everybody wait")
     assert asyncio.run(asked()) is False
-    logins.begin("anna herself", "anna", "abc", accepted=True)
+    logins.record("anna herself", "anna", "abc", accepted=True)
     assert asyncio.run(asked()) is True

@@ -28,7 +28,7 @@ PROXY = r"https?://[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?:[0-9]{1,5}"
 LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
 
-class Drawn:
+class Rendered:
     """The manifests of a spec, read when asked for."""
 
     def __init__(self, spec, platform):
@@ -63,34 +63,34 @@ class Field:
 
     path: str
     values: st.SearchStrategy[Any]
-    seen: Callable[[Drawn], list[Any]]
+    seen: Callable[[Rendered], list[Any]]
     platform: Platform = KUBERNETES
     base: dict[str, Any] = field(default_factory=dict)
 
 
-def ingress(drawn):
-    return drawn.one("Ingress")["spec"]
+def ingress(rendered):
+    return rendered.one("Ingress")["spec"]
 
 
-def annotation(drawn, kind, key):
-    return drawn.one(kind)["metadata"]["annotations"][key]
+def annotation(rendered, kind, key):
+    return rendered.one(kind)["metadata"]["annotations"][key]
 
 
-def parent(drawn):
-    return drawn.one("HTTPRoute")["spec"]["parentRefs"][0]
+def parent(rendered):
+    return rendered.one("HTTPRoute")["spec"]["parentRefs"][0]
 
 
-def certificates(drawn):
-    (files,) = [volume["projected"] for volume in drawn.pod()["volumes"] if volume["name"] == "files"]
+def certificates(rendered):
+    (files,) = [volume["projected"] for volume in rendered.pod()["volumes"] if volume["name"] == "files"]
     return files["sources"][1]["configMap"]
 
 
 def proxy(name):
-    return lambda drawn: [drawn.environment()[name], drawn.environment()[name.lower()]]
+    return lambda rendered: [rendered.environment()[name], rendered.environment()[name.lower()]]
 
 
-def allowed_host(drawn):
-    return drawn.environment()["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")[0]
+def allowed_host(rendered):
+    return rendered.environment()["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")[0]
 
 
 S3 = {"spec": {"artifacts": {"type": "s3", "bucket": "team-mlflow"}}}
@@ -102,106 +102,110 @@ FIELDS = (
     Field(
         "metadata.name",
         around(NAME),
-        lambda drawn: (
-            [drawn.one(kind)["metadata"]["name"] for kind in ("Deployment", "Service", "Ingress")]
-            + [drawn.pod()["serviceAccountName"], drawn.secrets[0]["metadata"]["name"].removesuffix("-admin")]
-            + [drawn.pod()["volumes"][2]["persistentVolumeClaim"]["claimName"].removesuffix("-data")]
+        lambda rendered: (
+            [rendered.one(kind)["metadata"]["name"] for kind in ("Deployment", "Service", "Ingress")]
+            + [rendered.pod()["serviceAccountName"], rendered.secrets[0]["metadata"]["name"].removesuffix("-admin")]
+            + [rendered.pod()["volumes"][2]["persistentVolumeClaim"]["claimName"].removesuffix("-data")]
         ),
     ),
     Field(
         "spec.mlflow.version",
         around(r"3\.1[78]\.[0-9]{1,4}"),
-        lambda drawn: [drawn.pod()["containers"][0]["image"].partition(":v")[2].removesuffix("-full")],
+        lambda rendered: [rendered.pod()["containers"][0]["image"].partition(":v")[2].removesuffix("-full")],
     ),
     Field(
         "spec.mlflow.image",
         around(r"[a-z]{1,9}\.io/[a-z]{1,9}:[a-z0-9.]{1,9}"),
-        lambda drawn: [drawn.pod()["containers"][0]["image"]],
+        lambda rendered: [rendered.pod()["containers"][0]["image"]],
     ),
     Field(
         "spec.auth.adminUsername",
         around(r"[!-9;-~]([ -9;-~]{0,126}[!-9;-~])?"),
-        lambda drawn: [drawn.secrets[0]["stringData"]["username"]],
+        lambda rendered: [rendered.secrets[0]["stringData"]["username"]],
     ),
     Field(
         "spec.auth.defaultPermission",
         around("NO_PERMISSIONS|READ|EDIT|MANAGE"),
-        lambda drawn: [read_ini(drawn.one("ConfigMap")["data"]["basic_auth.ini"])["default_permission"]],
+        lambda rendered: [read_ini(rendered.one("ConfigMap")["data"]["basic_auth.ini"])["default_permission"]],
     ),
     Field(
         "spec.volume.size",
         around(r"[1-9][0-9]{0,5}(Mi|Gi|Ti)"),
-        lambda drawn: [drawn.one("PersistentVolumeClaim")["spec"]["resources"]["requests"]["storage"]],
+        lambda rendered: [rendered.one("PersistentVolumeClaim")["spec"]["resources"]["requests"]["storage"]],
     ),
     Field(
         "spec.volume.storageClass",
         around(NAME),
-        lambda drawn: [drawn.one("PersistentVolumeClaim")["spec"]["storageClassName"]],
+        lambda rendered: [rendered.one("PersistentVolumeClaim")["spec"]["storageClassName"]],
         platform=RAHTI,
     ),
     Field(
         "spec.networkPolicy.ingressNamespace",
         around(NAME),
-        lambda drawn: [drawn.router()],
+        lambda rendered: [rendered.router()],
     ),
     Field(
         "spec.exposure.host",
         around(HOST),
-        lambda drawn: [ingress(drawn)["rules"][0]["host"], ingress(drawn)["tls"][0]["hosts"][0], allowed_host(drawn)],
+        lambda rendered: [
+            ingress(rendered)["rules"][0]["host"],
+            ingress(rendered)["tls"][0]["hosts"][0],
+            allowed_host(rendered),
+        ],
         base=INGRESS,
     ),
     Field(
         "spec.exposure.ingressClass",
         around(NAME),
-        lambda drawn: [ingress(drawn)["ingressClassName"]],
+        lambda rendered: [ingress(rendered)["ingressClassName"]],
         base=INGRESS,
     ),
     Field(
         "spec.exposure.tlsSecret",
         around(NAME),
-        lambda drawn: [ingress(drawn)["tls"][0]["secretName"]],
+        lambda rendered: [ingress(rendered)["tls"][0]["secretName"]],
         base=INGRESS,
     ),
     Field(
         "spec.exposure.host",
         around(HOST),
-        lambda drawn: [drawn.one("Route")["spec"]["host"], allowed_host(drawn)],
+        lambda rendered: [rendered.one("Route")["spec"]["host"], allowed_host(rendered)],
         platform=RAHTI,
         base=ROUTE,
     ),
     Field(
         "spec.exposure.host",
         around(HOST),
-        lambda drawn: [drawn.one("HTTPRoute")["spec"]["hostnames"][0], allowed_host(drawn)],
+        lambda rendered: [rendered.one("HTTPRoute")["spec"]["hostnames"][0], allowed_host(rendered)],
         base=GATEWAY,
     ),
     Field(
         "spec.exposure.gateway",
         around(rf"{NAME}/{NAME}"),
-        lambda drawn: [
-            f"{parent(drawn)['namespace']}/{parent(drawn)['name']}",
-            drawn.router() + "/" + parent(drawn)["name"],
+        lambda rendered: [
+            f"{parent(rendered)['namespace']}/{parent(rendered)['name']}",
+            rendered.router() + "/" + parent(rendered)["name"],
         ],
         base=GATEWAY,
     ),
-    Field("spec.exposure.listener", around(NAME), lambda drawn: [parent(drawn)["sectionName"]], base=GATEWAY),
+    Field("spec.exposure.listener", around(NAME), lambda rendered: [parent(rendered)["sectionName"]], base=GATEWAY),
     Field(
         "spec.exposure.issuer",
         around(NAME),
-        lambda drawn: [annotation(drawn, "Ingress", "cert-manager.io/issuer")],
+        lambda rendered: [annotation(rendered, "Ingress", "cert-manager.io/issuer")],
         base=INGRESS,
     ),
     Field(
         "spec.exposure.clusterIssuer",
         around(NAME),
-        lambda drawn: [annotation(drawn, "Ingress", "cert-manager.io/cluster-issuer")],
+        lambda rendered: [annotation(rendered, "Ingress", "cert-manager.io/cluster-issuer")],
         base=INGRESS,
     ),
     *(
         Field(
             "spec.exposure.annotations.note",
             hostile,
-            lambda drawn, kind=kind: [annotation(drawn, kind, "note")],
+            lambda rendered, kind=kind: [annotation(rendered, kind, "note")],
             platform=platform,
             base=base,
         )
@@ -222,45 +226,51 @@ FIELDS = (
     Field(
         "spec.pod.imagePullSecrets",
         st.lists(around(NAME), min_size=1, max_size=3),
-        lambda drawn: [[item["name"] for item in drawn.pod()["imagePullSecrets"]]],
+        lambda rendered: [[item["name"] for item in rendered.pod()["imagePullSecrets"]]],
     ),
     Field(
         "spec.pod.nodeSelector",
         st.dictionaries(around(LABEL), around(LABEL), min_size=1, max_size=3),
-        lambda drawn: [drawn.pod()["nodeSelector"]],
+        lambda rendered: [rendered.pod()["nodeSelector"]],
     ),
     Field(
         "spec.artifacts.bucket",
         around(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
-        lambda drawn: [drawn.environment()["MLFLOW_ARTIFACTS_DESTINATION"].removeprefix("s3://")],
+        lambda rendered: [rendered.environment()["MLFLOW_ARTIFACTS_DESTINATION"].removeprefix("s3://")],
         base=S3,
     ),
     Field(
         "spec.artifacts.prefix",
         around(r"[A-Za-z0-9!_*'()-]{1,9}(/[a-z.]{3,9}){0,3}"),
-        lambda drawn: [drawn.environment()["MLFLOW_ARTIFACTS_DESTINATION"].removeprefix("s3://team-mlflow/")],
+        lambda rendered: [rendered.environment()["MLFLOW_ARTIFACTS_DESTINATION"].removeprefix("s3://team-mlflow/")],
         base=S3,
     ),
     Field(
         "spec.artifacts.endpoint",
         around(r"https?://[a-z]{1,9}\.[a-z]{2,9}(:[1-9][0-9]{0,3})?"),
-        lambda drawn: [drawn.environment()["MLFLOW_S3_ENDPOINT_URL"]],
+        lambda rendered: [rendered.environment()["MLFLOW_S3_ENDPOINT_URL"]],
         base=S3,
     ),
     Field(
         "spec.artifacts.region",
         around(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
-        lambda drawn: [drawn.environment()["AWS_DEFAULT_REGION"]],
+        lambda rendered: [rendered.environment()["AWS_DEFAULT_REGION"]],
         base=S3,
     ),
     Field(
         "spec.artifacts.scratch",
         around(r"[1-9][0-9]{0,5}(Mi|Gi|Ti)"),
-        lambda drawn: [volume["emptyDir"]["sizeLimit"] for volume in drawn.pod()["volumes"] if volume["name"] == "tmp"],
+        lambda rendered: [
+            volume["emptyDir"]["sizeLimit"] for volume in rendered.pod()["volumes"] if volume["name"] == "tmp"
+        ],
         base=S3,
     ),
-    Field("spec.pod.trustedCa.configMap", around(NAME), lambda drawn: [certificates(drawn)["name"]], base=TRUSTED),
-    Field("spec.pod.trustedCa.key", hostile, lambda drawn: [certificates(drawn)["items"][0]["key"]], base=TRUSTED),
+    Field(
+        "spec.pod.trustedCa.configMap", around(NAME), lambda rendered: [certificates(rendered)["name"]], base=TRUSTED
+    ),
+    Field(
+        "spec.pod.trustedCa.key", hostile, lambda rendered: [certificates(rendered)["items"][0]["key"]], base=TRUSTED
+    ),
 )
 
 
@@ -279,21 +289,21 @@ def test_what_is_accepted_comes_out_of_the_manifests_as_the_same_value(field, da
     value = data.draw(field.values)
     spec = accepted(field, value)
     if spec is not None:
-        seen = field.seen(Drawn(spec, field.platform))
+        seen = field.seen(Rendered(spec, field.platform))
         assert seen
         assert seen == [value] * len(seen)
 
 
 @given(st.dictionaries(around(LABEL), around(LABEL), max_size=3))
 def test_accepted_labels_are_on_every_object_and_on_the_pod(labels):
-    field = Field("metadata.labels", hostile, lambda drawn: [])
+    field = Field("metadata.labels", hostile, lambda rendered: [])
     spec = accepted(field, labels)
     if spec is not None:
-        drawn = Drawn(spec, KUBERNETES)
-        objects = [drawn.one(kind) for kind in drawn.kinds()]
+        rendered = Rendered(spec, KUBERNETES)
+        objects = [rendered.one(kind) for kind in rendered.kinds()]
         for metadata in [
             *(item["metadata"] for item in objects),
-            drawn.one("Deployment")["spec"]["template"]["metadata"],
+            rendered.one("Deployment")["spec"]["template"]["metadata"],
         ]:
             assert labels.items() <= metadata["labels"].items()
             assert metadata["labels"]["app.kubernetes.io/instance"] == "mlflow"
@@ -365,10 +375,10 @@ def leaves(model, path=""):
 
 @given(st.dictionaries(st.one_of(st.just("ghcr.io"), hostile), hostile, min_size=1, max_size=3))
 def test_a_mirror_takes_the_place_of_the_part_of_the_image_that_it_mirrors(mirrors):
-    spec = accepted(Field("spec.pod.imageMirrors", hostile, lambda drawn: []), mirrors)
+    spec = accepted(Field("spec.pod.imageMirrors", hostile, lambda rendered: []), mirrors)
     if spec is not None:
         (mirror,) = [text for prefix, text in mirrors.items() if prefix.rstrip("/") == "ghcr.io"] or ["ghcr.io"]
-        image = Drawn(spec, KUBERNETES).pod()["containers"][0]["image"]
+        image = Rendered(spec, KUBERNETES).pod()["containers"][0]["image"]
         assert image == mirror.rstrip("/") + "/mlflow/mlflow:v3.17.2-full"
 
 
@@ -379,13 +389,13 @@ def test_a_text_that_a_patch_lays_over_comes_out_as_it_is(text):
         {"kind": "Deployment", "patch": {"spec": {"template": {"spec": {"containers": [container]}}}}},
         {"kind": "ConfigMap", "patch": {"metadata": {"annotations": {text: text}}, "data": {text: text}}},
     ]
-    spec = accepted(Field("spec.patches", hostile, lambda drawn: []), changes)
+    spec = accepted(Field("spec.patches", hostile, lambda rendered: []), changes)
     if spec is not None:
-        drawn = Drawn(spec, KUBERNETES)
-        (server,) = drawn.pod()["containers"]
+        rendered = Rendered(spec, KUBERNETES)
+        (server,) = rendered.pod()["containers"]
         assert server["env"][-1] == {"name": "X", "value": text}
         assert server["args"] == [text]
-        files = drawn.one("ConfigMap")
+        files = rendered.one("ConfigMap")
         assert files["data"][text] == text
         assert files["metadata"]["annotations"] == {text: text}
         assert files["data"].keys() >= {"launch.py", "basic_auth.ini"}
@@ -394,7 +404,7 @@ def test_a_text_that_a_patch_lays_over_comes_out_as_it_is(text):
 @given(st.sampled_from(DRAWN_KINDS), st.one_of(st.none(), hostile), patches)
 def test_whatever_is_patched_every_object_stays_the_one_it_was(kind, name, patch):
     changed = {"kind": kind, "patch": patch, **({} if name is None else {"name": name})}
-    spec = accepted(Field("spec.patches", hostile, lambda drawn: []), [changed])
+    spec = accepted(Field("spec.patches", hostile, lambda rendered: []), [changed])
     if spec is not None:
         plain = spec.model_copy(update={"spec": spec.spec.model_copy(update={"patches": []})})
         before = manifests(plain, KUBERNETES, "team-a")[0]
@@ -406,7 +416,7 @@ def test_whatever_is_patched_every_object_stays_the_one_it_was(kind, name, patch
         assert list(after) == list(before)
         # a pod restarts for another file: the hash of the files is in the Deployment
         before, after = (
-            {key: _HASH.sub('files-hash": ""', text) for key, text in drawn.items()} for drawn in (before, after)
+            {key: _HASH.sub('files-hash": ""', text) for key, text in rendered.items()} for rendered in (before, after)
         )
         for key in [key for key in after if after[key] != before[key]]:
             one, was = read_yaml(after[key]), read_yaml(before[key])

@@ -29,12 +29,12 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def test_stored_secrets_are_not_replaced(store: LocalStore) -> None:
-    assert store.claim(FIRST).values == FIRST.values
-    assert store.claim(SECOND).values == FIRST.values
+    assert store.create_if_absent(FIRST).values == FIRST.values
+    assert store.create_if_absent(SECOND).values == FIRST.values
 
 
 def test_a_deleted_server_keeps_its_credentials_unless_its_data_goes(store: LocalStore) -> None:
-    store.claim(FIRST)
+    store.create_if_absent(FIRST)
     store.save(Record(Spec()))
     store.data.mkdir()
     for name in (store.log, store.process):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.manifest import CLAIM, DEPLOYMENT, HTTP_ROUTE, KINDS, SECRET, Kind, Ref, ref_from, ref_of
+from deployer.core.manifest import DEPLOYMENT, HTTP_ROUTE, KINDS, PVC, SECRET, Kind, Ref, ref_from, ref_of
 
 from .strategies import DRAWN_KINDS, names
 
@@ -11,7 +11,7 @@ from .strategies import DRAWN_KINDS, names
     ("kind", "resource", "collection"),
     [
         (SECRET, "secrets", "/api/v1/namespaces/team-a/secrets"),
-        (CLAIM, "persistentvolumeclaims", "/api/v1/namespaces/team-a/persistentvolumeclaims"),
+        (PVC, "persistentvolumeclaims", "/api/v1/namespaces/team-a/persistentvolumeclaims"),
         (DEPLOYMENT, "deployments.apps", "/apis/apps/v1/namespaces/team-a/deployments"),
         (
             HTTP_ROUTE,

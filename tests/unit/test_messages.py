@@ -78,7 +78,7 @@ def stored(spec: Spec) -> None:
     (state / "servers").mkdir(parents=True, mode=0o700)
     store = LocalStore(state, "mlflow")
     store.save(Record(spec, Assigned(ports={"http": 5000})))
-    store.claim(Secrets({SecretRef("admin", "username"): "admin", SecretRef("admin", "current"): "x" * 12}))
+    store.create_if_absent(Secrets({SecretRef("admin", "username"): "admin", SecretRef("admin", "current"): "x" * 12}))
 
 
 def test_a_change_that_is_refused_is_not_shown_as_if_it_were_made(run) -> None:

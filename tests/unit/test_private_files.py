@@ -39,11 +39,11 @@ def test_a_state_directory_is_made_private(home: Path) -> None:
 
 def test_records_and_secrets_are_for_their_owner_alone(home: Path) -> None:
     first, second = (LocalStore(state_directory(), name) for name in ("first", "second"))
-    first.claim(LOGIN)
+    first.create_if_absent(LOGIN)
     first.save(Record(Spec()))
     second.save(Record(Spec()))
-    second.claim(LOGIN)
-    second.amend({SecretRef("admin", "current"): "y" * 12})
+    second.create_if_absent(LOGIN)
+    second.patch_secrets({SecretRef("admin", "current"): "y" * 12})
     for store in (first, second):
         assert mode(store.folder) == 0o700
         assert {path.name: mode(path) for path in store.folder.iterdir()} == {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from deployer.core.readiness import (
     Readiness,
-    Seen,
+    Snapshot,
     http_route_problem,
     ingress_problem,
     pod_readiness,
@@ -105,7 +105,7 @@ def event(about, reason, message, at="2026-11-21T12:00:05Z", **fields):
 
 
 def seen(*pods, claims=(BOUND,), events=(), of=DEPLOYMENT):
-    return Seen(of, pods, claims, events)
+    return Snapshot(of, pods, claims, events)
 
 
 def root(message, **spec):
@@ -118,7 +118,7 @@ MOUNT = event("mlflow-7d-abc", "FailedMount", 'MountVolume.SetUp failed for volu
 NO_CLASS = {**CLAIM, "spec": {}}
 CASES = {
     # name: what is seen, words of the reason, stuck, word of the hint (None: no hint), crashed container
-    "nothing applied yet": (Seen(None), "the Deployment is not there", False, None, None),
+    "nothing applied yet": (Snapshot(None), "the Deployment is not there", False, None, None),
     "not looked at": (
         seen(of={**deployment(**READY), "metadata": {"name": "mlflow", "generation": 3}}),
         "has not looked at Deployment mlflow yet", False, None, None,
@@ -274,14 +274,14 @@ def test_what_keeps_a_server_is_named_and_whether_it_will_pass(case):
 
 @pytest.mark.parametrize("spec", [{}, {"replicas": 1}])
 def test_a_deployment_with_all_its_pods_updated_and_ready_is_ready(spec):
-    state = readiness(Seen({**DEPLOYMENT, "spec": spec, "status": READY}))
+    state = readiness(Snapshot({**DEPLOYMENT, "spec": spec, "status": READY}))
     assert state == Readiness(True, "Deployment mlflow has 1 ready")
 
 
 @pytest.mark.parametrize("missing", ["observedGeneration", "replicas", "updatedReplicas", "readyReplicas"])
 def test_nothing_is_ready_that_does_not_say_so_in_every_field(missing):
     status = {key: value for key, value in READY.items() if key != missing}
-    assert not readiness(Seen({**DEPLOYMENT, "status": status})).ready
+    assert not readiness(Snapshot({**DEPLOYMENT, "status": status})).ready
 
 
 def test_of_several_pods_the_newest_that_lives_is_told_of():
@@ -330,8 +330,8 @@ def test_whatever_a_cluster_says_takes_one_line_that_any_terminal_can_show(text,
 @pytest.mark.parametrize("case", CASES)
 def test_what_may_not_be_read_for_a_diagnosis_only_makes_it_shorter(case):
     objects = CASES[case][0]
-    assert not readiness(Seen(objects.deployment)).ready
-    assert readiness(Seen(objects.deployment, objects.pods)).reason
+    assert not readiness(Snapshot(objects.deployment)).ready
+    assert readiness(Snapshot(objects.deployment, objects.pods)).reason
 
 
 def ingress(of_class="nginx", served=False):
@@ -360,7 +360,7 @@ def test_a_route_that_a_gateway_does_not_take_says_why_in_its_words():
 
 
 def test_a_paused_deployment_is_stuck_and_says_how_to_go_on():
-    state = readiness(Seen({"metadata": {"name": "mlflow"}, "spec": {"replicas": 1, "paused": True}}))
+    state = readiness(Snapshot({"metadata": {"name": "mlflow"}, "spec": {"replicas": 1, "paused": True}}))
     assert (state.stuck, "rollout resume" in state.hint) == (True, True)
 
 

@@ -26,7 +26,7 @@ records = st.builds(
     assigned=assigned,
     proof=st.one_of(st.none(), hostile),
     deleted=st.booleans(),
-    seals=st.dictionaries(names, names, max_size=2),
+    fingerprints=st.dictionaries(names, names, max_size=2),
     version=st.integers(0),
 )
 

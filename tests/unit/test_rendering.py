@@ -41,7 +41,7 @@ def plain_join(text):
     return "".join(text)
 
 
-def drawn(kind, **changes):
+def rendered(kind, **changes):
     """Return the manifest of `kind` with these changes to the workload."""
     documents = RENDERER.manifests(replace(STACK, workloads=(replace(WORKLOAD, **changes),)))
     (text,) = [text for key, text in documents.items() if key.startswith(f"{kind}/")]
@@ -49,7 +49,7 @@ def drawn(kind, **changes):
 
 
 def container(**changes):
-    return drawn("Deployment", **changes)["spec"]["template"]["spec"]["containers"][0]
+    return rendered("Deployment", **changes)["spec"]["template"]["spec"]["containers"][0]
 
 
 @pytest.mark.parametrize("value", HAZARDS, ids=ascii)
@@ -171,7 +171,7 @@ def test_a_file_reaches_its_configmap_byte_for_byte(source, value):
     assert read_yaml(text)["data"] == {"a.py": source}
     if carried_by_ini(value):
         files = {"b.ini": TemplateFile("basic_auth.ini.j2", {"key": (value,)})}
-        assert read_ini(drawn("ConfigMap", files=files)["data"]["b.ini"]) == {"key": value}
+        assert read_ini(rendered("ConfigMap", files=files)["data"]["b.ini"]) == {"key": value}
 
 
 @given(hostile)

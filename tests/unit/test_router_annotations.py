@@ -57,7 +57,7 @@ ONE, TWO = "10.0.0.1", "10.0.0.2"
         (f"{HELPERS}:399", {LIST: "nonsense", OLD_LIST: ONE}, []),
     ],
 )
-def test_who_is_let_in(source: str, given: dict[str, str], networks: list[str] | str) -> None:
+def test_who_is_authenticated(source: str, given: dict[str, str], networks: list[str] | str) -> None:
     expected = given[LIST].split(" ") if networks == "as written" else networks
     assert annotations.allowed(given) == expected, source
     lines = section(route(annotated=given, tls=EDGE))

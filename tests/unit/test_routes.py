@@ -20,7 +20,7 @@ def spec(**parts):
     return document.validate({**HEADER, **parts}, "file")
 
 
-def drawn(platform, **exposure):
+def rendered(platform, **exposure):
     wanted = spec(spec={"exposure": exposure} if exposure else {})
     documents = manifests(wanted, platform, "team-a")[0]
     (text,) = [text for key, text in documents.items() if key.startswith(("Route/", "Ingress/"))]
@@ -29,26 +29,26 @@ def drawn(platform, **exposure):
 
 @pytest.mark.parametrize("platform", ROUTERS, ids=lambda platform: platform.name)
 def test_old_and_new_routers_find_the_same_list(platform):
-    annotations = drawn(platform, type="route", allowFrom=["192.0.2.1", "roihu"])["metadata"]["annotations"]
+    annotations = rendered(platform, type="route", allowFrom=["192.0.2.1", "roihu"])["metadata"]["annotations"]
     assert set(ALLOW_LISTS) == {f"{ANNOTATION}ip_allowlist", f"{ANNOTATION}ip_whitelist"}
     assert [annotations[key] for key in ALLOW_LISTS] == ["192.0.2.1/32 86.50.172.0/27"] * 2
 
 
 @pytest.mark.parametrize("platform", ROUTERS, ids=lambda platform: platform.name)
 def test_without_a_list_there_is_neither_annotation(platform):
-    assert not set(ALLOW_LISTS) & set(drawn(platform)["metadata"]["annotations"])
+    assert not set(ALLOW_LISTS) & set(rendered(platform)["metadata"]["annotations"])
 
 
 @pytest.mark.parametrize("platform", ROUTERS, ids=lambda platform: platform.name)
 def test_the_router_is_told_to_add_the_clients_address(platform):
     for exposure in ({}, {"type": "route"}, {"type": "route", "annotations": {"example.org/a": "b"}}):
-        assert drawn(platform, **exposure)["metadata"]["annotations"][FORWARDED_HEADERS] == "append"
+        assert rendered(platform, **exposure)["metadata"]["annotations"][FORWARDED_HEADERS] == "append"
 
 
 def test_the_routes_that_openshift_makes_of_an_ingress_are_told_too():
-    ingress = drawn(OPENSHIFT, type="ingress", host="a.example.org")
+    ingress = rendered(OPENSHIFT, type="ingress", host="a.example.org")
     assert ingress["metadata"]["annotations"][FORWARDED_HEADERS] == "append"
-    plain = drawn(KUBERNETES, type="ingress", host="a.example.org")
+    plain = rendered(KUBERNETES, type="ingress", host="a.example.org")
     assert FORWARDED_HEADERS not in plain["metadata"]["annotations"]
 
 
@@ -88,7 +88,7 @@ def test_a_patch_cannot_leave_it_to_the_cluster():
 def test_what_keeps_the_clients_address_last_is_taken(value):
     wanted = {"type": "route", "annotations": {FORWARDED_HEADERS: value}}
     require_supported(spec(spec={"exposure": wanted}), RAHTI, "file")
-    assert drawn(RAHTI, **wanted)["metadata"]["annotations"][FORWARDED_HEADERS] == value
+    assert rendered(RAHTI, **wanted)["metadata"]["annotations"][FORWARDED_HEADERS] == value
 
 
 def test_a_record_that_says_it_can_be_read():

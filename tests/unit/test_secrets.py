@@ -18,14 +18,14 @@ from deployer.core.secrets import (
     S3_SECRET_KEY,
     WEBHOOK_KEY,
     Secrets,
-    broken_seals,
     complete,
-    keys_seal,
+    fingerprints,
+    keys_fingerprint,
     member_problem,
     member_refs,
+    modified_secrets,
     password_problem,
     promoted,
-    seals,
     username_problem,
 )
 from deployer.core.stack import SecretRef
@@ -146,79 +146,79 @@ def without(*refs):
     return Secrets({ref: value for ref, value in WHOLE.values.items() if ref not in refs})
 
 
-def test_what_was_sealed_and_is_as_it_was_is_whole():
-    assert list(seals(WHOLE)) == ["admin", "server"]
-    assert broken_seals(seals(WHOLE), WHOLE) == ()
-    assert broken_seals(seals(WHOLE), Secrets(dict(reversed(WHOLE.values.items())))) == ()
+def test_unchanged_secrets_are_not_modified():
+    assert list(fingerprints(WHOLE)) == ["admin", "server"]
+    assert modified_secrets(fingerprints(WHOLE), WHOLE) == ()
+    assert modified_secrets(fingerprints(WHOLE), Secrets(dict(reversed(WHOLE.values.items())))) == ()
 
 
 @pytest.mark.parametrize("reference", REFERENCES, ids=lambda ref: f"{ref.secret}/{ref.key}")
 @given(value=hostile)
 def test_every_edit_of_any_value_is_seen(reference, value):
     if value != WHOLE[reference]:
-        assert broken_seals(seals(WHOLE), edited(reference, value)) == (reference.secret,)
+        assert modified_secrets(fingerprints(WHOLE), edited(reference, value)) == (reference.secret,)
 
 
 @pytest.mark.parametrize("reference", REFERENCES, ids=lambda ref: f"{ref.secret}/{ref.key}")
 def test_a_value_that_is_gone_is_seen(reference):
-    assert broken_seals(seals(WHOLE), without(reference)) == (reference.secret,)
+    assert modified_secrets(fingerprints(WHOLE), without(reference)) == (reference.secret,)
 
 
 def test_a_secret_that_is_gone_is_seen():
-    assert broken_seals(seals(WHOLE), None) == ("admin", "server")
-    assert broken_seals(seals(WHOLE), without(ADMIN_USERNAME, ADMIN_PASSWORD)) == ("admin",)
-    assert broken_seals(seals(WHOLE), Secrets({})) == ("server",)
+    assert modified_secrets(fingerprints(WHOLE), None) == ("admin", "server")
+    assert modified_secrets(fingerprints(WHOLE), without(ADMIN_USERNAME, ADMIN_PASSWORD)) == ("admin",)
+    assert modified_secrets(fingerprints(WHOLE), Secrets({})) == ("server",)
 
 
 def test_a_key_that_is_added_is_seen():
-    assert broken_seals(seals(WHOLE), edited(SecretRef("admin", "previous"), "")) == ("admin",)
+    assert modified_secrets(fingerprints(WHOLE), edited(SecretRef("admin", "previous"), "")) == ("admin",)
 
 
 def test_values_that_change_places_are_seen():
     swapped = {FLASK_KEY: WHOLE[WEBHOOK_KEY], WEBHOOK_KEY: WHOLE[FLASK_KEY]}
-    assert broken_seals(seals(WHOLE), Secrets({**WHOLE.values, **swapped})) == ("server",)
+    assert modified_secrets(fingerprints(WHOLE), Secrets({**WHOLE.values, **swapped})) == ("server",)
 
 
 def test_where_the_sealing_key_itself_is_another_only_its_own_secret_is_blamed():
     both = Secrets({**WHOLE.values, KEK_PASSPHRASE: "other", ADMIN_PASSWORD: "other"})
-    assert broken_seals(seals(WHOLE), both) == ("server",)
+    assert modified_secrets(fingerprints(WHOLE), both) == ("server",)
 
 
 @pytest.mark.parametrize("there", [None, Secrets({}), WHOLE])
-def test_what_was_never_sealed_is_not_broken(there):
-    assert broken_seals({}, there) == ()
+def test_secrets_without_a_fingerprint_are_not_modified(there):
+    assert modified_secrets({}, there) == ()
 
 
 @given(st.dictionaries(st.sampled_from(OTHERS), st.text(st.characters(codec="utf-8"), min_size=4)))
 def test_a_seal_shows_nothing_of_the_values_and_cannot_be_made_without_the_key(some):
     one, other = (Secrets({**WHOLE.values, **some, KEK_PASSPHRASE: key}) for key in ("k" * 32, "l" * 32))
-    assert not set(seals(one).values()) & set(seals(other).values())
-    for seal in seals(one).values():
-        assert len(seal) == 32
-        assert not [value for value in one.values.values() if value in seal]
+    assert not set(fingerprints(one).values()) & set(fingerprints(other).values())
+    for fingerprint in fingerprints(one).values():
+        assert len(fingerprint) == 32
+        assert not [value for value in one.values.values() if value in fingerprint]
 
 
 def test_secrets_of_equal_values_have_seals_of_their_own():
     same = Secrets({SecretRef("admin", "a"): "x", SecretRef("server", "a"): "x", KEK_PASSPHRASE: "k" * 32})
-    assert len(set(seals(same).values())) == 2
+    assert len(set(fingerprints(same).values())) == 2
 
 
 S3 = {S3_ACCESS_KEY: "access", S3_SECRET_KEY: "secret"}
 
 
-def test_keys_of_somebody_else_s_service_are_not_sealed_for_they_end():
+def test_keys_of_external_services_have_no_fingerprint():
     made = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
-    assert seals(Secrets({**made.values, **S3})) == seals(made)
+    assert fingerprints(Secrets({**made.values, **S3})) == fingerprints(made)
 
 
 def test_such_keys_have_a_seal_of_their_own_that_restarts_what_reads_them():
     made = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
-    assert keys_seal(made) is None
-    first = keys_seal(Secrets({**made.values, **S3}))
+    assert keys_fingerprint(made) is None
+    first = keys_fingerprint(Secrets({**made.values, **S3}))
     assert first
-    assert first == keys_seal(Secrets({**made.values, **S3, ADMIN_PASSWORD: "another"}))
-    assert first != keys_seal(Secrets({**made.values, **S3, S3_SECRET_KEY: "other"}))
-    assert first != keys_seal(Secrets({**made.values, **S3, KEK_PASSPHRASE: "other"}))
+    assert first == keys_fingerprint(Secrets({**made.values, **S3, ADMIN_PASSWORD: "another"}))
+    assert first != keys_fingerprint(Secrets({**made.values, **S3, S3_SECRET_KEY: "other"}))
+    assert first != keys_fingerprint(Secrets({**made.values, **S3, KEK_PASSPHRASE: "other"}))
 
 
 users = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=128)
@@ -243,12 +243,12 @@ STAGED = edited(ADMIN_PENDING, "n" * 32)
 
 
 def test_a_rotation_breaks_no_seal_at_any_of_its_instants():
-    before, after = seals(WHOLE), seals(promoted(STAGED))
+    before, after = fingerprints(WHOLE), fingerprints(promoted(STAGED))
     assert after["admin"] != before["admin"]
     moments = [(before, WHOLE), (before, STAGED), (after, STAGED), (after, promoted(STAGED))]
-    assert [broken_seals(sealed, there) for sealed, there in moments] == [()] * 4
-    assert broken_seals(before, promoted(STAGED)) == ("admin",)
-    assert broken_seals(after, WHOLE) == ("admin",)
+    assert [modified_secrets(expected, there) for expected, there in moments] == [()] * 4
+    assert modified_secrets(before, promoted(STAGED)) == ("admin",)
+    assert modified_secrets(after, WHOLE) == ("admin",)
 
 
 def test_promoting_takes_the_pending_one_and_leaves_everything_else():
@@ -258,6 +258,6 @@ def test_promoting_takes_the_pending_one_and_leaves_everything_else():
     assert set(done.values) == set(WHOLE.values)
 
 
-def test_passwords_of_members_are_not_sealed_for_they_change_every_day():
+def test_passwords_of_members_have_no_fingerprint():
     kept = Secrets({**WHOLE.values, **dict.fromkeys(member_refs("anna"), "a password")})
-    assert seals(kept) == seals(WHOLE)
+    assert fingerprints(kept) == fingerprints(WHOLE)

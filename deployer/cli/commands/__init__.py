@@ -1,1 +1,1 @@
-"""One module a command, each with a function `command`; deployer/cli/app.py lists them."""
+"""One module per command, each with a function `command`; deployer/cli/app.py lists them."""

@@ -168,13 +168,13 @@ def command(
         )
     if pin_image:
         require_pods(asked.target)
-    keys = asked.keys(make_bucket=make_bucket)
+    provided = asked.provided_credentials(make_bucket=make_bucket)
     deadline = Deadline.after(timeout)
     with step_list(asked.changes) as progress:
         record = asked.record
         if record and pin_image is False:
             record = unpin(asked.target, record, deadline, progress)
-        created = create(asked.target, asked.spec, record, asked.password, deadline, progress, keys)
+        created = create(asked.target, asked.spec, record, asked.password, deadline, progress, provided)
         if pin_image:
             created = pin(asked.target, created, deadline, progress)
     warn_of_plain_http(asked.target, created)
@@ -182,7 +182,7 @@ def command(
 
 
 def _project(namespace: str | None, csc_project: str | None) -> str:
-    """Return the description of a project to make: on CSC's clusters, the line that says who pays is mandatory."""
+    """Return the description of an OpenShift project; on CSC's clusters it must name the CSC project that pays."""
     if namespace is None:
         raise UsageError("--create-project needs the project's name", hint="add -n NAME; names are global")
     if csc_project is None:

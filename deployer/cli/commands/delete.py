@@ -53,7 +53,7 @@ def command(
 
 
 def _record(place: Target) -> Record | None:
-    """Return the record, None where there is none, or one that cannot be read any more."""
+    """Return the record, None if there is none or it is damaged."""
     try:
         return place.store.load()
     except Damaged as error:
@@ -62,7 +62,7 @@ def _record(place: Target) -> Record | None:
 
 
 def _outcome(record: Record | None) -> tuple[str, list[str]]:
-    """Return what goes with a server's data, and a sentence on all that stays with others."""
+    """Return what a deletion of the data removes, and a sentence for each external service that keeps data."""
     spec = record.spec.spec if record else None
     gone, kept = ["runs", "artifacts", "credentials"], []
     if spec and isinstance(spec.artifacts, S3Artifacts):

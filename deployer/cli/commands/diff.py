@@ -29,7 +29,7 @@ def command(
     content = read_limited(file, SPEC_FILE) if file is not None else b""
     spec = spec_from(name, file, {}, None, content=content)[0] if file is not None else None
     place = find_target(spec.name if spec else "mlflow" if name is None else name, target, namespace, context)
-    if spec and (record := place.store.load()):  # as `create` would
+    if spec and (record := place.store.load()):  # as `create` does
         spec = effective(spec, place.platform(spec, record.assigned), {}, record.spec, file, content)
     changes = drift(place, spec)
     if form is Format.json:

@@ -1,4 +1,4 @@
-"""deployer env: what points MLflow clients at a server, in the language of the place where they run."""
+"""deployer env: the settings that point MLflow clients at a server, in the syntax of a shell or service."""
 
 from __future__ import annotations
 

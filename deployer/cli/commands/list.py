@@ -1,4 +1,4 @@
-"""deployer list: every server of this user on this machine, and of the namespace on the cluster that is current."""
+"""deployer list: all servers of this user on this machine, and those in the namespace of the current cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deployer.cli.progress import note
 from deployer.cli.where import require_namespace, require_one_place
 from deployer.core.errors import DeployerError, NotFound, StateError
 from deployer.kube.contexts import in_a_pod, read_contexts
-from deployer.operations.look import View, look
+from deployer.operations.status import View, status
 from deployer.targets import Target
 from deployer.targets.local.store import server_names, state_directory
 from deployer.targets.local.target import local_target
@@ -26,13 +26,13 @@ def command(
     cluster_asked = target is TargetKind.kubernetes or namespace is not None or context is not None
     if not cluster_asked:
         for name in server_names(state_directory()):
-            views += _look(name, lambda name: local_target(name, lambda _: None))
+            views += _status_of(name, lambda name: local_target(name, lambda _: None))
     if cluster_asked or (target is None and (read_contexts().current or in_a_pod())):
         try:
             views += _on_cluster(namespace, context)
         except DeployerError:
             if views:
-                _print(views, form)  # what is here does not hang on what is there
+                _print(views, form)  # local servers are shown even if the cluster fails
             raise
     _print(views, form)
 
@@ -59,14 +59,14 @@ def _on_cluster(namespace: str | None, context: str | None) -> list[View]:
     return [
         view
         for name in store.server_names(session)
-        for view in _look(name, lambda name: kubernetes_target(session, name, lambda _: None))
+        for view in _status_of(name, lambda name: kubernetes_target(session, name, lambda _: None))
     ]
 
 
-def _look(name: str, target_of: Callable[[str], Target]) -> Iterator[View]:
+def _status_of(name: str, target_of: Callable[[str], Target]) -> Iterator[View]:
     target = target_of(name)
     try:
-        yield look(target)
+        yield status(target)
     except NotFound:
         return  # deleted since the names were read
     except StateError as error:  # one damaged server must not hide the others

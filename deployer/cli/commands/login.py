@@ -35,7 +35,7 @@ from deployer.targets import Deadline, Target
 from deployer.tracking.client import Endpoint, Login, private_authority
 from deployer.tracking.login import User, check
 
-_WINNERS: Final = (USERNAME, PASSWORD)  # mlflow/utils/credentials.py: they win over the file
+_WINNERS: Final = (USERNAME, PASSWORD)  # mlflow/utils/credentials.py: these variables override the file
 
 
 def command(
@@ -75,7 +75,7 @@ def command(
 
 
 def _member(place: Target, username: str | None, password_file: str | None) -> Login:
-    """Return the stored login, or that of a member who is named."""
+    """Return the stored login, or the login of a named member."""
     if username is None and password_file is not None:
         raise UsageError(
             "--password-file needs --username, which says whose password it is", hint="add --username NAME"

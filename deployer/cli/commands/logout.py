@@ -56,7 +56,7 @@ def command(
 
 
 def _owner(server: str, target: TargetKind | None, namespace: str | None, context: str | None) -> Owner:
-    """Return what a login of this server is known by: its address, or its name alone where it is gone."""
+    """Return the owner that identifies a login: by address, or only by name if the server is gone."""
     address = address_in(server)
     if address is not None:
         return Owner(address)
@@ -74,7 +74,7 @@ def _place(name: str, target: TargetKind | None, namespace: str | None, context:
 def _in_keyring(
     server: str, username: str | None, target: TargetKind | None, namespace: str | None, context: str | None
 ) -> tuple[str, str | None]:
-    """Return the address and the user that a password is kept under; no user where the keyring knows none."""
+    """Return the address and the user of a stored password; the user is None if the keyring knows none."""
     address = address_in(server)
     if address is not None:
         user = username or os.environ.get("MLFLOW_TRACKING_USERNAME") or rings.known_user(address)

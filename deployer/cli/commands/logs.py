@@ -1,4 +1,4 @@
-"""deployer logs: what the server wrote."""
+"""deployer logs: prints the server's log."""
 
 from __future__ import annotations
 

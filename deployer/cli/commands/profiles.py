@@ -1,4 +1,4 @@
-"""deployer profiles: the kinds of place that are known."""
+"""deployer profiles: lists the known kinds of cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def command(form: Output = Format.text) -> None:
 
 
 def _lines(platform: Platform) -> list[str]:
-    """Return what a person needs to choose a profile, in lines of at most 80 characters."""
+    """Return the facts that help to choose a profile, in lines of at most 80 characters."""
     first, *others = platform.exposures
     exposures = f"--expose {any_of([f'{first} (the default)', *others])}"
     texts = [platform.description, exposures, f"recognised by {_recognised_by(platform)}"]

@@ -1,4 +1,4 @@
-"""deployer render: the manifests of a server, without a cluster and without its secrets."""
+"""deployer render: the manifests of a server, without a cluster and without Secrets."""
 
 from __future__ import annotations
 

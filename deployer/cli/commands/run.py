@@ -94,16 +94,16 @@ def _run(asked: WantedServer, *, make_bucket: bool, timeout: float) -> None:
     with foreground.hold(), ending() as signals, step_list(asked.changes) as progress:
         ran = asked.target.runtime.observe().state == "running"
         try:
-            keys = asked.keys(make_bucket=make_bucket)
+            provided = asked.provided_credentials(make_bucket=make_bucket)
             deadline = Deadline.after(timeout)
-            created = create(asked.target, asked.spec, asked.record, asked.password, deadline, progress, keys)
+            created = create(asked.target, asked.spec, asked.record, asked.password, deadline, progress, provided)
             _tell(asked.target, created, signals)
             by_us = stay(asked.target, foreground, signals.wake, note, progress, whole=created.changed)
-        except KeyboardInterrupt:  # before it was up
+        except KeyboardInterrupt:  # before the server was up
             progress.end()
             end(asked.target, progress)
             by_us = True
-        except DeployerError as error:  # of a command in the foreground nothing stays behind
+        except DeployerError as error:  # a foreground command leaves nothing running
             if not ran or isinstance(error, NotReady | VerificationFailed):
                 end_quietly(asked.target, progress)
             raise
@@ -116,5 +116,5 @@ def _tell(place: Target, created: Created, signals: Ending) -> None:
     print(f"\nServer {place.name!r} is running and verified.\n")
     output.print_fields([*fields_of(place, created), ("Laptop", laptop_line(created))])
     print("\nIt runs until this command ends. Its log follows on standard error.")
-    sys.stdout.flush()  # a file of a batch job is read while the job runs
+    sys.stdout.flush()  # the output file of a batch job is read while the job runs
     signals.interrupts = False

@@ -1,4 +1,4 @@
-"""deployer share: what to send to a colleague, on standard output; what the sender has to know, on standard error."""
+"""deployer share: prints a text for a colleague on standard output, and notes for the sender on standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""deployer show-password: the password alone, for people and for `$(...)`."""
+"""deployer show-password: prints only the password, for people and for `$(...)`."""
 
 from __future__ import annotations
 

@@ -1,17 +1,22 @@
-"""deployer status: one server at a glance."""
+"""deployer status: shows one server."""
 
 from __future__ import annotations
 
-from typing import Final
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Final
 
 import typer
 
 from deployer.cli import output
+from deployer.cli.ending import Stopped
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption
 from deployer.cli.progress import note
 from deployer.cli.where import find_target
-from deployer.operations.look import Examined, examine
 from deployer.operations.records import typed
+from deployer.operations.status import Examined, View, examine
+from deployer.operations.wait import changes
 from deployer.targets.local.other_data import unused_data
 
 _MIB: Final = 1 << 20
@@ -23,10 +28,18 @@ def command(
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Print a line now and at each change, until interrupted.")
+    ] = False,
     form: Output = Format.text,
 ) -> None:
     """Show one server; exit code 3 when it is not ready."""
     place = find_target(name, target, namespace, context, quiet=True)
+    if watch:
+        try:
+            _print_each(changes(place), form)
+        except KeyboardInterrupt:
+            raise Stopped from None
     found = examine(place)
     if place.kind == "local":
         for warning in unused_data(name, None):
@@ -43,8 +56,19 @@ def command(
         raise typer.Exit(3)
 
 
+def _print_each(views: Iterable[View], form: Format) -> None:
+    for view in views:
+        if form is Format.json:
+            output.print_json(view.document())
+        else:
+            time = datetime.now().astimezone().strftime("%H:%M:%S")
+            proof = "proven" if view.proven else "not proven"
+            print(f"{time}  {view.state:<9} {proof:<10} {view.address or '-'}  {view.detail}")
+        sys.stdout.flush()
+
+
 def _fields(found: Examined) -> list[tuple[str, str]]:
-    """Return what is known, a line each."""
+    """Return the known facts, one field each."""
     fields = [(key, str(value)) for key, value in found.view.document().items() if value is not None]
     place = found.circumstances
     if place.data is not None:
@@ -65,7 +89,7 @@ def _fields(found: Examined) -> list[tuple[str, str]]:
 
 
 def _duration(seconds: int) -> str:
-    """Return a time as kubectl shows ages: its two largest units."""
+    """Return a duration as kubectl shows ages: in its two largest units."""
     units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
     first = next((number for number, (_, size) in enumerate(units) if seconds >= size), len(units) - 1)
     words = []

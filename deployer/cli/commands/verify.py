@@ -1,4 +1,4 @@
-"""deployer verify: the whole proof, for a server of deployer's or any other MLflow server."""
+"""deployer verify: the complete proof, for a server of deployer or any other MLflow server."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def command(
         place = find_target(name, target, namespace, context)
         live = place.runtime.observe()
         if live.state == "elsewhere":
-            require_reach(place)  # one that listens on the network is proven over it
+            require_reach(place)  # a server that listens on the network is proven from here
             note(f"Server {name!r} is on another machine: {live.detail}")
         elif live.state != "running":
             endpoint_of(place)

@@ -1,4 +1,4 @@
-"""Components turn a Spec into the parts of a Stack; `build` puts them together."""
+"""Components turn a Spec into the parts of a Stack; `build` combines the parts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MANAGED_BY = "mlflow-deployer"
 def build(spec: Spec, platform: Platform, assigned: Assigned) -> Stack:
     """Return the Stack of `spec` on `platform`.
 
-    Total: any spec that `require_supported` lets through. Without an assigned port or host there are no workloads
-    yet, because the server's allowed hosts depend on them: only what makes the place assign them.
+    Works for every spec that `require_supported` accepts. The server's allowed hosts depend on its port and host. Until
+    these are assigned, the Stack has no workloads, only the parts that make the target assign them.
     """
     exposure = _exposure(spec, platform, assigned)
     known = "http" in assigned.ports and (exposure.kind == "none" or exposure.host is not None)
@@ -51,7 +51,7 @@ def _exposure(spec: Spec, platform: Platform, assigned: Assigned) -> Exposure:
     wanted = spec.spec.exposure
     kind = wanted.type if wanted else platform.exposures[0]
     if isinstance(wanted, NoExposure) or kind == "none":
-        # where there are no pods the server itself is announced under the name that it was given
+        # without pods, clients connect to the server itself, under the name assigned to it
         host = None if platform.pods else assigned.host
         return Exposure(kind="none", host=host, requested_host=None, annotations={})
     requested = wanted.host if wanted else None
@@ -71,14 +71,14 @@ def _exposure(spec: Spec, platform: Platform, assigned: Assigned) -> Exposure:
             )
         case GatewayExposure():
             namespace, _, name = wanted.gateway.partition("/")
-            # annotations of an Ingress controller mean nothing to a Gateway
+            # a Gateway does not read the annotations of an Ingress controller
             return replace(
                 exposure, annotations=wanted.annotations, gateway=(namespace, name), listener=wanted.listener
             )
         case RouteExposure():
             annotations = {**platform.exposure_annotations, **wanted.annotations}
             if wanted.allow_from and platform.allow_lists:
-                # both keys: a router takes the one that it knows
+                # both keys: each router reads the one that it knows
                 annotations |= dict.fromkeys(ALLOW_LISTS, networks.written(wanted.allow_from))
             return replace(exposure, annotations=annotations)
     return exposure
@@ -95,7 +95,7 @@ def _network(spec: Spec, platform: Platform, exposure: Exposure) -> Network:
     if exposure.kind == "none" and not wanted:
         return Network({})
     if wanted or exposure.gateway:
-        # where a Gateway lives is where its data plane most often runs
+        # the data plane of a Gateway most often runs in the namespace of the Gateway
         return Network({"kubernetes.io/metadata.name": wanted or (exposure.gateway or ("", ""))[0]})
     return Network(dict(platform.router_namespace))
 

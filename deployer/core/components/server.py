@@ -1,4 +1,4 @@
-"""The MLflow server itself: it serves pages, API and artifacts."""
+"""The MLflow server, which serves web pages, API and artifacts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from deployer.core.versions import constraints_file
 
 SERVER: Final = "server"
 LAUNCH: Final = "launch.py"
-# which it imports from beside itself
+# files that launch.py imports from its own folder
 COMPANIONS: Final = (
     "artifact_locations.py",
     "artifact_paths.py",
@@ -94,12 +94,12 @@ _POSTGRESQL_DRIVER: Final = "psycopg2-binary>=2.9,<3"
 IMAGE: Final = "ghcr.io/mlflow/mlflow:v{version}-full"  # only the -full image has the auth extra
 READY_PATH: Final = "/health/stores"
 ALIVE_PATH: Final = "/health"
-# every name of the loopback, at any port: tunnels (kubectl port-forward, ssh -L) end at a port of their own
+# all names of the loopback, with any port: tunnels (kubectl port-forward, ssh -L) end at a port of their own
 LOOPBACK: Final = ("localhost", "localhost:*", "127.0.0.1", "127.0.0.1:*")
 
 
 def needs(spec: Spec) -> tuple[SecretRef, ...]:
-    """Return every secret value the server reads."""
+    """Return every secret value that the server reads."""
     keys = (S3_ACCESS_KEY, S3_SECRET_KEY) if isinstance(spec.spec.artifacts, S3Artifacts) else ()
     urls = DATABASES.values() if _external(spec) else ()
     return (ADMIN_USERNAME, *(need.ref for need in GENERATED), *keys, *urls)
@@ -110,37 +110,37 @@ def _external(spec: Spec) -> bool:
 
 
 def package(spec: Spec) -> Package:
-    """Return the distribution that holds the server."""
+    """Return the Python distribution of the server."""
     beside = (_S3_CLIENT, _POSTGRESQL_DRIVER) if _external(spec) else (_S3_CLIENT,)
     version = spec.spec.mlflow.version
     return Package("mlflow", version, ("auth",), beside, constraints_file(version))
 
 
 def image(spec: Spec) -> str:
-    """Return the server's image, from the mirror with the longest prefix that fits."""
+    """Return the server's image; the mirror with the longest matching prefix replaces that prefix."""
     wanted = spec.spec.mlflow.image or IMAGE.format(version=spec.spec.mlflow.version)
     for prefix, mirror in sorted(spec.spec.pod.image_mirrors.items(), key=lambda item: -len(item[0])):
         whole = prefix.rstrip("/")
         rest = wanted.removeprefix(whole)
-        # after a registry alone, a colon begins its port: that is another registry
+        # after a registry without a path, a colon begins a port: that is another registry
         if wanted.startswith(whole) and (not rest or rest[0] in ("/:@" if "/" in whole else "/")):
             return mirror.rstrip("/") + rest
     return wanted
 
 
 def pod_image(spec: Spec, pin: Pin | None) -> str:
-    """Return what pods run: the server's image, by its digest where that image is pinned."""
+    """Return the image that pods run: the server's image, by digest if it is pinned."""
     wanted = image(spec)
     if pin is None or pin.image != wanted:
         return wanted
     repository = wanted.partition("@")[0]
     name, colon, tag = repository.rpartition(":")
-    # a colon before the last slash begins a port. The tag goes: CRI-O takes no tag beside a digest
+    # a colon before the last slash begins a port. CRI-O accepts no tag beside a digest, so the tag is dropped
     return f"{name if colon and '/' not in tag else repository}@{pin.digest}"
 
 
 def volumes(spec: Spec, platform: Platform, assigned: Assigned) -> tuple[Volume, ...]:
-    """Return the server's volume, for databases and artifacts; none where both are elsewhere."""
+    """Return the server's volume for databases and artifacts; empty if both are in external services."""
     if not _on_volume(spec):
         return ()
     wanted = spec.spec.volume
@@ -153,25 +153,25 @@ def _on_volume(spec: Spec) -> bool:
 
 
 def allowed_hosts(name: str, assigned: Assigned, exposure: Exposure) -> list[str]:
-    """Return the Host header values the server answers to: public, inside the cluster, loopback."""
+    """Return the Host header values that the server accepts: public, inside the cluster, and loopback."""
     hosts = []
     if exposure.host:
         public = written(exposure.host)
-        # MLflow compares a pattern by fnmatch, to which a bracket means something (mlflow/server/security_utils.py)
+        # MLflow matches patterns with fnmatch, where brackets are special (mlflow/server/security_utils.py)
         hosts = [public, f"{public.replace('[', '[[]')}:*"]
     if assigned.namespace:
         inside = (name, f"{name}.{assigned.namespace}", f"{name}.{assigned.namespace}.svc")
         for host in (*inside, f"{inside[-1]}.cluster.local"):
-            hosts += [host, f"{host}:*"]  # never `svc*`: that would match svc.evil.example too
+            hosts += [host, f"{host}:*"]  # never `svc*`, which would also match svc.evil.example
     return [*hosts, *LOOPBACK]
 
 
 def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
-    """Return the server's process."""
+    """Return the workload of the server."""
     port, artifacts, external = assigned.ports["http"], spec.spec.artifacts, _external(spec)
     threads = sizing.threads(spec.spec.workers, shared=external)
-    direct = exposure.host if exposure.kind == "none" else None  # nothing in front of the server ends TLS
-    # pages at the address that a request names as its Host need no entry (plugin/origins.py)
+    direct = exposure.host if exposure.kind == "none" else None  # no proxy in front of the server terminates TLS
+    # a page on the address in the Host header of the request needs no entry (plugin/origins.py)
     origins = [url(direct, port) if direct else f"https://{exposure.host}"] if exposure.host else []
     return Workload(
         name=SERVER,
@@ -200,7 +200,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         volumes=(settings.DATA_VOLUME,) if _on_volume(spec) else (),
         probe=Probe(ready=READY_PATH, alive=ALIVE_PATH, host="localhost"),
         resources=sizing.server_resources(spec.spec.workers),
-        # MLflow puts a whole file there on its way to S3 and back
+        # MLflow stores whole files there on their way to and from S3
         scratch=artifacts.scratch if isinstance(artifacts, S3Artifacts) else None,
         keys=assigned.keys if external or isinstance(artifacts, S3Artifacts) else None,
     )

@@ -1,1 +1,1 @@
-"""The kubernetes target: a server as objects in one namespace of a cluster."""
+"""The kubernetes target: runs a server as objects in one namespace of a cluster."""

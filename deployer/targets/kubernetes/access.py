@@ -1,4 +1,4 @@
-"""Reaches a server on a cluster: by its public address, or by a tunnel through the API server."""
+"""Reaches a server on a cluster: through its public address, or through a tunnel over the API server."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ from deployer.tracking.client import (
 )
 
 _POLL_SECONDS: Final = 0.25
-# Controllers and DNS take seconds; what does not answer after this needs a person.
+# Controllers and DNS take seconds. An address that fails after this time needs a person.
 _PATIENCE: Final = 60.0
 _EXPOSED: Final = MappingProxyType({"ingress": INGRESS, "gateway": HTTP_ROUTE, "route": ROUTE})
 _GATEWAY_ERROR: Final = re.compile(r"answers 50[234]$")
 
 
 class KubernetesAccess:
-    """One server's addresses."""
+    """The addresses of one server."""
 
     def __init__(self, session: Session, runtime: KubernetesRuntime, name: str, note: Callable[[str], None]) -> None:
         self._session = session
@@ -58,20 +58,24 @@ class KubernetesAccess:
         self._note = note
 
     def endpoint(self, assigned: Assigned) -> Endpoint:
-        """Return the public address, or the one inside the cluster where there is none."""
+        """Return the public address, or the address inside the cluster if there is no public one."""
         if assigned.host:
             return Endpoint(f"https://{assigned.host}", private_authority())
         return Endpoint(f"http://{self._name}.{assigned.namespace}.svc:{assigned.ports['http']}")
 
-    def ready(self, assigned: Assigned) -> bool:  # part of the seam
-        """Never asked: the cluster itself knows."""
+    def ready(self, assigned: Assigned) -> bool:  # part of the Protocol
+        """Return False; never called, because `observe` reads the readiness from the Deployment."""
         return False
 
     @contextmanager
     def open(self, assigned: Assigned, deadline: Deadline | None = None) -> Iterator[Endpoint]:
-        """Yield the public address, with a deadline once it leads to the server.
+        """Yield the public address, or a local address of a tunnel.
 
-        A tunnel where there is none, or where this machine is not among those that may reach it.
+        With a deadline, wait until the public address leads to the server. A tunnel is used if there is no public
+        address, or if the Route's allow-list excludes this machine.
+
+        Raises:
+            NotReady: the public address does not lead to the server in time.
         """
         if assigned.host:
             endpoint = self.endpoint(assigned)
@@ -85,19 +89,19 @@ class KubernetesAccess:
                 f"this machine is none of those that may connect ({self._allowed(assigned)}): "
                 "the address itself is not proven, the server is, through a tunnel"
             )
-        from deployer.kube.websockets import tunnel  # noqa: PLC0415  # loads what most commands never need
+        from deployer.kube.websockets import tunnel  # noqa: PLC0415  # slow import that most commands do not need
 
         pod = self._runtime.newest_pod()["metadata"]["name"]
         with tunnel(self._session, pod, assigned.ports["http"]) as port:
             yield Endpoint(f"http://127.0.0.1:{port}")
 
     def _allowed(self, assigned: Assigned) -> str | None:
-        """Return the networks that an admitted Route lets in, None where it lets everybody in."""
+        """Return the allow-list of an admitted Route, None if everybody may connect."""
         route = self._own(ROUTE) if assigned.exposure == "route" else None
         return allow_list(route) if route and route_state(route).host else None
 
     def _lets_in(self, assigned: Assigned, endpoint: Endpoint) -> bool:
-        """Tell whether the Route's list, which nobody has just changed, lets this machine in."""
+        """Tell whether the Route's allow-list, which was not just changed, admits this machine."""
         if self._allowed(assigned) is None:
             return True
         limit = Deadline.after(STEADY_SECONDS)
@@ -108,10 +112,10 @@ class KubernetesAccess:
         return True
 
     def _await_address(self, endpoint: Endpoint, assigned: Assigned, deadline: Deadline) -> bool:
-        """Return True when the address leads to the server, False when the Route's list leaves this machine out.
+        """Return True if the address leads to the server, False if the Route's allow-list excludes this machine.
 
         Raises:
-            NotReady: it does neither in time.
+            NotReady: neither is certain in time.
         """
         limit = Deadline.after(min(_PATIENCE, deadline.left))
         listed = self._allowed(assigned) is not None
@@ -149,15 +153,15 @@ class KubernetesAccess:
         return NotReady(f"the server is ready, but its address is not: {words}{cause}", hint=hint)
 
     def _exposed(self, assigned: Assigned) -> Manifest | None:
-        """Return the object behind the public address, None where it cannot be read."""
+        """Return the object behind the public address, None if it cannot be read."""
         kind = _EXPOSED.get(assigned.exposure or "")
         return self._own(kind) if kind else None
 
     def _diagnosis(self, exposure: str | None, state: str) -> tuple[str, str]:
-        """Return what the cluster says of the object behind the address, and what a person can do."""
+        """Return what the cluster reports about the object behind the address, and a hint."""
         problem = None
         if exposure == "ingress" and (ingress := self._own(INGRESS)):
-            # a controller that answers has taken it, be it that it writes no status
+            # a controller that answers has admitted the Ingress, even if it writes no status
             problem = None if _GATEWAY_ERROR.search(state) else ingress_problem(ingress)
             if secret := self._missing_secret(ingress):
                 return f"; Secret {secret} for its TLS is not there", "`kubectl create secret tls` makes it"
@@ -208,9 +212,9 @@ class KubernetesAccess:
 
 
 def _ask(endpoint: Endpoint) -> tuple[Answer, str]:
-    """Return what comes of one request, and that in words.
+    """Send one request over a new connection; return the kind of answer and a description.
 
-    Over a new connection: a router may serve one that is open by the list that it was opened under.
+    A router may apply the allow-list that was valid when a connection was opened.
     """
     client = Client(endpoint, seconds=5.0)
     try:
@@ -223,13 +227,13 @@ def _ask(endpoint: Endpoint) -> tuple[Answer, str]:
         return Answer.OTHER, str(error)
     finally:
         client.close()
-    # 403: MLflow itself answers, and what is wrong with it the proof says best
+    # a 403 counts as a response of MLflow; the proof then explains the reason
     served = status == 403 or (status == 200 and body.strip() == "OK")
     return Answer.SERVED if served else Answer.OTHER, f"answers {status}"
 
 
 def _certificate_hint(ingress: Manifest) -> str:
-    """Return what to do about the certificate that an Ingress shows."""
+    """Return a hint about the certificate of an Ingress."""
     if is_issued(ingress):
         return (
             f"a certificate that cert-manager makes may take minutes: type the same command again; {authority_hint()}"

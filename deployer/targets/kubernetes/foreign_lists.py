@@ -1,4 +1,4 @@
-"""Allow-lists that somebody else has written on a server's Route: named, refused, or removed with --take-over."""
+"""Allow-lists that others have set on a server's Route: reported, rejected, or removed with --take-over."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from deployer.kube.session import Session
 
 
 def removals(applied: Manifest, manifest: Manifest, *, force: bool) -> tuple[Change, ...]:
-    """Return the foreign allow-lists that an apply of `manifest` has left on a Route, as what is to be removed.
+    """Return the removal of each foreign allow-list that an apply of `manifest` leaves on a Route.
 
-    Server-side apply leaves annotations of others alone, and reports no conflict where the manifest has none.
+    Server-side apply keeps the annotations of others, and reports no conflict for annotations that the manifest lacks.
 
     Raises:
-        Conflict: there are some, and `force` is not given.
+        Conflict: the Route has foreign allow-lists, and `force` is False.
     """
     ref, foreign = ref_of(manifest), foreign_lists(applied, manifest)
     if foreign and not force:
@@ -29,6 +29,10 @@ def removals(applied: Manifest, manifest: Manifest, *, force: bool) -> tuple[Cha
 
 
 def remove(session: Session, applied: Manifest, manifest: Manifest, *, force: bool) -> None:
-    """Remove what `removals` returns from the Route in the cluster."""
+    """Remove the foreign allow-lists from the Route in the cluster.
+
+    Raises:
+        Conflict: as `removals`.
+    """
     if removals(applied, manifest, force=force):
         objects.remove_annotations(session, applied, foreign_lists(applied, manifest))

@@ -1,4 +1,4 @@
-"""Runs a server as objects of a cluster: drawn, compared by dry run, applied on the server's side, watched, pruned."""
+"""Runs a server as objects of a cluster: renders, compares by dry run, applies on the server side, waits and prunes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotReady, ServerRefused, UsageError, last_line
 from deployer.core.image_status import running_image
 from deployer.core.manifest import (
-    CLAIM,
     DEPLOYMENT,
     HTTP_ROUTE,
     INGRESS,
     KINDS,
     POD,
+    PVC,
     ROUTE,
     SERVICE,
     Manifest,
@@ -33,7 +33,7 @@ from deployer.core.manifest import (
 )
 from deployer.core.outcome import Done, Outcome
 from deployer.core.platform import PROFILES, Platform, recognised
-from deployer.core.readiness import RouteState, Seen, readiness, route_state
+from deployer.core.readiness import RouteState, Snapshot, readiness, route_state
 from deployer.core.rendering import Renderer
 from deployer.core.routes import allow_list, require_host_label
 from deployer.core.secrets import Secrets
@@ -50,13 +50,13 @@ from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
 PORT: Final = 5000
 _SERVING: Final = frozenset({INGRESS.name, HTTP_ROUTE.name, ROUTE.name, SERVICE.name, DEPLOYMENT.name})
 _POLL_SECONDS: Final = 0.2
-_ADMISSION_SECONDS: Final = 30.0  # routers answer within one
+_ADMISSION_SECONDS: Final = 30.0  # routers answer within a second
 _AT_ONCE: Final = 4
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class KubernetesRuntime:
-    """One server's objects."""
+    """The objects of one server."""
 
     def __init__(
         self, session: Session, store: KubernetesStore, name: str, note: Callable[[str], None], *, take_over: bool
@@ -73,36 +73,36 @@ class KubernetesRuntime:
 
     @property
     def list_age(self) -> float | None:
-        """Seconds since this command replaced the Route's list of who may connect, None where it did not."""
+        """Seconds since this command replaced the Route's allow-list, None if it did not."""
         return None if self._list_replaced is None else time.monotonic() - self._list_replaced
 
     def platform(self, spec: Spec, before: Assigned) -> Platform:
-        """Return the kind of cluster: as the spec says, as was found before, or as its address and API groups show."""
+        """Return the platform from the spec or the record, else detect it from the cluster's address and API groups."""
         known = spec.spec.profile or before.profile
         if known:
             return PROFILES[known]
         context = self._session.context
         return recognised(context.server, context.name, self._session.api_groups())
 
-    def prepared(self, spec: Spec) -> Outcome:  # part of the seam
-        """Nothing needs to be made: the cluster pulls what it runs."""
+    def prepared(self, spec: Spec) -> Outcome:  # part of the Protocol
+        """Return Done: the cluster pulls the image itself."""
         return Done(f"namespace {self._session.namespace}")
 
     def prepare(self, spec: Spec, deadline: Deadline) -> None:
-        """Never called: see `prepared`."""
+        """Do nothing; never called, see `prepared`."""
 
     def check(self, spec: Spec, before: Assigned) -> None:
-        """Let the API server judge every object, by dry run, before anything is stored."""
+        """Validate every object with a server-side dry run before anything is stored."""
         self._store.require_names()
         self._require_data()
-        assigned = self.would_assign(spec, before)
+        assigned = self.predict_assignment(spec, before)
         if assigned.host:
             self._store.require_host(assigned.host)
         self.pending(build(spec, self.platform(spec, before), assigned), spec, Live("stopped"))
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
-        """Tell whether host and port are those that this spec wants, and where the cluster decides, still gives."""
-        if before != self.would_assign(spec, before):
+        """Tell whether host and port match the spec, and whether a Route still has the host that was assigned."""
+        if before != self.predict_assignment(spec, before):
             return False
         if before.exposure != ROUTE.name.lower():
             return True
@@ -111,20 +111,21 @@ class KubernetesRuntime:
 
     @contextmanager
     def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> Iterator[Assigned]:
-        """Yield host and port: nobody else can be given the same, for they are of this namespace.
+        """Yield host and port; both belong to this namespace, so no reservation is needed.
 
-        A Route is made first, to learn the host that the cluster gives it.
+        A Route is created first, to learn the host that the cluster assigns.
 
         Raises:
-            Conflict: no router takes the Route, because of another one or its host.
+            Conflict: no router admits the Route, because of its host or another Route.
+            NotReady: no router has answered in time.
         """
-        assigned = self.would_assign(spec, before)
+        assigned = self.predict_assignment(spec, before)
         if assigned.exposure != ROUTE.name.lower():
             yield assigned
             return
-        # without a host there are no workloads yet
+        # without a host, the stack contains no workloads
         stack = build(spec, self.platform(spec, before), dataclasses.replace(assigned, host=None))
-        (manifest,) = [manifest for manifest in self.drawn(stack) if manifest["kind"] == ROUTE.name]
+        (manifest,) = [manifest for manifest in self.rendered(stack) if manifest["kind"] == ROUTE.name]
         self._store.save_inventory({*self._store.inventory(), ref_of(manifest)})
         self._require_not_leaving(ref_of(manifest), deadline)
         self._apply(manifest, deadline)
@@ -134,11 +135,11 @@ class KubernetesRuntime:
         yield dataclasses.replace(assigned, host=state.host)
 
     def _admitted(self, deadline: Deadline) -> RouteState:
-        """Return how a router serves the Route.
+        """Return the state of the Route once a router has admitted it.
 
         Raises:
-            Conflict: a router refuses it.
-            NotReady: none has said anything by the deadline.
+            Conflict: a router rejects the Route.
+            NotReady: no router has answered by the deadline.
         """
         limit = Deadline.after(min(_ADMISSION_SECONDS, deadline.left))
         while True:
@@ -155,18 +156,18 @@ class KubernetesRuntime:
                 )
             time.sleep(_POLL_SECONDS)
 
-    def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
-        """Return host and port: they follow from the spec.
+    def predict_assignment(self, spec: Spec, before: Assigned) -> Assigned:
+        """Return host and port, which follow from the spec.
 
         Raises:
-            UsageError: it wants a public address without a host name, or with one that is too long.
+            UsageError: the spec needs a host name for its public address, or the host name would be too long.
         """
         platform = self.platform(spec, before)
         wanted = spec.spec.exposure
         kind = wanted.type if wanted else platform.exposures[0]
         host = getattr(wanted, "host", None)
         own_host = bool(host) and kind != "none"
-        if kind == "route" and not host:  # the cluster assigns one, and gives it back
+        if kind == "route" and not host:  # keep the host that the cluster has assigned
             host = before.host if before.exposure == kind and not before.own_host else None
             if host is None:
                 require_host_label(self._name, self._session.namespace)
@@ -180,40 +181,40 @@ class KubernetesRuntime:
             host=host if kind != "none" else None,
             own_host=own_host,
             namespace=self._session.namespace,
-            # what was found, not what was said: a spec that says it no more is looked at again
+            # store only a detected profile: if a later spec names none, the cluster is detected again
             profile=before.profile if spec.spec.profile else platform.name,
             exposure=kind,
             ports={"http": PORT},
         )
 
-    def drawn(self, stack: Stack) -> list[Manifest]:
-        """Return the manifests of `stack`, as data, in the order in which they should be applied."""
+    def rendered(self, stack: Stack) -> list[Manifest]:
+        """Return the manifests of `stack` as data, in the order of applying them."""
         documents = self._renderer.manifests(stack).values()
-        return [yaml.load(text, Loader=_Loader) for text in documents]  # noqa: S506  # a safe loader, our own text
+        return [yaml.load(text, Loader=_Loader) for text in documents]  # noqa: S506  # a safe loader; own templates
 
     def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
-        """Return what applying would change, as the API server itself says by dry run.
+        """Return what an apply would change, as the API server reports it in a dry run.
 
         Raises:
-            Conflict: an object of that name belongs to somebody else, or a field of it does.
+            Conflict: an object with that name, or a field of it, belongs to somebody else.
         """
         return self._differences(stack, force=self._take_over)
 
     def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
-        """Return what is not as drawn, also in fields that somebody else has taken over or has added."""
-        drawn = [self._own(ref_of(manifest)) for manifest in self.drawn(stack)]
-        added = [change for live in drawn if live for change in foreign_changes(ref_of(live), live)]
-        # what was taken over differs from what is drawn, and is shown as that
+        """Return all differences from the rendered objects, including fields that others have taken over or added."""
+        rendered = [self._own(ref_of(manifest)) for manifest in self.rendered(stack)]
+        added = [change for live in rendered if live for change in foreign_changes(ref_of(live), live)]
+        # a field that was taken over already shows as a difference from the rendered object
         differences = self._differences(stack, force=True)
         paths = {change.path for change in differences}
         return (*differences, *(change for change in added if change.path not in paths))
 
     def _differences(self, stack: Stack, *, force: bool) -> tuple[Change, ...]:
-        manifests = self.drawn(stack)
+        manifests = self.rendered(stack)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(lambda manifest: self._difference(manifest, force=force), manifests))
         inventory = set(self._store.inventory())
-        # what is there as drawn, but was made by somebody else's hands: a later delete must know of it
+        # objects that match but are missing in the inventory: a later delete needs them there
         unknown = [
             Change(str(ref), "not in the inventory", "there") for ref in map(ref_of, manifests) if ref not in inventory
         ]
@@ -247,29 +248,29 @@ class KubernetesRuntime:
             changes = (*object_changes(ref, live, wanted), *foreign_lists.removals(wanted, manifest, force=force))
             if not changes:
                 return ()
-            # the cluster's own controllers may have written between the two answers
+            # a controller of the cluster may have written between the two responses: compare again
             before, live = live, objects.get(self._session, KINDS[ref.kind], ref.name)
             if live and live["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]:
                 return changes
 
     def _superfluous(self, manifests: Sequence[Manifest], inventory: Iterable[Ref]) -> list[Ref]:
-        drawn = {ref_of(manifest) for manifest in manifests}
-        return sorted(ref for ref in inventory if ref not in drawn and ref.kind != CLAIM.name)
+        rendered = {ref_of(manifest) for manifest in manifests}
+        return sorted(ref for ref in inventory if ref not in rendered and ref.kind != PVC.name)
 
     def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
-        """Apply every object, and prune those of the inventory that are drawn no more; volumes are never pruned."""
-        manifests = self.drawn(stack)
+        """Apply all objects, and prune objects of the inventory that are not rendered any more, except volumes."""
+        manifests = self.rendered(stack)
         inventory = self._store.inventory()
         superfluous = self._superfluous(manifests, inventory)
-        claims = [ref for ref in inventory if ref.kind == CLAIM.name]
-        drawn = [ref_of(manifest) for manifest in manifests]
-        self._store.save_inventory([*drawn, *claims, *superfluous])
+        claims = [ref for ref in inventory if ref.kind == PVC.name]
+        rendered = [ref_of(manifest) for manifest in manifests]
+        self._store.save_inventory([*rendered, *claims, *superfluous])
         for manifest in manifests:
             self._require_not_leaving(ref_of(manifest), deadline)
             self._apply(manifest, deadline)
         if superfluous:
             self._delete(superfluous, deadline)
-            self._store.save_inventory([*drawn, *claims])
+            self._store.save_inventory([*rendered, *claims])
 
     def _apply(self, manifest: Manifest, deadline: Deadline) -> None:
         ref = ref_of(manifest)
@@ -285,20 +286,24 @@ class KubernetesRuntime:
             live = self._own(ref_of(manifest))
             if not live or not _never_bound(live):
                 raise
-            # what a claim asks for cannot change, and this one holds nothing
+            # a claim's request is immutable; this claim was never bound, so it holds no data
             objects.delete(self._session, live, exactly=True)
             self._require_not_leaving(ref_of(manifest), deadline)
             objects.apply(self._session, manifest, force=self._take_over)
 
     def _require_data(self) -> None:
-        """Raise Conflict where the volume of a server that was proven is gone, or will be: none begins anew unasked."""
+        """Check that the volume of a proven server exists: a server must not start without its data.
+
+        Raises:
+            Conflict: the volume is gone or is being deleted.
+        """
         record = self._store.load()
-        if record is None or not record.seals:
+        if record is None or not record.fingerprints:
             return
         for ref in self._store.inventory():
-            if ref.kind != CLAIM.name:
+            if ref.kind != PVC.name:
                 continue
-            live = objects.get(self._session, CLAIM, ref.name)
+            live = objects.get(self._session, PVC, ref.name)
             if live is None:
                 raise Conflict(
                     f"volume {ref.name} is gone, and with it all runs; nothing was changed",
@@ -311,7 +316,7 @@ class KubernetesRuntime:
                 )
 
     def _require_not_leaving(self, ref: Ref, deadline: Deadline) -> None:
-        """Wait until an object that is being deleted is gone: applying to it would be lost with it."""
+        """Wait until an object that is being deleted is gone: an apply to it would be lost."""
         while (live := objects.get(self._session, KINDS[ref.kind], ref.name)) and live["metadata"].get(
             "deletionTimestamp"
         ):
@@ -319,33 +324,33 @@ class KubernetesRuntime:
             time.sleep(_POLL_SECONDS)
 
     def observe(self) -> Live:
-        """Return what the Deployment says of itself."""
+        """Return the state of the server's Deployment."""
         deployment = objects.get(self._session, DEPLOYMENT, self._name)
         if deployment is None or not is_own(deployment, self._name):
             return Live("stopped", "there is no Deployment", ready=False)
         if deployment["spec"].get("replicas", 1) == 0 and not self._living():
             return Live("stopped", "scaled to 0", ready=False)
-        state = readiness(Seen(deployment))
+        state = readiness(Snapshot(deployment))
         metadata = deployment["metadata"]
         identity = f"{metadata['uid']}:{metadata['generation']}"
         return Live("running", f"Deployment {self._name}", identity, ready=state.ready)
 
     def software(self, spec: Spec) -> Software:
-        """Return the image of the newest pod that runs."""
+        """Return the image of the newest running pod."""
         for pod in rollout.pods_of(self._session, self._pods):
             if found := running_image(pod, server.SERVER):
                 return Software(image=found.image, digest=found.digest)
         return Software()
 
     def explain(self, live: Live) -> str:
-        """Return why its pods are not ready, dug out of what the cluster says of them."""
+        """Return why the server's pods are not ready, from the conditions and events of the cluster."""
         if live.state != "running" or live.ready:
             return live.detail
         deployment = objects.get(self._session, DEPLOYMENT, self._name)
-        return rollout.look(self._session, deployment, self._pods, self._note).reason
+        return rollout.status(self._session, deployment, self._pods, self._note).reason
 
     def circumstances(self, spec: Spec, live: Live) -> Circumstances:
-        """Return the claim that holds the data, and when the pod was started; only its server knows how full it is."""
+        """Return the server's volume claim, and when the pod started; only the pod knows the used space."""
         volumes = server.volumes(spec, self.platform(spec, Assigned()), Assigned())
         data = ", ".join(f"PersistentVolumeClaim {self._name}-{v.name} ({v.size})" for v in volumes)
         pods = rollout.pods_of(self._session, self._pods) if live.state == "running" else []
@@ -353,7 +358,7 @@ class KubernetesRuntime:
         return Circumstances(data or None, since=datetime.fromisoformat(started) if started else None)
 
     def stop(self, deadline: Deadline) -> None:
-        """Scale the Deployment to 0, whatever else somebody has changed of it, and wait until its pods have ended."""
+        """Scale the Deployment to 0, regardless of other changes to it, and wait until its pods have ended."""
         if self._own(Ref(DEPLOYMENT.name, self._name)):
             objects.scale(self._session, DEPLOYMENT, self._name, 0)
         self._await_no_pods(deadline)
@@ -364,7 +369,7 @@ class KubernetesRuntime:
             time.sleep(_POLL_SECONDS)
 
     def _living(self) -> list[Manifest]:
-        """Return the pods that run or are going away: one that was evicted or has failed is kept as a record only."""
+        """Return the pods that run or terminate; evicted and failed pods are only records."""
         pods, _ = objects.listed(self._session, POD, labels=self._pods)
         return [
             pod
@@ -374,16 +379,17 @@ class KubernetesRuntime:
         ]
 
     def remains(self) -> tuple[str, ...]:
-        """Return the server's objects that are there, but for volumes."""
-        refs = [ref for ref in self._store.remaining() if ref.kind != CLAIM.name]
+        """Return the server's existing objects, except volumes."""
+        refs = [ref for ref in self._store.remaining() if ref.kind != PVC.name]
         return (*(str(ref) for ref in refs if self._own(ref) is not None), *map(_name, self._living()))
 
     def remove(self, deadline: Deadline) -> None:
-        """Delete the server's objects, but for volumes; nobody else's.
+        """Delete the server's own objects, except volumes.
 
-        What guards it and what it reads go when no pod is left: until then nobody may come near who could not before.
+        Objects that protect the server or that its pods read, such as the NetworkPolicy, are deleted after the last pod
+        has ended. Until then, nobody may gain access.
         """
-        refs = [ref for ref in self._store.remaining() if ref.kind != CLAIM.name]
+        refs = [ref for ref in self._store.remaining() if ref.kind != PVC.name]
         self._delete([ref for ref in refs if ref.kind in _SERVING], deadline)
         self._await_no_pods(deadline)
         self._delete([ref for ref in refs if ref.kind not in _SERVING], deadline)
@@ -392,7 +398,7 @@ class KubernetesRuntime:
         try:
             live = objects.get(self._session, KINDS[ref.kind], ref.name)
         except UnknownApi:
-            return None  # its API was taken off the cluster, and the object with it
+            return None  # the API was removed from the cluster, together with the object
         return live if live and is_own(live, self._name) else None
 
     def _delete(self, refs: Sequence[Ref], deadline: Deadline) -> None:
@@ -406,12 +412,12 @@ class KubernetesRuntime:
                 time.sleep(_POLL_SECONDS)
 
     def wait(self, assigned: Assigned, deadline: Deadline) -> None:
-        """Return when the Deployment is ready."""
+        """Wait until the Deployment is ready."""
         rollout.wait(self._session, self._name, self._pods, lambda: deadline.left, self._note)
 
     def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
-        """Run a program in the server's own container."""
-        from deployer.kube.websockets import run  # noqa: PLC0415  # loads what most commands never need
+        """Run a program in the server's container."""
+        from deployer.kube.websockets import run  # noqa: PLC0415  # slow import that most commands do not need
 
         pod = self.newest_pod()["metadata"]["name"]
         command = ("python", "-c", work.source)
@@ -420,15 +426,15 @@ class KubernetesRuntime:
             raise ServerRefused(f"the server's own Python in pod {pod} failed: {last_line(said)}")
 
     def logs(self, tail: int, *, follow: bool) -> Iterator[str]:
-        """Yield lines of the newest pod's log, the last `tail` first."""
+        """Yield lines of the newest pod's log, beginning with the last `tail` lines."""
         pod = self.newest_pod()
         yield from lines_of_log(self._session, pod["metadata"]["name"], server.SERVER, tail, follow=follow)
 
     def newest_pod(self) -> Manifest:
-        """Return the pod that serves, or will.
+        """Return the newest pod of the server.
 
         Raises:
-            NotReady: there is none.
+            NotReady: the server has no pod.
         """
         pods = rollout.pods_of(self._session, self._pods)
         if not pods:
@@ -438,7 +444,7 @@ class KubernetesRuntime:
 
 def _never_bound(live: Manifest) -> bool:
     unbound = not live["spec"].get("volumeName") and (live.get("status") or {}).get("phase") == "Pending"
-    return live["kind"] == CLAIM.name and unbound
+    return live["kind"] == PVC.name and unbound
 
 
 def _name(pod: Manifest) -> str:

@@ -1,4 +1,4 @@
-"""Records and secrets of servers on a cluster: a labelled ConfigMap and two Secrets in the server's namespace."""
+"""Keeps records and secrets on a cluster: a labelled ConfigMap and two Secrets in the server's namespace."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any, Final
 from deployer.core.components import MANAGED_BY
 from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, StateError
 from deployer.core.manifest import (
-    CLAIM,
     CONFIG_MAP,
     EVENT,
     KINDS,
     LEASE,
     POD,
+    PVC,
     REPLICA_SET,
     SECRET,
     Manifest,
@@ -45,7 +45,7 @@ _BUILT_IN: Final = ("apps", "networking.k8s.io")
 
 
 def own_labels(name: str) -> dict[str, str]:
-    """Return the labels by which a server's objects are known."""
+    """Return the labels that identify a server's objects."""
     return {"app.kubernetes.io/instance": name, "app.kubernetes.io/managed-by": MANAGED_BY}
 
 
@@ -65,27 +65,31 @@ def record_name(name: str) -> str:
 
 
 def server_names(session: Session) -> list[str]:
-    """Return the names of all servers with a record in the namespace, also of those whose data alone is kept."""
+    """Return the names of all servers with a record in the namespace, including deleted ones whose data is kept."""
     found, _ = objects.listed(session, CONFIG_MAP, labels=f"{RECORD_LABEL}=server")
     named = [(item["metadata"]["labels"].get("app.kubernetes.io/instance", ""), item) for item in found]
-    # a copy that somebody keeps under another name is no server
+    # a copy of the ConfigMap under another name is no server
     return sorted(name for name, item in named if item["metadata"]["name"] == record_name(name))
 
 
 class KubernetesStore:
-    """One server's ConfigMap and Secrets."""
+    """The ConfigMap and Secrets of one server."""
 
     def __init__(self, session: Session, name: str) -> None:
         self._session = session
         self._name = name
 
     def load(self) -> Record | None:
-        """Return the record, None when there is none."""
+        """Return the record, None without one."""
         stored = self._stored()
         return self._record(stored) if stored else None
 
     def save(self, record: Record) -> Record:
-        """Replace the record, whole or not at all."""
+        """Replace the record atomically.
+
+        Raises:
+            Conflict: the version of the stored record is not `record.version`.
+        """
         stored = self._stored()
         there = self._record(stored) if stored else None
         if (there.version if there else 0) != record.version:
@@ -95,11 +99,11 @@ class KubernetesStore:
         return saved
 
     def inventory(self) -> tuple[Ref, ...]:
-        """Return the objects that were written down before they were made."""
+        """Return the references of the server's objects; each was stored before its object was created."""
         return self._inventory(self._stored())
 
     def remaining(self) -> tuple[Ref, ...]:
-        """Return the inventory; where the record is gone, every object that carries the server's labels."""
+        """Return the inventory; without a record, return all objects with the server's labels."""
         stored = self._stored()
         if stored is not None:
             return self._inventory(stored)
@@ -112,12 +116,16 @@ class KubernetesStore:
             except (UnknownApi, Forbidden):
                 if not kind.group or kind.group in _BUILT_IN:
                     raise
-                continue  # an API that is not installed: who is no administrator is told that it is forbidden
+                continue  # the API is not installed; users without cluster-wide rights get 403 for it
             found += [Ref(kind.name, item["metadata"]["name"]) for item in items]
         return tuple(found)
 
     def save_inventory(self, refs: Iterable[Ref]) -> None:
-        """Write down which objects there are, or will be; only beside a record."""
+        """Store references to the server's objects before they are created; needs a record.
+
+        Raises:
+            Conflict: the record is gone, or was changed meanwhile.
+        """
         stored = self._stored()
         if stored is None:
             raise self._changed()
@@ -126,19 +134,19 @@ class KubernetesStore:
             self._write(stored, self._record(stored), wanted)
 
     def known(self) -> bool:
-        """Tell whether anything of the server is there, be it the remains of a half-done delete."""
+        """Tell whether anything of the server exists, including the remains of an interrupted delete."""
         there = self._stored() or self._secret("admin") or self._secret("server")
         return there is not None or held_by_another(self._session, f"{self._name}-lock")
 
     def in_use(self) -> bool:
-        """Tell whether there is a Lease that another deployer holds, or has left."""
+        """Tell whether another deployer holds the Lease, or has left one."""
         try:
             return held_by_another(self._session, f"{self._name}-lock")
         except Forbidden:
-            return False  # whoever may not look has nothing to do with it
+            return False  # a user who may not read Leases takes none either
 
     def secrets(self) -> Secrets | None:
-        """Return the stored secrets, None when there are none; what is missing in them is missing."""
+        """Return the stored secrets, None without user name and password; other values may be missing."""
         values: dict[SecretRef, str] = {}
         for part in ("admin", "server"):
             stored = self._secret(part)
@@ -149,8 +157,8 @@ class KubernetesStore:
                     raise StateError(f"{self.secret_name(part)}: the value of {key!r} is not text") from None
         return Secrets(values) if {ADMIN_USERNAME, ADMIN_PASSWORD} <= values.keys() else None
 
-    def claim(self, secrets: Secrets) -> Secrets:
-        """Store `secrets` unless there are some already; return those that are stored."""
+    def create_if_absent(self, secrets: Secrets) -> Secrets:
+        """Store `secrets` unless some exist already; return the stored ones."""
         for wanted in secret_manifests(self._name, self._labels(), secrets.values):
             if not wanted["stringData"]:
                 continue
@@ -172,8 +180,8 @@ class KubernetesStore:
             raise StateError(f"the Secrets of server {self._name!r} vanished while they were being written")
         return stored
 
-    def amend(self, values: Mapping[SecretRef, str | None]) -> None:
-        """Store these values under their names, remove those that are None; all others stay."""
+    def patch_secrets(self, values: Mapping[SecretRef, str | None]) -> None:
+        """Store these values and remove the keys whose value is None; keep all others."""
         for part in sorted({ref.secret for ref in values}):
             changed = {ref.key: text for ref, text in values.items() if ref.secret == part}
             for tries in itertools.count(1):
@@ -185,16 +193,16 @@ class KubernetesStore:
                 try:
                     objects.replace(self._session, {**live, "data": data, "stringData": new})
                     break
-                except Conflict:  # somebody has changed another value of it since it was read
+                except Conflict:  # the Secret was changed since it was read
                     if tries == _TRIES:
                         raise
 
-    def kept(self) -> frozenset[str]:
-        """Return which of the two Secrets are there."""
+    def existing_secrets(self) -> frozenset[str]:
+        """Return which of the two Secrets exist."""
         return frozenset(part for part in ("admin", "server") if self._secret(part) is not None)
 
     def secret_name(self, secret: str) -> str:
-        """Return the Secret's name, and who changed it last."""
+        """Return the Secret's name, and the last field manager other than deployer."""
         name = f"Secret {self._session.namespace}/{self._name}-{secret}"
         live = self._secret(secret)
         if live is None:
@@ -209,15 +217,15 @@ class KubernetesStore:
 
     @contextmanager
     def lock(self, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> Iterator[None]:
-        """Hold this server for one deployer."""
+        """Lock this server for one deployer."""
         with held(self._session, f"{self._name}-lock", self._labels(), reason, lambda: deadline.left, waiting):
             yield
 
     def forget(self, *, data: bool, deadline: Deadline) -> None:
-        """Drop nothing more, or with `data` the volumes, the Secrets and at the very last the record."""
+        """Do nothing without `data`; with `data`, delete the volumes, the Secrets and, last, the record."""
         if not data:
             return
-        claims = [(CLAIM, ref.name) for ref in self.remaining() if ref.kind == CLAIM.name]
+        claims = [(PVC, ref.name) for ref in self.remaining() if ref.kind == PVC.name]
         named = [*claims, (SECRET, f"{self._name}-admin"), (SECRET, f"{self._name}-server")]
         found = [objects.get(self._session, kind, name) for kind, name in named]
         gone = [live for live in found if live and is_own(live, self._name)]
@@ -247,7 +255,11 @@ class KubernetesStore:
         return stored
 
     def require_host(self, host: str) -> None:
-        """Raise Conflict where another server of the namespace has that public host: it would be sent our password."""
+        """Check that no other server in the namespace has this public host: it would receive this server's password.
+
+        Raises:
+            Conflict: another server has the host.
+        """
         found, _ = objects.listed(self._session, CONFIG_MAP, labels=f"{RECORD_LABEL}=server")
         for item in found:
             owner = item["metadata"]["labels"].get("app.kubernetes.io/instance")
@@ -257,7 +269,11 @@ class KubernetesStore:
                     raise Conflict(f"host {host!r} is that of server {owner!r}", hint="choose another with --host")
 
     def require_names(self) -> None:
-        """Raise Conflict where a Secret that the server needs is there and is somebody else's."""
+        """Check that the names of the server's Secrets are free.
+
+        Raises:
+            Conflict: a Secret of that name exists and does not belong to deployer.
+        """
         for part in ("admin", "server"):
             live = objects.get(self._session, SECRET, f"{self._name}-{part}")
             if live and not is_own(live, self._name):
@@ -306,14 +322,14 @@ class KubernetesStore:
                 "inventory": "".join(f"{ref}\n" for ref in inventory),
             },
         }
-        if stored is not None:  # what others have added to it stays
+        if stored is not None:  # keep metadata that others have added
             kept = {key: value for key, value in stored["metadata"].items() if key != "managedFields"}
             wanted["metadata"] = {**kept, "labels": {**(kept.get("labels") or {}), **wanted["metadata"]["labels"]}}
         try:
             done = objects.create(self._session, wanted) if stored is None else objects.replace(self._session, wanted)
         except Conflict:
             done = None
-        # perhaps a conflict with ourselves: a request whose answer was lost has been sent again
+        # the conflict may be with this very write: a request whose response was lost is sent again
         if done is None and (self._stored() or {}).get("data") != wanted["data"]:
             raise self._changed()
 

@@ -1,4 +1,4 @@
-"""The three seams of one server on a cluster, put together."""
+"""Builds the target of a server on a cluster from its store, runtime and access."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from deployer.targets.kubernetes.store import KubernetesStore
 def kubernetes_target(
     session: Session, name: str, note: Callable[[str], None], *, take_over: bool = False, user: str | None = None
 ) -> Target:
-    """Return the target for server `name` in the session's namespace; `note` is told what a person should know.
+    """Return the target for server `name` in the session's namespace; `note` receives messages for the user.
 
-    `take_over` lets it change objects and fields that belong to somebody else. `user` is who one is, if known.
+    `take_over` allows changes to objects and fields that belong to others. `user` is the name of the current user, if
+    known.
     """
     store = KubernetesStore(session, name)
     runtime = KubernetesRuntime(session, store, name, note, take_over=take_over)

@@ -1,1 +1,1 @@
-"""Servers as processes of this machine (Linux): no container engine, no root."""
+"""The local target: runs servers as processes of this machine (Linux), without a container engine or root."""

@@ -1,4 +1,4 @@
-"""Reaches the servers of this machine, and says who would have to log in to it from elsewhere."""
+"""Reaches the servers of this machine, and names the account for a login from elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deployer.tracking.client import Client, Endpoint, Unreachable
 
 
 def user_name() -> str:
-    """Return the name of the user whose account this is."""
+    """Return the name of the current user."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a user id without an account, as in containers
@@ -23,19 +23,19 @@ def user_name() -> str:
 
 
 class LocalAccess:
-    """Reaches a server at the loopback, or at the name that it is announced under."""
+    """Reaches a server at the loopback address, or at its announced name."""
 
     def endpoint(self, assigned: Assigned) -> Endpoint:
-        """Return its address."""
+        """Return the server's address."""
         return Endpoint(url(assigned.host, assigned.ports["http"]), direct=True)
 
     @contextmanager
-    def open(self, assigned: Assigned, deadline: Deadline | None = None) -> Iterator[Endpoint]:  # part of the seam
-        """Yield its address: clients are on this machine too."""
+    def open(self, assigned: Assigned, deadline: Deadline | None = None) -> Iterator[Endpoint]:  # part of the Protocol
+        """Yield the server's address: clients run on this machine too."""
         yield self.endpoint(assigned)
 
     def ready(self, assigned: Assigned) -> bool:
-        """Tell whether it reads its databases, within a second."""
+        """Tell whether the server reads its databases, within a second."""
         client = Client(self.endpoint(assigned), seconds=1.0)
         try:
             return client.status(server.READY_PATH.lstrip("/"))[0] == 200

@@ -1,4 +1,4 @@
-"""Virtual environments for the server, one per MLflow version and interpreter, shared by all servers of a user."""
+"""Virtual environments for servers: one per MLflow version and interpreter, shared by all servers of a user."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from deployer.targets.local import installer, releases
 from deployer.targets.local.locks import hold
 from deployer.targets.local.store import explained, no_room
 
-_PART: Final = "mlflow-skinny"  # mlflow requires the same release of it (METADATA of its wheel)
+_PART: Final = "mlflow-skinny"  # mlflow requires the same release of mlflow-skinny (METADATA of its wheel)
 _TESTED: Final = f"--mlflow-version {DEFAULT_MLFLOW}"
 _COMPLETE: Final = "complete.json"
-_ROOM_BYTES: Final = 32 << 20  # less than any of the larger packages needs
+_ROOM_BYTES: Final = 32 << 20  # smaller than each of the larger packages
 _NO_ROOM: Final = ("No space left on device", "Disk quota exceeded")  # strerror(3) of ENOSPC and EDQUOT
 _PROBE: Final = """
 import json, os, sys
 base = getattr(sys, "_base_executable", None) or sys.executable
 print(json.dumps([sys.implementation.name, list(sys.version_info[:3]), os.path.realpath(base)]))
 """
-# as `pip freeze` prints it (pip/_internal/operations/freeze.py), which an environment of uv's does not have
+# the same output as `pip freeze` (pip/_internal/operations/freeze.py); environments made by uv have no pip
 _FREEZE: Final = """
 import importlib.metadata
 found = {d.name: d.version for d in importlib.metadata.distributions()}
@@ -53,7 +53,7 @@ _NOT_INHERITED: Final = (
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that can make virtual environments."""
+    """A Python interpreter that can create virtual environments."""
 
     implementation: str
     version: tuple[int, int, int]
@@ -62,10 +62,10 @@ class Interpreter:
 
 @cache
 def interpreter(command: str) -> Interpreter:
-    """Return what `command` (a path or a name on PATH) is.
+    """Return the interpreter of `command`, a path or a name on PATH.
 
     Raises:
-        UsageError: it is not there, not a Python, or too old for MLflow.
+        UsageError: the command does not exist, is not a Python 3 interpreter, or is too old for MLflow.
     """
     where = shutil.which(os.path.expanduser(command))
     if where is None:
@@ -107,14 +107,15 @@ class Environment:
         self._install_log = self.folder.with_name(f"{self.folder.name}.log")
 
     def ready(self) -> bool:
-        """Tell whether it was made completely and its interpreter is still there."""
+        """Tell whether the environment is complete and its interpreter still exists."""
         return (self.folder / _COMPLETE).is_file() and os.access(self.python, os.X_OK)
 
     def make(self, deadline: Deadline, waiting: Callable[[str], None]) -> None:
-        """Make it with uv where that is installed, with venv and pip otherwise.
+        """Create the environment, with uv if it is installed, else with venv and pip.
 
         Raises:
-            EnvironmentFailed: with the installer's own last words.
+            EnvironmentFailed: the installation failed; the message contains the installer's last output.
+            NotReady: the installation took too long.
         """
         lock = self.folder.with_name(f".{self.folder.name}.lock")
         with explained(self.folder), hold(lock, f"making {self.folder.name}", deadline, waiting) as descriptor:
@@ -132,7 +133,7 @@ class Environment:
             self._install_log.unlink(missing_ok=True)
 
     def packages(self) -> str | None:
-        """Return `sha256:` and the SHA-256 of what `pip freeze` says of it; None before it was made."""
+        """Return `sha256:` and the SHA-256 of the environment's `pip freeze` output; None before it was created."""
         try:
             made = json.loads((self.folder / _COMPLETE).read_text("utf-8"))
         except FileNotFoundError:
@@ -146,9 +147,9 @@ class Environment:
 
     def _install(self, deadline: Deadline, lock: int) -> None:
         failures: list[str] = []
-        self._install_log.unlink(missing_ok=True)  # that of an earlier attempt
+        self._install_log.unlink(missing_ok=True)  # from an earlier attempt
         for steps in self._ways():
-            shutil.rmtree(self.folder, ignore_errors=True)  # what a killed attempt left
+            shutil.rmtree(self.folder, ignore_errors=True)  # remains of a killed attempt
             failure = self._run(steps, deadline, lock)
             if not failure:
                 return
@@ -158,9 +159,12 @@ class Environment:
         raise self._failed(failures)
 
     def require_release(self) -> None:
-        """Raise EnvironmentFailed where the package index is known to lack the release that is to be installed.
+        """Check that the package index has the release before it is installed.
 
-        Nothing is raised where the index cannot be asked: the installer then says why.
+        Do nothing if the index does not answer: the installer then reports the reason.
+
+        Raises:
+            EnvironmentFailed: the index lacks the release.
         """
         if self.ready() or self._package.version == DEFAULT_MLFLOW:
             return
@@ -174,12 +178,16 @@ class Environment:
             raise self._no_release(known)
 
     def _require_release(self) -> None:
-        """Raise EnvironmentFailed where an installer has failed because there is no such release."""
+        """Check whether an installer has failed because the index lacks the release.
+
+        Raises:
+            EnvironmentFailed: the index lacks the release.
+        """
         words = self._install_log.read_text("utf-8", "replace")
         if not releases.is_missing(self._package.requirement, words):
             return
         known = releases.known_to_pip(self._base.path, self._package.name, _outside_environments())
-        if self._package.version not in known:  # pip may be set up with an index that uv does not know
+        if self._package.version not in known:  # pip may be configured with an index that uv does not know
             self._install_log.unlink(missing_ok=True)
             raise self._no_release(known)
 
@@ -199,7 +207,7 @@ class Environment:
         )
 
     def _failed(self, failures: Sequence[str]) -> EnvironmentFailed:
-        """Return why it cannot be made: in plain words where the index lacks a package, else in the installers'."""
+        """Return an error that names the packages that the index lacks, else one with the installers' output."""
         version, wanted = self._package.version, self._package.requirement
         missing = releases.missing(self._install_log.read_text("utf-8", "replace"))
         if missing is not None and version != DEFAULT_MLFLOW:
@@ -212,7 +220,10 @@ class Environment:
         )
 
     def _ways(self) -> list[list[Sequence[str]]]:
-        """Return the ways to make it, each a list of commands. uv knows nothing of pip's configuration, pip does."""
+        """Return the ways to create the environment, each a list of commands.
+
+        pip is tried after uv, because uv does not read pip's configuration.
+        """
         folder, python, base = str(self.folder), str(self.python), self._base.path
         wanted = [self._package.requirement, *self._package.beside]
         if self._constraints:
@@ -226,7 +237,7 @@ class Environment:
         return ways
 
     def _run(self, steps: Sequence[Sequence[str]], deadline: Deadline, lock: int) -> str:
-        """Run the commands; return why the first that failed did, "" when none did."""
+        """Run the commands; return the error of the first failed command, "" if all succeeded."""
         env = _outside_environments()
         for command in steps:
             with self._install_log.open("ab") as log:
@@ -246,21 +257,25 @@ class Environment:
         return ""
 
     def _require_room(self, words: str) -> None:
-        """Raise StateError where an installer has failed for lack of room: another one would need as much."""
+        """Check whether an installer has failed for lack of disk space: another installer would need as much.
+
+        Raises:
+            NoRoom: the disk is full, or the installer says so.
+        """
         disk = os.statvfs(self.folder.parent)
-        full = disk.f_bavail * disk.f_frsize < _ROOM_BYTES  # the log may have had no room for the reason either
+        full = disk.f_bavail * disk.f_frsize < _ROOM_BYTES  # the log may lack the reason on a full disk
         if full or any(reason in words for reason in _NO_ROOM):
             shutil.rmtree(self.folder, ignore_errors=True)
             raise no_room(self.folder.parent if full else f"the place that the installer names: {words}")
 
 
 def _outside_environments() -> dict[str, str]:
-    """Return the variables of this process but those that would lead an installer to another environment."""
+    """Return the environment variables of this process, except those that direct installers to another environment."""
     return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
 
 
 def _uv() -> str | None:
-    """Return uv from beside this Python (`pip install mlflow-deployer[uv]`) or from PATH."""
+    """Return uv from this Python's folder (`pip install mlflow-deployer[uv]`) or from PATH, else None."""
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if os.access(beside, os.X_OK) else shutil.which("uv")
 

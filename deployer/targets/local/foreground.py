@@ -1,4 +1,4 @@
-"""Stays with a server of this machine: hands its log on, and sees the moment in which it ends."""
+"""Follows a server of this machine: passes on its log, and detects its end at once."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from deployer.targets.local.locks import hold
 from deployer.targets.local.store import LocalStore, explained, state_directory
 
 _LOG_MILLISECONDS: Final = 250
-# Slurm and systemd signal every process at once: the server may be gone a moment before this process is told
+# Slurm and systemd signal all processes at once: the server may end just before this process gets its signal
 _SIGNAL_MILLISECONDS: Final = 1000
 
 
 class LocalForeground:
-    """Stays with one server."""
+    """Follows one server."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -30,7 +30,7 @@ class LocalForeground:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Be the only one that does.
+        """Make this the only foreground command of the server.
 
         Raises:
             Conflict: another process has the server in the foreground.
@@ -48,7 +48,7 @@ class LocalForeground:
             yield
 
     def stay(self, wake: int, line: Callable[[str], None], *, whole: bool) -> bool:
-        """Hand on what the server writes, until it ends (False) or `wake` becomes readable (True)."""
+        """Pass on the server's output until the server ends (False) or `wake` becomes readable (True)."""
         watched = process.watch(self._store.process)
         if watched is None:
             return _readable(wake, _SIGNAL_MILLISECONDS)
@@ -71,7 +71,7 @@ class LocalForeground:
 def _hand_on(log: TextIO, line: Callable[[str], None]) -> None:
     while text := log.readline():
         line(text.rstrip("\n"))
-    if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut it, plugin/log_limits.py
+    if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut the log (plugin/log_limits.py)
         log.seek(0, SEEK_END)
 
 

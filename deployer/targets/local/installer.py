@@ -1,4 +1,4 @@
-"""Runs the commands of an installer (uv, venv, pip) so that none of them outlives deployer."""
+"""Runs the commands of an installer (uv, venv, pip); none of them outlives deployer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Final
 
-# `python -m pip` imports from the folder in which it runs, and uv reads uv.toml and pyproject.toml there and in all
-# folders above. Other users can write to some folders; only root writes to this one
+# `python -m pip` imports from its working directory, and uv reads uv.toml and pyproject.toml there and in all parent
+# folders. Other users may be able to write to those; only root can write to this one.
 FOLDER: Final = "/"
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _TERM_SECONDS: Final = 3.0
@@ -22,10 +22,10 @@ _LIBC: Final = ctypes.CDLL(None, use_errno=True)  # loaded before the fork: the 
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str], log: IO[bytes], lock: int, seconds: float) -> int:
-    """Run `command` as a process group of its own and return its exit code; its output goes to `log`.
+    """Run `command` as a process group of its own and return its exit code; `log` receives its output.
 
-    The command keeps the descriptor `lock`: nobody starts over while a part of the installer still writes. The whole
-    group is ended where this function is left by an exception, and where deployer is killed.
+    The command inherits the descriptor `lock`, so no other deployer starts while a part of the installer still writes.
+    The whole group is ended if this function raises, and if deployer is killed.
 
     Raises:
         subprocess.TimeoutExpired: the command took longer than `seconds`.
@@ -43,24 +43,24 @@ def run(command: Sequence[str], *, env: Mapping[str, str], log: IO[bytes], lock:
 
 
 def _ends_with(parent: int) -> Callable[[], None]:
-    """Return what has the kernel kill the new process when `parent` ends, however it ends."""
+    """Return a function for the child process: the kernel then kills the child when `parent` ends for any reason."""
 
     def ask() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it ended before the kernel was asked
+        if os.getppid() != parent:  # the parent ended before the call
             os.kill(os.getpid(), signal.SIGKILL)
 
     return ask
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the whole group: by SIGTERM, then by SIGKILL."""
+    """End the whole process group with SIGTERM, then SIGKILL."""
     for number, seconds in ((signal.SIGTERM, _TERM_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            process.poll()  # else the first of the group stays as a zombie, and the group with it
+            process.poll()  # reap the group's leader, else the group still exists
             if not _exists(process.pid):
                 return
             time.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Who listens at a TCP port of this machine, as far as /proc shows it to this user."""
+"""Finds the process that listens at a TCP port of this machine, as far as /proc shows it to this user."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def _lines() -> Iterator[str]:
 
 
 def _process_with(link: str) -> int | None:
-    """Return the process that has a descriptor of this name, where this user may see that."""
+    """Return the process that has this socket open, None if this user may not see it."""
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with os.scandir(f"/proc/{name}/fd") as descriptors:
                 if any(os.readlink(descriptor.path) == link for descriptor in descriptors):
                     return int(name)
-        except OSError:  # another user's, or it has ended
+        except OSError:  # a process of another user, or it has ended
             continue
     return None
 

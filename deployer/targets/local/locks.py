@@ -1,4 +1,4 @@
-"""Advisory file locks that the kernel releases when their holder dies."""
+"""Advisory file locks; the kernel releases them when their holder dies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ _UNSUPPORTED: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Take an exclusive lock, or one that those who only look can share; False when somebody else has it."""
+    """Try to take an exclusive or a shared lock without waiting; return False if another process holds it.
+
+    Processes that only observe take a shared lock.
+
+    Raises:
+        StateError: the file system has no file locks.
+    """
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -39,7 +45,7 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove lock files that nobody holds: their holders were killed between release and removal."""
+    """Remove lock files without a holder: their holders were killed between release and removal."""
     for path in folder.glob(".*.lock"):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -54,12 +60,13 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def hold(path: Path, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> Iterator[int]:
-    """Hold the lock at `path`; yield its descriptor. The file is there only while somebody holds or wants it.
+    """Hold the lock at `path` and yield its descriptor.
 
-    A full disk does not matter: what frees room needs the lock too.
+    The file exists only while a process holds the lock or waits for it. The lock also works on a full disk, because the
+    commands that free disk space need it too.
 
     Raises:
-        Conflict: somebody else still had it at the deadline.
+        Conflict: another process still holds the lock at the deadline.
     """
     told = False
     while True:
@@ -68,7 +75,7 @@ def hold(path: Path, reason: str, deadline: Deadline, waiting: Callable[[str], N
             if try_lock(descriptor):
                 if _is_at(descriptor, locked):
                     break
-                os.close(descriptor)  # the holder before us removed the file: what we locked is nobody's any more
+                os.close(descriptor)  # the previous holder has removed this file: lock the new one
                 continue
             holder = _described(_words(descriptor) if locked == path else "")
         except BaseException:
@@ -92,7 +99,7 @@ def hold(path: Path, reason: str, deadline: Deadline, waiting: Callable[[str], N
 
 
 def _opened(path: Path) -> tuple[int, Path]:
-    """Open the lock file at `path`, or its directory where a full disk has no room for another file."""
+    """Open the lock file at `path`; on a full disk open its directory instead."""
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), path
     except OSError as error:
@@ -102,7 +109,7 @@ def _opened(path: Path) -> tuple[int, Path]:
 
 
 def _write(descriptor: int, words: str) -> None:
-    """Say who holds the lock. On a full disk the lock holds without these words."""
+    """Write the holder's description into the lock file. On a full disk the lock works without it."""
     os.ftruncate(descriptor, 0)
     try:
         os.pwrite(descriptor, words.encode(), 0)
@@ -116,12 +123,12 @@ def _words(descriptor: int) -> str:
 
 
 def _described(holder: str) -> str:
-    """Return what a person is told of a lock's holder: a process that has ended holds nothing any more."""
+    """Return the description of a lock's holder, or of the children that a dead holder left behind."""
     if not holder:
         return "another deployer"
     named = _PROCESS.search(holder)
     if named and named["host"] == socket.gethostname() and not Path("/proc", named["pid"]).exists():
-        # what the process had started has inherited the lock, and still runs
+        # a child has inherited the lock and still runs
         return f"what is left of {holder[: named.start()].rstrip()!r} (process {named['pid']} has ended)"
     return holder
 

@@ -1,4 +1,4 @@
-"""Whether the kernel has killed a process for lack of memory, as the process's control group counts it."""
+"""Tells whether the kernel has killed a process for lack of memory, from the counter of its control group."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 def killed_for_memory(record: Path) -> bool:
     """Tell whether the kernel has killed a process of the server's control group since the server was started.
 
-    `record` is the server's process record, in which register.py has noted the group's counter. False where there is
-    no such counter, or the group is gone.
+    `record` is the server's process record, in which register.py has stored the group's counter. The result is False if
+    there is no such counter, or if the group is gone.
     """
     try:
         noted = json.loads(record.read_text("utf-8"))["memory"]

@@ -1,4 +1,4 @@
-"""Data that MLflow has written without deployer: a server of deployer's does not use it."""
+"""Warns about data that MLflow has written without deployer: deployer's servers do not use it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Final
 
 from deployer.targets.local.store import LocalStore, state_directory
 
-# where MLflow keeps runs and artifacts unless told otherwise: mlflow.db in new releases, mlruns in old ones
+# MLflow's default places for runs and artifacts: mlflow.db in new releases, mlruns in old ones
 _NAMES: Final = ("mlflow.db", "mlruns", "mlartifacts")
 
 
 def unused_data(name: str, where: Path | None) -> Iterator[str]:
-    """Yield a warning for data in the folder `where` a server is made for the first time, and beside its own data."""
+    """Yield a warning for MLflow data in the folder `where`, and for MLflow data beside the server's own.
+
+    `where` is the current folder when a server is created for the first time, else None.
+    """
     store = LocalStore(state_directory(), name)
     if where is not None and (found := _found(where)):
         yield (

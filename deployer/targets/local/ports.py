@@ -1,4 +1,4 @@
-"""TCP ports of this machine: which of them a server may have, and the socket that holds one for it."""
+"""TCP ports of this machine: chooses a server's port, and opens the socket that reserves it."""
 
 from __future__ import annotations
 
@@ -18,23 +18,32 @@ _PORTS_TRIED: Final = 1000
 
 
 class Ports:
-    """The ports that one server may have."""
+    """The ports that one server may use."""
 
     def __init__(self, state: Path, name: str) -> None:
         self._state = state
         self._name = name
 
     def require_free(self, wanted: int | None, host: str | None) -> None:
-        """Raise what keeps the server from `wanted` at `host`; None: from any port there."""
+        """Check that the server can listen at port `wanted` of `host`; None means any port.
+
+        Raises:
+            Conflict: the port is taken, or belongs to another server of this user.
+            UsageError: `host` is not this machine.
+        """
         taken = self._of_others()
         if wanted in taken:
             hint = f"`deployer create {self._name} --port NUMBER` chooses another"
             raise Conflict(f"port {wanted} belongs to your server {taken[wanted]}", hint=hint)
         if wanted or host:
-            listen(wanted or 0, host or LOOPBACK, self._name).close()  # fails where it is taken
+            listen(wanted or 0, host or LOOPBACK, self._name).close()  # fails if the port is taken
 
     def choose(self, host: str | None) -> int:
-        """Return the first free port from 5000 that no other server of this user has."""
+        """Return the first free port from 5000 that belongs to no other server of this user.
+
+        Raises:
+            Conflict: no such port is free.
+        """
         taken = self._of_others()
         for port in range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED):
             if port not in taken:
@@ -48,29 +57,33 @@ class Ports:
         )
 
     def holder_of(self, port: int) -> str:
-        """Return who has a port that this server could not be given."""
+        """Return who holds a port that this server could not get."""
         owner = self._of_others().get(port)
         return f"your server {owner!r}" if owner else listener_at(port)
 
     def _of_others(self) -> dict[int | None, str]:
         taken: dict[int | None, str] = {}
         for name in server_names(self._state):
-            with contextlib.suppress(StateError):  # a damaged record of another server is not this one's trouble
+            with contextlib.suppress(StateError):  # the record of another server may be damaged
                 record = LocalStore(self._state, name).load() if name != self._name else None
                 taken |= dict.fromkeys(record.assigned.ports.values() if record else (), name)
         return taken
 
 
 def require_name(host: str | None) -> None:
-    """Raise UsageError where clients are to be told a name that has no address."""
+    """Check that clients can resolve the announced host name.
+
+    Raises:
+        UsageError: the name has no address.
+    """
     if host is not None:
         _resolved(host, 0)
 
 
 def listen(port: int, host: str, name: str = "NAME") -> socket.socket:
-    """Return a socket that listens at `host`, a name or an address; whoever holds it holds the port.
+    """Return a socket that listens at `host`, a name or an address; the socket reserves the port.
 
-    `name` is that of the server, for the hint.
+    `name` is the server's name, for the hint.
 
     Raises:
         Conflict: the port is taken.
@@ -82,7 +95,7 @@ def listen(port: int, host: str, name: str = "NAME") -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:  # `::` means every address of either kind
+        if family == socket.AF_INET6:  # `::` means all IPv6 and IPv4 addresses
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not everywhere(host))
         listener.bind(address)
         listener.listen(128)
@@ -98,7 +111,7 @@ def listen(port: int, host: str, name: str = "NAME") -> socket.socket:
 
 
 def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
-    """Return the address to bind: the first of IPv4, which every client has, else the first of all."""
+    """Return the address to bind: the first IPv4 address, because every client has IPv4, else the first address."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:

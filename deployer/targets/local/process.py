@@ -1,4 +1,4 @@
-"""Server processes on this machine: started detached, found again by their record, ended only when surely ours."""
+"""Server processes on this machine: starts them detached, finds them by their record, and ends only its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deployer.core.errors import Conflict, StateError
 from deployer.targets import Deadline, Live
 from deployer.targets.local.locks import try_lock
 
-_LISTENER_FD: Final = 3  # systemd's socket activation protocol (sd_listen_fds(3)): the first one passed
+_LISTENER_FD: Final = 3  # the first descriptor in systemd's socket activation protocol (sd_listen_fds(3))
 _REGISTERED_FD: Final = 4
 _TERM_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.05
@@ -28,7 +28,7 @@ _POLL_SECONDS: Final = 0.05
 
 @dataclass(frozen=True)
 class _Identity:
-    """What register.py wrote: a pid means nothing without the moment it was given out and the machine."""
+    """The identity that register.py wrote; a pid is unique only with its start time, boot and machine."""
 
     pid: int
     start: int
@@ -41,16 +41,16 @@ class _Identity:
 
 
 def observe(record: Path) -> Live:
-    """Return what the process record says about now.
+    """Return the state of the recorded process.
 
-    The lock on the record is the proof of life: the kernel drops it when the process ends, however it ends.
+    The process is alive if the record is locked: the kernel releases the lock when the process ends for any reason.
     """
     try:
         descriptor = os.open(record, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return Live("stopped", "never started")
     try:
-        alive = not try_lock(descriptor, shared=True)  # those who look must not take each other for the server
+        alive = not try_lock(descriptor, shared=True)  # two observers must not take each other for the server
         identity = _read(descriptor)
         since = datetime.fromtimestamp(os.fstat(descriptor).st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")
     finally:
@@ -58,7 +58,7 @@ def observe(record: Path) -> Live:
     if alive:
         if identity is None:
             return Live("running", "starting")
-        if identity.boot != _boot_id():  # a network file system carries locks from machine to machine
+        if identity.boot != _boot_id():  # a network file system shares locks between machines
             return Live("elsewhere", f"it runs on {identity.host} since {since}", str(identity), host=identity.host)
         return Live("running", f"process {identity.pid}", str(identity), identity.fingerprint)
     if identity is None:
@@ -67,7 +67,7 @@ def observe(record: Path) -> Live:
         return Live("crashed", f"process {identity.pid} has ended")
     if identity.host == socket.gethostname():
         return Live("rebooted", "the machine was restarted since")
-    # no lock, but not every file system carries one from machine to machine: what is on record counts
+    # not every file system shares locks between machines: without a lock, the record counts
     started = f"it was started on {identity.host} on {since} and not stopped since"
     return Live("elsewhere", started, host=identity.host)
 
@@ -81,14 +81,14 @@ def start(
     log: Path,
     listener: socket.socket,
 ) -> int:
-    """Start `command` as a process of its own that outlives this one; return its pid once it is on record, or dead.
+    """Start `command` as a process that outlives this one; return its pid once it is recorded or has died.
 
-    `listener` becomes its descriptor 3; standard output and error go to `log`.
+    The process gets `listener` as descriptor 3; its standard output and error go to `log`.
     """
     register = Path(__file__).parents[2] / "plugin" / "register.py"
     argv = [command[0], "-I", "-S", str(register), str(record), fingerprint, "--", *command]
     registered, registering = os.pipe()
-    # out of the way of the numbers they get in the child, where 0, 1 and 2 were closed here
+    # a number from 10 up: if 0, 1 or 2 were closed here, the actions below could replace the listener's number
     high = fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD_CLOEXEC, 10)
     with open(os.devnull, "rb") as nothing, open(log, "ab") as output, open(registered, "rb") as end:
         actions = [
@@ -103,12 +103,12 @@ def start(
         finally:
             os.close(registering)
             os.close(high)
-        end.read()  # register.py lets go of its end when it becomes the server
+        end.read()  # register.py closes its end when it executes the server
     return pid
 
 
 def stop(record: Path, deadline: Deadline) -> None:
-    """End the recorded process, by SIGTERM first, and remove the record. A recycled pid is never signalled."""
+    """End the recorded process, first with SIGTERM, and remove the record. A reused pid is never signalled."""
     try:
         descriptor = os.open(record, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -122,7 +122,7 @@ def stop(record: Path, deadline: Deadline) -> None:
             time.sleep(_POLL_SECONDS)
         identity = _read(descriptor)
         if identity and identity.boot != _boot_id() and identity.host != socket.gethostname():
-            # put there since somebody looked, over a file system that carries no locks
+            # another machine has written the record meanwhile, on a file system that does not share locks
             raise Conflict(f"the server is being started on {identity.host}", hint="try again")
         record.unlink()
     finally:
@@ -135,7 +135,7 @@ def forget(record: Path) -> None:
 
 
 def watch(record: Path) -> int | None:
-    """Return a pidfd that becomes readable when the recorded process ends; None when it has, or is not here."""
+    """Return a pidfd that becomes readable when the recorded process ends; None if it has ended or runs elsewhere."""
     try:
         identity = _read_at(record)
         process = os.pidfd_open(identity.pid) if identity else None
@@ -150,7 +150,7 @@ def watch(record: Path) -> int | None:
 
 def _end(identity: _Identity, deadline: Deadline) -> None:
     try:
-        process = os.pidfd_open(identity.pid)  # from here on the number cannot be given to another process
+        process = os.pidfd_open(identity.pid)  # from here on the pid cannot be reused
     except ProcessLookupError:
         return
     try:
@@ -189,11 +189,11 @@ def _read(descriptor: int) -> _Identity | None:
             int(data["pid"]), int(data["start"]), str(data["boot"]), str(data["host"]), str(data["fingerprint"])
         )
     except (ValueError, KeyError, TypeError):
-        return None  # being written, or its writer was killed
+        return None  # the record is being written, or its writer was killed
 
 
 def _start_of(pid: int) -> int | None:
-    """Return field 22 of /proc/PID/stat, clock ticks since boot (proc_pid_stat(5)); None when there is none."""
+    """Return field 22 of /proc/PID/stat, in clock ticks since boot (proc_pid_stat(5)); None without such a process."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""How much room on disk a server takes, and whether there is that much before anything is written."""
+"""The disk space that a server takes, and a check for it before anything is written."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Final
 from deployer.core.errors import StateError
 
 _MIB: Final = 1 << 20
-_BLOCK: Final = 512  # bytes, whatever the file system: stat(2), st_blocks
-# measured: 861 MiB with MLflow 3.17.2, boto3, what both need, and the compiled files
+_BLOCK: Final = 512  # bytes, on every file system: stat(2), st_blocks
+# measured: 861 MiB with MLflow 3.17.2, boto3, their dependencies and the compiled files
 ENVIRONMENT_BYTES: Final = 900 * _MIB
-# both databases take 1.1 MiB after the first proof, and twice that while they are made
+# both databases take 1.1 MiB after the first proof, and twice as much during their creation
 DATA_BYTES: Final = 8 * _MIB
 
 
 @dataclass(frozen=True)
 class Need:
-    """So many bytes in a folder that exists, and what for."""
+    """A number of bytes that an existing folder must have free, and their purpose."""
 
     folder: Path
     size: int
@@ -33,12 +33,12 @@ class Need:
 
 
 def mib(size: int) -> str:
-    """Return a number of bytes as people read it."""
+    """Format a number of bytes in MiB."""
     return f"{size / _MIB:.1f}".removesuffix(".0") + " MiB" if size < 10 * _MIB else f"{size // _MIB} MiB"
 
 
 def used(folder: Path, seconds: float) -> tuple[int, bool]:
-    """Return how many bytes of disk a folder takes, and whether all of it could be counted in that time."""
+    """Return the bytes on disk that a folder takes, and whether everything was counted within `seconds`."""
     until, total, waiting = time.monotonic() + seconds, 0, [folder]
     while waiting:
         try:
@@ -50,13 +50,17 @@ def used(folder: Path, seconds: float) -> tuple[int, bool]:
                         total += entry.stat(follow_symlinks=False).st_blocks * _BLOCK
                         if entry.is_dir(follow_symlinks=False):
                             waiting.append(Path(entry.path))
-        except OSError:  # a folder that was deleted meanwhile, or that belongs to somebody else
+        except OSError:  # the folder was deleted meanwhile, or belongs to somebody else
             continue
     return total, True
 
 
 def require_room(needs: Sequence[Need]) -> None:
-    """Raise StateError where one of the file systems has less room left than is needed on it."""
+    """Check the free space of each file system.
+
+    Raises:
+        StateError: a file system has less free space than is needed on it.
+    """
     by_disk: dict[int, list[Need]] = {}
     for need in needs:
         by_disk.setdefault(os.stat(need.folder).st_dev, []).append(need)

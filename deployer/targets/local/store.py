@@ -1,4 +1,4 @@
-"""Records and secrets of local servers: files below the XDG state directory, readable by their owner alone."""
+"""Keeps records and secrets of local servers: files in the XDG state directory, readable only by their owner."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ _AWKWARD: Final = frozenset("%?#\\\"'")
 
 
 def state_home() -> Path:
-    """Return `$XDG_STATE_HOME`, or what stands for it (XDG Base Directory specification)."""
+    """Return `$XDG_STATE_HOME` or its default (XDG Base Directory specification).
+
+    Raises:
+        StateError: the user has no home directory.
+    """
     home = os.environ.get("XDG_STATE_HOME")
     if home and os.path.isabs(home):
         return Path(home)
@@ -35,10 +39,11 @@ def state_home() -> Path:
 
 
 def state_directory() -> Path:
-    """Return `$XDG_STATE_HOME/mlflow-deployer` (XDG Base Directory specification), made private if it is new.
+    """Return `$XDG_STATE_HOME/mlflow-deployer` (XDG Base Directory specification); create it as a private directory.
 
     Raises:
-        StateError, Forbidden: it cannot be made, is not ours, or its path cannot stand in a database URI.
+        StateError, Forbidden: the directory cannot be created, belongs to another user, or its path does not fit in a
+            database URI.
     """
     folder = state_home() / "mlflow-deployer"
     awkward = sorted(c for c in set(str(folder)) if c in _AWKWARD or not c.isprintable())
@@ -62,14 +67,14 @@ def state_directory() -> Path:
 
 
 def no_room(path: object) -> NoRoom:
-    """Return the error for a full disk, or a used-up quota, at `path`."""
+    """Return the error for a full disk or an exhausted quota at `path`."""
     hint = "free some space and type the same command again: it goes on from here"
     return NoRoom(f"no room left at {path}", hint=hint)
 
 
 @contextmanager
 def explained(where: Path) -> Iterator[None]:
-    """Turn an OSError into a DeployerError that says what to do about it."""
+    """Turn an OSError into a DeployerError with a hint."""
     try:
         yield
     except OSError as error:
@@ -87,13 +92,13 @@ def explained(where: Path) -> Iterator[None]:
 
 
 def server_names(state: Path) -> list[str]:
-    """Return the names of all servers with a record, also of those whose data alone is kept."""
+    """Return the names of all servers with a record, including deleted ones whose data is kept."""
     with explained(state):
         return sorted(path.parent.name for path in (state / "servers").glob("[a-z]*/record.json"))
 
 
 class LocalStore:
-    """One server's folder."""
+    """The folder of one server."""
 
     def __init__(self, state: Path, name: str) -> None:
         self._name = name
@@ -109,7 +114,11 @@ class LocalStore:
         self._secrets = self.folder / "secrets.json"
 
     def load(self) -> Record | None:
-        """Return the record, None when there is none."""
+        """Return the record, None without one.
+
+        Raises:
+            Damaged: the file is not a record of this release.
+        """
         data = self._read(self._record)
         if data is None:
             return None
@@ -120,7 +129,11 @@ class LocalStore:
             raise self._damaged(self._record, f"is not a record of this release{detail}") from error
 
     def save(self, record: Record) -> Record:
-        """Replace the record, whole or not at all."""
+        """Replace the record atomically.
+
+        Raises:
+            Conflict: the version of the stored record is not `record.version`.
+        """
         stored = self.load()
         if (stored.version if stored else 0) != record.version:
             raise Conflict(f"the record of {self._name} was changed meanwhile", hint="try again")
@@ -133,11 +146,15 @@ class LocalStore:
         return saved
 
     def known(self) -> bool:
-        """Tell whether anything of the server is there, be it the remains of a half-done delete."""
+        """Tell whether anything of the server exists, including the remains of an interrupted delete."""
         return self.folder.exists() or self._trash.exists()
 
     def secrets(self) -> Secrets | None:
-        """Return the stored secrets, None when there are none."""
+        """Return the stored secrets, None without any.
+
+        Raises:
+            Damaged: the file is not a secrets file of this release.
+        """
         data = self._read(self._secrets)
         if data is None:
             return None
@@ -151,8 +168,8 @@ class LocalStore:
         except (KeyError, AttributeError, TypeError):
             raise self._damaged(self._secrets, "is not a secrets file of this release") from None
 
-    def claim(self, secrets: Secrets) -> Secrets:
-        """Store `secrets` unless there are some already; return those that are stored."""
+    def create_if_absent(self, secrets: Secrets) -> Secrets:
+        """Store `secrets` unless some exist already; return the stored ones."""
         document = {
             name: {ref.key: text for ref, text in secrets.values.items() if ref.secret == name}
             for name in ("admin", "server")
@@ -164,7 +181,7 @@ class LocalStore:
                 os.link(draft, self._secrets)  # unlike rename, never replaces
                 _sync(self.folder)
             except FileExistsError:
-                pass  # somebody was first: theirs count
+                pass  # another deployer was faster; its secrets are used
             finally:
                 draft.unlink()
         stored = self.secrets()
@@ -172,8 +189,8 @@ class LocalStore:
             raise StateError(f"{self._secrets} vanished while it was being written")
         return stored
 
-    def amend(self, values: Mapping[SecretRef, str | None]) -> None:
-        """Store these values under their names, remove those that are None; all others stay."""
+    def patch_secrets(self, values: Mapping[SecretRef, str | None]) -> None:
+        """Store these values and remove the keys whose value is None; keep all others."""
         stored = self.secrets()
         if stored is None:
             raise StateError(f"{self._secrets} is not there any more", hint="try again")
@@ -185,8 +202,8 @@ class LocalStore:
             self._draft(document).replace(self._secrets)
             _sync(self.folder)
 
-    def kept(self) -> frozenset[str]:
-        """Return both or none: they are one file."""
+    def existing_secrets(self) -> frozenset[str]:
+        """Return both names or none: both secrets are in one file."""
         return frozenset(("admin", "server") if self._secrets.exists() else ())
 
     def secret_name(self, secret: str) -> str:
@@ -195,9 +212,9 @@ class LocalStore:
 
     @contextmanager
     def lock(self, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> Iterator[None]:
-        """Hold this server for one deployer; what a killed one left half-written is removed."""
+        """Lock this server for one deployer, and remove files that a killed deployer left half-written."""
         with ExitStack() as stack:
-            with explained(self._servers):  # and not what happens under the lock
+            with explained(self._servers):  # errors of the work under the lock stay as they are
                 stack.enter_context(hold(self._servers / f".{self._name}.lock", reason, deadline, waiting))
                 for draft in self.folder.glob(".draft-*"):
                     draft.unlink()
@@ -205,15 +222,16 @@ class LocalStore:
             yield
 
     def in_use(self) -> bool:
-        """Tell whether something half-written is there; the lock itself goes with its holder."""
+        """Tell whether half-written files exist. The lock itself ends with its holder."""
         return any(self.folder.glob(".draft-*"))
 
-    def forget(self, *, data: bool, deadline: Deadline) -> None:  # part of the seam
-        """Drop everything but data, credentials and ports; with `data`, those too."""
+    def forget(self, *, data: bool, deadline: Deadline) -> None:  # part of the Protocol
+        """Delete everything but data, credentials and ports; with `data`, delete those too."""
         with explained(self.folder):
             if data:
                 if self.folder.exists():
-                    # away in one step: a kill half-way must not leave a server with half its data
+                    # rename first: a kill during the removal must not leave half of the data in
+                    # place
                     self.folder.rename(self._trash)
                 self._remove_trash()
                 return

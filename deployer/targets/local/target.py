@@ -1,4 +1,4 @@
-"""The local target: a server as a process of this machine, in a virtual environment of its own, at 127.0.0.1."""
+"""The local target: runs a server as a process of this machine in a virtual environment of its own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from deployer.core.platform import LOCAL, Platform
 from deployer.core.rendering import Renderer, Unrepresentable
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
-from deployer.core.stack import FilePath, SecretRef, Stack, Text, VolumePath, Workload
+from deployer.core.stack import SERVER, Address, FilePath, Piece, SecretRef, Stack, Text, VolumePath, Workload
 from deployer.targets import Circumstances, Deadline, Live, Program, Software, Target
 from deployer.targets.local import process
 from deployer.targets.local.access import LocalAccess, user_name
@@ -61,10 +61,10 @@ def local_target(
     *,
     take_over: bool = False,
 ) -> Target:
-    """Return the local target for server `name`; `waiting` is told when another deployer holds something.
+    """Return the local target for server `name`; `waiting` is called when another deployer holds a lock.
 
-    `note` is told what a person should know of what the machine has given the server.
-    `take_over` takes the word of whoever says so that the other machine, on which the server is on record, is gone.
+    `note` receives messages about what the machine has assigned to the server. `take_over` is the user's statement that
+    the other machine, on which the server is recorded, is gone.
     """
     state = state_directory()
     store = LocalStore(state, name)
@@ -73,7 +73,7 @@ def local_target(
 
 
 class LocalRuntime:
-    """Runs one server's process."""
+    """Runs the process of one server."""
 
     def __init__(
         self,
@@ -96,21 +96,21 @@ class LocalRuntime:
         self._renderer = Renderer(data.templates, data.plugins)
 
     def platform(self, spec: Spec, before: Assigned) -> Platform:
-        """Return what this machine offers."""
+        """Return the platform of this machine."""
         return LOCAL
 
     def prepared(self, spec: Spec) -> Outcome:
-        """Tell whether the environment is there."""
+        """Tell whether the environment is complete."""
         version = spec.spec.mlflow.version
         ready = self._environment(spec).ready()
         return Done(f"MLflow {version}") if ready else Waiting(f"MLflow {version} is not installed")
 
     def prepare(self, spec: Spec, deadline: Deadline) -> None:
-        """Make the environment."""
+        """Create the environment."""
         self._environment(spec).make(deadline, self._waiting)
 
     def check(self, spec: Spec, before: Assigned) -> None:
-        """Raise what `prepare` and `assign` would raise of this spec, before anything is stored."""
+        """Raise any error that `prepare` and `assign` would raise for this spec, before anything is stored."""
         live = self.observe()
         if live.state == "elsewhere":
             self._require_gone(live)
@@ -124,7 +124,7 @@ class LocalRuntime:
             self._ports.require_free(port if port != before.ports.get("http") else None, host)
 
     def _room(self, spec: Spec) -> list[Need]:
-        """Return how much room on disk is needed for what is not there yet."""
+        """Return the disk space needed for the parts that do not exist yet."""
         needs = []
         if not self._environment(spec).ready():
             needs.append(Need(self._state / "environments", ENVIRONMENT_BYTES, f"MLflow {spec.spec.mlflow.version}"))
@@ -133,12 +133,12 @@ class LocalRuntime:
         return needs
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
-        """Tell whether it has a port, and the one asked for where one was, and is announced as it should be."""
+        """Tell whether the server has a port, any requested port, and the requested announced name."""
         kept = before.ports.get("http")
         return kept is not None and spec.spec.local.port in (None, kept) and before.host == self._announced(spec)
 
-    def would_assign(self, spec: Spec, before: Assigned) -> Assigned:
-        """Return the port it has, or the one asked for instead, and its name."""
+    def predict_assignment(self, spec: Spec, before: Assigned) -> Assigned:
+        """Return the requested port, else the current one, and the announced name."""
         port = spec.spec.local.port
         named = dataclasses.replace(before, host=self._announced(spec))
         return dataclasses.replace(named, ports={"http": port}) if port else named
@@ -149,9 +149,9 @@ class LocalRuntime:
 
     @contextmanager
     def assign(self, spec: Spec, before: Assigned, deadline: Deadline) -> Iterator[Assigned]:
-        """Yield a port: the one asked for, else the one it has, else the first free one that no other server has.
+        """Yield the requested port, else the current one, else the first free port that no other server has.
 
-        Nobody else is given one while the context lasts: store it before leaving.
+        No other deployer chooses a port while the context is open: store the port before closing it.
         """
         lock = self._state / "servers" / ".ports.lock"
         with ExitStack() as stack:
@@ -168,48 +168,52 @@ class LocalRuntime:
             yield dataclasses.replace(before, host=self._announced(spec), ports={"http": port})
 
     def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
-        """Return what would change: what a process was started from is known as a whole only."""
+        """Return a single change if the process would be replaced: its settings are known only as a hash."""
         if live.state != "running":
             return (Change("process", live.state, "running"),)
         wanted = self._fingerprint(stack, spec)
         return () if live.fingerprint == wanted else (Change("process settings", live.fingerprint, wanted),)
 
     def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
-        """Return the same: nobody else changes a process. Raises Conflict where it is on another machine."""
+        """Return the same as `pending`: nobody else changes a process.
+
+        Raises:
+            Conflict: the server runs on another machine.
+        """
         if live.state == "elsewhere":
             self._require_gone(live)
         return self.pending(stack, spec, live)
 
     def _fingerprint(self, stack: Stack, spec: Spec) -> str:
-        """Return a hash of command, environment and files, with references in the place of secrets."""
-        workload = stack.workloads[0]
+        """Return a hash of command, environment and files, with references instead of secrets."""
+        workload = stack.workload(SERVER)
 
-        def shown(piece: str | SecretRef | VolumePath | FilePath) -> str:
-            return f"${{{piece.secret}/{piece.key}}}" if isinstance(piece, SecretRef) else self._place(piece)
+        def shown(piece: Piece) -> str:
+            return f"${{{piece.secret}/{piece.key}}}" if isinstance(piece, SecretRef) else self._place(piece, stack)
 
         parts = [
             str(self._environment(spec).folder),
             [[shown(piece) for piece in text] for text in workload.command],
             {name: [shown(piece) for piece in text] for name, text in workload.env.items()},
-            self._files(workload),
+            self._files(workload, stack),
             workload.keys,
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
-        """Stop what runs and start `stack`; returns as soon as the process exists."""
-        workload, store = stack.workloads[0], self._store
-        env = self._variables(workload, secrets)
-        python, *arguments = (self._joined(text, secrets) for text in workload.command)
+        """Stop the running process and start `stack`; return as soon as the new process exists."""
+        workload, store = stack.workload(SERVER), self._store
+        env = self._variables(workload, secrets, stack)
+        python, *arguments = (self._joined(text, secrets, stack) for text in workload.command)
         command = [str(self._environment(spec).folder / "bin" / python), *arguments]
         self.stop(deadline)
         with explained(store.folder):
             for folder in (store.data, store.files):
                 folder.mkdir(mode=0o700, exist_ok=True)
             make_private(store.temporary)
-            for name, text in self._files(workload).items():
+            for name, text in self._files(workload, stack).items():
                 (store.files / name).write_text(text, "utf-8")
-            if store.log.exists():  # one run, one log: its last words must not be those of an earlier run
+            if store.log.exists():  # one log per run: error messages quote the last lines, which must be of this run
                 store.log.replace(store.log.with_suffix(".log.1"))
             with listen(workload.port, spec.spec.local.host or LOOPBACK, store.folder.name) as listener:
                 self._child = process.start(
@@ -221,14 +225,14 @@ class LocalRuntime:
                     listener=listener,
                 )
 
-    def _joined(self, text: Text, secrets: Secrets) -> str:
-        return "".join(secrets[piece] if isinstance(piece, SecretRef) else self._place(piece) for piece in text)
+    def _joined(self, text: Text, secrets: Secrets, stack: Stack) -> str:
+        return "".join(secrets[piece] if isinstance(piece, SecretRef) else self._place(piece, stack) for piece in text)
 
-    def _variables(self, workload: Workload, secrets: Secrets) -> dict[str, str]:
-        """Return the server's environment, secrets and all."""
+    def _variables(self, workload: Workload, secrets: Secrets, stack: Stack) -> dict[str, str]:
+        """Return the server's environment variables, including secrets."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        own = {name: self._joined(text, secrets) for name, text in workload.env.items()}
-        # no other user can hold or replace what MLflow looks for there by a known name
+        own = {name: self._joined(text, secrets, stack) for name, text in workload.env.items()}
+        # private: MLflow uses known names in TMPDIR, which other users could otherwise create or replace
         return inherited | own | {"TMPDIR": str(self._store.temporary)}
 
     def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
@@ -238,7 +242,7 @@ class LocalRuntime:
         try:
             done = subprocess.run(
                 [str(self._environment(spec).python), "-c", work.source],
-                env=self._variables(stack.workloads[0], secrets),
+                env=self._variables(stack.workload(SERVER), secrets, stack),
                 input=work.stdin, capture_output=True, text=True, errors="replace", check=False,
                 timeout=max(deadline.left, 0.1), cwd=self._store.folder,
             )  # fmt: skip
@@ -248,7 +252,7 @@ class LocalRuntime:
             raise ServerRefused(f"the server's own Python failed: {last_line(done.stderr)}")
 
     def observe(self) -> Live:
-        """Return what runs now; of a server on another machine also how it is reached from here."""
+        """Return the state of the process; for a server on another machine, also how to reach it from here."""
         with explained(self._store.process):
             live = process.observe(self._store.process)
         if live.state == "stopped" and self._store.log.exists():
@@ -264,21 +268,21 @@ class LocalRuntime:
         return dataclasses.replace(live, detail=f"{live.detail}; {way}")
 
     def software(self, spec: Spec) -> Software:
-        """Return what its environment holds."""
+        """Return the hash of the environment's packages."""
         try:
             return Software(packages=self._environment(spec).packages())
-        except UsageError:  # the interpreter that it was made with is gone
+        except UsageError:  # the interpreter of the environment is gone
             return Software()
 
     def explain(self, live: Live) -> str:
-        """Return what the process record says, and why a process has ended that nobody has stopped."""
+        """Return the detail of the state; for a crashed process, also the reason."""
         if live.state != "crashed":
             return live.detail
         lines = list(self.logs(_TELLING_LINES, follow=False))
         return f"{live.detail}: {reason(lines, out_of_memory=killed_for_memory(self._store.process))}"
 
     def circumstances(self, spec: Spec, live: Live) -> Circumstances:
-        """Return the folder of databases and artifacts, what it takes on disk, and when the process was started."""
+        """Return the folder of databases and artifacts, its size on disk, and when the process was started."""
         since = None
         if live.state in ("running", "elsewhere"):
             with contextlib.suppress(FileNotFoundError):  # stopped meanwhile
@@ -292,7 +296,7 @@ class LocalRuntime:
         """End the process.
 
         Raises:
-            Conflict: it runs on another machine that shares this directory, or did when that went away.
+            Conflict: the process runs, or last ran, on another machine that shares this directory.
         """
         live = self.observe()
         if live.state == "elsewhere":
@@ -302,13 +306,17 @@ class LocalRuntime:
                 process.forget(self._store.process)
             else:
                 process.stop(self._store.process, deadline)
-            clear(self._store.temporary)  # what a killed server has left there, too
+            clear(self._store.temporary)  # also removes files of a killed server
 
     def _require_gone(self, live: Live) -> None:
-        """Raise Conflict unless whoever types the command says that the other machine is gone, and it looks so."""
+        """Check that the other machine is gone: the user must say so, and nothing may contradict it.
+
+        Raises:
+            Conflict: the server's lock is held, `take_over` is False, or the server answers.
+        """
         name, record = self._store.folder.name, self._store.load()
         message, there = f"the server is on another machine: {live.detail}", f"`deployer stop {name}` on {live.host}"
-        if live.identity is not None:  # its lock is held
+        if live.identity is not None:  # the other machine holds the lock
             raise Conflict(message, hint=f"{there} stops it")
         if not self._take_over:
             raise Conflict(
@@ -319,18 +327,22 @@ class LocalRuntime:
             raise Conflict(f"{message}, and answers there", hint=f"{there} stops it")
 
     def remains(self) -> tuple[str, ...]:
-        """Return the process, if there is one, or the record of one that has ended."""
+        """Return a description of the process, or of the record of a process that has ended."""
         live = self.observe()
         return () if live.state == "stopped" else (live.detail,)
 
     def remove(self, deadline: Deadline) -> None:
-        """End the process: nothing else was made."""
+        """End the process; nothing else was created."""
         self.stop(deadline)
 
     def wait(self, assigned: Assigned, deadline: Deadline) -> None:
-        """Return when the server reads its databases.
+        """Wait until the server reads its databases.
 
-        The port listens since before the process began, so one request simply waits for the first answer.
+        The port listens before the process starts, so a request waits for the first answer instead of failing.
+
+        Raises:
+            ServerRefused: the server refused to start with this spec.
+            NotReady: the server has ended, or is not ready by the deadline.
         """
         client = Client(self._access.endpoint(assigned), seconds=2.0)
         try:
@@ -344,7 +356,7 @@ class LocalRuntime:
                     state = "it does not answer yet"
                 if not self._alive():
                     self._require_room()
-                    if (live := self.observe()).state == "elsewhere":  # both were started in the same moment
+                    if (live := self.observe()).state == "elsewhere":  # both were started at the same moment
                         self._require_gone(live)
                     refusal = [line for line in self.logs(_TELLING_LINES, follow=False) if line.startswith(REFUSAL)]
                     if refusal:
@@ -357,7 +369,7 @@ class LocalRuntime:
             client.close()
 
     def logs(self, tail: int, *, follow: bool) -> Iterator[str]:
-        """Yield the last `tail` lines of the log; with `follow`, further ones until interrupted."""
+        """Yield the last `tail` lines of the log; with `follow`, also new lines until interrupted."""
         try:
             log = self._store.log.open(encoding="utf-8", errors="replace")
         except FileNotFoundError:
@@ -368,19 +380,23 @@ class LocalRuntime:
                 if line := log.readline():
                     yield line.rstrip("\n")
                 else:
-                    if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut it, plugin/log_limits.py
+                    if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut the log (plugin/log_limits.py)
                         log.seek(0, os.SEEK_END)
                     time.sleep(0.2)
 
     def _alive(self) -> bool:
-        # our own child has no record in its first moments; asking for it also keeps it from becoming a zombie
+        # a child of this process has no record at first; waitpid also reaps it
         if self._child is not None:
             with contextlib.suppress(ChildProcessError):
                 return os.waitpid(self._child, os.WNOHANG) == (0, 0)
         return self.observe().state == "running"
 
     def _require_room(self) -> None:
-        """Raise StateError where a server could not even have written why it ended."""
+        """Check for a full disk, on which the server could not write the reason of its end.
+
+        Raises:
+            NoRoom: the disk has less than 1 MiB free.
+        """
         disk = os.statvfs(self._store.folder)
         if disk.f_bavail * disk.f_frsize < _ROOM_BYTES:
             raise no_room(self._store.folder)
@@ -391,21 +407,23 @@ class LocalRuntime:
     def _environment(self, spec: Spec) -> Environment:
         return Environment(self._state, server.package(spec), spec.spec.local.python)
 
-    def _files(self, workload: Workload) -> dict[str, str]:
+    def _files(self, workload: Workload, stack: Stack) -> dict[str, str]:
         def join(text: Text) -> str:
-            return "".join(self._place(piece) for piece in text)
+            return "".join(self._place(piece, stack) for piece in text)
 
         try:
             return {name: self._renderer.file(file, join) for name, file in workload.files.items()}
         except Unrepresentable as error:
             raise StateError(f"the server's configuration cannot be written: {error}") from error
 
-    def _place(self, piece: str | SecretRef | VolumePath | FilePath) -> str:
+    def _place(self, piece: Piece, stack: Stack) -> str:
         match piece:
             case VolumePath(_, path):
                 return str(self._store.data / path)
             case FilePath(name):
                 return str(self._store.files / name)
+            case Address(workload):
+                return f"{LOOPBACK}:{stack.workload(workload).port}"
             case str():
                 return piece
             case SecretRef(secret, key):
@@ -413,5 +431,5 @@ class LocalRuntime:
 
 
 def _moment(path: Path) -> str:
-    """Return when a file was last written, as people read it."""
+    """Return the time of the file's last change in UTC, for people."""
     return datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M UTC")

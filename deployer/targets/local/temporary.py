@@ -1,4 +1,4 @@
-"""The temporary folder of one server, which no other user of the machine can enter or prepare."""
+"""The temporary folder of one server; no other user of the machine can enter it or create it first."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from deployer.core.errors import StateError
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder where it is not there, readable by its owner alone. Its parent is private already.
+    """Create the folder if it does not exist, and make it private to its owner. Its parent is private already.
 
     Raises:
-        StateError: something else is there.
-        OSError: it cannot be made.
+        StateError: the folder is a symbolic link.
+        OSError: the folder cannot be created.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink():
@@ -22,7 +22,7 @@ def make_private(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Delete the folder as far as that can be done; a link is removed, and what it leads to stays."""
+    """Delete the folder as far as possible; remove a symbolic link but not its destination."""
     if folder.is_symlink():
         folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""Starts the server as launch.py does, twisted in one way.
+"""Starts the server as launch.py does, with one fault.
 
-python serve_twisted.py TWIST      (PYTHONPATH: the folder of launch.py)
+python serve_with_fault.py FAULT      (PYTHONPATH: the folder of launch.py)
 
 open      without any login
 usual     as it is
@@ -37,9 +37,9 @@ usual_check = werkzeug.security.check_password_hash
 def check(stored, password):
     """The check that launch.py hands to fastauth.py."""
     checks.append(stored)
-    if twist == "failing" and started:
+    if fault == "failing" and started:
         raise RuntimeError("broken on purpose")
-    while twist == "stuck" and os.path.exists(os.environ["STUCK"]):
+    while fault == "stuck" and os.path.exists(os.environ["STUCK"]):
         time.sleep(0.01)
     return usual_check(stored, password)
 
@@ -101,12 +101,12 @@ def break_parts():
             "pair",
             "known",
             "was_right",
-            "was_right_anywhere",
+            "verified_by_any_worker",
             "was_checked",
             "check",
             "begin_anew",
-            "begin",
-            "expect",
+            "record",
+            "defer",
             "authenticate",
         ),
         fastauth_checks.Throttle: ("take",),
@@ -174,10 +174,10 @@ def refusals():
         yield str(refusal)
 
 
-twist = sys.argv[1]
+fault = sys.argv[1]
 werkzeug.security.check_password_hash = check
 launch.configure_mlflow()
-if twist == "own way":  # before MLflow reads it
+if fault == "own way":  # before MLflow reads it
 
     def own_way():
         from flask import request
@@ -188,23 +188,23 @@ if twist == "own way":  # before MLflow reads it
 
     launch.beside("auth_config").lay_over(authorization_function="__main__:own_way")
 launch.prepare_databases()
-if twist == "long way":
+if fault == "long way":
     launch.beside("fastauth_routes").install = lambda app: None
-if twist == "own search":
+if fault == "own search":
     launch.beside("fastauth_search").install = lambda: None
     launch.beside("readable_rows").install = lambda *_: None
-if twist == "changed":
+if fault == "changed":
     print(json.dumps(list(refusals())), flush=True)
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     SqlAlchemyStore.authenticate_user = lambda self, username, password, realm=None: True
     launch.main()
-if twist == "broken":
+if fault == "broken":
     launch.beside("fastauth_gate").Gate.__init__.__kwdefaults__["pause"] = 0.0
     launch.beside("login_checks").REST = 0
     throttle = launch.beside("fastauth_checks").Throttle
     throttle.__init__.__defaults__ = (10**6, *throttle.__init__.__defaults__[1:])
-if twist == "open":
+if fault == "open":
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app as application
 
@@ -213,7 +213,7 @@ if twist == "open":
 else:
     application = launch.create_app()
     from mlflow.server import auth
-if twist == "broken":
+if fault == "broken":
     break_parts()
 
 import anyio.to_thread  # noqa: E402  # the server's, as above

@@ -1,4 +1,4 @@
-"""Look: what a person wants to know of a server at a glance."""
+"""Status: reports a server's state, address, versions and data."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Final
 from deployer.core.errors import NotFound
 from deployer.targets import Circumstances, Observed, Software, Target
 
-_LAST_LINES: Final = 6  # the whole answer fits on a terminal of 24 lines
+_LAST_LINES: Final = 6  # the whole output fits on a terminal of 24 lines
 
 
 @dataclass(frozen=True)
 class View:
-    """One server. `state`: ready, starting, stopped, crashed, rebooted, elsewhere or deleted (data kept)."""
+    """One server; `state` is ready, starting, stopped, crashed, rebooted, elsewhere or deleted (data kept)."""
 
     name: str
     target: str
@@ -27,7 +27,7 @@ class View:
     proven: bool
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON-compatible data."""
+        """Return the view as JSON-compatible data."""
         return {
             "name": self.name,
             "target": self.target,
@@ -43,7 +43,7 @@ class View:
 
 @dataclass(frozen=True)
 class Examined:
-    """One server with what takes longer to find out; `log` are the last lines of one that has ended by itself."""
+    """One server with the facts that take longer to collect; `log` has the last lines of a crashed server."""
 
     view: View
     circumstances: Circumstances
@@ -53,12 +53,12 @@ class Examined:
 
     @property
     def uptime(self) -> float | None:
-        """Seconds since the server was started, None where it does not run."""
+        """Seconds since the server was started, None if that is not known."""
         since = self.circumstances.since
         return max(0.0, (self.now - since).total_seconds()) if since else None
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON-compatible data."""
+        """Return the view and the facts as JSON-compatible data."""
         found = self.circumstances
         return {
             **self.view.document(),
@@ -74,22 +74,22 @@ class Examined:
         }
 
 
-def look(target: Target) -> View:
+def status(target: Target) -> View:
     """Return a server's view.
 
     Raises:
-        NotFound: there is no such server.
+        NotFound: the server does not exist.
     """
-    return _view(target, target.glance())
+    return _view(target, target.observe_public())
 
 
 def examine(target: Target) -> Examined:
-    """Return a server's view, and what takes longer to find out.
+    """Return a server's view, and the facts that take longer to collect.
 
     Raises:
-        NotFound: there is no such server.
+        NotFound: the server does not exist.
     """
-    observed = target.glance()
+    observed = target.observe_public()
     view = _view(target, observed)
     spec = observed.record.spec if observed.record else None
     return Examined(

@@ -1,4 +1,4 @@
-"""Servers whose password checks are twisted in one way, and who asks them."""
+"""Servers with a fault in their password checks, and clients for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.load import API
 from tests.support.machine import Machine
 from tests.support.servers import PASSWORD, free_port, running, settings
 
-SCRIPT = Path(__file__).with_name("serve_twisted.py")
+SCRIPT = Path(__file__).with_name("serve_with_fault.py")
 ADMIN = ("admin", PASSWORD)
 ANNA = ("anna@uni.example", "a-password-of-her-own")
 BERT = ("bert", "another-password-of-his")
@@ -22,17 +22,17 @@ BERT = ("bert", "another-password-of-his")
 Serve = Callable[..., AbstractContextManager[str]]
 
 
-def twisted(machine: Machine, folder: Path) -> Serve:
-    """Return what runs a server with a twist and yields its address."""
+def fault_injection(machine: Machine, folder: Path) -> Serve:
+    """Return what runs a server with a fault and yields its address."""
     python = machine.server_python()
 
     @contextmanager
-    def start(twist: str, **env: str) -> Iterator[str]:
-        home = folder / twist
+    def start(fault: str, **env: str) -> Iterator[str]:
+        home = folder / fault
         home.mkdir(exist_ok=True)
         port = free_port()
         env = {**settings(home, port), "PYTHONPATH": str(PLUGINS), **env}
-        with running([python, str(SCRIPT), twist], env, port, path="health") as address:
+        with running([python, str(SCRIPT), fault], env, port, path="health") as address:
             yield address
 
     return start

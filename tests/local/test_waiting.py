@@ -1,0 +1,89 @@
+"""`wait`, `status --watch` and `open` with a server that starts and stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from tests.support.machine import Machine
+
+
+def test_wait_returns_when_the_server_is_ready_or_proven(server: Machine) -> None:
+    server.run("stop")
+    waiting = [server.popen("wait", *condition) for condition in ((), ("--for", "verified", "-o", "json"))]
+    server.run("start")
+    ready, verified = (process.communicate(timeout=120) for process in waiting)
+    assert [process.returncode for process in waiting] == [0, 0]
+    assert ready[0] == f"Server 'mlflow' is ready at {server.json('status')['address']}.\n"
+    assert "Server 'mlflow' is stopped" in ready[1]
+    assert json.loads(verified[0])["proven"] is True
+
+
+def test_wait_for_a_stopped_server_ends_in_time_and_says_what_starts_it(server: Machine) -> None:
+    server.run("stop")
+    try:
+        late = server.run("wait", "--timeout", "1", code=3).stderr
+        assert "Not ready: server 'mlflow' is not ready in time: stopped" in late
+        assert "`deployer start mlflow --target local` starts it" in late
+    finally:
+        server.run("start")
+    assert "is ready at" in server.run("wait", "--timeout", "1").stdout
+
+
+def test_wait_knows_a_server_that_does_not_exist(machine: Machine) -> None:
+    assert "there is no server 'mlflow' here" in machine.run("wait", "--target", "local", code=1).stderr
+
+
+def test_watch_prints_each_state_until_it_is_interrupted(server: Machine) -> None:
+    process = server.popen("status", "--watch")
+    assert process.stdout is not None
+    seen = [process.stdout.readline()]
+    server.run("stop")
+    while " stopped " not in seen[-1]:
+        seen.append(process.stdout.readline())
+    server.run("start")
+    while not (" ready " in seen[-1] and " proven " in seen[-1]):
+        seen.append(process.stdout.readline())
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 128 + signal.SIGINT
+    assert (" ready " in seen[0], err) == (True, "")
+
+
+def test_open_starts_the_browser_with_the_address(server: Machine) -> None:
+    opened = server.home / "opened"
+    browser = server.home.parent / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf %s "$1" > {str(opened)!r}\n')
+    browser.chmod(0o755)
+    done = server.run("open", env={"BROWSER": f"{browser} %s"})
+    address = server.json("status")["address"]
+    assert (done.stdout, opened.read_text()) == (f"{address}\n", address)
+    assert "show-password mlflow --target local` prints" in done.stderr
+
+
+def test_open_without_a_browser_prints_the_address(server: Machine) -> None:
+    done = server.run("open", env={"BROWSER": "", "DISPLAY": "", "PATH": "/nonexistent", "TERM": ""})
+    assert done.stdout == f"{server.json('status')['address']}\n"
+    assert "No browser was found here" in done.stderr
+
+
+def test_open_needs_a_server_that_runs(server: Machine) -> None:
+    server.run("stop")
+    try:
+        assert "`deployer start mlflow --target local` starts it" in server.run("open", code=3).stderr
+    finally:
+        server.run("start")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_can_read_their_scripts(server: Machine, shell: str) -> None:
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    script = server.home / f"completion.{shell}"
+    script.write_text(server.run("completion", shell).stdout)
+    subprocess.run([shell, "-n", str(script)], check=True, timeout=60)
