@@ -53,6 +53,7 @@ COMPANIONS: Final = (
     "fastauth_routes.py",
     "fastauth_search.py",
     "freed_memory.py",
+    "gateway_experiments.py",
     "guess_turns.py",
     "health.py",
     "hidden_names.py",
