@@ -71,6 +71,7 @@ COMPANIONS: Final = (
     "readable_rows.py",
     "refusal_pause.py",
     "regular_expressions.py",
+    "role_names.py",
     "routes.py",
     "routes.tsv",
     "scorer_experiments.py",
