@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -115,3 +117,43 @@ def test_the_gateway_uses_no_experiment_of_a_member(server: Server, mia: Login) 
     again = {"endpoint_id": endpoint(server, "again", mia, usage_tracking=False)["endpoint_id"], "name": "taken"}
     updated = server.change(f"{ENDPOINTS}/update", {**again, "usage_tracking": True})["endpoint"]
     assert updated["experiment_id"] == str(found[0])
+
+
+# --- traces of requests ---
+
+
+CALLS = {
+    "under the caller's trace": (True, "gateway/{}/mlflow/invocations"),
+    "passed through, not tracked": (False, "gateway/openai/v1/chat/completions"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_request_leaves_no_trace_outside_of_its_endpoints_experiment(server: Server, mia: Login, call: str) -> None:
+    tracked, path = CALLS[call]
+    name, trace = f"with-{tracked}", uuid.uuid4().hex
+    endpoint(server, name, mia, usage_tracking=tracked)
+    following = endpoint(server, f"{name}-following", mia)["experiment_id"]
+
+    def send(path: str, model: str, **headers: str) -> None:
+        address, named = (
+            f"{server.address}/{path.format(model)}",
+            {} if model in path.format(model) else {"model": model},
+        )
+        answer = requests.post(address, json={**named, "messages": SAID}, auth=mia, headers=headers, timeout=120)
+        assert answer.status_code >= 500, answer.text  # the model does not answer
+
+    before = traces_in(server, "0")
+    send(path, name, traceparent=f"00-{trace}-0123456789abcdef-01")
+    for _ in range(3):  # the server writes traces in the order of the requests, but after its answers
+        send(CALLS["under the caller's trace"][1], f"{name}-following")
+    deadline = time.monotonic() + 120
+    while traces_in(server, following) < 3:
+        assert time.monotonic() < deadline, "the server has stored no trace"
+        time.sleep(0.5)
+    assert traces_in(server, "0") == before
+    where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment(server, mia, name)}}
+    info = {"trace_id": f"tr-{trace}", "trace_location": where, "request_time": "2026-01-01T00:00:00Z", "state": "OK"}
+    for _ in range(2):  # the caller's own trace; clients may send a trace again
+        answer = server.ask(f"{V3}/traces", mia, {"trace": {"trace_info": info}})
+        assert answer.ok, answer.text

@@ -54,6 +54,7 @@ COMPANIONS: Final = (
     "fastauth_search.py",
     "freed_memory.py",
     "gateway_experiments.py",
+    "gateway_traces.py",
     "guess_turns.py",
     "health.py",
     "hidden_names.py",
