@@ -157,3 +157,32 @@ def test_a_request_leaves_no_trace_outside_of_its_endpoints_experiment(server: S
     for _ in range(2):  # the caller's own trace; clients may send a trace again
         answer = server.ask(f"{V3}/traces", mia, {"trace": {"trace_info": info}})
         assert answer.ok, answer.text
+
+
+ENDPOINT_ID = "mlflow.gateway.endpointId"
+
+
+@pytest.mark.parametrize("prefix", ["api/2.0", "api/3.0"])
+def test_a_members_trace_is_no_cost_of_the_gateway(server: Server, mia: Login, prefix: str) -> None:
+    path, own = f"{prefix}/mlflow/traces", experiment(server, mia, f"costs-{prefix}")
+    metadata = {ENDPOINT_ID: "e-of-others", "kept": "yes"}
+    pairs = [{"key": key, "value": value} for key, value in metadata.items()]
+    where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": own}}
+
+    def send(trace: str, login: Login) -> str:
+        """Send a trace in the given version of the API; return its identifier."""
+        if prefix == "api/3.0":
+            times = {"request_time": "2026-01-01T00:00:00Z", "state": "OK"}
+            info = {"trace_id": trace, "trace_location": where, "trace_metadata": metadata, **times}
+            assert server.ask(path, login, {"trace": {"trace_info": info}}).ok
+            return trace
+        begun = {"experiment_id": own, "timestamp_ms": 1, "request_metadata": pairs}
+        made = str(server.ask(path, login, begun).json()["trace_info"]["request_id"])
+        ended = {"timestamp_ms": 2, "status": "OK", "request_metadata": pairs}
+        assert server.ask(f"{path}/{made}", login, ended, "PATCH").ok
+        return made
+
+    for login, names_endpoint in ((mia, False), (ADMIN, True)):
+        trace = send(f"tr-cost-of-{login[0]}", login)
+        found = rows(server, "SELECT key FROM trace_request_metadata WHERE request_id = ?", trace)
+        assert [(key,) in found for key in metadata] == [names_endpoint, True], found

@@ -53,6 +53,7 @@ COMPANIONS: Final = (
     "fastauth_routes.py",
     "fastauth_search.py",
     "freed_memory.py",
+    "gateway_costs.py",
     "gateway_experiments.py",
     "gateway_traces.py",
     "guess_turns.py",
