@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 
+from deployer.plugin.internal_headers import BYPASS
 from tests.local.minors import ADMIN, CASES, Server, served
 
 V2 = "api/2.0/mlflow"
@@ -186,3 +188,12 @@ def test_a_members_trace_is_no_cost_of_the_gateway(server: Server, mia: Login, p
         trace = send(f"tr-cost-of-{login[0]}", login)
         found = rows(server, "SELECT key FROM trace_request_metadata WHERE request_id = ?", trace)
         assert [(key,) in found for key in metadata] == [names_endpoint, True], found
+
+
+# --- headers ---
+
+
+def test_the_removed_header_is_the_one_that_mlflow_reads(server: Server) -> None:
+    program = "from mlflow.gateway.guardrails import _SANITIZE_BYPASS_HEADER as header; print(header.lower())"
+    found = subprocess.run([server.python, "-c", program], check=True, capture_output=True, text=True, timeout=300)
+    assert found.stdout.split() == [BYPASS.decode()]

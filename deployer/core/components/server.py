@@ -61,6 +61,7 @@ COMPANIONS: Final = (
     "hidden_names.py",
     "http_parsing.py",
     "http_protocol.py",
+    "internal_headers.py",
     "log_limits.py",
     "login_checks.py",
     "matcher.py",
