@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 if TYPE_CHECKING or __package__:
+    from . import internal_headers
     from .client_presence import Client, ClientLeft
     from .credentials_header import credentials
     from .fair_queue import Full
@@ -27,6 +28,7 @@ if TYPE_CHECKING or __package__:
     from .refusal_pause import RefusalPause
     from .shared_work import SharedWork
 else:  # the server finds these files beside launch.py
+    import internal_headers
     from client_presence import Client, ClientLeft
     from credentials_header import credentials
     from fair_queue import Full
@@ -158,6 +160,7 @@ class Gate:
         try:
             try:
                 if not self._is_open(scope["path"]):
+                    internal_headers.remove(scope)
                     login = credentials(scope)
                     if login is None and not self._passes_on:
                         raise _anonymous()  # before the body is read, and before MLflow looks at other headers

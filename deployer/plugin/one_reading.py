@@ -9,6 +9,7 @@ object without permission. MLflow's clients and web pages send each parameter on
   them in either.
 - A field is written as in MLflow's protobuf files (`run_id`), not as in protobuf's JSON (`runId`).
 - A repeated parameter has the same value each time.
+- The name or the identifier of an object is text, not a number.
 - Each value has the type that MLflow's protobuf files give its field. At the first value of a wrong type, MLflow stops
   reading a message, and continues with the fields that it has read.
 
@@ -31,6 +32,8 @@ NO_JSON = (
 )
 OF_MANY_RUNS = "/metrics/get-history-bulk"  # reads every `run_id` in the query
 LISTS = ("order_by", "workspace")  # query parameters that are lists, though their names do not end with "s"
+NAMES = ("_id", "_uuid", "name", "resource_type")  # endings of fields that name objects
+NUMBERS = ("role_id", "role_permission_id")  # fields with such an ending that are numbers
 ALIASES = ("run_id", "run_uuid")  # two names of one field; old clients send both
 IN_BODY = ("POST", "PUT", "PATCH")  # methods with parameters in the body
 NO_QUERY = "A {method} request must have its parameters in the body, not in the query."
@@ -39,6 +42,7 @@ NOT_DECLARED = "The Content-Type of the body must be application/json."
 NO_OBJECT = "The body must be a JSON object in which no key is repeated."
 BOTH = "The parameters must be in the query or in the body, not in both."
 SPELLING = "The field '{name}' must be written '{field}'."
+NO_TEXT = "The field '{name}' must be a string."
 DIFFERENT = "The parameter '{name}' has different values in one request."
 WRONG_TYPE = "A field of the request has a value of the wrong type."
 OF_AUTH = {"_before_request": "()", "authenticate_request": "()", "is_unprotected_route": "(path)"}
@@ -72,9 +76,11 @@ def wrong_with_parameters(
     """
     if query and body:
         return BOTH
-    for name in body:
+    for name, value in body.items():
         if name in fields:
             return SPELLING.format(name=name, field=fields[name])
+        if name.endswith(NAMES) and name not in NUMBERS and not isinstance(value, str | None):
+            return NO_TEXT.format(name=name)
 
     def given(name: str) -> set[str]:
         alone = {str(part[name]) for part in (path, body) if name in part}

@@ -1,9 +1,11 @@
 """Checks the permission on traces and runs that a request names besides its experiment; does not import deployer.
 
 MLflow checks the permission on the experiment that a request names. The trace that the request names may be in another
-experiment. In that case `SqlAlchemyStore.start_trace` moves the trace to the named experiment, where the caller can
-read it, and `log_spans` overwrites the trace's spans (mlflow/store/tracking/sqlalchemy_store.py). The header
-`X-Mlflow-Run-Id` of OTLP requests links traces to any run (mlflow/server/otel_api.py).
+experiment. In that case, `SqlAlchemyStore.start_trace` of MLflow 3.17 moves the trace to the named experiment, where
+the caller can read and delete the trace, and `log_spans` overwrites the trace's spans
+(mlflow/store/tracking/sqlalchemy_store.py). MLflow 3.18 refuses both. This module makes 3.17 do the same, whatever the
+caller may do in the other experiment. The header `X-Mlflow-Run-Id` of OTLP requests links traces to any run
+(mlflow/server/otel_api.py).
 
 `start_trace` also stores the assessments in a request, each under the identifier that the request gives. If another
 trace has an assessment with this identifier, `Session.merge` would move it to the caller's trace. So no assessment may
@@ -27,7 +29,6 @@ OF_STORE = {
     "link_traces_to_run": "(self, trace_ids, run_id)",
 }
 OF_AUTH = {
-    "_get_experiment_permission": "(experiment_id, username)",
     "_run_requirement": "(run_id, action)",
     "authorize": "(username, anchor, requirements)",
 }
@@ -45,7 +46,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Check the permission on existing traces and on runs before MLflow writes to them.
+    """Check the experiment of existing traces and the permission on runs before MLflow writes to them.
 
     `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
     signatures.
@@ -64,12 +65,12 @@ def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
 
     @wraps(start_trace)
     def start_in_own_experiment(self: Any, trace_info: Any) -> Any:
-        _check(self, trace_info.experiment_id, {trace_info.trace_id}, current)
+        _check(self, trace_info.experiment_id, {trace_info.trace_id})
         return start_trace(self, trace_info)
 
     @wraps(log_spans)
     def log_in_own_experiment(self: Any, location: str, spans: list[Any], tracking_uri: Any = None) -> Any:
-        _check(self, location, {span.trace_id for span in spans}, current)
+        _check(self, location, {span.trace_id for span in spans})
         return log_spans(self, location, spans, tracking_uri)
 
     @wraps(link_traces_to_run)
@@ -123,10 +124,10 @@ def _denied(text: str) -> Exception:
     return denied
 
 
-def _check(store: Any, experiment_id: str, trace_ids: Collection[str], current: ContextVar[Any]) -> None:
-    """Refuse the request unless the sender may update every other experiment that has one of these traces."""
+def _check(store: Any, experiment_id: str, trace_ids: Collection[str]) -> None:
+    """Refuse the request if another experiment has one of these traces."""
     others = _experiments_of(store, trace_ids) - {int(experiment_id)}
-    if others and not _may(current.get(), lambda username: _may_update_all(others, username)):
+    if others:
         raise _denied("A trace with this identifier is in another experiment.")
 
 
@@ -145,12 +146,6 @@ def _may(sender: Any | None, permitted: Callable[[str], bool]) -> bool:
     if sender is None or not sender.accepted:
         return False
     return auth.store.get_user(sender.username).is_admin or permitted(sender.username)
-
-
-def _may_update_all(experiments: Collection[int], username: str) -> bool:
-    from mlflow.server import auth
-
-    return all(auth._get_experiment_permission(str(found), username).can_update for found in experiments)
 
 
 def _may_update_run(run_id: str, username: str) -> bool:

@@ -119,6 +119,15 @@ def deletion(path: str, **more: str) -> Attack:
 
 TAG = {"key": "tag", "value": "changed"}
 METRIC = {"key": "m", "value": 1, "timestamp": 1, "step": 1}
+READER = {"resource_type": "experiment", "permission": "READ"}
+OF_PROMPT_LAB = {
+    "run_name": "x",
+    "prompt_template": "t",
+    "prompt_parameters": [{"key": "a", "value": "b"}],
+    "model_route": "r",
+    "model_input": "i",
+    "mlflow_version": "3",
+}
 
 
 def model(mine: Person, victim: Person) -> tuple[str, str, Any, str]:
@@ -211,6 +220,18 @@ ATTACKS: dict[str, Attack] = {
         "POST",
         f"{V2}/runs/create",
         {"tags": [5], "experiment_id": mine.experiment},
+        JSON,
+    ),
+    "create a run in the prompt lab, with a number": lambda mine, _: (
+        "POST",
+        f"{AJAX}/runs/create-promptlab-run",
+        {**OF_PROMPT_LAB, "experiment_id": float(mine.experiment)},
+        JSON,
+    ),
+    "grant a permission, with a number": lambda mine, victim: (
+        "POST",
+        f"{V3}/users/permissions/grant",
+        {**READER, "username": victim.login[0], "resource_id": int(mine.experiment)},
         JSON,
     ),
     "create a dataset, encoded twice": lambda mine, victim: (
@@ -340,6 +361,7 @@ def test_what_clients_send_is_served(scene: Scene) -> None:
         ("DELETE", f"{V2}/registered-models/delete-tag", {**name, "key": "k"}, JSON),
         ("PATCH", f"{V2}/logged-models/{mine.logged_model}", {"model_id": mine.logged_model, "status": 2}, JSON),
         ("DELETE", f"{V2}/logged-models/{mine.logged_model}", {"model_id": mine.logged_model}, JSON),
+        ("POST", f"{AJAX}/runs/create-promptlab-run", {**OF_PROMPT_LAB, "experiment_id": mine.experiment}, JSON),
         ("POST", "graphql", {"operationName": "Q", "query": "query Q { __typename }", "variables": {}}, JSON),
     ):
         text = body if body is None or isinstance(body, str) else json.dumps(body)

@@ -108,6 +108,23 @@ def test_a_renamed_model_takes_its_own_permissions_along_and_no_others(scene: Sc
     assert [scene.status(asked, login) for login in (scene.mia, reader, scene.owner)] == [403, 200, 200]
 
 
+@pytest.mark.parametrize(("kind", "tags"), [("registered_model", []), ("prompt", PROMPT)])
+@pytest.mark.parametrize("of_role", ["old", "new"])
+def test_a_rename_moves_no_model_to_or_from_a_permission_of_a_role(
+    scene: Scene, kind: str, tags: Any, of_role: str
+) -> None:
+    names = {"old": scene.new("model"), "new": scene.new("model")}
+    editor, other = (scene.server.member(scene.new(each)) for each in ("editor", "other"))
+    scene.make(f"{V2}/registered-models/create", {"name": names["old"], "tags": tags}, scene.owner)
+    scene.grant(kind, names["old"], "EDIT", editor)
+    scene.role(other, kind, names[of_role], "DENY")
+    rename = {"name": names["old"], "new_name": names["new"]}
+    assert scene.status(f"{V2}/registered-models/rename", editor, rename) == 400
+    assert scene.status(f"{V2}/registered-models/get?name={names['old']}", editor) == 200
+    by_administrator = scene.status(f"{V2}/registered-models/rename", ADMIN, rename)
+    assert by_administrator == (400 if scene.server.case.version == REFUSES_NAMES else 200)
+
+
 def test_a_new_experiment_has_no_old_permissions(scene: Scene) -> None:
     following = str(int(scene.experiment()) + 1)
     scene.grant("experiment", following)

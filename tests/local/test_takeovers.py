@@ -1,4 +1,4 @@
-"""No member reaches what belongs to others by an assessment, by the tag of prompts, or by the Host header."""
+"""No member reaches what belongs to others by an assessment, a trace, the tag of prompts, or the Host header."""
 
 from __future__ import annotations
 
@@ -100,6 +100,23 @@ def test_a_member_overrides_assessments_of_the_same_trace(server: Server, mia: L
     start(server, mia, own, "tr-one", newer).raise_for_status()  # a client may send a trace again
     server.ask(f"{TRACES}/tr-one/assessments/b-newest", mia, method="DELETE").raise_for_status()
     assert is_valid(server, "b-new")
+
+
+# --- traces in another experiment ---
+
+
+def test_an_editor_moves_no_trace_to_another_experiment(server: Server, mia: Login) -> None:
+    theirs = server.experiment("with a trace")
+    own = str(server.ask(f"{V2}/experiments/create", mia, {"name": "for a trace"}).json()["experiment_id"])
+    grant(server, mia, "experiment", theirs, "EDIT")
+    start(server, ADMIN, theirs, "tr-kept").raise_for_status()
+    for _ in range(2):  # a client may send a trace again
+        start(server, mia, theirs, "tr-kept").raise_for_status()
+    refused = [start(server, login, own, "tr-kept") for login in (mia, ADMIN)]
+    server.ask(f"{TRACES}/delete-traces", mia, {"experiment_id": own, "request_ids": ["tr-kept"]})
+    assert [answer.status_code for answer in refused] == [403, 403], [answer.text for answer in refused]
+    kept = server.ask(f"{TRACES}/tr-kept", ADMIN).json()["trace"]["trace_info"]["trace_location"]
+    assert kept["mlflow_experiment"]["experiment_id"] == theirs
 
 
 # --- the tag that makes a prompt ---

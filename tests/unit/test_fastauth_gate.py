@@ -599,6 +599,13 @@ def test_a_login_is_read_as_mlflow_reads_it_and_left_in_one_spelling(path, heade
         assert scope["headers"] == left
 
 
+@pytest.mark.parametrize(("path", "is_left"), [("/gateway/a/mlflow/invocations", False), ("/api", True)])
+def test_a_client_leaves_out_no_guardrails(path, is_left):
+    server, header = Server(), (b"x-mlflow-guardrail-bypass", b"1")
+    assert asyncio.run(server.ask("anna:right", path, headers=[header, (b"accept", b"*/*")]))[0] == 200
+    assert [name in dict(server.seen[0]["headers"]) for name in (header[0], b"accept")] == [is_left, True]
+
+
 @given(st.binary(max_size=60))
 def test_no_header_breaks_it(value):
     scope = {"path": "/api", "headers": [(b"authorization", value)]}

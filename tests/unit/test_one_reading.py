@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from deployer.plugin.one_reading import BOTH, DIFFERENT, SPELLING, without_repeats, wrong_with_parameters
+from deployer.plugin.one_reading import BOTH, DIFFERENT, NO_TEXT, SPELLING, without_repeats, wrong_with_parameters
 
 FIELDS = {"runId": "run_id", "runUuid": "run_uuid", "modelId": "model_id", "experimentIds": "experiment_ids"}
 TWO_RUNS = DIFFERENT.format(name="run_id")
 TWO_MODELS = DIFFERENT.format(name="model_id")
 TWO_NAMES = DIFFERENT.format(name="name")
+NUMBER = NO_TEXT.format(name="experiment_id")
 CAMEL = SPELLING.format(name="runId", field="run_id")
 
 
@@ -30,7 +31,13 @@ CAMEL = SPELLING.format(name="runId", field="run_id")
         ({"model_id": "a"}, {"allow_deleted": ["true"]}, {}, ""),
         ({}, {}, {"operationName": "GetRun", "query": "...", "variables": {"runId": "a"}}, ""),
         ({}, {"view": ["a"]}, {}, ""),
+        ({}, {}, {"role_id": 1, "role_permission_id": 2, "username": "a", "is_admin": True}, ""),
+        ({}, {}, {"experiment_id": None, "max_results": 1, "tags": [{"name": 1}]}, ""),
         # what can be read in two ways
+        *(({}, {}, {"experiment_id": value}, NUMBER) for value in (2, 2.0, True, ["2"], {})),
+        ({}, {}, {"resource_id": 5}, NO_TEXT.format(name="resource_id")),
+        ({}, {}, {"new_name": 5}, NO_TEXT.format(name="new_name")),
+        ({"run_id": "a"}, {}, {"run_uuid": 5}, NO_TEXT.format(name="run_uuid")),
         ({}, {}, {"run_id": "a", "run_uuid": "b"}, TWO_RUNS),
         ({}, {}, {"run_id": "", "run_uuid": "b"}, TWO_RUNS),
         ({}, {}, {"run_id": None, "run_uuid": "b"}, TWO_RUNS),

@@ -1,0 +1,57 @@
+"""Keeps the traces of MLflow's gateway in the experiment of their endpoint; does not import deployer.
+
+An endpoint with usage tracking stores each request as a trace in its own experiment (gateway_experiments.py). MLflow's
+gateway also writes spans outside of this experiment:
+
+- For a request with the header `traceparent`, the gateway writes a summary under the trace that the header names
+  (mlflow/gateway/tracing_utils.py `_maybe_create_distributed_span`). The server does not know the experiment of that
+  trace, so it writes the summary to experiment 0 (mlflow/tracing/export/mlflow_v3.py). Afterwards, the client's own
+  trace is refused, because a trace with this identifier is in another experiment.
+- For an endpoint without usage tracking, providers still write a trace of passed-through requests, with the answer
+  (mlflow/gateway/providers/base.py `passthrough`, `proxy`). The trace has no destination, so it is in experiment 0.
+
+Both let a member who may only use the endpoint write to experiment 0. With this module, the gateway writes neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+SUMMARY = ("_maybe_create_distributed_span", "(request_headers, endpoint_config)")
+PROVIDER = ("_create_provider", "(endpoint_config, endpoint_type, enable_tracing=False)")
+
+
+def seams() -> Iterator[tuple[Any, str, str]]:
+    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
+    from mlflow.gateway import tracing_utils
+    from mlflow.server import gateway_api
+
+    yield tracing_utils, *SUMMARY
+    yield gateway_api, *PROVIDER
+
+
+def install(demand: Callable[..., None]) -> None:
+    """Replace the functions that write these spans; `demand` rejects missing functions and other signatures."""
+    from mlflow.gateway import tracing_utils
+    from mlflow.server import gateway_api
+
+    for seam in seams():
+        demand(*seam)
+    setattr(tracing_utils, SUMMARY[0], _nothing)
+    setattr(gateway_api, PROVIDER[0], _as_tracked(getattr(gateway_api, PROVIDER[0])))
+
+
+def _nothing(_request_headers: Any, _endpoint_config: Any) -> None:
+    """Write no summary: the endpoint's experiment has the whole trace."""
+
+
+def _as_tracked(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a provider write traces only if its endpoint does."""
+
+    @wraps(original)
+    def create_provider(endpoint_config: Any, endpoint_type: Any, enable_tracing: bool = False) -> Any:
+        return original(endpoint_config, endpoint_type, enable_tracing and endpoint_config.usage_tracking)
+
+    return create_provider

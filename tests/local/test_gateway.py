@@ -1,0 +1,199 @@
+"""The requests of a gateway endpoint are stored in the endpoint's own experiment, and members do not take that one."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+import requests
+
+from deployer.plugin.internal_headers import BYPASS
+from tests.local.minors import ADMIN, CASES, Server, served
+
+V2 = "api/2.0/mlflow"
+V3 = "api/3.0/mlflow"
+ENDPOINTS = f"{V3}/gateway/endpoints"
+SAID = [{"role": "user", "content": "hello"}]
+
+Login = tuple[str, str]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.version)
+def server(
+    request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    more = {
+        "MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true",  # for a model at a port where nothing listens
+        # MLflow writes a summary under the caller's trace only if it exports spans before the call ends. With batches,
+        # this depends on the moment.
+        "MLFLOW_USE_BATCH_SPAN_PROCESSOR": "false",
+    }
+    with served(request.param, python_of(request.param.version), tmp_path_factory.mktemp("gateway"), more) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mia(server: Server) -> Login:
+    return server.member("mia")
+
+
+def experiment(server: Server, login: Login, name: str) -> str:
+    answer = server.ask(f"{V2}/experiments/create", login, {"name": name})
+    answer.raise_for_status()
+    return str(answer.json()["experiment_id"])
+
+
+def ask_for_endpoint(server: Server, name: str, **more: Any) -> requests.Response:
+    """Ask for an endpoint of a model that does not answer, as the administrator."""
+    secret = {"secret_name": f"{name}-key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
+    nowhere = {"auth_config": {"api_base": "https://127.0.0.1:9/v1"}}
+    key = server.change(f"{V3}/gateway/secrets/create", {**secret, **nowhere})["secret"]["secret_id"]
+    definition = {"name": f"{name}-model", "secret_id": key, "provider": "openai", "model_name": "gpt-4o"}
+    model = server.change(f"{V3}/gateway/model-definitions/create", definition)["model_definition"]
+    models = [{"model_definition_id": model["model_definition_id"], "linkage_type": "PRIMARY", "weight": 1.0}]
+    answer: requests.Response = server.ask(
+        f"{ENDPOINTS}/create", ADMIN, {"name": name, "model_configs": models, **more}
+    )
+    return answer
+
+
+def endpoint(server: Server, name: str, user: Login, **more: Any) -> dict[str, Any]:
+    """Make an endpoint that a member may use."""
+    answer = ask_for_endpoint(server, name, **more)
+    assert answer.ok, answer.text
+    made: dict[str, Any] = answer.json()["endpoint"]
+    grant = {"resource_type": "gateway_endpoint", "resource_id": made["endpoint_id"], "permission": "USE"}
+    server.change(f"{V3}/users/permissions/grant", {"username": user[0], **grant})
+    return made
+
+
+def rows(server: Server, query: str, *values: str) -> list[Any]:
+    with closing(sqlite3.connect(server.log.with_name("tracking.db"), timeout=60, isolation_level=None)) as database:
+        return database.execute(query, values).fetchall()
+
+
+def traces_in(server: Server, experiment_id: str) -> int:
+    return int(rows(server, "SELECT count(*) FROM trace_info WHERE experiment_id = ?", experiment_id)[0][0])
+
+
+# --- the experiment of an endpoint ---
+
+
+def test_members_take_no_names_of_the_gateways_experiments(server: Server, mia: Login) -> None:
+    own = experiment(server, mia, "gateway of mia")
+    rename = {"experiment_id": own, "new_name": "gateway/renamed"}
+    refused = [
+        server.ask(f"{V2}/experiments/create", mia, {"name": "gateway/created"}),
+        server.ask(f"{V2}/experiments/update", mia, rename),
+    ]
+    assert [answer.status_code for answer in refused] == [403, 403], [answer.text for answer in refused]
+    server.ask(f"{V2}/experiments/update", mia, {**rename, "new_name": "gateways/renamed"}).raise_for_status()
+    experiment(server, ADMIN, "gateway/by-hand")
+    for name in ("created", "renamed", "by-hand"):
+        endpoint(server, name, mia)
+        asked = f"{V2}/experiments/get-by-name?experiment_name=gateway/{name}"
+        assert [server.ask(asked, login).status_code for login in (mia, ADMIN)] == [403, 200], name
+
+
+def test_the_gateway_uses_no_experiment_of_a_member(server: Server, mia: Login) -> None:
+    """As before the name was reserved."""
+    for name in ("taken", "taken-later"):
+        own = experiment(server, mia, f"before-{name}")
+        rows(server, "UPDATE experiments SET name = ? WHERE experiment_id = ?", f"gateway/{name}", own)
+    refused = ask_for_endpoint(server, "taken")
+    assert (refused.status_code, "mia" in refused.text) == (400, True), refused.text
+    made = endpoint(server, "taken-later", mia, usage_tracking=False)
+    tracked = {"endpoint_id": made["endpoint_id"], "usage_tracking": True}
+    assert server.ask(f"{ENDPOINTS}/update", ADMIN, tracked).status_code == 400
+    chosen = {**tracked, "experiment_id": experiment(server, ADMIN, "chosen")}
+    assert server.change(f"{ENDPOINTS}/update", chosen)["endpoint"]["experiment_id"] == chosen["experiment_id"]
+    (found,) = rows(server, "SELECT experiment_id FROM experiments WHERE name = ?", "gateway/taken")
+    permission = {"username": mia[0], "resource_type": "experiment", "resource_id": str(found[0])}
+    server.change(f"{V3}/users/permissions/revoke", permission)
+    again = {"endpoint_id": endpoint(server, "again", mia, usage_tracking=False)["endpoint_id"], "name": "taken"}
+    updated = server.change(f"{ENDPOINTS}/update", {**again, "usage_tracking": True})["endpoint"]
+    assert updated["experiment_id"] == str(found[0])
+
+
+# --- traces of requests ---
+
+
+CALLS = {
+    "under the caller's trace": (True, "gateway/{}/mlflow/invocations"),
+    "passed through, not tracked": (False, "gateway/openai/v1/chat/completions"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_request_leaves_no_trace_outside_of_its_endpoints_experiment(server: Server, mia: Login, call: str) -> None:
+    tracked, path = CALLS[call]
+    name, trace = f"with-{tracked}", uuid.uuid4().hex
+    endpoint(server, name, mia, usage_tracking=tracked)
+    following = endpoint(server, f"{name}-following", mia)["experiment_id"]
+
+    def send(path: str, model: str, **headers: str) -> None:
+        address, named = (
+            f"{server.address}/{path.format(model)}",
+            {} if model in path.format(model) else {"model": model},
+        )
+        answer = requests.post(address, json={**named, "messages": SAID}, auth=mia, headers=headers, timeout=120)
+        assert answer.status_code >= 500, answer.text  # the model does not answer
+
+    before = traces_in(server, "0")
+    send(path, name, traceparent=f"00-{trace}-0123456789abcdef-01")
+    for _ in range(3):  # the server writes traces in the order of the requests, but after its answers
+        send(CALLS["under the caller's trace"][1], f"{name}-following")
+    deadline = time.monotonic() + 120
+    while traces_in(server, following) < 3:
+        assert time.monotonic() < deadline, "the server has stored no trace"
+        time.sleep(0.5)
+    assert traces_in(server, "0") == before
+    where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment(server, mia, name)}}
+    info = {"trace_id": f"tr-{trace}", "trace_location": where, "request_time": "2026-01-01T00:00:00Z", "state": "OK"}
+    for _ in range(2):  # the caller's own trace; clients may send a trace again
+        answer = server.ask(f"{V3}/traces", mia, {"trace": {"trace_info": info}})
+        assert answer.ok, answer.text
+
+
+ENDPOINT_ID = "mlflow.gateway.endpointId"
+
+
+@pytest.mark.parametrize("prefix", ["api/2.0", "api/3.0"])
+def test_a_members_trace_is_no_cost_of_the_gateway(server: Server, mia: Login, prefix: str) -> None:
+    path, own = f"{prefix}/mlflow/traces", experiment(server, mia, f"costs-{prefix}")
+    metadata = {ENDPOINT_ID: "e-of-others", "kept": "yes"}
+    pairs = [{"key": key, "value": value} for key, value in metadata.items()]
+    where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": own}}
+
+    def send(trace: str, login: Login) -> str:
+        """Send a trace in the given version of the API; return its identifier."""
+        if prefix == "api/3.0":
+            times = {"request_time": "2026-01-01T00:00:00Z", "state": "OK"}
+            info = {"trace_id": trace, "trace_location": where, "trace_metadata": metadata, **times}
+            assert server.ask(path, login, {"trace": {"trace_info": info}}).ok
+            return trace
+        begun = {"experiment_id": own, "timestamp_ms": 1, "request_metadata": pairs}
+        made = str(server.ask(path, login, begun).json()["trace_info"]["request_id"])
+        ended = {"timestamp_ms": 2, "status": "OK", "request_metadata": pairs}
+        assert server.ask(f"{path}/{made}", login, ended, "PATCH").ok
+        return made
+
+    for login, names_endpoint in ((mia, False), (ADMIN, True)):
+        trace = send(f"tr-cost-of-{login[0]}", login)
+        found = rows(server, "SELECT key FROM trace_request_metadata WHERE request_id = ?", trace)
+        assert [(key,) in found for key in metadata] == [names_endpoint, True], found
+
+
+# --- headers ---
+
+
+def test_the_removed_header_is_the_one_that_mlflow_reads(server: Server) -> None:
+    program = "from mlflow.gateway.guardrails import _SANITIZE_BYPASS_HEADER as header; print(header.lower())"
+    found = subprocess.run([server.python, "-c", program], check=True, capture_output=True, text=True, timeout=300)
+    assert found.stdout.split() == [BYPASS.decode()]
