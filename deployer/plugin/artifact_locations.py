@@ -3,8 +3,8 @@
 MLflow reads, writes and deletes files at locations that its database stores, with the permissions of the server
 process. Clients can set such locations in the tags `mlflow.artifactLocation` and `mlflow.trace.archiveLocation` of a
 trace, in `artifact_location` of an experiment, and in `source` of a model version. A location in another experiment's
-folder, or in the server's file system, would give the user files that no permission covers. From non-admin users, this
-module accepts only:
+folder, or in the server's file system, would give the user access to files without any check of permissions. From
+non-admin users, this module accepts only:
 
 - an experiment without a location. MLflow then chooses `mlflow-artifacts:/EXPERIMENT_ID` and derives the locations of
   runs, logged models and traces from it;

@@ -112,7 +112,7 @@ def _is_skill(auth: Any, path: str | None) -> bool:
 
 
 def _locations(store: Any) -> list[tuple[int, str]]:
-    """Return (number, location) of experiments whose location an administrator chose in the server's artifacts."""
+    """Return (number, location) of experiments for which an administrator chose a location in the server's storage."""
     from mlflow.store.tracking.dbmodels.models import SqlExperiment
     from sqlalchemy import String, cast, select
 

@@ -73,8 +73,8 @@ class Capped:
 
     `is_open` tells whether a path needs no login. For such a path, no body is read, and the application gets an empty
     body. If the page waited for the body, a stranger could hold a connection with one byte every few seconds.
-    `streams` says that artifact uploads are not kept in memory. Then uploads have no bound; otherwise only uploads with
-    an Authorization header have none.
+    `streams` says that artifact uploads are not kept in memory. If true, no upload has a bound. If false, uploads
+    without an Authorization header have one.
     `is_validated` tells whether a request's body is decoded on the event loop (decoded_bodies.py).
     """
 

@@ -14,9 +14,9 @@ The field has 32 bits. `mlflow migrate-filestore` stores experiments with larger
 numbers of that size, so such a number cannot be assigned twice either.
 
 A mapper event assigns the number, because MLflow 3.17 and 3.18 insert experiments only through their mapped class; the
-only other statement inserts experiment 0 (mlflow/store/tracking/sqlalchemy_store.py `_create_default_experiment`).
-Experiments that were removed before the first start with this module are known by their links and their files on this
-machine, not by permissions of roles and files in S3.
+only other statement inserts experiment 0 (mlflow/store/tracking/sqlalchemy_store.py `_create_default_experiment`). For
+experiments that were removed before the first start with this module, only links and files on this machine show which
+numbers are used up. Permissions of roles and files in S3 are not searched.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Memory:
         self.accepted, self.user, self.confirmed = accepted, user, True
 
     def user_once(self, read: Callable[[], Any]) -> Any:
-        """Return the user, and read it if it is unknown; a user from before the confirmation is returned only once."""
+        """Return the user, and read it if it is unknown. Before the confirmation, a user is returned only once."""
         found = read() if self.user is None else self.user
         self.user = found if self.confirmed else None
         return found

@@ -48,7 +48,7 @@ def _nothing(_request_headers: Any, _endpoint_config: Any) -> None:
 
 
 def _as_tracked(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a provider write traces only if its endpoint does."""
+    """Let a provider write traces only if its endpoint has usage tracking."""
 
     @wraps(original)
     def create_provider(endpoint_config: Any, endpoint_type: Any, enable_tracing: bool = False) -> Any:

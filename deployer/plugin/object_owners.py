@@ -16,13 +16,13 @@ The permissions have a transaction of their own, and often a database of their o
 
 - The permissions are written first, so nobody sees the object without the permission of its creator.
 - If the object's transaction then fails, a permission may remain on a name that no object has. The permission ends when
-  an object takes the name. After a failed deletion or renaming, the users' permissions on the object are lost. A
-  deletion writes permissions after all rows, and a renaming when only the commit can fail.
+  an object takes the name. After a failed deletion or renaming, the users' permissions on the object are lost. To make
+  this rare, permissions are removed only after the rows, and moved only right before the commit.
 - If the connection to the objects breaks while a permission is written, the name is free too early. If another user
   takes the name in this moment, the sender gets MANAGE on the other user's object. Two databases cannot exclude this.
 
-A scorer has permissions as long as it has versions. MLflow removes all permissions with any version. It also gives
-MANAGE to every user who registers a further version, which each editor of the experiment may do.
+A scorer has permissions as long as it has versions. When any version is deleted, MLflow removes all permissions on the
+scorer. It also gives MANAGE to every user who registers a further version, which each editor of the experiment may do.
 
 An experiment gets an owner only if the request asks for an experiment: MLflow's gateway creates experiments, too.
 
@@ -111,7 +111,7 @@ def install(current: ContextVar[Any], demand: Callable[..., None], stale: Any) -
 
 
 def _replace(auth: Any, name: str, signature: str, by: Callable[..., None], demand: Callable[..., None]) -> None:
-    """Replace what MLflow does after a request: in its tables, and by name, because MLflow compares with the name."""
+    """Replace what MLflow does after a request: in its tables, and in its module, because MLflow compares with that."""
     usual, found = getattr(auth, name), False
     for table in (auth.AFTER_REQUEST_HANDLERS, auth.FASTAPI_AFTER_REQUEST_HANDLERS):
         routes = [route for route, handler in table.items() if handler is usual]

@@ -8,8 +8,8 @@ addition, `mlflow gc` removes no permissions, and SQLite gives the number of a r
 
 So object_owners.py calls this module to remove the permissions of users on a name when an object takes this name. This
 happens within the transaction that writes the object, before others see the object. Permissions of roles stay. A
-non-admin user may grant permissions only on existing objects and to other users, and only if the user still manages the
-object once the permission is written.
+non-admin user may grant permissions only on existing objects and to other users, and only if the granting user still
+manages the object after the permission is written.
 """
 
 from __future__ import annotations

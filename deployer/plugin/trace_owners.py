@@ -11,9 +11,9 @@ caller may do in the other experiment. The header `X-Mlflow-Run-Id` of OTLP requ
 trace has an assessment with this identifier, `Session.merge` would move it to the caller's trace. So no assessment may
 change its trace. All other rows that MLflow merges have the checked trace, run or model in their primary key.
 
-An assessment may name another assessment that it overrides. When MLflow deletes the first, it makes the second valid
-again, and does not look at the trace of the second (`SqlAlchemyStore.delete_assessment`). So an assessment may only
-override an assessment of its own trace.
+An assessment may name another assessment that it overrides. When MLflow deletes the overriding assessment, it makes the
+overridden one valid again, whatever trace that one belongs to (`SqlAlchemyStore.delete_assessment`). So an assessment
+may only override an assessment of its own trace.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _keep_trace(_mapper: Any, _connection: Any, assessment: Any) -> None:
 
 
 def _override_own_trace(_mapper: Any, connection: Any, assessment: Any) -> None:
-    """Refuse to override an assessment that neither the same trace nor the same request has.
+    """Refuse to override an assessment unless it belongs to the same trace, stored or in the same request.
 
     A client may send a trace again after the overridden assessment was deleted, so a value that is stored already is
     accepted.
