@@ -15,9 +15,9 @@ non-admin users, this module accepts only:
 
 SQLAlchemy mapper events check new values. They cover REST, OTLP and GraphQL, because MLflow 3.17 and 3.18 write these
 tables only through their mapped classes (mlflow/store/tracking/sqlalchemy_store.py,
-mlflow/store/model_registry/sqlalchemy_store.py). Trace and model version locations that were stored earlier are checked
-when MLflow is about to use them. Stored experiment locations need no such check: MLflow appends the identifier of a
-run, a trace or a logged model to them.
+mlflow/store/model_registry/sqlalchemy_store.py). Locations of traces and of model versions that were stored earlier are
+checked when MLflow is about to use them. Stored experiment locations need no such check: MLflow appends the identifier
+of a run, a trace or a logged model to them.
 """
 
 from __future__ import annotations

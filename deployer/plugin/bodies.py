@@ -1,8 +1,8 @@
 """Bounds request bodies, which MLflow keeps in memory as a whole; does not import deployer.
 
-Pages that need no login get no body. Flask serves nearly all other routes: the bridge between ASGI and WSGI
-(starlette/middleware/wsgi.py) reads the whole body before Flask checks the login. Only artifact uploads are streamed
-(mlflow/server/artifact_router.py), so uploads have no bound.
+If a page needs no login, the body of a request for it is not passed on. Flask serves nearly all other routes: the
+bridge between ASGI and WSGI (starlette/middleware/wsgi.py) reads the whole body before Flask checks the login. Only
+artifact uploads are streamed (mlflow/server/artifact_router.py), so uploads have no bound.
 """
 
 from __future__ import annotations

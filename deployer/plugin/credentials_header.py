@@ -17,9 +17,9 @@ def credentials(scope: Scope) -> tuple[str, str] | None:
     """Return the user name and password of a request, and rewrite the login in a canonical form.
 
     If MLflow found a login that this function does not see, MLflow would check that login itself, in the threads that
-    serve requests, and the throttle would not count the check. So this function removes a login that is given twice,
-    that cannot be decoded, or that is given as parameters of another scheme. Flask reads a user name and a password
-    from the parameters of any scheme.
+    serve requests, and the throttle would not count the check. So this function removes a login that is given twice or
+    cannot be decoded. It also removes a login in the parameters of another scheme, such as `Digest username=...,
+    password=...`. Flask reads a user name and a password from the parameters of any scheme.
 
     Tokens stay in the request, and so does everything for a model provider behind MLflow's gateway. A login of more
     than LONGEST bytes is removed before it is decoded: a decoded password takes up to four times the memory of its

@@ -1,10 +1,10 @@
 """Checks passwords fast inside the MLflow server, with user changes effective at once; does not import deployer.
 
 MLflow checks a password with scrypt three to five times a request, which takes 90 ms and 32 MiB each time. MLflow's own
-cache avoids these checks for some time. During that time a changed password may still be accepted: by other workers,
-and by the same worker if it was checking the login while the password changed. This module caches pairs of *password
-hash* and password instead, and reads the hash from the database once for each request. A changed or deleted user is
-therefore a cache miss in every worker and replica at once.
+cache avoids these checks for some time. During that time, the old password may still be accepted after a change. Other
+workers may do so, and also the same worker if it was checking the login during the change. This module caches pairs of
+*password hash* and password instead, and reads the hash from the database once for each request. A changed or deleted
+user is therefore a cache miss in every worker and replica at once.
 
 The module replaces `SqlAlchemyStore.authenticate_user` in mlflow/server/auth, which MLflow's Flask and FastAPI routes
 both call. The result is kept for the rest of the request in fastauth_memory.py, which `install` gets as an argument.

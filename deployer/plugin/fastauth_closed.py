@@ -3,7 +3,7 @@
 Three functions in mlflow/server grant access in that case:
 
 - `auth.filter_experiment_ids` returns its argument unchanged if a look-up raises RuntimeError or AttributeError. It
-  takes such an error for a server without logins.
+  assumes that such an error means that the server has no logins.
 - `handlers.search_runs_impl` searches without a filter if a look-up raises ImportError.
 - `handlers._get_graphql_auth_middleware` returns no middleware if anything raises an error.
 

@@ -2,7 +2,7 @@
 
 MLflow checks passwords in the threads that serve requests, and for artifacts on the event loop itself. A few users with
 new logins, or one client that guesses, would delay everybody. The gate makes only their requests wait, and refuses
-wrong passwords. It records the result for a right password with the request (`fastauth_memory.Memory`). MLflow
+wrong passwords. If the password is right, it stores this result for the request (`fastauth_memory.Memory`). MLflow
 still decides whether a user is let in, and asks for that result.
 """
 

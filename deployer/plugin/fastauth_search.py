@@ -1,10 +1,10 @@
-"""Finds the experiments that a user may read with one query; does not import deployer.
+"""Finds, with one query, the experiments that a user may read; does not import deployer.
 
-MLflow 3.17 searches all experiments, drops the unreadable from the page, and repeats both until the page is full.
-If a user may read one experiment of thirty, MLflow searches three times. On a server with thousands of experiments, it
+MLflow 3.17 searches all experiments, drops the unreadable from the page, and repeats both until the page is full. If a
+user may read one experiment of thirty, MLflow searches three times. On a server with thousands of experiments, it
 searches dozens of times. MLflow 3.18 searches only the readable experiments. This module makes 3.17 do the same,
-through the store's own hook for further conditions. MLflow's filter still has the last word on the results. The module
-skips the filter only if the filter would change nothing, because the filter parses and builds the response again.
+through the store's own hook for further conditions. MLflow's filter still has the last word on the results. The filter
+parses and builds the response again. To save this, the module skips the filter if it would change nothing.
 
 Replaced or called in mlflow/server: `auth.filter_search_experiments`, `auth._role_based_read_predicate`,
 `handlers._search_experiments`, and `_experiment_where_clauses` of the tracking store.

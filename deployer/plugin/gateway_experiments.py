@@ -1,7 +1,7 @@
 """Keeps members away from the experiments in which MLflow's gateway stores requests; does not import deployer.
 
 A gateway endpoint with usage tracking stores each request, its answer and the name of its user in the experiment
-`gateway/NAME`. MLflow creates this experiment with the endpoint, and takes an existing experiment of that name
+`gateway/NAME`. MLflow creates this experiment together with the endpoint, or uses an existing experiment of that name
 (mlflow/store/tracking/gateway/sqlalchemy_mixin.py `_get_or_create_experiment_id`). So a member who has taken the name
 before would read the requests of all users.
 
@@ -9,8 +9,8 @@ With this module, only administrators give an experiment a name that begins with
 endpoints (routes.tsv), so MLflow still creates these experiments. A member may have taken a name before this module was
 in use. MLflow then refuses to use the experiment, as long as a member has a permission on it.
 
-A mapper event checks names, because MLflow 3.17 and 3.18 write experiments only through their mapped class. Only routes
-of Flask write names of experiments.
+A mapper event checks names, because MLflow 3.17 and 3.18 write experiments only through their mapped class. The check
+looks only at requests that Flask serves, because no other route writes names of experiments.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def install(demand: Callable[..., None]) -> None:
 
 
 def _keep_reserved(_mapper: Any, _connection: Any, experiment: Any) -> None:
-    """Refuse a new name of an experiment that only administrators may use."""
+    """Refuse to give an experiment a reserved name, unless an administrator sent the request."""
     from flask import has_request_context
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import PERMISSION_DENIED

@@ -1,7 +1,7 @@
 """Makes passwords beyond the budget of their user and address wait for a turn, instead of refusing them unchecked.
 
-A user behind a shared address may log in after a stranger has used up the budget. The user's right password gets a turn
-at the rate of the throttle, and so do the stranger's guesses. A lottery assigns the turns. A stranger who keeps many
+A user behind a shared address may log in after a stranger has used up the budget. The throttle sets the rate of turns.
+Each turn goes to one waiting password, chosen at random among the user's and the stranger's. A stranger who keeps many
 guesses waiting gets most of the turns: the rate that limits guesses also limits the user's chances.
 """
 

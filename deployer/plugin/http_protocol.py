@@ -3,7 +3,7 @@
 uvicorn (0.30 to 0.54, uvicorn/protocols/http/h11_impl.py) has these weaknesses:
 
 - It waits for ever for the rest of a request.
-- After a response, it reads without a bound what the client still sends of the request.
+- After a response, it reads the rest of the request without any limit.
 - It closes connections with unread data, so that the client may lose the response (RFC 9112, 9.6).
 - It does not notice that a client disconnects while nothing is read from the connection.
 - It keeps the head and the unread body of an answered request until the next request.

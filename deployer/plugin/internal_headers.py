@@ -1,10 +1,11 @@
 """Removes a header with which MLflow marks calls to its own server; does not import deployer.
 
-A guardrail of a gateway endpoint may have another endpoint rewrite a request. MLflow marks this call with a header
+A guardrail of a gateway endpoint may let another endpoint rewrite a request. MLflow marks this call with a header
 (mlflow/gateway/guardrails.py `_SANITIZE_BYPASS_HEADER`), so that the guardrails of the other endpoint do not check the
-call. MLflow cannot tell the header from a client's, so every client could leave out guardrails. MLflow 3.17.2 and
-3.18.0 find the header in no request, because they compare its name with names in lower case
-(mlflow/server/gateway_api.py `_get_guardrails_and_auth`). This module keeps later releases from finding the header.
+call. MLflow cannot distinguish its own header from one that a client sends. So every client could skip the guardrails.
+In MLflow 3.17.2 and 3.18.0 the header has no effect, because they search for a name with capital letters among names in
+lower case (mlflow/server/gateway_api.py `_get_guardrails_and_auth`). This module keeps later releases from finding the
+header.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def ask_the_processor() -> None:
 
 
 def choose_temporary_folder() -> None:
-    """Make Python use TMPDIR if it is writable, even if its disk is full: else Python would take a shared folder."""
+    """Make Python use TMPDIR if it is writable. By itself, Python takes a shared folder if TMPDIR's disk is full."""
     folder = os.environ.get("TMPDIR")
     if folder and os.path.isabs(folder) and os.access(folder, os.W_OK | os.X_OK):
         tempfile.tempdir = folder

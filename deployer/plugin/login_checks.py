@@ -1,6 +1,6 @@
 """Looks up users and checks passwords in threads; guesses wait in fair queues and are throttled.
 
-Logins that were right before bypass all queues of possible guesses.
+A login that was accepted earlier does not wait in any queue for possible guesses.
 """
 
 from __future__ import annotations
@@ -111,10 +111,10 @@ class LoginChecks:
     async def _check(self, check: Callable[[], tuple[bool, float]], user: Any | None, guesser: Guesser) -> bool:
         """Check a password when it is the turn of its address, and within the address the turn of its user.
 
-        All unknown user names from one address share a lane. So a flood of unknown names delays neither other addresses
-        nor existing users behind the same address. The price is that response times during a flood reveal which users
-        exist. MLflow reveals this at any time, because it checks no password for an unknown user. If MLflow decides
-        about logins, the gate does not know which users exist, and each name has its own lane.
+        All unknown user names from one address share one lane (fair_queue.py). So a flood of unknown names delays
+        neither other addresses nor existing users behind the same address. The price is that response times during a
+        flood reveal which users exist. MLflow reveals this at any time, because it checks no password for an unknown
+        user. If MLflow decides about logins, the gate does not know which users exist, and each name has its own lane.
         """
         username, site = guesser
         if user is None and not self._passes_on:

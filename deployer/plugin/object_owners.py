@@ -7,10 +7,10 @@ MANAGE on the other user's object. In the same way, MLflow moves permissions aft
 (`rename_registered_model_permission`). It removes permissions after an object is deleted, and may then remove those of
 the next object (`delete_*_permission`, `_mcp_server_after_delete`, `_skill_after_delete`).
 
-With this module, all this happens before the transaction ends. An object that takes a name loses the permissions of
-earlier objects (stale_grants.py). Then the sender of the request gets MANAGE. The names are in unique indexes, and the
-numbers of experiments are primary keys. So until the transaction ends, no other transaction takes the name: SQLite has
-one writer at a time, and PostgreSQL lets the others wait.
+With this module, all this happens before the transaction ends. When an object takes a name, the permissions that
+earlier objects of this name left behind are removed (stale_grants.py). Then the sender of the request gets MANAGE. The
+names are in unique indexes, and the numbers of experiments are primary keys. So until the transaction ends, no other
+transaction takes the name: SQLite has one writer at a time, and PostgreSQL lets the others wait.
 
 The permissions have a transaction of their own, and often a database of their own. Both transactions cannot end as one:
 
@@ -18,13 +18,15 @@ The permissions have a transaction of their own, and often a database of their o
 - If the object's transaction then fails, a permission may remain on a name that no object has. The permission ends when
   an object takes the name. After a failed deletion or renaming, the users' permissions on the object are lost. To make
   this rare, permissions are removed only after the rows, and moved only right before the commit.
-- If the connection to the objects breaks while a permission is written, the name is free too early. If another user
-  takes the name in this moment, the sender gets MANAGE on the other user's object. Two databases cannot exclude this.
+- If the connection to the database of the objects breaks while a permission is written, the name becomes free too
+  early. If another user takes the name in this moment, the sender gets MANAGE on the other user's object. With two
+  databases, this cannot be excluded.
 
 A scorer has permissions as long as it has versions. When any version is deleted, MLflow removes all permissions on the
 scorer. It also gives MANAGE to every user who registers a further version, which each editor of the experiment may do.
 
-An experiment gets an owner only if the request asks for an experiment: MLflow's gateway creates experiments, too.
+An experiment gets an owner only if the request's purpose is to create an experiment. Experiments that MLflow's gateway
+creates get no owner.
 
 SQLAlchemy mapper events trigger all this, because MLflow 3.17 and 3.18 write these tables only through their mapped
 classes.

@@ -14,8 +14,8 @@ object without permission. MLflow's clients and web pages send each parameter on
   reading a message, and continues with the fields that it has read.
 
 All other requests get 400. The check runs after MLflow has authenticated the request, and before MLflow checks
-permissions. Wrong types are found where MLflow reads the message. FastAPI's routes need no check: there, the permission
-check and the handler read the same path and the same parsed body.
+permissions. Only values of a wrong type are found later, when MLflow's handler reads the message. FastAPI's routes need
+no check: there, the permission check and the handler read the same path and the same parsed body.
 """
 
 from __future__ import annotations

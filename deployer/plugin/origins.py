@@ -6,10 +6,12 @@ though ports of one machine belong to different users. MLflow checks origins onl
 
 This module accepts a page if the page's origin is the address of the request itself (scheme and Host header), so that
 any tunnel works. It also accepts origins in MLFLOW_SERVER_CORS_ALLOWED_ORIGINS. It refuses every other request with an
-`Origin`, whatever the method. If a page embeds a script or a picture, the browser sends no `Origin`. In that case
-`Sec-Fetch-Site` says that the page belongs to another site (W3C Fetch Metadata). Links to this server still work.
+`Origin`, whatever the method. If a page embeds a script or a picture, the browser sends no `Origin`. In that case, the
+module refuses the request if `Sec-Fetch-Site` says that the page belongs to another site (W3C Fetch Metadata). Links to
+this server still work.
 
-MLflow itself checks the Host header. Programs that are not browsers send none of these headers.
+MLflow itself checks the Host header. Programs that are not browsers send neither `Origin` nor `Sec-Fetch-Site`, so they
+are not refused.
 """
 
 from __future__ import annotations

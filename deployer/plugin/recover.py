@@ -1,8 +1,8 @@
 """Sets a new password for an administrator in the server's own database; run by hand if nobody knows the old one.
 
 Runs with the server's Python and settings, and does not import deployer. Reads {"username", "password"} as a line of
-JSON from standard input. It does not wait for the end of the input, because some ways into a pod do not pass it on. A
-deleted account is created again. An account that is no longer an administrator becomes one again.
+JSON from standard input. It does not wait for the end of the input, because some ways to run a command in a pod do not
+transmit that end. A deleted account is created again. An account that is no longer an administrator becomes one again.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 The program creates and locks the file RECORD, and writes the identity of this process to it. The command inherits the
 lock and holds it for as long as it lives. A second process that wants the same file exits with 75 (EX_TEMPFAIL).
 
-After that, this process leaves its session. Before, a kill of the starter's process group also ends this process.
-Afterwards, the record tells the starter which process to end.
+Then this process leaves its session. Until then, a kill of the process group of the starter (the deployer command) also
+ends this process. From then on, the starter finds the process to end in the record.
 
 Runs with the server's Python and does not import deployer.
 """

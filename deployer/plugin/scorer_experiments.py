@@ -7,9 +7,9 @@ would keep the scorers in it. With this module, these requests require READ on t
 
 MLflow itself asks for the experiment when a user registers a scorer or lists scorers.
 
-Administrators put scorers into guardrails. A user who may edit a gateway endpoint may add guardrails to the endpoint
-without READ on the experiment, and MLflow then leaves the scorer out of the response. With this module, a user who is
-denied the experiment may not add the guardrail (`_guardrail_scorer_not_denied`).
+Administrators put scorers into guardrails. A user who may edit a gateway endpoint may add a guardrail without READ on
+the experiment of the guardrail's scorer. MLflow then leaves the scorer out of the response. With this module, a user
+who is denied the experiment may not add the guardrail (`_guardrail_scorer_not_denied`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def seams() -> Iterator[tuple[Any, str, str]]:
 
 
 def install(demand: Callable[..., None]) -> None:
-    """Put the condition before MLflow's checks; `demand` rejects missing functions and other signatures."""
+    """Add the condition to MLflow's checks; `demand` rejects missing functions and other signatures."""
     from mlflow.server import auth
 
     for seam in seams():

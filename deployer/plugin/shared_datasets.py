@@ -1,8 +1,8 @@
-"""Restricts searches of datasets to those whose experiments the user may all read; does not import deployer.
+"""Lets a search return a dataset only if the user may read all experiments of the dataset; does not import deployer.
 
 An evaluation dataset may belong to several experiments. To get a dataset, a user needs READ on all of them
 (mlflow/server/auth `validate_can_read_dataset`). To search datasets, a user needs READ only on the experiments that the
-request names (`validate_can_search_evaluation_datasets`), and the result has name, tags and digest. With this module,
+request names (`validate_can_search_evaluation_datasets`), and the result shows name, tags and digest. With this module,
 the search returns only datasets that the user may get. readable_rows.py adds the condition to the search.
 """
 

@@ -2,9 +2,10 @@
 
 MLflow stores the permissions of users in another database than the objects. It stores them by name for registered
 models, prompts, MCP servers, skills, and scorers in an experiment. MLflow deletes an object first, and its permissions
-afterwards. A permission that is granted at the same moment remains, and applies to the next object of that name: in
-mlflow/server/auth, `validate_can_manage_resource` looks at the object before `grant_user_permission` writes. In
-addition, `mlflow gc` removes no permissions, and SQLite gives the number of a removed experiment to the next one.
+afterwards. MLflow checks the object (mlflow/server/auth `validate_can_manage_resource`) before it writes a permission
+(`grant_user_permission`). If the object is deleted in between, the permission remains and applies to the next object of
+that name. In addition, `mlflow gc` removes no permissions, and SQLite gives the number of a removed experiment to the
+next one.
 
 So object_owners.py calls this module to remove the permissions of users on a name when an object takes this name. This
 happens within the transaction that writes the object, before others see the object. Permissions of roles stay. A

@@ -2,8 +2,9 @@
 
 The bridge between ASGI and WSGI (starlette/middleware/wsgi.py) reads a whole file from Flask before the client has read
 any part of the file. The web pages need no login, so a stranger who requests the largest file and reads nothing would
-hold 4 MB for each connection. This module lets Flask answer the same request with HEAD, and reads the file as the
-client takes it. The status and all headers come from Flask. Flask also sends every response that has no file.
+hold 4 MB for each connection. This module passes the request to Flask as a HEAD request. It reads the file itself, part
+by part, only as fast as the client receives it. The status and all headers come from Flask. Flask also sends every
+response that has no file.
 """
 
 from __future__ import annotations

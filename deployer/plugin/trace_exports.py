@@ -1,4 +1,4 @@
-"""Decodes trace exports in the threads that serve, not on the event loop; does not import deployer.
+"""Decodes trace exports in the threads that serve requests, not on the event loop; does not import deployer.
 
 MLflow decompresses, decodes and converts all spans of an export on the event loop (mlflow/server/otel_api.py
 `export_traces`). 2 MB of small spans take seconds, and no other request is served meanwhile. An export with more parts

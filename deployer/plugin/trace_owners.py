@@ -3,13 +3,13 @@
 MLflow checks the permission on the experiment that a request names. The trace that the request names may be in another
 experiment. In that case, `SqlAlchemyStore.start_trace` of MLflow 3.17 moves the trace to the named experiment, where
 the caller can read and delete the trace, and `log_spans` overwrites the trace's spans
-(mlflow/store/tracking/sqlalchemy_store.py). MLflow 3.18 refuses both. This module makes 3.17 do the same, whatever the
-caller may do in the other experiment. The header `X-Mlflow-Run-Id` of OTLP requests links traces to any run
+(mlflow/store/tracking/sqlalchemy_store.py). MLflow 3.18 refuses both. This module makes 3.17 refuse both, even if the
+caller has permissions on the other experiment. The header `X-Mlflow-Run-Id` of OTLP requests links traces to any run
 (mlflow/server/otel_api.py).
 
 `start_trace` also stores the assessments in a request, each under the identifier that the request gives. If another
 trace has an assessment with this identifier, `Session.merge` would move it to the caller's trace. So no assessment may
-change its trace. All other rows that MLflow merges have the checked trace, run or model in their primary key.
+change its trace. Other merged rows cannot move, because the checked trace, run or model is part of their primary key.
 
 An assessment may name another assessment that it overrides. When MLflow deletes the overriding assessment, it makes the
 overridden one valid again, whatever trace that one belongs to (`SqlAlchemyStore.delete_assessment`). So an assessment

@@ -6,7 +6,8 @@ or a prompt the permission MANAGE on its name (mlflow/server/auth/__init__.py
 (`rename_registered_model_permission`). With the name `*`, this is MANAGE on everybody's models. Experiments, gateway
 objects, MCP servers and skills cannot have this name, and MLflow lets only administrators give permissions on `*`.
 
-The check is a SQLAlchemy mapper event, because MLflow 3.17 and 3.18 write this table only through its mapped class.
+The check is a mapper event of `SqlRegisteredModel`. MLflow 3.17 and 3.18 write the table of registered models only
+through this class.
 """
 
 from __future__ import annotations
