@@ -122,7 +122,8 @@ def _changed(row: Any, name: str) -> tuple[Any, Any] | None:
 def wrong_with_experiment(_connection: Any, row: Any) -> str:
     """Return what is wrong with an experiment's location, or "".
 
-    MLflow inserts an experiment without a location and then sets its own. That update is allowed.
+    MLflow first inserts an experiment without a location, and then sets the location that MLflow chose. That update is
+    allowed.
     """
     from sqlalchemy import inspect
 

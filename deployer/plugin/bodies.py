@@ -204,11 +204,11 @@ class Body:
 
 
 class Closing:
-    """ASGI middleware around all others that sends `Connection: close` if the connection ends with an unread body.
+    """The outermost ASGI middleware; sends `Connection: close` if the connection ends with an unread body.
 
     A client that waits for "100 Continue" and gets a final response instead may send the body or not (RFC 9110,
-    10.1.1). The connection ends after the response. Otherwise the server could take the client's next request for the
-    body.
+    10.1.1). The connection ends after the response. Otherwise, the server could read the client's next request as if it
+    were the body.
     """
 
     def __init__(self, app: App) -> None:

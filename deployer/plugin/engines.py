@@ -32,7 +32,8 @@ def lock_no_file() -> None:
     """Prevent stores from locking a file with a known name in the temporary folder before they look for their tables.
 
     Another user of that folder could hold the lock, and every thread would wait. No store needs the lock, because
-    databases.py has created the tables of all stores. The store of jobs has imported the function into its own module.
+    databases.py has created the tables of all stores. The module of the job store has its own reference to the
+    function, so both are replaced.
     """
     from mlflow.store.db import utils
     from mlflow.store.jobs import sqlalchemy_store as jobs

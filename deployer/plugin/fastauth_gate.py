@@ -84,7 +84,7 @@ class Logins(Protocol):
         """Defer the look-up of the login until the request is served."""
 
     def is_authenticated(self) -> bool:
-        """Tell whether the login was accepted, as far as it was looked up."""
+        """Tell whether the login was accepted; False while the look-up is deferred."""
 
 
 class Refusal(Exception):

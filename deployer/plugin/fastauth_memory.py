@@ -34,7 +34,7 @@ EXPERIMENTS_REMEMBERED = 50_000  # runs whose experiment is remembered; runs nev
 
 
 class Memory:
-    """What is known about the login of a request, which is the only login that may be accepted for the request.
+    """What is known about the login of a request. No other login may be accepted for this request.
 
     A request may be served long after its login was checked. So the first result is provisional. The result that is
     found when the request is served is `confirmed` and holds until the end of the request. Otherwise a password change

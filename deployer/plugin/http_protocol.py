@@ -58,7 +58,7 @@ class Arrived(ReceiveBuffer):  # type: ignore[misc]  # h11 is the server's: it h
 
 
 class LingeringTransport:
-    """A transport whose `close` gives a client that still sends the time to read the response."""
+    """A transport whose `close` waits if the client still sends, so that the client can read the response."""
 
     def __init__(self, transport: Any, close: Any) -> None:
         self._transport = transport

@@ -134,7 +134,7 @@ def _sender(current: ContextVar[Any]) -> str | None:
 
 
 def _unless_given(usual: Callable[..., None], current: ContextVar[Any]) -> Callable[..., None]:
-    """Leave a permission to MLflow if the sender of the request is unknown here (a custom `authorization_function`)."""
+    """Let MLflow grant the permission if the sender is unknown here, as with a custom `authorization_function`."""
 
     @wraps(usual)
     def after_request(*arguments: Any) -> None:

@@ -175,7 +175,7 @@ def _fields(messages: Iterable[Any]) -> dict[str, str]:
 
 
 def _refuse_repeated_keys(app: Any) -> None:
-    """Make Flask reject bodies with a repeated key as invalid JSON; Flask parses each body once."""
+    """Make Flask reject bodies with a repeated key as invalid JSON; Flask keeps the parsed body for later readers."""
 
     class WithoutRepeats(type(app.json)):  # type: ignore[misc]  # Flask is the server's: it has no types here
         def loads(self, text: str | bytes, **options: Any) -> Any:

@@ -31,7 +31,7 @@ class StaticFiles:
     """ASGI application in front of Flask's. `find` returns the file for a path below the prefix, or None.
 
     `read` returns a part of a file, given the file, an offset and a length in bytes. The file is closed between two
-    parts, so that a slow client does not hold a second descriptor.
+    parts, so that a slow client holds only the descriptor of its connection.
     """
 
     def __init__(

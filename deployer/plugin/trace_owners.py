@@ -95,7 +95,7 @@ def _keep_trace(_mapper: Any, _connection: Any, assessment: Any) -> None:
 def _override_own_trace(_mapper: Any, connection: Any, assessment: Any) -> None:
     """Refuse to override an assessment unless it belongs to the same trace, stored or in the same request.
 
-    A client may send a trace again after the overridden assessment was deleted, so a value that is stored already is
+    A client may send a trace again after the overridden assessment was deleted. So an unchanged value of `overrides` is
     accepted.
     """
     from mlflow.exceptions import MlflowException

@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def tried(url: str) -> str | None:
-    """Return on one line why this URL gives no access to a database, or None if it does."""
+    """Return, on one line, why the database at this URL cannot be used; None if it can be used."""
     import sqlalchemy
 
     limit = {} if "connect_timeout" in url else {"connect_timeout": SECONDS}
