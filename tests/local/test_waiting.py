@@ -16,11 +16,13 @@ from tests.support.machine import Machine
 def test_wait_returns_when_the_server_is_ready_or_proven(server: Machine) -> None:
     server.run("stop")
     waiting = [server.popen("wait", *condition) for condition in ((), ("--for", "verified", "-o", "json"))]
+    for process in waiting:
+        assert process.stderr is not None
+        assert "Server 'mlflow' is stopped" in process.stderr.readline()
     server.run("start")
     ready, verified = (process.communicate(timeout=120) for process in waiting)
     assert [process.returncode for process in waiting] == [0, 0]
     assert ready[0] == f"Server 'mlflow' is ready at {server.json('status')['address']}.\n"
-    assert "Server 'mlflow' is stopped" in ready[1]
     assert json.loads(verified[0])["proven"] is True
 
 
