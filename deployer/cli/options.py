@@ -43,10 +43,10 @@ class Form(StrEnum):
 def _names(incomplete: str) -> list[str]:
     """Return the names of servers on this machine, to complete one; a cluster would take too long to ask."""
     from deployer.core.errors import DeployerError
-    from deployer.targets.local.store import server_names, state_directory
+    from deployer.targets.local.store import FOLDER, server_names, state_home
 
-    try:
-        return [name for name in server_names(state_directory()) if name.startswith(incomplete)]
+    try:  # state_directory() would create the folder
+        return [name for name in server_names(state_home() / FOLDER) if name.startswith(incomplete)]
     except DeployerError:
         return []
 

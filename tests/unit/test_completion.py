@@ -52,6 +52,11 @@ def test_names_of_servers_on_this_machine_are_completed(tmp_path):
     assert completions(tmp_path, "verify o") == ["other"]
 
 
+def test_completion_creates_nothing(tmp_path):
+    assert completions(tmp_path, "stop te") == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_state_directory_that_cannot_be_read_completes_nothing(tmp_path):
     (tmp_path / "state").write_text("no folder")
     assert completions(tmp_path, "stop te") == []

@@ -20,6 +20,7 @@ from deployer.core.stack import SecretRef
 from deployer.targets import Deadline
 from deployer.targets.local.locks import FULL, hold, sweep
 
+FOLDER: Final = "mlflow-deployer"  # below the state home
 _AWKWARD: Final = frozenset("%?#\\\"'")
 
 
@@ -45,7 +46,7 @@ def state_directory() -> Path:
         StateError, Forbidden: the directory cannot be created, belongs to another user, or its path does not fit in a
             database URI.
     """
-    folder = state_home() / "mlflow-deployer"
+    folder = state_home() / FOLDER
     awkward = sorted(c for c in set(str(folder)) if c in _AWKWARD or not c.isprintable())
     if awkward:
         raise StateError(
