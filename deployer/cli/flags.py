@@ -59,7 +59,7 @@ _ALONE: Final = (
 
 
 def shown(path: str, value: object) -> str:
-    """Return a flag with its value as typed; without the value if there is none, or if it may contain a password."""
+    """Return a flag with its value as typed; only the flag if it has no value or the value may contain a password."""
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     if path in _ALONE or path not in FLAGS or "@" in text:
         return FLAGS.get(path, path)

@@ -17,7 +17,7 @@ class Move(Enum):
     STOP_NEITHER = "stop: the server accepts neither"
 
 
-# whether the server accepts the current password, and the pending one (None: there is none)
+# whether the server accepts the current password, and the pending one (None without a pending password)
 _TABLE: Final = MappingProxyType(
     {
         (True, None): Move.STAGE,

@@ -138,7 +138,7 @@ def fingerprints(secrets: Secrets) -> dict[str, str]:
 
 
 def keys_fingerprint(secrets: Secrets) -> str | None:
-    """Return a fingerprint of the credentials for external services; None if there are none."""
+    """Return a fingerprint of the credentials for external services, or None without such credentials."""
     values = {ref.key: value for ref, value in secrets.values.items() if ref in GIVEN}
     return _fingerprint(secrets, values) if values else None
 
@@ -149,7 +149,7 @@ def _fingerprint(secrets: Secrets, values: Mapping[str, str]) -> str:
 
 
 def modified_secrets(expected: Mapping[str, str], secrets: Secrets | None) -> tuple[str, ...]:
-    """Return the names of the secrets that are gone or differ from those that `expected` was made from."""
+    """Return the names of the secrets that are gone or whose fingerprint differs from `expected`."""
     if not expected:
         return ()
     if secrets is None:

@@ -198,7 +198,7 @@ class Stack:
 
     @cached_property
     def start_order(self) -> tuple[Workload, ...]:
-        """The workloads, each after those that it needs.
+        """The workloads in the order in which they start: each after the workloads that it needs.
 
         Raises:
             ValueError: two have one name, one needs a workload that is not there, or they need each other in a circle.

@@ -22,7 +22,7 @@ def call(session: Session, verb: str, kind: Kind, name: str = "") -> Call:
 
 
 def get(session: Session, kind: Kind, name: str) -> Manifest | None:
-    """Return an object, or None if there is none."""
+    """Return an object, or None if it does not exist."""
     try:
         return session.request("GET", kind.path(session.namespace, name), call(session, "get", kind, name))
     except Vanished:
@@ -126,7 +126,7 @@ def scale(session: Session, kind: Kind, name: str, replicas: int) -> None:
 
 
 def remove_annotations(session: Session, live: Manifest, keys: Iterable[str]) -> None:
-    """Remove annotations of an object, whoever wrote them.
+    """Remove annotations of an object, also those of other field managers.
 
     Raises:
         Conflict: the object was changed since `live` was read.

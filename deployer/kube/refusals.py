@@ -61,7 +61,7 @@ class Call:
 
 
 def status_of(body: bytes) -> dict[str, Any]:
-    """Return the Status object in a body, or an empty dict if there is none. Such a body is never shown."""
+    """Return the Status object in a body, or an empty dict. A body without a Status is never shown."""
     try:
         data = json.loads(body)
     except ValueError:

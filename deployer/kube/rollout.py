@@ -160,7 +160,7 @@ def pods_of(session: Session, labels: str) -> list[Manifest]:
 
 
 def newest_first(pods: Iterable[Manifest]) -> list[Manifest]:
-    """Return pods with the newest first; those that are being deleted come last."""
+    """Sort pods: the newest first, and terminating pods last."""
     return sorted(
         pods,
         key=lambda pod: ("deletionTimestamp" not in pod["metadata"], pod["metadata"]["creationTimestamp"]),

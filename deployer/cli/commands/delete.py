@@ -53,7 +53,7 @@ def command(
 
 
 def _record(place: Target) -> Record | None:
-    """Return the record, None if there is none or it is damaged."""
+    """Return the record, or None if the record is missing or damaged."""
     try:
         return place.store.load()
     except Damaged as error:
