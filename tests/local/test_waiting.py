@@ -7,10 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.support.machine import Machine
+from tests.support.machine import DEPLOYER, Machine
+from tests.testbed.packages import SHELLS, install
 
 
 def test_wait_returns_when_the_server_is_ready_or_proven(server: Machine) -> None:
@@ -82,10 +84,17 @@ def test_open_needs_a_server_that_runs(server: Machine) -> None:
         server.run("start")
 
 
-@pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_the_other_shells_can_read_their_scripts(server: Machine, shell: str) -> None:
+@pytest.mark.parametrize(
+    ("shell", "ask"), [("zsh", "zsh -n {script}"), ("fish", "fish -c 'source {script}; complete -C \"deployer st\"'")]
+)
+def test_the_other_shells_read_their_scripts(server: Machine, tmp_path: Path, shell: str, ask: str) -> None:
     if not shutil.which(shell):
-        pytest.skip(f"{shell} is not installed")
-    script = server.home / f"completion.{shell}"
+        install(SHELLS)
+    script = tmp_path / f"completion.{shell}"
     script.write_text(server.run("completion", shell).stdout)
-    subprocess.run([shell, "-n", str(script)], check=True, timeout=60)
+    env = {**server.env, "PATH": f"{DEPLOYER.parent}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ask.format(script=script), shell=True, env=env, capture_output=True, text=True, check=True, timeout=60
+    )
+    offered = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert (offered, done.stderr) == (["start", "status", "stop"] if shell == "fish" else [], "")

@@ -30,7 +30,7 @@ PACKAGES = {
     "xfsprogs": "/usr/sbin/mkfs.xfs",
 }
 BROWSER = {"chromium": "/usr/bin/chromium", "libnss3-tools": "/usr/bin/certutil"}
-SHELLS = {"fish": "/usr/bin/fish"}
+SHELLS = {"fish": "/usr/bin/fish", "zsh": "/usr/bin/zsh"}
 SERVICES_KEPT_DOWN = Path("/usr/sbin/policy-rc.d")
 
 
