@@ -223,7 +223,7 @@ class Metadata(_Part):
     """Name and labels."""
 
     name: str = Field("mlflow", description="name of the server: a DNS label", max_length=MAX_NAME)
-    labels: Labels = Field(default_factory=dict, description="extra Kubernetes labels on every object")
+    labels: Labels = Field(default_factory=dict, description="extra Kubernetes labels on all rendered objects")
 
     @field_validator("name")
     @classmethod
