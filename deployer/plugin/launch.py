@@ -336,6 +336,7 @@ def limit_members(current: Any, demand: Any) -> None:
     for part in ("artifact_paths", "missing_ids", "model_links", "prompt_markers", "user_names"):
         beside(part).install(current, demand)
     beside("shared_datasets").install(current, demand, beside("readable_rows"))
+    beside("version_locations").install(demand, beside("artifact_locations").refusal)
 
 
 def add_origins(app: FastAPI) -> None:

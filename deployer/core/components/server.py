@@ -90,6 +90,7 @@ COMPANIONS: Final = (
     "trace_exports.py",
     "trace_owners.py",
     "user_names.py",
+    "version_locations.py",
     "wildcard_names.py",
     "workers.py",
     "workspaces.py",
