@@ -75,6 +75,7 @@ COMPANIONS: Final = (
     "readable_rows.py",
     "refusal_pause.py",
     "regular_expressions.py",
+    "review_queues.py",
     "role_names.py",
     "routes.py",
     "routes.tsv",
