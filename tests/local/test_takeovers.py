@@ -107,6 +107,60 @@ def test_a_member_overrides_assessments_of_the_same_trace(server: Server, mia: L
     assert is_valid(server, "b-new")
 
 
+# --- assessments that name a deleted run ---
+
+
+def new_run(server: Server, login: Login, experiment: str) -> str:
+    answer = server.ask(f"{V2}/runs/create", login, {"experiment_id": experiment, "start_time": 1})
+    answer.raise_for_status()
+    return str(answer.json()["run"]["info"]["run_id"])
+
+
+def naming(run: str, identifier: str) -> dict[str, Any]:
+    """Return an assessment that names a run."""
+    return assessment(identifier, metadata={"mlflow.assessment.sourceRunId": run})
+
+
+def kept(server: Server, *identifiers: str) -> list[bool]:
+    stored = {identifier for (identifier,) in rows(server, "SELECT assessment_id FROM assessments")}
+    return [identifier in stored for identifier in identifiers]
+
+
+@pytest.mark.parametrize("deleted", ["run", "experiment"])
+def test_a_deleted_run_takes_along_no_assessment_of_another_experiment(
+    server: Server, mia: Login, deleted: str
+) -> None:
+    theirs, trace = server.experiment(f"assessed, {deleted}"), f"tr-of-{deleted}"
+    created = server.ask(f"{V2}/experiments/create", mia, {"name": f"with a run, {deleted}"})
+    own = str(created.json()["experiment_id"])
+    run, by_administrator = (new_run(server, mia, own) for _ in range(2))
+    start(server, ADMIN, theirs, f"{trace}-theirs", naming(run, f"{trace}-1")).raise_for_status()
+    start(server, mia, own, f"{trace}-own", naming(run, f"{trace}-2")).raise_for_status()
+    start(server, ADMIN, theirs, f"{trace}-more", naming(by_administrator, f"{trace}-3")).raise_for_status()
+    server.change(f"{V2}/runs/delete", {"run_id": by_administrator})
+    body = {"run_id": run} if deleted == "run" else {"experiment_id": own}
+    server.ask(f"{V2}/{deleted}s/delete", mia, body).raise_for_status()
+    assert kept(server, f"{trace}-1", f"{trace}-2", f"{trace}-3") == [True, False, False]
+
+
+@pytest.mark.parametrize(("permission", "stays"), [("DENY", True), ("EDIT", True), ("MANAGE", False)])
+def test_a_deleted_run_takes_along_assessments_only_with_the_permission_on_them(
+    server: Server, permission: str, stays: bool
+) -> None:
+    shared, member = server.experiment(f"shared, {permission}"), server.member(f"with-{permission}".lower())
+    grant(server, member, "experiment", shared, "READ")
+    body = {"name": f"with-{permission}", "workspace": "default"}
+    role = server.change(f"{V3}/roles/create", body)["role"]["id"]
+    for kind, level in (("run", "MANAGE"), ("assessment", permission)):
+        more = {"resource_type": kind, "resource_pattern": "*", "permission": level}
+        server.change(f"{V3}/roles/permissions/add", {"role_id": role, **more})
+    server.change(f"{V3}/roles/assign", {"role_id": role, "username": member[0]})
+    run = new_run(server, ADMIN, shared)
+    start(server, ADMIN, shared, f"tr-{permission}", naming(run, f"d-{permission}")).raise_for_status()
+    server.ask(f"{V2}/runs/delete", member, {"run_id": run}).raise_for_status()
+    assert kept(server, f"d-{permission}") == [stays]
+
+
 # --- personal review queues ---
 
 

@@ -79,6 +79,7 @@ COMPANIONS: Final = (
     "role_names.py",
     "routes.py",
     "routes.tsv",
+    "run_assessments.py",
     "scorer_experiments.py",
     "search_filters.py",
     "self_calls.py",
