@@ -15,9 +15,9 @@ non-admin users, this module accepts only:
 
 SQLAlchemy mapper events check new values. They cover REST, OTLP and GraphQL, because MLflow 3.17 and 3.18 write these
 tables only through their mapped classes (mlflow/store/tracking/sqlalchemy_store.py,
-mlflow/store/model_registry/sqlalchemy_store.py). Locations of traces and of model versions that were stored earlier are
-checked when MLflow is about to use them. Stored experiment locations need no such check: MLflow appends the identifier
-of a run, a trace or a logged model to them.
+mlflow/store/model_registry/sqlalchemy_store.py). Trace locations that were stored earlier are checked when MLflow is
+about to use them. version_locations.py does the same for model versions. Stored experiment locations need no such check:
+MLflow appends the identifier of a run, a trace or a logged model to them.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ OF_STORE = {
     "_delete_archived_trace_payloads": "(self, selected_traces)",
 }
 OF_TRACES = {"get_artifact_uri_for_trace": "(trace_info)", "get_archive_uri_for_trace": "(trace_info)"}
-OF_MODELS = ("get_model_version_download_uri", "(self, name, version)")
-WITHIN = ("_is_uri_within_root", "(source, root)")
 
 Check = Callable[[Any, Any], str]  # (connection, row) -> what is wrong with the row's location, "" if nothing
 IsAdministrator = Callable[[], bool]
@@ -50,7 +48,6 @@ IsAdministrator = Callable[[], bool]
 def seams() -> Iterator[tuple[Any, str, str]]:
     """Yield (owner, function name, required signature) for each MLflow function that this module relies on."""
     from mlflow.server import handlers
-    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
     from mlflow.store.tracking import sqlalchemy_store
 
     for name, signature in OF_STORE.items():
@@ -58,15 +55,12 @@ def seams() -> Iterator[tuple[Any, str, str]]:
     for name, signature in OF_TRACES.items():
         yield handlers, name, signature
     yield sqlalchemy_store, "get_archive_uri_for_trace", OF_TRACES["get_archive_uri_for_trace"]
-    yield ModelStore, *OF_MODELS
-    yield handlers, *WITHIN
 
 
 def install(memory: Any) -> None:
     """Install the checks in MLflow; `memory` is the module fastauth_memory.py."""
     from mlflow.server import auth, handlers
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
-    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
     from mlflow.store.tracking import sqlalchemy_store
     from mlflow.store.tracking.dbmodels.models import SqlExperiment, SqlTraceInfo, SqlTraceTag
     from sqlalchemy import event
@@ -89,24 +83,24 @@ def install(memory: Any) -> None:
         module.get_archive_uri_for_trace = _of_the_trace(module.get_archive_uri_for_trace, is_administrator)
     store = sqlalchemy_store.SqlAlchemyStore
     store._delete_archived_trace_payloads = _in_their_archives(store._delete_archived_trace_payloads, is_administrator)
-    ModelStore.get_model_version_download_uri = _of_its_run(ModelStore.get_model_version_download_uri, is_administrator)
 
 
 def _refuse(check: Check, is_administrator: IsAdministrator) -> Callable[[Any, Any, Any], None]:
     def refuse(_mapper: Any, connection: Any, row: Any) -> None:
         if (wrong := check(connection, row)) and not is_administrator():
-            raise _refusal(wrong)
+            raise refusal(wrong)
 
     return refuse
 
 
-def _refusal(wrong: str) -> Exception:
+def refusal(wrong: str) -> Exception:
+    """Return the error for a location that the sender of the request may not choose."""
     from mlflow.exceptions import MlflowException
 
-    refusal: Exception = MlflowException.invalid_parameter_value(
+    error: Exception = MlflowException.invalid_parameter_value(
         f"{wrong} Only administrators may choose where artifacts are kept."
     )
-    return refusal
+    return error
 
 
 def _changed(row: Any, name: str) -> tuple[Any, Any] | None:
@@ -211,7 +205,7 @@ def _of_its_experiment(original: Callable[[Any], str], is_administrator: IsAdmin
         own = _location_in(experiment.artifact_location, trace_info.trace_id)
         is_own = location == own and IDENTIFIER.fullmatch(trace_info.trace_id)
         if not is_own and not is_administrator():
-            raise _refusal(f"Trace '{trace_info.trace_id}' has a location outside its experiment.")
+            raise refusal(f"Trace '{trace_info.trace_id}' has a location outside its experiment.")
         return location
 
     return get_artifact_uri_for_trace
@@ -224,7 +218,7 @@ def _of_the_trace(original: Callable[[Any], str], is_administrator: IsAdministra
     def get_archive_uri_for_trace(trace_info: Any) -> str:
         location = original(trace_info)
         if not is_archive(location, trace_info.trace_id) and not is_administrator():
-            raise _refusal(f"Trace '{trace_info.trace_id}' has an archive that is not MLflow's.")
+            raise refusal(f"Trace '{trace_info.trace_id}' has an archive that is not MLflow's.")
         return location
 
     return get_archive_uri_for_trace
@@ -238,37 +232,10 @@ def _in_their_archives(original: Callable[..., Any], is_administrator: IsAdminis
         for trace in selected_traces:
             location = trace.archived_artifact_uri
             if location is not None and not is_archive(location, trace.trace_id) and not is_administrator():
-                raise _refusal(f"Trace '{trace.trace_id}' has an archive that is not MLflow's.")
+                raise refusal(f"Trace '{trace.trace_id}' has an archive that is not MLflow's.")
         return original(self, selected_traces)
 
     return _delete_archived_trace_payloads
-
-
-def _of_its_run(original: Callable[..., str], is_administrator: IsAdministrator) -> Callable[..., str]:
-    """Let MLflow use a model version's location only if any user may use it, or if it is in its run's experiment."""
-
-    @wraps(original)
-    def get_model_version_download_uri(self: Any, name: str, version: Any) -> str:
-        location = original(self, name, version)
-        is_usual = _is_usual(location) or _is_of_run(self.get_model_version(name, version).run_id, location)
-        if not is_usual and not is_administrator():
-            raise _refusal(f"Version {version} of model '{name}' has a location outside its experiment.")
-        return location
-
-    return get_model_version_download_uri
-
-
-def _is_of_run(run_id: str | None, location: str) -> bool:
-    from mlflow.exceptions import MlflowException
-    from mlflow.server import handlers
-
-    store = handlers._get_tracking_store()
-    try:
-        experiment = store.get_experiment(store.get_run(run_id).info.experiment_id) if run_id else None
-    except MlflowException:  # the run no longer exists
-        return False
-    is_below = experiment is not None and handlers._is_uri_within_root(location, experiment.artifact_location)
-    return is_below and ".." not in urllib.parse.unquote(location).split("/")
 
 
 def is_archive(location: str, trace_id: str) -> bool:

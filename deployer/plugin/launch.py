@@ -303,7 +303,7 @@ def check_logins(fastauth: Any, passwords: Any) -> Any:
     beside("readable_rows").install(memory.current, fastauth._demand, search.applies)
     beside("object_owners").install(memory.current, fastauth._demand, beside("stale_grants"))
     close_gaps("trace_exports", "scorer_experiments", "hidden_names", "experiment_ids", "self_calls")
-    close_gaps("gateway_experiments", "gateway_traces", "gateway_costs", "role_names")
+    close_gaps("gateway_experiments", "gateway_traces", "gateway_costs", "gateway_routes", "role_names")
     return logins
 
 
@@ -336,6 +336,8 @@ def limit_members(current: Any, demand: Any) -> None:
     for part in ("artifact_paths", "missing_ids", "model_links", "prompt_markers", "user_names"):
         beside(part).install(current, demand)
     beside("shared_datasets").install(current, demand, beside("readable_rows"))
+    beside("version_locations").install(demand, beside("artifact_locations").refusal)
+    close_gaps("run_assessments", "review_queues")
 
 
 def add_origins(app: FastAPI) -> None:

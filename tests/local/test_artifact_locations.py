@@ -225,7 +225,7 @@ def test_a_location_that_was_stored_earlier_is_not_used(scene: Scene) -> None:
     assert read.text == SECRET  # for administrators it is as it was
 
 
-def test_a_source_that_was_stored_earlier_is_used_only_where_the_runs_experiment_is_kept(scene: Scene) -> None:
+def test_a_source_that_was_stored_earlier_is_used_only_where_the_run_is_kept(scene: Scene) -> None:
     kept, old = scene.server.log.parent / "artifacts" / scene.foreign, scene.server.log.with_name("old data")
     experiment = scene.ask(f"{API}/experiments/create", {"name": "of old data"}).json()["experiment_id"]
     scene.stored("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", str(old), experiment)
@@ -239,7 +239,7 @@ def test_a_source_that_was_stored_earlier_is_used_only_where_the_runs_experiment
     source = {"name": "of old data", "source": f"runs:/{run['run_id']}/model", "run_id": run["run_id"]}
     scene.ask(f"{API}/model-versions/create", source).raise_for_status()
     by_version = "model-versions/get-artifact?name=of%20old%20data&version=1&path=traces.json"
-    elsewhere = (kept / "traces/tr-foreign/artifacts", folder / f"../../../artifacts/{scene.foreign}")
+    elsewhere = (kept / "traces/tr-foreign/artifacts", folder / f"../../../artifacts/{scene.foreign}", old)
     for place, allowed in ((folder / "model", True), *((place, False) for place in elsewhere)):
         change = "UPDATE model_versions SET source = ?, storage_location = ? WHERE name = 'of old data'"
         scene.stored(change, str(place), str(place))
@@ -248,6 +248,96 @@ def test_a_source_that_was_stored_earlier_is_used_only_where_the_runs_experiment
             assert answer.text == "old data"
         else:
             assert_refused(answer)
+
+
+def new_logged_model(scene: Scene, login: tuple[str, str], experiment: str, run: str = "") -> tuple[str, str]:
+    """Make a logged model; return its identifier and its location."""
+    named = {"experiment_id": experiment, "name": "logged", **({"source_run_id": run} if run else {})}
+    made = scene.server.ask(f"{API}/logged-models", login, named)
+    made.raise_for_status()
+    info = made.json()["model"]["info"]
+    return info["model_id"], info["artifact_uri"]
+
+
+def new_run(scene: Scene, login: tuple[str, str], experiment: str) -> tuple[str, str]:
+    """Make a run; return its identifier and its location."""
+    made = scene.server.ask(f"{API}/runs/create", login, {"experiment_id": experiment, "start_time": 1})
+    made.raise_for_status()
+    info = made.json()["run"]["info"]
+    return info["run_id"], info["artifact_uri"]
+
+
+def put_secret(scene: Scene, login: tuple[str, str], location: str) -> None:
+    address = location.replace("mlflow-artifacts:/", f"{scene.server.address}/{ARTIFACTS}/")
+    requests.put(f"{address}/file.txt", SECRET, auth=login, timeout=60).raise_for_status()
+
+
+def store_version(scene: Scene, source: str, location: str, run: str | None) -> str:
+    """Write a new version of the member's model into the database, as MLflow up to 3.16 did; return its number."""
+    columns = "workspace, name, version, source, storage_location, run_id, current_stage, status"
+    numbers = "SELECT coalesce(max(version), 0) + 1 FROM model_versions WHERE name = 'stored'"
+    values = (source, location, *([] if run is None else [run]))
+    what = f"'default', 'stored', ({numbers}), ?, ?, {'NULL' if run is None else '?'}, 'None', 'READY'"
+    scene.stored(f"INSERT INTO model_versions ({columns}) VALUES ({what})", *values)
+    return str(scene.stored("SELECT max(version) FROM model_versions WHERE name = 'stored'")[0][0])
+
+
+def test_a_location_that_was_stored_earlier_is_used_only_in_the_versions_own_run_or_model(scene: Scene) -> None:
+    run, in_run = new_run(scene, scene.member, scene.experiment)
+    other, in_other = new_run(scene, ADMIN, scene.foreign)
+    _, in_model_of_other = new_logged_model(scene, ADMIN, scene.foreign, other)
+    own, in_own = new_logged_model(scene, scene.member, scene.experiment)
+    of_run, in_model_of_run = new_logged_model(scene, scene.member, scene.experiment, run)
+    for location in (in_other, in_model_of_other):
+        put_secret(scene, ADMIN, location)
+    for location in (in_run, in_own, in_model_of_run):
+        put_secret(scene, scene.member, location)
+    foreign = f"mlflow-artifacts:/{scene.foreign}"
+    scene.ask(f"{API}/registered-models/create", {"name": "stored"}).raise_for_status()
+    rest = in_other.removeprefix(f"{foreign}/")
+
+    def get(version: str, path: str, login: tuple[str, str]) -> requests.Response:
+        asked = f"model-versions/get-artifact?name=stored&version={version}&path={path}"
+        answer: requests.Response = scene.server.ask(asked, login)
+        return answer
+
+    refused = {
+        "experiment": (foreign, foreign, None, f"{rest}/file.txt"),
+        "experiment, with a run": (foreign, foreign, run, f"{rest}/file.txt"),
+        "another run": (in_other, in_other, "", "file.txt"),
+        "another run, named": (f"runs:/{other}", f"runs:/{other}", run, "file.txt"),
+        "another run, alone": (f"runs:/{other}", f"runs:/{other}", "", "file.txt"),
+        "copied": ("models:/theirs/1", in_other, "", "file.txt"),
+        "copied from a logged model": ("models:/theirs/2", in_model_of_other, "", "file.txt"),
+        "another logged model": (f"models:/{own}", in_model_of_other, run, "file.txt"),
+        "upwards": (in_run, f"{in_run}/%2e%2e/%2e%2e/%2e%2e/{scene.foreign}/{rest}", run, "file.txt"),
+    }
+    for case, (source, location, named, path) in refused.items():
+        version = store_version(scene, source, location, named)
+        for answer in (
+            get(version, path, scene.member),
+            scene.ask(f"{API}/model-versions/get-download-uri?name=stored&version={version}"),
+        ):
+            assert answer.status_code == 400, (case, answer.text)
+            assert_refused(answer)
+        if case.startswith("experiment"):
+            assert get(version, path, ADMIN).text == SECRET
+    allowed = {
+        "run": (in_run, in_run, run),
+        "run, by name": (f"runs:/{run}", f"runs:/{run}", run),
+        "logged model": (f"models:/{own}", in_own, None),
+        "logged model of another run": (f"models:/{of_run}", in_model_of_run, other),
+        "from the web page": (in_model_of_run, in_model_of_run, run),
+        "copied": ("models:/another/1", in_own, None),
+    }
+    versions = {case: store_version(scene, *stored) for case, stored in allowed.items()}
+    scene.ask(f"{API}/logged-models/{own}", method="DELETE").raise_for_status()
+    scene.ask(f"{API}/runs/delete", {"run_id": run}).raise_for_status()
+    for case, version in versions.items():
+        found = scene.ask(f"{API}/model-versions/get-download-uri?name=stored&version={version}")
+        assert found.ok, (case, found.text)
+        if case != "run, by name":
+            assert get(version, "file.txt", scene.member).text == SECRET, case
 
 
 def test_an_administrator_chooses(scene: Scene) -> None:

@@ -190,6 +190,19 @@ def test_a_members_trace_is_no_cost_of_the_gateway(server: Server, mia: Login, p
         assert [(key,) in found for key in metadata] == [names_endpoint, True], found
 
 
+# --- permissions ---
+
+
+@pytest.mark.parametrize("path", ["responses", "responses/compact"])
+def test_a_member_with_use_reaches_the_model(server: Server, mia: Login, path: str) -> None:
+    name, other = f"used-by-{path.replace('/', '-')}", server.member(f"without-{path.replace('/', '-')}")
+    endpoint(server, name, mia)
+    body = {"model": name, "input": "hello"}
+    answers = [server.ask(f"gateway/openai/v1/{path}", login, body) for login in (mia, other)]
+    assert answers[0].status_code >= 500, answers[0].text  # the model does not answer
+    assert answers[1].status_code == 403, answers[1].text
+
+
 # --- headers ---
 
 

@@ -1,4 +1,4 @@
-"""No member reaches what belongs to others by an assessment, a trace, the tag of prompts, or the Host header."""
+"""No member reaches what belongs to others by an assessment, a trace, a review queue, a tag, or the Host header."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tests.local.minors import ADMIN, CASES, Server, served
 V2 = "api/2.0/mlflow"
 V3 = "api/3.0/mlflow"
 TRACES = f"{V3}/traces"
+QUEUES = f"{V3}/review-queues"
 GRANT = f"{V3}/users/permissions/grant"
 IS_PROMPT = "mlflow.prompt.is_prompt"
 MOMENT = "2026-01-01T00:00:00Z"
@@ -49,7 +50,7 @@ def grant(server: Server, login: Login, kind: str, name: str, permission: str) -
 # --- assessments that override others ---
 
 
-def assessment(identifier: str, **more: str) -> dict[str, Any]:
+def assessment(identifier: str, **more: Any) -> dict[str, Any]:
     source = {"source_type": "HUMAN", "source_id": "somebody"}
     times = {"create_time": MOMENT, "last_update_time": MOMENT}
     said = {"assessment_name": "quality", "feedback": {"value": 5}}
@@ -65,10 +66,14 @@ def start(server: Server, login: Login, experiment: str, trace: str, *assessment
     return answer
 
 
+def rows(server: Server, query: str, *values: str) -> list[Any]:
+    """Ask or change MLflow's database."""
+    with closing(sqlite3.connect(server.log.with_name("tracking.db"), timeout=60)) as database, database:
+        return database.execute(query, values).fetchall()
+
+
 def is_valid(server: Server, identifier: str) -> bool:
-    with closing(sqlite3.connect(server.log.with_name("tracking.db"), timeout=60)) as database:
-        query = "SELECT valid FROM assessments WHERE assessment_id = ?"
-        return bool(database.execute(query, (identifier,)).fetchone()[0])
+    return bool(rows(server, "SELECT valid FROM assessments WHERE assessment_id = ?", identifier)[0][0])
 
 
 def test_a_member_overrides_no_assessment_of_another_trace(server: Server, mia: Login) -> None:
@@ -100,6 +105,100 @@ def test_a_member_overrides_assessments_of_the_same_trace(server: Server, mia: L
     start(server, mia, own, "tr-one", newer).raise_for_status()  # a client may send a trace again
     server.ask(f"{TRACES}/tr-one/assessments/b-newest", mia, method="DELETE").raise_for_status()
     assert is_valid(server, "b-new")
+
+
+# --- assessments that name a deleted run ---
+
+
+def new_run(server: Server, login: Login, experiment: str) -> str:
+    answer = server.ask(f"{V2}/runs/create", login, {"experiment_id": experiment, "start_time": 1})
+    answer.raise_for_status()
+    return str(answer.json()["run"]["info"]["run_id"])
+
+
+def naming(run: str, identifier: str) -> dict[str, Any]:
+    """Return an assessment that names a run."""
+    return assessment(identifier, metadata={"mlflow.assessment.sourceRunId": run})
+
+
+def kept(server: Server, *identifiers: str) -> list[bool]:
+    stored = {identifier for (identifier,) in rows(server, "SELECT assessment_id FROM assessments")}
+    return [identifier in stored for identifier in identifiers]
+
+
+@pytest.mark.parametrize("deleted", ["run", "experiment"])
+def test_a_deleted_run_takes_along_no_assessment_of_another_experiment(
+    server: Server, mia: Login, deleted: str
+) -> None:
+    theirs, trace = server.experiment(f"assessed, {deleted}"), f"tr-of-{deleted}"
+    created = server.ask(f"{V2}/experiments/create", mia, {"name": f"with a run, {deleted}"})
+    own = str(created.json()["experiment_id"])
+    run, by_administrator = (new_run(server, mia, own) for _ in range(2))
+    start(server, ADMIN, theirs, f"{trace}-theirs", naming(run, f"{trace}-1")).raise_for_status()
+    start(server, mia, own, f"{trace}-own", naming(run, f"{trace}-2")).raise_for_status()
+    start(server, ADMIN, theirs, f"{trace}-more", naming(by_administrator, f"{trace}-3")).raise_for_status()
+    server.change(f"{V2}/runs/delete", {"run_id": by_administrator})
+    body = {"run_id": run} if deleted == "run" else {"experiment_id": own}
+    server.ask(f"{V2}/{deleted}s/delete", mia, body).raise_for_status()
+    assert kept(server, f"{trace}-1", f"{trace}-2", f"{trace}-3") == [True, False, False]
+
+
+@pytest.mark.parametrize(("permission", "stays"), [("DENY", True), ("EDIT", True), ("MANAGE", False)])
+def test_a_deleted_run_takes_along_assessments_only_with_the_permission_on_them(
+    server: Server, permission: str, stays: bool
+) -> None:
+    shared, member = server.experiment(f"shared, {permission}"), server.member(f"with-{permission}".lower())
+    grant(server, member, "experiment", shared, "READ")
+    body = {"name": f"with-{permission}", "workspace": "default"}
+    role = server.change(f"{V3}/roles/create", body)["role"]["id"]
+    for kind, level in (("run", "MANAGE"), ("assessment", permission)):
+        more = {"resource_type": kind, "resource_pattern": "*", "permission": level}
+        server.change(f"{V3}/roles/permissions/add", {"role_id": role, **more})
+    server.change(f"{V3}/roles/assign", {"role_id": role, "username": member[0]})
+    run = new_run(server, ADMIN, shared)
+    start(server, ADMIN, shared, f"tr-{permission}", naming(run, f"d-{permission}")).raise_for_status()
+    server.ask(f"{V2}/runs/delete", member, {"run_id": run}).raise_for_status()
+    assert kept(server, f"d-{permission}") == [stays]
+
+
+# --- personal review queues ---
+
+
+def test_a_member_owns_no_personal_queue_of_another_user(server: Server, mia: Login) -> None:
+    shared, user = server.experiment("reviewed"), server.member("Reviewer")
+    for login in (mia, user):
+        grant(server, login, "experiment", shared, "EDIT")
+    created = server.ask(f"{QUEUES}/create", mia, {"experiment_id": shared, "name": user[0], "queue_type": "USER"})
+    created.raise_for_status()
+    queue = created.json()["review_queue"]
+    again = server.ask(f"{QUEUES}/get-or-create-user", user, {"experiment_id": shared, "user": user[0]})
+    assert again.json()["review_queue"] == queue
+    start(server, ADMIN, shared, "tr-reviewed").raise_for_status()
+    items = {"queue_id": queue["queue_id"], "item_ids": ["tr-reviewed"]}
+    server.ask(f"{QUEUES}/items/add", mia, items).raise_for_status()  # each editor assigns work to others
+    asked = (
+        f"{QUEUES}/get?queue_id={queue['queue_id']}",
+        f"{QUEUES}/get-by-name?experiment_id={shared}&name={user[0]}",
+        f"{QUEUES}/items/list?queue_id={queue['queue_id']}",
+    )
+
+    def statuses() -> list[list[int]]:
+        return [[server.ask(path, login).status_code for login in (mia, user)] for path in asked]
+
+    assert statuses() == [[403, 200]] * 3
+    assert queue["created_by"] == queue["name"] == user[0].lower()
+    rows(server, "UPDATE review_queues SET created_by = ? WHERE queue_id = ?", mia[0], queue["queue_id"])  # as before
+    assert statuses() == [[403, 200]] * 3
+
+
+def test_a_member_owns_the_queues_of_a_group(server: Server, mia: Login) -> None:
+    shared, user = server.experiment("reviewed by a group"), server.member("member-of-a-group")
+    for login in (mia, user):
+        grant(server, login, "experiment", shared, "EDIT")
+    body = {"experiment_id": shared, "name": "of a group", "queue_type": "CUSTOM", "users": [user[0]]}
+    queue = server.ask(f"{QUEUES}/create", mia, body).json()["review_queue"]
+    renamed = {"queue_id": queue["queue_id"], "name": "renamed"}
+    assert [server.ask(f"{QUEUES}/update", login, renamed).status_code for login in (user, mia)] == [403, 200]
 
 
 # --- traces in another experiment ---
