@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -77,11 +77,11 @@ def running(
 def relay(
     upstream: str,
     after_put: Callable[[], None] = lambda: None,
-    login: Callable[[str, str], str] = lambda _path, given: given,
+    login: Callable[[str, str, str], str] = lambda _method, _path, given: given,
 ) -> Iterator[str]:
     """Pass requests on to `upstream`; call `after_put` when a PUT has been answered, before its caller knows.
 
-    `login` returns the header Authorization to pass on for a path and the header that was given, "" for none.
+    `login` takes the method, the path and the given header Authorization; it returns the header to pass on, "" for none.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -91,12 +91,12 @@ def relay(
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             connection = HTTPConnection(upstream.removeprefix("http://"), timeout=60)
             headers = {n: value for n, value in self.headers.items() if n.lower() not in {"host", "authorization"}}
-            if passed_on := login(self.path, self.headers.get("Authorization", "")):
+            if passed_on := login(self.command, self.path, self.headers.get("Authorization", "")):
                 headers["Authorization"] = passed_on
-            connection.request(self.command, self.path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-            connection.close()
+            with closing(connection):
+                connection.request(self.command, self.path, body, headers)
+                answer = connection.getresponse()
+                content = answer.read()
             if self.command == "PUT":
                 after_put()
             self.send_response(answer.status)
