@@ -16,8 +16,8 @@ non-admin users, this module accepts only:
 SQLAlchemy mapper events check new values. They cover REST, OTLP and GraphQL, because MLflow 3.17 and 3.18 write these
 tables only through their mapped classes (mlflow/store/tracking/sqlalchemy_store.py,
 mlflow/store/model_registry/sqlalchemy_store.py). Trace locations that were stored earlier are checked when MLflow is
-about to use them. version_locations.py does the same for model versions. Stored experiment locations need no such check:
-MLflow appends the identifier of a run, a trace or a logged model to them.
+about to use them. version_locations.py does the same for model versions. Stored experiment locations need no such
+check: MLflow appends the identifier of a run, a trace or a logged model to them.
 """
 
 from __future__ import annotations

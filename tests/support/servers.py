@@ -81,7 +81,7 @@ def relay(
 ) -> Iterator[str]:
     """Pass requests on to `upstream`; call `after_put` when a PUT has been answered, before its caller knows.
 
-    `login` takes the method, the path and the given header Authorization; it returns the header to pass on, "" for none.
+    `login` takes the method, the path and the header Authorization. It returns the header to pass on, "" for none.
     """
 
     class Handler(BaseHTTPRequestHandler):
