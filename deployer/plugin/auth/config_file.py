@@ -1,4 +1,4 @@
-"""Overrides values in the configuration file of MLflow's basic auth for launch.py; does not import deployer."""
+"""Overrides values in the configuration file of MLflow's basic auth; does not import deployer."""
 
 from __future__ import annotations
 

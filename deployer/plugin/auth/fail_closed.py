@@ -12,20 +12,9 @@ With this module, each of them ends with an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
-
-OF_AUTH = ("filter_experiment_ids", "(experiment_ids)")
-OF_GRAPHQL = ("_get_graphql_auth_middleware", "()")
-
-
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
-    from mlflow.server import auth, handlers
-
-    yield auth, *OF_AUTH
-    yield handlers, *OF_GRAPHQL
 
 
 def install() -> None:

@@ -6,12 +6,9 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING or __package__:
-    from .fair_queue import FairQueue, Full
-else:  # the server finds this file beside launch.py
-    from fair_queue import FairQueue, Full
+from .fair_queue import FairQueue, Full
 
 R = TypeVar("R")
 IN_A_ROW = 4  # jobs of the first queue before one job of the second, if both have jobs

@@ -11,15 +11,17 @@ mistake here could refuse a request, but could not let anybody in. The checks of
 
 from __future__ import annotations
 
-import inspect
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from .. import seams
 
 # middleware that does nothing for Flask's paths, unless the request names a workspace
 FOR_FASTAPI = frozenset(
     {"fastapi_permission_middleware", "gateway_timing_middleware", "workspace_context_middleware"}
 )  # fmt: skip
+VALIDATOR = "mlflow.server.auth:_find_fastapi_validator"
 WORKSPACE_HEADER = b"x-mlflow-workspace"  # mlflow/server/workspace_helpers.py
 REMEMBERED = 1000  # paths
 LONGEST = 200  # characters of a path that is remembered
@@ -81,15 +83,13 @@ def install(app: Any) -> Straight:
     from starlette.middleware.base import BaseHTTPMiddleware
     from starlette.routing import BaseRoute, Match, Mount
 
-    find_validator: Any = getattr(auth, "_find_fastapi_validator", None)
     flask = app.router.routes[-1]
-    known = callable(find_validator) and list(inspect.signature(find_validator).parameters) == ["path", "method"]
-    if not known or MLFLOW_ENABLE_WORKSPACES.get() or not isinstance(flask, Mount) or flask.path:
+    if not seams.fits(VALIDATOR) or MLFLOW_ENABLE_WORKSPACES.get() or not isinstance(flask, Mount) or flask.path:
         return Straight(lambda _scope: True, lambda _path, _method: True)
     before = list(app.router.routes[:-1])
     straight = Straight(
         lambda scope: any(route.matches(scope)[0] is not Match.NONE for route in before),
-        lambda path, method: find_validator(path, method) is not None,
+        lambda path, method: auth._find_fastapi_validator(path, method) is not None,
     )
 
     class ToFlask(BaseRoute):  # type: ignore[misc]  # Starlette is the server's: it has no types here

@@ -2,45 +2,35 @@
 
 MLflow checks passwords in the threads that serve requests, and for artifacts on the event loop itself. A few users with
 new logins, or one client that guesses, would delay everybody. The gate makes only their requests wait, and refuses
-wrong passwords. If the password is right, it stores this result for the request (`fastauth_memory.Memory`). MLflow
+wrong passwords. If the password is right, it stores this result for the request (`request_cache.Memory`). MLflow
 still decides whether a user is let in, and asks for that result.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
-import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
+from typing import Any
 
-if TYPE_CHECKING or __package__:
-    from . import internal_headers
-    from .client_presence import Client, ClientLeft
-    from .credentials_header import credentials
-    from .fair_queue import Full
-    from .guess_turns import PATIENCE, Throttle, TooLate
-    from .login_checks import Guesser, LoginChecks
-    from .refusal_pause import RefusalPause
-    from .shared_work import SharedWork
-else:  # the server finds these files beside launch.py
-    import internal_headers
-    from client_presence import Client, ClientLeft
-    from credentials_header import credentials
-    from fair_queue import Full
-    from guess_turns import PATIENCE, Throttle, TooLate
-    from login_checks import Guesser, LoginChecks
-    from refusal_pause import RefusalPause
-    from shared_work import SharedWork
+from ..gateway import internal_headers
+from .access_log import write_line
+from .authenticator import Authenticator
+from .client_address import client_address, site
+from .client_presence import Client, ClientLeft
+from .credentials_header import credentials
+from .fair_queue import Full
+from .guess_turns import PATIENCE, TooLate
+from .login_checks import Guesser, LoginChecks
+from .refusal_pause import RefusalPause
+from .shared_work import SharedWork
+from .throttle import Throttle
 
 PAUSE = 1.0  # seconds before a refusal is sent to a guesser whose password was not checked
 UNAUTHORIZED, TOO_MANY_REQUESTS = 401, 429
 CLIENT_LEFT = 499  # only in the access log, as in nginx's
-IPV6_SITE = 64  # bits
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -48,43 +38,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("deployer")
-
-
-class Logins(Protocol):
-    """The part of `fastauth.Logins` and `fastauth.PassthroughAuthenticator` that is used here."""
-
-    def look_up(self, username: str) -> Any | None:
-        """Return a user or None."""
-
-    def pair(self, user: Any | None, username: str, password: str) -> bytes:
-        """Return a digest of a password hash and a password."""
-
-    def known(self, user: Any | None, username: str, password: str) -> bool | None:
-        """Return whether the password is right, or None if that is unknown; runs no check."""
-
-    def was_right(self, username: str, password: str) -> bool:
-        """Tell whether this was once the user's password."""
-
-    def was_checked(self, username: str, password: str) -> bool:
-        """Tell whether this password was checked for this user before."""
-
-    def verified_by_any_worker(self, username: str, password: str) -> bool:
-        """Tell whether any process of this server has found this password right for the user."""
-
-    def check(self, user: Any | None, username: str, password: str) -> bool:
-        """Check whether the password is right, which is slow."""
-
-    def begin_anew(self) -> None:
-        """Start a request without a login."""
-
-    def record(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
-        """Record the result of a login check until the request has been served."""
-
-    def defer(self, username: str, password: str) -> None:
-        """Defer the look-up of the login until the request is served."""
-
-    def is_authenticated(self) -> bool:
-        """Tell whether the login was accepted; False while the look-up is deferred."""
 
 
 class Refusal(Exception):
@@ -119,7 +72,7 @@ class Gate:
     def __init__(
         self,
         app: App,
-        logins: Logins,
+        logins: Authenticator,
         throttle: Throttle,
         is_open: Callable[[str], bool],
         *,
@@ -147,7 +100,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         self._logins.begin_anew()
-        address = self._address(scope)
+        address = client_address(scope, forwarded=self._forwarded)
         client = Client(scope, receive)
         begun, status, known = time.monotonic(), 500, None
 
@@ -167,7 +120,7 @@ class Gate:
                     known = login[0] if login and await self._accepts(*login, address, scope, client) else None
             except Refusal as refusal:
                 if refusal.pause:
-                    await self._pause.wait(_site(address))
+                    await self._pause.wait(site(address))
                 await _answer(refusal, heard)
                 return
             except ClientLeft:
@@ -178,16 +131,16 @@ class Gate:
             if self._access_log:
                 # MLflow may still refuse
                 who = known if known and self._logins.is_authenticated() and status != 401 else "-"
-                _write_line(scope, address, who, status, time.monotonic() - begun)
+                write_line(scope, address, who, status, time.monotonic() - begun)
 
     async def _accepts(self, username: str, password: str, address: str, scope: Scope, client: Client) -> bool:
         try:
-            was_right = self._logins.was_right(username, password)
+            was_right = self._logins.passwords.was_right(username, password)
             if was_right and self._has_a_thread(scope):
                 self._logins.defer(username, password)
                 return True  # looked up later; MLflow decides
             guesser = None if was_right else self._guesser(username, password, address)
-            is_new = guesser is not None and not self._logins.was_checked(username, password)
+            is_new = guesser is not None and not self._logins.passwords.was_checked(username, password)
             user = accepted = None
             if not is_new:  # a new guess must have its turn before its user is looked up
                 user = await self._checks.look_up(username, guesser)
@@ -215,14 +168,7 @@ class Gate:
 
     def _guesser(self, username: str, password: str, address: str) -> Guesser | None:
         """Return the user name and the site of a login that may be a guess; None if the login is known to be right."""
-        return None if self._logins.verified_by_any_worker(username, password) else (username, _site(address))
-
-    def _address(self, scope: Scope) -> str:
-        peer = str((scope.get("client") or ("-",))[0])
-        if not self._forwarded:
-            return peer
-        last = [value for name, value in scope["headers"] if name == b"x-forwarded-for"][-1:]
-        return _without_port(b"".join(last).rpartition(b",")[2].strip().decode("latin-1")[:64]) or peer
+        return None if self._logins.passwords.verified_by_any_worker(username, password) else (username, site(address))
 
 
 def _anonymous() -> Refusal:
@@ -243,27 +189,6 @@ def _slow(wait: float) -> Refusal:
     return _later(TOO_MANY_REQUESTS, wait, "Too many wrong passwords for this user from your address.", pause=True)
 
 
-def _without_port(address: str) -> str:
-    """Return an address without the port that some proxies append; the port differs with each connection."""
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    host, _, port = address.partition(":")
-    return host if port.isdecimal() else address
-
-
-def _site(address: str) -> str:
-    """Return the address that stands for a client: its IPv4 address, or its IPv6 network."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return address
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((found.packed, IPV6_SITE), strict=False))
-
-
 async def _answer(refusal: Refusal, send: Send) -> None:
     body = f"{refusal}\n".encode()
     headers = [
@@ -273,14 +198,3 @@ async def _answer(refusal: Refusal, send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _write_line(scope: Scope, address: str, username: str, status: int, seconds: float) -> None:
-    """Write a line of the access log.
-
-    The line has no query, because what users search for is private. Special characters in a name are percent-encoded.
-    """
-    who, path = quote(username, safe="@.+-_"), quote(scope["path"], safe="/@:+=,;~!*'()")
-    now = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime())
-    line = f'{quote(address, safe=":")} - {who} [{now}] "{scope["method"]} {path}" {status} - {seconds * 1000:.0f}\n'
-    sys.stdout.write(line)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from typing import Protocol
+
+from .throttle import Throttle
 
 PLACES = 64  # passwords from one address that may wait for a turn
 MOST_WAITING = 1000  # passwords from all addresses that may wait
@@ -18,19 +19,6 @@ PATIENCE = 20.0  # seconds that a password waits; clients and proxies give up af
 SHORTEST_WAIT = 0.01  # seconds; a wait that is rounded to zero would make a timer fire without end
 
 Key = tuple[str, str]  # user name, site
-
-
-class Throttle(Protocol):
-    """The part of `fastauth_checks.Throttle` that is used here."""
-
-    def wait(self, key: Key) -> float:
-        """Return the seconds until a guess is allowed."""
-
-    def take(self, key: Key) -> float:
-        """Take one guess and return 0, or take none and return the seconds to wait."""
-
-    def give_back(self, key: Key) -> None:
-        """Undo one `take`."""
 
 
 class TooLate(Exception):

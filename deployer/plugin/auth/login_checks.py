@@ -13,18 +13,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-if TYPE_CHECKING or __package__:
-    from .fair_executor import FairExecutor
-    from .fair_queue import FairQueue
-    from .guess_turns import GuessTurns, Throttle
-else:  # the server finds these files beside launch.py
-    from fair_executor import FairExecutor
-    from fair_queue import FairQueue
-    from guess_turns import GuessTurns, Throttle
+from .authenticator import Authenticator
+from .fair_executor import FairExecutor
+from .fair_queue import FairQueue
+from .guess_turns import GuessTurns
+from .throttle import Throttle
 
-AT_ONCE = 2  # concurrent password checks (fastauth_checks.py)
+AT_ONCE = 2  # concurrent password checks (verified_passwords.py)
 LOOK_UPS_AT_ONCE = 8  # concurrent look-ups, each with a connection to the auth database
 NEW_LOOK_UPS_AT_ONCE = 4  # concurrent look-ups for logins that may be guesses
 REST = 3  # a thread pauses this many times as long as it checked a wrong password: guesses get a part of the processor
@@ -37,26 +34,10 @@ CHECKS_OF_NOBODY = (500, 64)  # unknown users; for one address, also half a minu
 Guesser = tuple[str, str]  # user name, site
 
 
-class Logins(Protocol):
-    """The part of `fastauth.Logins` and `fastauth.PassthroughAuthenticator` that is used here."""
-
-    def look_up(self, username: str) -> Any | None:
-        """Return a user or None."""
-
-    def pair(self, user: Any | None, username: str, password: str) -> bytes:
-        """Return a digest of a password hash and a password."""
-
-    def known(self, user: Any | None, username: str, password: str) -> bool | None:
-        """Return whether the password is right, or None if that is unknown; runs no check."""
-
-    def check(self, user: Any | None, username: str, password: str) -> bool:
-        """Check whether the password is right, which is slow."""
-
-
 class LoginChecks:
     """The threads and queues of one process. `passes_on` says that MLflow also decides about wrong passwords."""
 
-    def __init__(self, logins: Logins, throttle: Throttle, *, passes_on: bool, patience: float) -> None:
+    def __init__(self, logins: Authenticator, throttle: Throttle, *, passes_on: bool, patience: float) -> None:
         self._logins = logins
         self._throttle = throttle
         self._passes_on = passes_on

@@ -9,23 +9,18 @@ The cached functions are in mlflow/server/auth:
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache, partial, wraps
 from types import SimpleNamespace
 from typing import Any
 
-SIGNATURES = {  # without annotations: their text differs between versions of Python
-    "get_user": "(self, username)",
-    "list_grants": "(self, user_id, workspace, resource_types)",
-}
-# SHA-256 of the source of `list_grants`: if the source differs, its SQL statement may differ from the one used here
-GRANTS_TEXT = "7da32bf8506919a05885bd006f76841a6446847392c9846b5d9f529218e80ba5"
-OF_AUTH = ("_fetch_or_none", "(fetch, resource_id)")
+from .. import seams
+
+# the grants of a user; if this function has another source, its SQL statement may differ from the one used here
+GRANTS = "mlflow.server.auth.sqlalchemy_store:SqlAlchemyStore.list_grants"
 # prefixes of MLflow's own methods that change something
 CHANGES = (
     "create_", "update_", "delete_", "grant_", "revoke_", "rename_", "set_", "add_", "remove_", "assign_", "unassign_"
@@ -75,23 +70,15 @@ class Memory:
 current: ContextVar[Memory | None] = ContextVar("deployer_request", default=None)
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
-    from mlflow.server import auth
-    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
-
-    for name, signature in SIGNATURES.items():
-        yield SqlAlchemyStore, name, signature
-    yield auth, *OF_AUTH
-
-
 def install() -> None:
     """Replace MLflow's functions with cached ones."""
     from mlflow.server import auth
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     SqlAlchemyStore.get_user = _user_of_the_request(SqlAlchemyStore.get_user)
-    SqlAlchemyStore.list_grants = _grants_of_the_request(SqlAlchemyStore.list_grants, auth.store)
+    SqlAlchemyStore.list_grants = _grants_of_the_request(
+        SqlAlchemyStore.list_grants, auth.store, known=seams.fits(GRANTS)
+    )
     for name, method in list(vars(SqlAlchemyStore).items()):
         if name.startswith(CHANGES):
             setattr(SqlAlchemyStore, name, _forgets(method))
@@ -109,10 +96,10 @@ def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:
     return get_user
 
 
-def _grants_of_the_request(original: Callable[..., list[Any]], store: Any) -> Callable[..., list[Any]]:
+def _grants_of_the_request(original: Callable[..., list[Any]], store: Any, *, known: bool) -> Callable[..., list[Any]]:
+    """Read the grants once; `known` says that MLflow's statement is known to be the one used here."""
     question = cache(partial(_question_of_grants, store))  # built once a database exists
-    # the types that MLflow's function has accepted; and whether its statement is known to be the one used here
-    served, known = set[frozenset[str]](), text_of(original) == GRANTS_TEXT
+    served = set[frozenset[str]]()  # the types that MLflow's function has accepted
 
     @wraps(original)
     def list_grants(self: Any, user_id: int, workspace: str, resource_types: Any) -> list[Any]:
@@ -129,14 +116,6 @@ def _grants_of_the_request(original: Callable[..., list[Any]], store: Any) -> Ca
         return read() if memory is None else memory.grants_once((user_id, workspace, types), read)
 
     return list_grants
-
-
-def text_of(function: Callable[..., Any]) -> str:
-    """Return the SHA-256 of a function's source, or "" if the source is not available."""
-    try:
-        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
-    except OSError:
-        return ""
 
 
 def _question_of_grants(store: Any) -> Callable[[int, str, frozenset[str]], list[Any]]:

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 GATEWAY_BOUND = "MLFLOW_GATEWAY_MAX_DECOMPRESSED_REQUEST_SIZE"  # mlflow/environment_variables.py
 GZIP, ZLIB, RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 FORMATS = {"gzip": (GZIP,), "deflate": (ZLIB, RAW)}  # some clients send "deflate" without the zlib header
 BAD_REQUEST, CONTENT_TOO_LARGE = 400, 413
-SEAM = ("decompress_otlp_body", "(raw_body, content_encoding)")  # in mlflow/server/otel_api.py
 
 
 class TooLarge(Exception):
@@ -43,14 +41,12 @@ def decompressed(body: bytes, encoding: str, most: int) -> bytes:
     raise ValueError(encoding)
 
 
-def install(demand: Callable[..., None] | None, most: int) -> None:
-    """Replace MLflow's function. `demand` rejects another signature; it is None for an MLflow that is not supported."""
+def install(most: int) -> None:
+    """Bound decompressed bodies to `most` bytes."""
     from fastapi import HTTPException
     from mlflow.server import otel_api
 
     os.environ.setdefault(GATEWAY_BOUND, str(most))
-    if demand:
-        demand(otel_api, *SEAM)
 
     def decompress_otlp_body(raw_body: bytes, content_encoding: str) -> bytes:
         try:

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING or __package__:
-    from .decoded_bodies import bounds
-else:  # the server finds this file beside launch.py
-    from decoded_bodies import bounds
+from .decoded import bounds
 
 # path prefixes of uploads through the server (mlflow/server/artifact_router.py)
 ARTIFACTS = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
@@ -75,7 +72,7 @@ class Capped:
     body. If the page waited for the body, a stranger could hold a connection with one byte every few seconds.
     `streams` says that artifact uploads are not kept in memory. If true, no upload has a bound. If false, uploads
     without an Authorization header have one.
-    `is_validated` tells whether a request's body is decoded on the event loop (decoded_bodies.py).
+    `is_validated` tells whether a request's body is decoded on the event loop (decoded.py).
     """
 
     def __init__(

@@ -8,30 +8,21 @@ than clients send is refused before it is decoded (trace_export_parts.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING or __package__:
-    from . import trace_export_parts
-else:  # the server finds this file beside launch.py
-    import trace_export_parts
+from . import trace_export_parts
 
 BAD_REQUEST, CONTENT_TOO_LARGE = 400, 413
-SEAM = ("log_spans_async", "(self, location, spans)")  # of stores; only `export_traces` calls it
 
 
-def install(demand: Callable[..., None]) -> None:
-    """Replace MLflow's function; call this before MLflow's application is created, because that copies the routes.
-
-    `demand` rejects functions with other signatures.
-    """
+def install() -> None:
+    """Replace MLflow's function; call this before MLflow's application is created, because that copies the routes."""
     import anyio.to_thread
     from fastapi import HTTPException
     from mlflow.server import otel_api
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    demand(SqlAlchemyStore, *SEAM)
     usual = otel_api.export_traces
     schema = trace_export_parts.schema(otel_api.ExportTraceServiceRequest.DESCRIPTOR)
 
@@ -67,4 +58,4 @@ def install(demand: Callable[..., None]) -> None:
     route = router.routes[index]
     router.add_api_route("", export_traces, methods=route.methods, status_code=route.status_code)
     router.routes[index] = router.routes.pop()
-    SqlAlchemyStore.log_spans_async = log_spans_async
+    SqlAlchemyStore.log_spans_async = log_spans_async  # only `export_traces` calls it

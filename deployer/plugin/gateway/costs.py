@@ -13,33 +13,19 @@ of the trace. It does not refuse the trace, because clients copy metadata togeth
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 ENDPOINT = "mlflow.gateway.endpointId"  # mlflow/tracing/constant.py `TraceMetadataKey`
-OF_STORE = {
-    "start_trace": "(self, trace_info)",
-    "deprecated_start_trace_v2": "(self, experiment_id, timestamp_ms, request_metadata, tags)",
-    "deprecated_end_trace_v2": "(self, request_id, timestamp_ms, status, request_metadata, tags)",
-}
+OF_STORE = ("start_trace", "deprecated_start_trace_v2", "deprecated_end_trace_v2")
 METADATA = "request_metadata"
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
+def install() -> None:
+    """Change the metadata of traces before MLflow stores them."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    for name, signature in OF_STORE.items():
-        yield SqlAlchemyStore, name, signature
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Change the metadata of traces before MLflow stores them; `demand` rejects functions with other signatures."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    for seam in seams():
-        demand(*seam)
     for name in OF_STORE:
         setattr(SqlAlchemyStore, name, _without_endpoint(getattr(SqlAlchemyStore, name)))
 

@@ -15,13 +15,11 @@ looks only at requests that Flask serves, because no other route writes names of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 PREFIX = "gateway/"
-OF_STORE = ("_get_or_create_experiment_id", "(self, experiment_name, tags=None)")
-OF_AUTH = ("sender_is_admin", "()")
 EXPERIMENT = "experiment"
 NOTHING = ("DENY", "NO_PERMISSIONS")
 RESERVED = (
@@ -34,30 +32,15 @@ TAKEN = (
 )
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
-    from mlflow.server import auth
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    yield SqlAlchemyStore, *OF_STORE
-    yield auth, *OF_AUTH
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Check the names of experiments, and the experiments that the gateway uses.
-
-    `demand` rejects missing functions and other signatures.
-    """
+def install() -> None:
+    """Check the names of experiments, and the experiments that the gateway uses."""
     from mlflow.store.tracking.dbmodels.models import SqlExperiment
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from sqlalchemy import event
 
-    for seam in seams():
-        demand(*seam)
     for moment in ("before_insert", "before_update"):
         event.listen(SqlExperiment, moment, _keep_reserved)
-    name = OF_STORE[0]
-    setattr(SqlAlchemyStore, name, _of_no_member(getattr(SqlAlchemyStore, name)))
+    SqlAlchemyStore._get_or_create_experiment_id = _of_no_member(SqlAlchemyStore._get_or_create_experiment_id)
 
 
 def _keep_reserved(_mapper: Any, _connection: Any, experiment: Any) -> None:

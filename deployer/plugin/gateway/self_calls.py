@@ -14,10 +14,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
 
-ADDRESS = ("get_server_base_url", "(request)")
 HOSTS = "MLFLOW_SERVER_ALLOWED_HOSTS"
 OWN = "DEPLOYER_OWN_ADDRESS"  # HOST:PORT at which the server reaches itself; `announce` sets this variable
 
@@ -44,23 +41,14 @@ def is_needed() -> bool:
     """Tell whether guardrails of this MLflow call the address in the Host header."""
     from mlflow.gateway import guardrail_utils
 
-    return hasattr(guardrail_utils, ADDRESS[0])
+    return hasattr(guardrail_utils, "get_server_base_url")
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for the MLflow function that is replaced."""
-    from mlflow.gateway import guardrail_utils
-
-    yield guardrail_utils, *ADDRESS
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Let guardrails call the announced address, unless MLflow does so itself; `demand` rejects another signature."""
+def install() -> None:
+    """Let guardrails call the announced address, unless MLflow does so itself."""
     from mlflow.gateway import guardrail_utils
 
     own = os.environ.get(OWN)
     if own is None or not is_needed():
         return
-    for seam in seams():
-        demand(*seam)
     guardrail_utils.get_server_base_url = lambda _request: f"http://{own}"

@@ -1,6 +1,6 @@
 """Keeps the traces of MLflow's gateway in the experiment of their endpoint; does not import deployer.
 
-An endpoint with usage tracking stores each request as a trace in its own experiment (gateway_experiments.py). MLflow's
+An endpoint with usage tracking stores each request as a trace in its own experiment (experiments.py). MLflow's
 gateway also writes spans outside of this experiment:
 
 - For a request with the header `traceparent`, the gateway writes a summary under the trace that the header names
@@ -15,32 +15,18 @@ Both let a member who may only use the endpoint write to experiment 0. With this
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-SUMMARY = ("_maybe_create_distributed_span", "(request_headers, endpoint_config)")
-PROVIDER = ("_create_provider", "(endpoint_config, endpoint_type, enable_tracing=False)")
 
-
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
+def install() -> None:
+    """Replace the functions that write these spans."""
     from mlflow.gateway import tracing_utils
     from mlflow.server import gateway_api
 
-    yield tracing_utils, *SUMMARY
-    yield gateway_api, *PROVIDER
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Replace the functions that write these spans; `demand` rejects missing functions and other signatures."""
-    from mlflow.gateway import tracing_utils
-    from mlflow.server import gateway_api
-
-    for seam in seams():
-        demand(*seam)
-    setattr(tracing_utils, SUMMARY[0], _nothing)
-    setattr(gateway_api, PROVIDER[0], _as_tracked(getattr(gateway_api, PROVIDER[0])))
+    tracing_utils._maybe_create_distributed_span = _nothing
+    gateway_api._create_provider = _as_tracked(gateway_api._create_provider)
 
 
 def _nothing(_request_headers: Any, _endpoint_config: Any) -> None:

@@ -24,9 +24,11 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
+
+from ..auth.request_cache import current
 
 LOCATION = "mlflow.artifactLocation"  # mlflow/utils/mlflow_tags.py
 ARCHIVE_LOCATION = "mlflow.trace.archiveLocation"  # mlflow/tracing/constant.py `TraceTagKey`
@@ -35,30 +37,13 @@ ARCHIVED = "ARCHIVE_REPO"  # with this value of SPANS_LOCATION, MLflow reads and
 # a trace identifier becomes a path segment: a slash, a percent sign or `..` could leave the experiment's folder
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]*", re.ASCII)
 SOURCE = re.compile(r"(mlflow-artifacts|runs|models):/(?!/)[^\\\x00-\x1f\x7f]+")  # without a host name
-OF_STORE = {
-    "_get_trace_artifact_location_tag": "(self, experiment, trace_id)",
-    "_delete_archived_trace_payloads": "(self, selected_traces)",
-}
-OF_TRACES = {"get_artifact_uri_for_trace": "(trace_info)", "get_archive_uri_for_trace": "(trace_info)"}
 
 Check = Callable[[Any, Any], str]  # (connection, row) -> what is wrong with the row's location, "" if nothing
 IsAdministrator = Callable[[], bool]
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that this module relies on."""
-    from mlflow.server import handlers
-    from mlflow.store.tracking import sqlalchemy_store
-
-    for name, signature in OF_STORE.items():
-        yield sqlalchemy_store.SqlAlchemyStore, name, signature
-    for name, signature in OF_TRACES.items():
-        yield handlers, name, signature
-    yield sqlalchemy_store, "get_archive_uri_for_trace", OF_TRACES["get_archive_uri_for_trace"]
-
-
-def install(memory: Any) -> None:
-    """Install the checks in MLflow; `memory` is the module fastauth_memory.py."""
+def install() -> None:
+    """Install the checks in MLflow."""
     from mlflow.server import auth, handlers
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
     from mlflow.store.tracking import sqlalchemy_store
@@ -67,7 +52,7 @@ def install(memory: Any) -> None:
 
     def is_administrator() -> bool:
         """Tell whether an administrator sent the current request; False outside a request."""
-        request = memory.current.get()
+        request = current.get()
         return request is not None and request.accepted and bool(auth.store.get_user(request.username).is_admin)
 
     for model, check, moments in (

@@ -13,19 +13,13 @@ on, MLflow checks the paths of skills itself. In all cases, MLflow's own check m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
 from functools import wraps
 from typing import Any
 from urllib.parse import urlsplit
 
-OF_AUTH = {
-    "_authorize_flask_artifact_proxy": "(action)",
-    "_authorize_fastapi_artifact_proxy": "(path, username, query_path, action)",
-    "_artifact_proxy_path": "()",
-    "_canonical_artifact_proxy_path": "(artifact_path)",
-    "_get_experiment_permission": "(experiment_id, username)",
-}
+from ..auth.request_cache import current
+
 OF_FASTAPI = "/mlflow-artifacts/artifacts/"  # FastAPI serves GET and PUT below this path, Flask the rest
 SCHEME = "mlflow-artifacts"
 CAN = {"read": "can_read", "update": "can_update", "manage": "can_manage"}
@@ -60,29 +54,16 @@ def owners(segments: Segments, locations: Iterable[tuple[int, str]]) -> list[str
     return found
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
+def install() -> None:
+    """Install the check before MLflow's own check; MLflow runs neither for administrators."""
     from mlflow.server import auth
 
-    for name, signature in OF_AUTH.items():
-        yield auth, name, signature
-
-
-def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Install the check before MLflow's own check; MLflow runs neither for administrators.
-
-    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
-    signatures.
-    """
-    from mlflow.server import auth
-
-    for seam in seams():
-        demand(*seam)
     of_flask, of_fastapi = auth._authorize_flask_artifact_proxy, auth._authorize_fastapi_artifact_proxy
 
     @wraps(of_flask)
     def authorize_flask(action: str) -> bool:
-        permitted = _may_use(auth, auth._artifact_proxy_path(), current.get().username, action)
+        sender = current.get()
+        permitted = sender is not None and _may_use(auth, auth._artifact_proxy_path(), sender.username, action)
         return permitted and bool(of_flask(action))
 
     @wraps(of_fastapi)

@@ -9,12 +9,9 @@ MLflow 3.18 compares numbers and removes `.` from paths (mlflow/server/auth `can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
-from typing import Any
 
-MATCHES = ("matches", "(resource_pattern, resource_type, resource_id)")
-PATH = ("_canonical_artifact_proxy_path", "(artifact_path)")
 EXPERIMENT, SCORER = "experiment", "scorer"
 
 
@@ -41,24 +38,13 @@ def is_needed() -> bool:
     return not hasattr(permissions, "canonical_resource_id")
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
-    from mlflow.server import auth
-    from mlflow.server.auth import requirements
-
-    yield requirements, *MATCHES
-    yield auth, *PATH
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Compare numbers and remove `.` from paths, unless MLflow does so itself; `demand` rejects other signatures."""
+def install() -> None:
+    """Compare numbers and remove `.` from paths, unless MLflow does so itself."""
     from mlflow.server import auth
     from mlflow.server.auth import requirements
 
     if not is_needed():
         return
-    for seam in seams():
-        demand(*seam)
     requirements.matches = _canonical(requirements.matches)
     auth._canonical_artifact_proxy_path = _without_dots(auth._canonical_artifact_proxy_path)
 

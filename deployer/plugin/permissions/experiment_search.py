@@ -12,30 +12,17 @@ Replaced or called in mlflow/server: `auth.filter_search_experiments`, `auth._ro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-FILTER_SIGNATURE, WHERE_SIGNATURE = "(resp)", "(self)"
-PREDICATE_SIGNATURE = "(username, resource_type, also_require=())"
 TYPES = frozenset({"experiment", "workspace"})  # types of grants; MLflow asks for the same, so only once
 MOST_IDS = 1000  # in one statement; SQLite accepts 32766. For users who may read more, MLflow's filter alone applies
 LARGEST_ID = 2**63 - 1
 UNNAMED = "*"  # an experiment that no grant names
 
 _only: ContextVar[list[int] | None] = ContextVar("deployer_experiments", default=None)
-
-
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that this module relies on."""
-    from mlflow.server import auth
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
-
-    if _searches_for_all(auth):
-        yield auth, "filter_search_experiments", FILTER_SIGNATURE
-        yield auth, "_role_based_read_predicate", PREDICATE_SIGNATURE
-        yield TrackingStore, "_experiment_where_clauses", WHERE_SIGNATURE
 
 
 def _searches_for_all(auth: Any) -> bool:

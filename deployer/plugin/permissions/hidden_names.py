@@ -13,48 +13,22 @@ Missing experiments still get 404, because MLflow's clients look up an experimen
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any
 
 QUEUE = "validate_can_view_review_queue_by_name"
 ENDPOINT = "validate_can_read_gateway_endpoint"
 SCORER = "validate_can_register_scorer"
-OF_AUTH = {
-    QUEUE: "()",
-    ENDPOINT: "()",
-    SCORER: "()",
-    "_get_request_param": "(param)",
-    "_get_gateway_endpoint_permission": "(endpoint_id)",
-}
-OF_SCORERS = {
-    "extract_model_from_serialized_scorer": "(serialized_data)",
-    "is_gateway_model": "(model)",
-    "extract_endpoint_ref": "(model)",
-}
 UNNAMED = "*"  # an endpoint that no permission names; only permissions on all endpoints apply to it
 
 Validator = Callable[[], bool]
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
-    from mlflow.server import auth
-    from mlflow.store.tracking import sqlalchemy_store
-
-    for name, signature in OF_AUTH.items():
-        yield auth, name, signature
-    for name, signature in OF_SCORERS.items():
-        yield sqlalchemy_store, name, signature
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Replace MLflow's checks; `demand` rejects missing functions and other signatures."""
+def install() -> None:
+    """Replace MLflow's checks."""
     from mlflow.server import auth
 
-    for seam in seams():
-        demand(*seam)
     for name, checked in (
         (QUEUE, _hiding(getattr(auth, QUEUE), _never)),
         (ENDPOINT, _hiding(getattr(auth, ENDPOINT), lambda: _reads_endpoint(auth, UNNAMED))),
@@ -62,7 +36,6 @@ def install(demand: Callable[..., None]) -> None:
     ):
         usual, validators = getattr(auth, name), auth.BEFORE_REQUEST_VALIDATORS
         routes = [route for route, validator in validators.items() if validator is usual]
-        demand(SimpleNamespace(**({name: usual} if routes else {})), name, "()")
         validators.update(dict.fromkeys(routes, checked))
 
 

@@ -9,13 +9,12 @@ may still omit the number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
-STORE = ("_get_experiment", "(self, session, experiment_id, view_type, eager=False)")
-GRAPHQL = ("_check_authorization", "(self, field_name, args, username)")
+from ..auth.request_cache import Memory, current
+
 RUN = ("run_id", "run_uuid")
 # GraphQL fields that return a single object, and the arguments that name the object
 NAMED_BY = {"mlflowGetExperiment": ("experiment_id",), "mlflowGetRun": RUN, "mlflowListArtifacts": RUN}
@@ -29,29 +28,14 @@ def names_object(field_name: str, arguments: Mapping[str, Any]) -> bool:
     return names is None or any(getattr(given, name, None) for name in names)
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
+def install() -> None:
+    """Require requests of non-admin users to name the experiment or run."""
     from mlflow.server import auth
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    yield SqlAlchemyStore, *STORE
-    yield auth.GraphQLAuthorizationMiddleware, *GRAPHQL
-
-
-def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Require requests of non-admin users to name the experiment or run.
-
-    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
-    signatures.
-    """
-    from mlflow.server import auth
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    for seam in seams():
-        demand(*seam)
     middleware = auth.GraphQLAuthorizationMiddleware
     middleware._check_authorization = _of_named_objects(middleware._check_authorization)
-    SqlAlchemyStore._get_experiment = _of_named_experiments(SqlAlchemyStore._get_experiment, current)
+    SqlAlchemyStore._get_experiment = _of_named_experiments(SqlAlchemyStore._get_experiment)
 
 
 def _of_named_objects(check: Callable[..., bool]) -> Callable[..., bool]:
@@ -62,7 +46,7 @@ def _of_named_objects(check: Callable[..., bool]) -> Callable[..., bool]:
     return check_authorization
 
 
-def _of_named_experiments(get: Callable[..., Any], current: ContextVar[Any]) -> Callable[..., Any]:
+def _of_named_experiments(get: Callable[..., Any]) -> Callable[..., Any]:
     from mlflow.exceptions import MlflowException
 
     @wraps(get)
@@ -74,7 +58,7 @@ def _of_named_experiments(get: Callable[..., Any], current: ContextVar[Any]) -> 
     return get_experiment
 
 
-def _is_member(sender: Any | None) -> bool:
+def _is_member(sender: Memory | None) -> bool:
     """Tell whether the current request comes from anybody but an administrator; False outside a request."""
     from mlflow.server import auth
 

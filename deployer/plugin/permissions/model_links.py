@@ -8,35 +8,17 @@ only if the user may update the logged model. The model version itself refers to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-TAGS = ("set_model_versions_tags", "(self, name, version, model_id)")
-PERMISSION = ("_authorize_logged_model_id", "(model_id, action)")
+from ..auth.request_cache import current
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
+def install() -> None:
+    """Check the permission before MLflow writes the tag."""
     from mlflow.server import auth
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    yield SqlAlchemyStore, *TAGS
-    yield auth, *PERMISSION
-
-
-def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Check the permission before MLflow writes the tag.
-
-    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
-    signatures.
-    """
-    from mlflow.server import auth
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    for seam in seams():
-        demand(*seam)
     usual = SqlAlchemyStore.set_model_versions_tags
 
     @wraps(usual)

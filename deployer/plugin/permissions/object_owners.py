@@ -35,33 +35,26 @@ classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any
 
-OF_RESPONSES = "(resp)"
-OF_REQUESTS = "(username, request)"
+from ..auth.request_cache import current
+from . import stale_grants
+
 OF_EXPERIMENTS = "set_can_manage_experiment_permission"
-GIVING = {
-    OF_EXPERIMENTS: OF_RESPONSES,
-    "set_can_manage_registered_model_permission": OF_RESPONSES,
-    "set_can_manage_scorer_permission": OF_RESPONSES,
-    "_mcp_server_after_create": OF_REQUESTS,
-}
-REMOVING = {
-    "delete_can_manage_registered_model_permission": OF_RESPONSES,
-    "delete_scorer_permissions_cascade": OF_RESPONSES,
-    "_mcp_server_after_delete": OF_REQUESTS,
-}
+GIVING = (
+    OF_EXPERIMENTS,
+    "set_can_manage_registered_model_permission",
+    "set_can_manage_scorer_permission",
+    "_mcp_server_after_create",
+)
+REMOVING = (
+    "delete_can_manage_registered_model_permission",
+    "delete_scorer_permissions_cascade",
+    "_mcp_server_after_delete",
+)
 GIVING_SKILLS, REMOVING_SKILLS = "_skill_after_create", "_skill_after_delete"  # from MLflow 3.18 on
 RENAMING = "rename_registered_model_permission"
-CALLED = {"_redact_registered_model_response": "(resp, response_message)", "_prompt_marker_in_tags": "(tags)"}
-OF_STORE = {
-    "grant_user_permission": "(self, username, resource_type, resource_pattern, permission)",
-    "rename_grants_for_resource": "(self, resource_type, old_pattern, new_pattern, *, workspace_scoped=False)",
-    "_scorer_pattern": "(experiment_id, scorer_name)",
-}
 EXPERIMENT = "experiment"
 MODEL, PROMPT = "registered_model", "prompt"  # they share their names
 
@@ -70,56 +63,32 @@ NamesOf = Callable[[Any, Any], Names]  # (connection, row) -> the names of the o
 Listener = Callable[[Any, Any, Any], None]
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
-    from mlflow.server import auth
-    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
-
-    of_skills = dict.fromkeys((GIVING_SKILLS, REMOVING_SKILLS), OF_REQUESTS) if _has_skills(auth) else {}
-    for name, signature in {**GIVING, **REMOVING, **of_skills, RENAMING: OF_RESPONSES, **CALLED}.items():
-        yield auth, name, signature
-    for name, signature in OF_STORE.items():
-        yield SqlAlchemyStore, name, signature
-
-
-def _has_skills(auth: Any) -> bool:
-    return hasattr(auth, GIVING_SKILLS)
-
-
-def install(current: ContextVar[Any], demand: Callable[..., None], stale: Any) -> None:
-    """Write permissions together with objects, and keep MLflow from doing so later.
-
-    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects missing functions and
-    other signatures. `stale` is the module stale_grants.
-    """
+def install() -> None:
+    """Write permissions together with objects, and keep MLflow from doing so later."""
     from mlflow.server import auth
     from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
     from sqlalchemy import event
 
-    for seam in seams():
-        demand(*seam)
-    for name, signature in GIVING.items():
-        _replace(auth, name, signature, _unless_given(getattr(auth, name), current), demand)
-    for name, signature in REMOVING.items():
-        _replace(auth, name, signature, _nothing, demand)
-    _replace(auth, RENAMING, OF_RESPONSES, _redacting(auth), demand)
-    if _has_skills(auth):  # these are in no table: MLflow looks up the functions when it needs them
-        setattr(auth, GIVING_SKILLS, _unless_given(getattr(auth, GIVING_SKILLS), current))
+    for name in GIVING:
+        _replace(auth, name, _unless_given(getattr(auth, name)))
+    for name in REMOVING:
+        _replace(auth, name, _nothing)
+    _replace(auth, RENAMING, _redacting(auth))
+    if hasattr(auth, GIVING_SKILLS):  # these are in no table: MLflow looks up the functions when it needs them
+        setattr(auth, GIVING_SKILLS, _unless_given(getattr(auth, GIVING_SKILLS)))
         setattr(auth, REMOVING_SKILLS, _nothing)
     for rows, names in _kinds(auth):
-        event.listen(rows, "after_insert", _giving(names, auth, current, stale))
-        event.listen(rows, "after_delete", _ending(names, auth.store, stale))
-    event.listen(SqlRegisteredModel, "after_update", _moving(auth.store, stale))
+        event.listen(rows, "after_insert", _giving(names, auth))
+        event.listen(rows, "after_delete", _ending(names, auth.store))
+    event.listen(SqlRegisteredModel, "after_update", _moving(auth.store))
 
 
-def _replace(auth: Any, name: str, signature: str, by: Callable[..., None], demand: Callable[..., None]) -> None:
+def _replace(auth: Any, name: str, by: Callable[..., None]) -> None:
     """Replace what MLflow does after a request: in its tables, and in its module, because MLflow compares with that."""
-    usual, found = getattr(auth, name), False
+    usual = getattr(auth, name)
     for table in (auth.AFTER_REQUEST_HANDLERS, auth.FASTAPI_AFTER_REQUEST_HANDLERS):
         routes = [route for route, handler in table.items() if handler is usual]
         table.update(dict.fromkeys(routes, by))
-        found = found or bool(routes)
-    demand(SimpleNamespace(**({name: usual} if found else {})), name, signature)
     setattr(auth, name, by)
 
 
@@ -127,18 +96,18 @@ def _nothing(*_arguments: Any) -> None:
     """Do nothing: the permissions have ended with the object."""
 
 
-def _sender(current: ContextVar[Any]) -> str | None:
+def _sender() -> str | None:
     """Return the user name of the current request, or None if nobody has logged in by name and password."""
     memory = current.get()
-    return str(memory.username) if memory is not None and memory.accepted else None
+    return memory.username if memory is not None and memory.accepted else None
 
 
-def _unless_given(usual: Callable[..., None], current: ContextVar[Any]) -> Callable[..., None]:
+def _unless_given(usual: Callable[..., None]) -> Callable[..., None]:
     """Let MLflow grant the permission if the sender is unknown here, as with a custom `authorization_function`."""
 
     @wraps(usual)
     def after_request(*arguments: Any) -> None:
-        if _sender(current) is None:
+        if _sender() is None:
             usual(*arguments)
 
     return after_request
@@ -185,21 +154,21 @@ def _of_skill(_connection: Any, row: Any) -> Names:
     return [("skill", f"@{row.organization}/{row.name}" if row.organization else row.name)]
 
 
-def _giving(names: NamesOf, auth: Any, current: ContextVar[Any], stale: Any) -> Listener:
+def _giving(names: NamesOf, auth: Any) -> Listener:
     from mlflow.server.auth.permissions import MANAGE
 
     def give(_mapper: Any, connection: Any, row: Any) -> None:
-        taken, creator = names(connection, row), _sender(current)
-        stale.remove(auth.store, taken)
+        taken, creator = names(connection, row), _sender()
+        stale_grants.remove(auth.store, taken)
         if taken and creator is not None and (taken[0][0] != EXPERIMENT or _asks_for_experiment(auth)):
             auth.store.grant_user_permission(creator, *taken[0], MANAGE.name)
 
     return give
 
 
-def _ending(names: NamesOf, store: Any, stale: Any) -> Listener:
+def _ending(names: NamesOf, store: Any) -> Listener:
     def end(_mapper: Any, connection: Any, row: Any) -> None:
-        stale.remove(store, names(connection, row))
+        stale_grants.remove(store, names(connection, row))
 
     return end
 
@@ -213,7 +182,7 @@ def _asks_for_experiment(auth: Any) -> bool:
     return handler is getattr(auth, OF_EXPERIMENTS)
 
 
-def _moving(store: Any, stale: Any) -> Listener:
+def _moving(store: Any) -> Listener:
     from sqlalchemy import event, inspect
 
     def rename(_mapper: Any, _connection: Any, row: Any) -> None:
@@ -226,7 +195,7 @@ def _moving(store: Any, stale: Any) -> Listener:
             for kind in (MODEL, PROMPT):
                 store.rename_grants_for_resource(kind, old, new)
 
-        stale.remove(store, [(MODEL, new), (PROMPT, new)])
+        stale_grants.remove(store, [(MODEL, new), (PROMPT, new)])
         event.listen(inspect(row).session, "before_commit", move, once=True)
 
     return rename

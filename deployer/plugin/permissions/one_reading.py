@@ -20,7 +20,7 @@ no check: there, the permission check and the handler read the same path and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -45,9 +45,7 @@ SPELLING = "The field '{name}' must be written '{field}'."
 NO_TEXT = "The field '{name}' must be a string."
 DIFFERENT = "The parameter '{name}' has different values in one request."
 WRONG_TYPE = "A field of the request has a value of the wrong type."
-OF_AUTH = {"_before_request": "()", "authenticate_request": "()", "is_unprotected_route": "(path)"}
 PARSED = "_validate_request_json_with_schema"  # `_get_request_message` calls it after it has read the message
-OF_HANDLERS = {"catch_mlflow_exception": "(func)", PARSED: "(request_json, schema, proto_parsing_succeeded)"}
 
 
 def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -113,27 +111,12 @@ def wrong_with(request: Any, fields: Mapping[str, str]) -> str:
     return wrong_with_parameters(request.view_args or {}, dict(request.args.lists()), body, fields, lists)
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that this module relies on."""
-    from mlflow.server import auth, handlers
-
-    for name, signature in OF_AUTH.items():
-        yield auth, name, signature
-    for name, signature in OF_HANDLERS.items():
-        yield handlers, name, signature
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Run the check before MLflow's own; call this once MLflow's application has its own check (`auth.create_app`).
-
-    `demand` rejects functions with other signatures.
-    """
+def install() -> None:
+    """Run the check before MLflow's own; call this once MLflow's application has its own check (`auth.create_app`)."""
     from mlflow.exceptions import MlflowException
     from mlflow.server import app, auth, handlers
     from werkzeug.wrappers import Response
 
-    for seam in seams():
-        demand(*seam)
     fields = _fields(handlers.HANDLERS)
     _refuse_repeated_keys(app)
     setattr(handlers, PARSED, _whole(getattr(handlers, PARSED)))

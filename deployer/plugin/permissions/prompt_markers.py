@@ -14,39 +14,25 @@ only when they create one of them. The check of the creation already considers t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-OF_STORE = {
-    "set_registered_model_tag": "(self, name, tag)",
-    "delete_registered_model_tag": "(self, name, key)",
-    "set_model_version_tag": "(self, name, version, tag)",
-    "delete_model_version_tag": "(self, name, version, key)",
-}
+from ..auth.request_cache import current
+
+OF_STORE = (
+    "set_registered_model_tag",
+    "delete_registered_model_tag",
+    "set_model_version_tag",
+    "delete_model_version_tag",
+)
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced."""
-    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
-
-    for name, signature in OF_STORE.items():
-        yield SqlAlchemyStore, name, signature
-
-
-def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Check the key of a tag before MLflow sets or deletes the tag.
-
-    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
-    signatures.
-    """
+def install() -> None:
+    """Check the key of a tag before MLflow sets or deletes the tag."""
     from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
     from mlflow.server import auth
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
-
-    for seam in seams():
-        demand(*seam)
 
     def check(key: str) -> None:
         if key == IS_PROMPT_TAG_KEY and current.get() is not None and not auth.sender_is_admin():

@@ -21,18 +21,9 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-PAGES = "order_by=None, page_token=None)"
-MODELS = f"(self, filter_string=None, max_results=100, {PAGES}"
-VERSIONS = f"(self, filter_string=None, max_results=10000, {PAGES}"
-LOGGED = f"(self, experiment_ids, filter_string=None, datasets=None, max_results=None, {PAGES}"
-SERVERS = f"(self, filter_string=None, max_results=1000, {PAGES}"
-ENDPOINTS = (
-    "(self, server_name=None, server_version=None, server_alias=None, filter_string=None, max_results=1000, " + PAGES
-)
-EXPERIMENTS = f"(self, view_type=1, max_results=1000, filter_string=None, {PAGES}"
-QUEUES = "(self, experiment_id, *, user=None, item_id=None, max_results=None, page_token=None)"
-OF_QUEUES = ("_review_queue_permission_in_experiment", "(experiment_id, username)")
-PREDICATE = ("_role_based_read_predicate", "(username, resource_type, also_require=())")
+from ..auth.request_cache import current
+from . import experiment_search
+
 UNNAMED = "*"  # a name that no grant has; only grants on all names apply to it
 WORKSPACE = "workspace"  # MLflow reads grants on workspaces together with those of any other type
 LARGEST_ID = 2**63 - 1
@@ -42,8 +33,8 @@ Clause = Callable[[str, str], Any]  # (user name, SQL dialect) -> the condition 
 _further: ContextVar[tuple[type, Any] | None] = ContextVar("deployer_readable_rows", default=None)
 
 
-def _searches() -> Iterator[tuple[Any, str, str, type, Clause]]:
-    """Yield for each search: store, method, signature, the class of the found rows, and the condition."""
+def _searches() -> Iterator[tuple[Any, str, type, Clause]]:
+    """Yield for each search: store, method, the class of the found rows, and the condition."""
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
     from mlflow.store.tracking.dbmodels.models import (
@@ -55,50 +46,36 @@ def _searches() -> Iterator[tuple[Any, str, str, type, Clause]]:
     )
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
-    yield ModelStore, "search_registered_models", MODELS, SqlRegisteredModel, _models
-    yield ModelStore, "search_model_versions", VERSIONS, SqlModelVersion, _versions
-    # for some users, fastauth_search.py leaves the search of experiments to MLflow's filter
-    yield TrackingStore, "search_experiments", EXPERIMENTS, SqlExperiment, _experiments
-    yield TrackingStore, "search_logged_models", LOGGED, SqlLoggedModel, _logged_models
-    yield TrackingStore, "search_mcp_servers", SERVERS, SqlMCPServer, _mcp_servers
-    yield TrackingStore, "search_mcp_access_endpoints", ENDPOINTS, SqlMCPAccessEndpoint, _mcp_endpoints
-    yield TrackingStore, "list_review_queues", QUEUES, SqlReviewQueue, _review_queues
+    yield ModelStore, "search_registered_models", SqlRegisteredModel, _models
+    yield ModelStore, "search_model_versions", SqlModelVersion, _versions
+    # for some users, experiment_search.py leaves the search of experiments to MLflow's filter
+    yield TrackingStore, "search_experiments", SqlExperiment, _experiments
+    yield TrackingStore, "search_logged_models", SqlLoggedModel, _logged_models
+    yield TrackingStore, "search_mcp_servers", SqlMCPServer, _mcp_servers
+    yield TrackingStore, "search_mcp_access_endpoints", SqlMCPAccessEndpoint, _mcp_endpoints
+    yield TrackingStore, "list_review_queues", SqlReviewQueue, _review_queues
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
-    from mlflow.server import auth
-
-    yield auth, *PREDICATE
-    yield auth, *OF_QUEUES
-    for store, name, signature, _, _ in _searches():
-        yield store, name, signature
-
-
-def install(current: ContextVar[Any], demand: Callable[..., None], is_scoped: Callable[[], bool]) -> None:
-    """Add a condition to the searches of non-admin users; searches outside a request stay MLflow's own.
-
-    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
-    signatures. `is_scoped` tells whether fastauth_search.py has added a condition to the current search of experiments.
-    """
+def install() -> None:
+    """Add a condition to the searches of non-admin users; searches outside a request stay MLflow's own."""
     from sqlalchemy import event
     from sqlalchemy.orm import Session
 
-    for seam in seams():
-        demand(*seam)
-    for store, name, _, rows, clause in list(_searches()):
-        needless = is_scoped if name == "search_experiments" else _never
-        setattr(store, name, _of_readable_rows(getattr(store, name), rows, clause, current, needless))
+    for store, name, rows, clause in list(_searches()):
+        needless = experiment_search.applies if name == "search_experiments" else never
+        setattr(store, name, of_readable_rows(getattr(store, name), rows, clause, needless))
     event.listen(Session, "do_orm_execute", _leave_out)
 
 
-def _never() -> bool:
+def never() -> bool:
+    """Return False: no other module adds a condition to the search."""
     return False
 
 
-def _of_readable_rows(
-    search: Callable[..., Any], rows: type, clause: Clause, current: ContextVar[Any], needless: Callable[[], bool]
+def of_readable_rows(
+    search: Callable[..., Any], rows: type, clause: Clause, needless: Callable[[], bool] = never
 ) -> Callable[..., Any]:
+    """Add the condition `clause` for rows of a class to a search, unless `needless()` says that the search has one."""
     from mlflow.server import auth
 
     @wraps(search)
@@ -134,8 +111,8 @@ def _models(username: str, dialect: str) -> Any:
 
     tag = aliased(SqlRegisteredModelTag)
     is_prompt = _is_prompt(tag, tag.workspace == Model.workspace, tag.name == Model.name)
-    of_model = _readable(username, Model.name, dialect, "registered_model")
-    return _either(is_prompt, _readable(username, Model.name, dialect, "prompt"), of_model)
+    of_model = readable(username, Model.name, dialect, "registered_model")
+    return _either(is_prompt, readable(username, Model.name, dialect, "prompt"), of_model)
 
 
 def _versions(username: str, dialect: str) -> Any:
@@ -145,33 +122,33 @@ def _versions(username: str, dialect: str) -> Any:
 
     tag = aliased(SqlModelVersionTag)
     same = (tag.workspace == Version.workspace, tag.name == Version.name, tag.version == Version.version)
-    of_model = _readable(username, Version.name, dialect, "registered_model", "registered_model_version")
-    of_prompt = _readable(username, Version.name, dialect, "prompt", "prompt_version")
+    of_model = readable(username, Version.name, dialect, "registered_model", "registered_model_version")
+    of_prompt = readable(username, Version.name, dialect, "prompt", "prompt_version")
     return _either(_is_prompt(tag, *same), of_prompt, of_model)
 
 
 def _experiments(username: str, dialect: str) -> Any:
     from mlflow.store.tracking.dbmodels.models import SqlExperiment
 
-    return _readable(username, SqlExperiment.experiment_id, dialect, "experiment")
+    return readable(username, SqlExperiment.experiment_id, dialect, "experiment")
 
 
 def _logged_models(username: str, dialect: str) -> Any:
     from mlflow.store.tracking.dbmodels.models import SqlLoggedModel
 
-    return _readable(username, SqlLoggedModel.experiment_id, dialect, "experiment", "logged_model")
+    return readable(username, SqlLoggedModel.experiment_id, dialect, "experiment", "logged_model")
 
 
 def _mcp_servers(username: str, dialect: str) -> Any:
     from mlflow.store.tracking.dbmodels.models import SqlMCPServer
 
-    return _readable(username, SqlMCPServer.name, dialect, "mcp_server")
+    return readable(username, SqlMCPServer.name, dialect, "mcp_server")
 
 
 def _mcp_endpoints(username: str, dialect: str) -> Any:
     from mlflow.store.tracking.dbmodels.models import SqlMCPAccessEndpoint
 
-    return _readable(username, SqlMCPAccessEndpoint.server_name, dialect, "mcp_server")
+    return readable(username, SqlMCPAccessEndpoint.server_name, dialect, "mcp_server")
 
 
 def _review_queues(username: str, _dialect: str) -> Any:
@@ -206,7 +183,7 @@ def _either(is_prompt: Any, of_prompt: Any, of_model: Any) -> Any:
     return or_(and_(is_prompt, prompts), and_(not_(is_prompt), models))
 
 
-def _readable(username: str, column: Any, dialect: str, resource_type: str, part: str | None = None) -> Any:
+def readable(username: str, column: Any, dialect: str, resource_type: str, part: str | None = None) -> Any:
     """Return the condition that the user may read the object that a column names; None if the user may read all.
 
     A denial of `part` ("logged_model") excludes all rows, as in MLflow's filters.

@@ -11,29 +11,19 @@ With this module, both requests make the user the owner. A personal queue always
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 PERSONAL = "user"  # mlflow/genai/review_queues/review_queues.py `ReviewQueueType.USER`
-OWNER = ("_is_review_queue_owner", "(queue, username)")
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for the MLflow function that is replaced."""
-    from mlflow.server import auth
-
-    yield auth, *OWNER
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Replace MLflow's rule about owners; `demand` rejects a missing function and another signature."""
+def install() -> None:
+    """Replace MLflow's rule about owners."""
     from mlflow.server import auth
     from mlflow.store.tracking.dbmodels.models import SqlReviewQueue
     from sqlalchemy import event
 
-    for seam in seams():
-        demand(*seam)
     event.listen(SqlReviewQueue, "before_insert", _give_to_user)
     auth._is_review_queue_owner = _by_name(auth._is_review_queue_owner)
 

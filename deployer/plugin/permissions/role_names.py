@@ -11,34 +11,20 @@ A mapper event checks names, because MLflow writes models only through their map
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 KINDS = ("registered_model", "prompt")  # they share their names
-SYNTHETIC = ("_is_synthetic_role_name", "(name)")  # tells the role that holds a user's own permissions
-OF_AUTH = ("sender_is_admin", "()")
 NAMED = (
     "Cannot rename '{old}' to '{new}', because a role has a permission on one of these names. Ask an administrator to "
     "rename the model."
 )
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is called."""
-    from mlflow.server import auth
-    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
-
-    yield SqlAlchemyStore, *SYNTHETIC
-    yield auth, *OF_AUTH
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Check renames of models and prompts; `demand` rejects missing functions and other signatures."""
+def install() -> None:
+    """Check renames of models and prompts."""
     from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
     from sqlalchemy import event
 
-    for seam in seams():
-        demand(*seam)
     event.listen(SqlRegisteredModel, "before_update", _keep_named)
 
 

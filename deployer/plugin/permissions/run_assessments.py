@@ -13,39 +13,19 @@ While MLflow marks a run as deleted, the module adds a condition to each stateme
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-MARK = ("_mark_run_deleted", "(self, session, run)")
-OF_AUTH = {
-    "sender_is_admin": "()",
-    "authenticate_request": "()",
-    "authorize": "(username, anchor, requirements)",
-}
-
 _condition: ContextVar[Any] = ContextVar("deployer_run_assessments", default=None)
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
-    from mlflow.server import auth
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    yield SqlAlchemyStore, *MARK
-    for name, signature in OF_AUTH.items():
-        yield auth, name, signature
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Add the condition to the deletion of runs; `demand` rejects missing functions and other signatures."""
+def install() -> None:
+    """Add the condition to the deletion of runs."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from sqlalchemy import event
     from sqlalchemy.orm import Session
 
-    for seam in seams():
-        demand(*seam)
     usual = SqlAlchemyStore._mark_run_deleted
 
     @wraps(usual)

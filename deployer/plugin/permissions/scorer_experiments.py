@@ -14,47 +14,25 @@ who is denied the experiment may not add the guardrail (`_guardrail_scorer_not_d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any
 
 OF_SCORERS = ("validate_can_read_scorer", "validate_can_delete_scorer")
 OF_GRANTS = "validate_can_manage_resource"
-OF_GUARDRAILS = ("_guardrail_scorer_not_denied", "(guardrail_id)")
-CALLED = {
-    "_fetch_or_none": "(fetch, resource_id)",
-    "authorize": "(username, anchor, requirements)",
-    "_get_request_param": "(param)",
-    "_get_experiment_permission": "(experiment_id, username)",
-    "authenticate_request": "()",
-}
 EXPERIMENT = "experiment"
 SCORER = "scorer"  # a type of objects in permissions; the name of such an object is EXPERIMENT/SCORER
 
 Validator = Callable[[], bool]
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
+def install() -> None:
+    """Add the condition to MLflow's checks."""
     from mlflow.server import auth
 
-    for name in (*OF_SCORERS, OF_GRANTS):
-        yield auth, name, "()"
-    for name, signature in CALLED.items():
-        yield auth, name, signature
-    yield auth, *OF_GUARDRAILS
-
-
-def install(demand: Callable[..., None]) -> None:
-    """Add the condition to MLflow's checks; `demand` rejects missing functions and other signatures."""
-    from mlflow.server import auth
-
-    for seam in seams():
-        demand(*seam)
     for name in OF_SCORERS:
-        _replace(auth, name, lambda: str(auth._get_request_param("experiment_id")), demand)
-    _replace(auth, OF_GRANTS, lambda: _of_granted_scorer(auth), demand)
+        _replace(auth, name, lambda: str(auth._get_request_param("experiment_id")))
+    _replace(auth, OF_GRANTS, lambda: _of_granted_scorer(auth))
     auth._guardrail_scorer_not_denied = _in_no_denied_experiment(auth._guardrail_scorer_not_denied, auth)
 
 
@@ -65,12 +43,11 @@ def _of_granted_scorer(auth: Any) -> str | None:
     return experiment if resource_type == SCORER and slash else None
 
 
-def _replace(auth: Any, name: str, experiment: Callable[[], str | None], demand: Callable[..., None]) -> None:
+def _replace(auth: Any, name: str, experiment: Callable[[], str | None]) -> None:
     """Replace a check where MLflow looks it up: by route, and by name (stale_grants.py)."""
     usual, validators = getattr(auth, name), auth.BEFORE_REQUEST_VALIDATORS
     checked = _in_readable_experiment(usual, experiment, auth)
     routes = [route for route, validator in validators.items() if validator is usual]
-    demand(SimpleNamespace(**({name: usual} if routes else {})), name, "()")
     validators.update(dict.fromkeys(routes, checked))
     setattr(auth, name, checked)
 

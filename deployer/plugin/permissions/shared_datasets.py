@@ -8,52 +8,29 @@ the search returns only datasets that the user may get. readable_rows.py adds th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from typing import Any
 
-SEARCH = (
-    "search_datasets",
-    "(self, experiment_ids=None, filter_string=None, max_results=1000, order_by=None, page_token=None)",
-)
+from .readable_rows import of_readable_rows, readable
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for the MLflow function that is replaced."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    yield SqlAlchemyStore, *SEARCH
-
-
-def install(current: ContextVar[Any], demand: Callable[..., None], rows: Any) -> None:
-    """Add a condition to the searches of non-admin users.
-
-    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects another signature.
-    `rows` is the module readable_rows, which must be installed, too.
-    """
+def install() -> None:
+    """Add a condition to the searches of non-admin users; readable_rows.py must be installed, too."""
     from mlflow.store.tracking.dbmodels.models import SqlEvaluationDataset
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    for seam in seams():
-        demand(*seam)
-
-    def condition(username: str, dialect: str) -> Any:
-        return _of_readable_experiments(rows, username, dialect)
-
-    usual = SqlAlchemyStore.search_datasets
-    SqlAlchemyStore.search_datasets = rows._of_readable_rows(
-        usual, SqlEvaluationDataset, condition, current, rows._never
+    SqlAlchemyStore.search_datasets = of_readable_rows(
+        SqlAlchemyStore.search_datasets, SqlEvaluationDataset, _of_readable_experiments
     )
 
 
-def _of_readable_experiments(rows: Any, username: str, dialect: str) -> Any:
+def _of_readable_experiments(username: str, dialect: str) -> Any:
     """Return the condition that the user may read all experiments of a dataset; None if all are readable."""
     from mlflow.entities.entity_type import EntityAssociationType as Type
     from mlflow.store.tracking.dbmodels.models import SqlEntityAssociation as Link
     from mlflow.store.tracking.dbmodels.models import SqlEvaluationDataset
     from sqlalchemy import exists
 
-    is_readable = rows._readable(username, Link.destination_id, dialect, "experiment")
+    is_readable = readable(username, Link.destination_id, dialect, "experiment")
     if is_readable is None:
         return None
     of_experiment = (Link.source_type == Type.EVALUATION_DATASET, Link.destination_type == Type.EXPERIMENT)

@@ -15,53 +15,29 @@ manages the object after the permission is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import wraps
-from types import SimpleNamespace
 from typing import Any
 
-OF_AUTH = {
-    "grant_user_permission": "()",
-    "validate_can_manage_resource": "()",
-    "_get_request_param": "(param)",
-    "_resource_dispatch_keys": "(resource_type, resource_id)",
-    "authenticate_request": "()",
-    "make_forbidden_response": "()",
-    "sender_is_admin": "()",
-}
-OF_STORE = {
-    "delete_grants_for_resource": "(self, resource_type, resource_pattern, *, workspace_scoped=False)",
-    "revoke_user_resource_permission": "(self, username, resource_type, resource_pattern)",
-}
+from ..seams import UnknownSeam
+
 WILDCARD = "*"
-VIEW = "view of grant_user_permission"
 
 Names = Iterable[tuple[str, str]]  # (resource type, name in the permission)
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
-    from mlflow.server import auth
-    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
-
-    for name, signature in OF_AUTH.items():
-        yield auth, name, signature
-    for name, signature in OF_STORE.items():
-        yield SqlAlchemyStore, name, signature
-
-
-def install(demand: Callable[..., None]) -> None:
+def install() -> None:
     """Check new permissions; call this once MLflow's application has its routes.
 
-    `demand` rejects missing functions and other signatures.
+    Raises:
+        UnknownSeam: no route of MLflow's application gives permissions.
     """
     from mlflow.server import app, auth
 
-    for seam in seams():
-        demand(*seam)
     usual = auth.grant_user_permission
     endpoints = [endpoint for endpoint, view in app.view_functions.items() if view is usual]
-    demand(SimpleNamespace(**({VIEW: usual} if endpoints else {})), VIEW, "()")
+    if not endpoints:
+        raise UnknownSeam("there is no view of grant_user_permission()")
     app.view_functions |= dict.fromkeys(endpoints, _on_own_objects(usual, auth))
 
 

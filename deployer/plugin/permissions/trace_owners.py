@@ -18,45 +18,19 @@ may only override an assessment of its own trace.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any
 
-OF_STORE = {
-    "start_trace": "(self, trace_info)",
-    "log_spans": "(self, location, spans, tracking_uri=None)",
-    "link_traces_to_run": "(self, trace_ids, run_id)",
-}
-OF_AUTH = {
-    "_run_requirement": "(run_id, action)",
-    "authorize": "(username, anchor, requirements)",
-}
+from ..auth.request_cache import Memory, current
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
-    from mlflow.server import auth
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    for name, signature in OF_STORE.items():
-        yield SqlAlchemyStore, name, signature
-    for name, signature in OF_AUTH.items():
-        yield auth, name, signature
-
-
-def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Check the experiment of existing traces and the permission on runs before MLflow writes to them.
-
-    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects functions with other
-    signatures.
-    """
+def install() -> None:
+    """Check the experiment of existing traces and the permission on runs before MLflow writes to them."""
     from mlflow.store.tracking.dbmodels.models import SqlAssessments
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from sqlalchemy import event
 
-    for seam in seams():
-        demand(*seam)
     event.listen(SqlAssessments, "before_update", _keep_trace)
     for moment in ("before_insert", "before_update"):
         event.listen(SqlAssessments, moment, _override_own_trace)
@@ -139,13 +113,13 @@ def _experiments_of(store: Any, trace_ids: Collection[str]) -> set[int]:
         return {int(experiment_id) for (experiment_id,) in found}
 
 
-def _may(sender: Any | None, permitted: Callable[[str], bool]) -> bool:
+def _may(sender: Memory | None, permitted: Callable[[str], bool]) -> bool:
     """Tell whether the sender of a request is an administrator or has the permission."""
     from mlflow.server import auth
 
     if sender is None or not sender.accepted:
         return False
-    return auth.store.get_user(sender.username).is_admin or permitted(sender.username)
+    return bool(auth.store.get_user(sender.username).is_admin) or permitted(sender.username)
 
 
 def _may_update_run(run_id: str, username: str) -> bool:

@@ -7,12 +7,11 @@ administrator's account that MLflow creates at start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-CREATE = ("create_user", "(self, username, password, is_admin=False)")
+from ..auth.request_cache import current
+
 TAKEN = "The name '{name}' differs from the name of another user only in upper and lower case."
 
 
@@ -21,24 +20,12 @@ def folded(name: str) -> str:
     return name.strip().lower()
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for the MLflow function that is replaced."""
-    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
-
-    yield SqlAlchemyStore, *CREATE
-
-
-def install(current: ContextVar[Any], demand: Callable[..., None]) -> None:
-    """Check the name before MLflow creates a user for a request.
-
-    `current` holds the login of the current request (`fastauth_memory.Memory`). `demand` rejects another signature.
-    """
+def install() -> None:
+    """Check the name before MLflow creates a user for a request."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
-    for seam in seams():
-        demand(*seam)
     usual = SqlAlchemyStore.create_user
 
     @wraps(usual)

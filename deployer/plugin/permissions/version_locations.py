@@ -18,45 +18,23 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
-OF_STORE = ("get_model_version_download_uri", "(self, name, version)")
-OF_RUNS = {"get_run": "(self, run_id)", "get_logged_model": "(self, model_id, allow_deleted=False)"}
-WITHIN = ("_is_uri_within_root", "(source, root)")
-OF_AUTH = ("sender_is_admin", "()")
+from .artifact_locations import refusal
+
 OF_RUN = re.compile(r"runs:/([^/]+)(/.*)?")
 # `SqlAlchemyStore.create_logged_model` appends this to the location of an experiment
 OF_LOGGED_MODEL = re.compile(r"/models/(m-[^/]+)/artifacts(?=/|\Z)")
 SPECIAL = re.compile(r"[\\\x00-\x1f\x7f]")  # some programs leave these out, or take them for a slash
 
 
-def seams() -> Iterator[tuple[Any, str, str]]:
-    """Yield (owner, function name, required signature) for each MLflow function that is replaced or called."""
-    from mlflow.server import auth, handlers
-    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    yield ModelStore, *OF_STORE
-    for name, signature in OF_RUNS.items():
-        yield SqlAlchemyStore, name, signature
-    yield handlers, *WITHIN
-    yield auth, *OF_AUTH
-
-
-def install(demand: Callable[..., None], refusal: Callable[[str], Exception]) -> None:
-    """Check locations before MLflow uses them.
-
-    `demand` rejects missing functions and other signatures. `refusal` makes the error for a text that says what is
-    wrong.
-    """
+def install() -> None:
+    """Check locations before MLflow uses them."""
     from flask import has_request_context
     from mlflow.server import auth
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
 
-    for seam in seams():
-        demand(*seam)
     usual = ModelStore.get_model_version_download_uri
 
     @wraps(usual)

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 
-AUTH_DATABASE = "DEPLOYER_AUTH_DATABASE_URI"  # see databases.py
+AUTH_DATABASE = "DEPLOYER_AUTH_DATABASE_URI"  # see storage/databases.py
 KEPT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "MLFLOW_AUTH_CONFIG_PATH")
 
 

@@ -27,7 +27,7 @@ LIMITS: Mapping[str, float] = MappingProxyType(
         "answered body": 10,  # the rest of a body after the response
         "closing": 5,  # the client to read the last response and to close the connection
         "reading": 300,  # the client to read more of a response
-        "idle": 130,  # the next request; uvicorn's own timer is shorter (serving.py), but not always set
+        "idle": 130,  # the next request; uvicorn's own timer is shorter (uvicorn_server.py), but not always set
         "nothing": math.inf,  # the application works
     }
 )

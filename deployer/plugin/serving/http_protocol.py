@@ -13,22 +13,19 @@ from __future__ import annotations
 
 import select
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import h11
 from h11._receivebuffer import ReceiveBuffer
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-if TYPE_CHECKING or __package__:
-    from .http_parsing import LARGEST_HEAD, MOST_LINES, is_too_large
-else:  # the server finds this file beside launch.py
-    from http_parsing import LARGEST_HEAD, MOST_LINES, is_too_large
+from .http_parsing import LARGEST_HEAD, MOST_LINES, is_too_large
 
 MOST_DRAINED = 1 << 20  # bytes of a body that are read after the response
 LINGER_SECONDS = 5.0  # for a client to read the last response while it still sends
 OVERFLOW_SECONDS = 1.0  # the same, once the client has sent more than MOST_DRAINED
 LEFT = "deployer.left"  # key in a request's state: a future that is done once the connection is lost
-AUTHENTICATED = "deployer.authenticated"  # key in a request's scope (bodies.py)
+AUTHENTICATED = "deployer.authenticated"  # key in a request's scope (bodies/size_limits.py)
 ENDED = getattr(select, "POLLRDHUP", 0)  # Linux: the client has sent its last byte, even if that byte was not read
 # bytes; asyncio's 256 KiB would be held for each connection that waits for its login check
 RECEIVED_AT_ONCE, RECEIVED_AT_ONCE_AUTHENTICATED = 1 << 14, 1 << 16

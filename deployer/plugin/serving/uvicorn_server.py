@@ -11,6 +11,10 @@ from typing import Any
 
 import uvicorn
 
+from ..bodies.size_limits import Closing
+from . import connections, descriptors, freed_memory, http_parsing, log_limits
+from .http_protocol import Connection
+
 GRACEFUL_SHUTDOWN_SECONDS = 10
 # Longer than a proxy keeps an idle connection (Traefik 90, nginx 60). Otherwise a proxy's request on a connection that
 # is just being closed ends with 502.
@@ -32,40 +36,35 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is the server's: 
         return bool(await super().on_tick(counter))
 
 
-def run(app: Any, listener: socket.socket, beside: Callable[[str], Any], *, evenly: bool = False) -> None:
-    """Serve `app` on `listener` until SIGTERM or SIGINT.
-
-    `beside` imports a module from the folder of this file. `evenly` says that other processes serve the same socket.
-    """
-    descriptors, logs = beside("descriptors"), beside("log_limits")
-    connections, parsing, memory = beside("connections"), beside("http_parsing"), beside("freed_memory")
-    parsing.install()
+def run(app: Any, listener: socket.socket, *, evenly: bool = False) -> None:
+    """Serve `app` on `listener` until SIGTERM or SIGINT; `evenly` says that other processes serve the same socket."""
+    http_parsing.install()
     register = connections.Register(time.monotonic, connections.LIMITS)
     config = uvicorn.Config(
-        beside("bodies").Closing(app),
-        http=partial(beside("http_protocol").Connection, register),
+        Closing(app),
+        http=partial(Connection, register),
         ws="none",  # MLflow serves no WebSockets, and the login checks do not cover them
         loop="asyncio",  # `http_protocol` and `descriptors` rely on its transports and sockets
-        h11_max_incomplete_event_size=parsing.LARGEST_HEAD,
+        h11_max_incomplete_event_size=http_parsing.LARGEST_HEAD,
         workers=1,
         access_log=False,
-        proxy_headers=False,  # fastauth_gate.py reads the address: uvicorn would believe any local client
+        proxy_headers=False,  # auth/client_address.py reads the address: uvicorn would believe any local client
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         log_level="info",
         lifespan="on",  # without lifespan events, the threads are not bounded
     )
-    repeats = logs.Repeats()
-    logs.install(repeats)  # after uvicorn has set up its loggers
+    repeats = log_limits.Repeats()
+    log_limits.install(repeats)  # after uvicorn has set up its loggers
 
     def every_second() -> None:
         try:
             register.sweep()
             descriptors.watch_reserve(register)
             if register.burst_has_ended():
-                memory.give_back()
+                freed_memory.give_back()
             repeats.flush()
-            logs.keep_newest()
+            log_limits.keep_newest()
         except Exception:
             logging.getLogger("deployer").exception("cannot look after connections and the log")  # serving goes on
 

@@ -1,4 +1,4 @@
-"""Configures artifact transfers between clients and S3; launch.py loads it only if artifacts are stored in S3."""
+"""Configures artifact transfers between clients and S3, if artifacts are stored in S3."""
 
 from __future__ import annotations
 

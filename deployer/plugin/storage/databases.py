@@ -1,4 +1,4 @@
-"""Locates and prepares the server's two databases for launch.py; a database must have the schema of this MLflow.
+"""Locates and prepares the server's two databases; a database must have the schema of this MLflow.
 
 An empty database gets its schema. A database that holds data is never changed.
 """
@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ..auth.config_file import lay_over
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -40,7 +42,7 @@ class Schema:
     upgrade: str
 
 
-def point_to_auth_database(lay_over: Callable[..., None]) -> None:
+def point_to_auth_database() -> None:
     """Make MLflow use AUTH_DATABASE, if set, instead of the address in the configuration file of basic auth."""
     if (uri := os.environ.pop(AUTH_DATABASE, None)) is not None:
         lay_over(database_uri=uri)

@@ -12,12 +12,12 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from typing import Any
+
+from . import matcher
 
 MOST_SECONDS = 1.0  # of processor time for all expressions of one SQL statement
 MOST_AT_ONCE = 8  # statements that wait for an answer, each in a thread of the server
-SEAM = ("create_sqlalchemy_engine", "(db_uri)")
 SPECIAL = frozenset("\\.^$*+?{}[]()|")  # in an expression without these, every character stands for itself
 _TOO_SLOW = (
     f"RLIKE: the regular expression needs more than {MOST_SECONDS:g} s on these rows, or too much memory. "
@@ -35,13 +35,9 @@ class Refused(Exception):
 
 
 class Matcher:
-    """A matcher process, started when it is first needed, and again after it was ended.
+    """A matcher process (matcher.py), started when it is first needed, and again after it was ended."""
 
-    `program` is the module matcher.py, which defines the messages to and from that process.
-    """
-
-    def __init__(self, program: Any) -> None:
-        self._program = program
+    def __init__(self) -> None:
         self._turn = threading.Lock()
         self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
         self._process: subprocess.Popen[bytes] | None = None
@@ -61,28 +57,28 @@ class Matcher:
                 found, spent = self._ask(pattern.encode(), text.encode(), seconds)
         finally:
             self._places.release()
-        if found == self._program.TOO_LARGE:
+        if found == matcher.TOO_LARGE:
             raise Refused(_TOO_SLOW, "INVALID_PARAMETER_VALUE")
-        return found == self._program.FOUND, spent
+        return found == matcher.FOUND, spent
 
     def _ask(self, pattern: bytes, text: bytes, seconds: float) -> tuple[int, float]:
         if self._process is None:
-            self._process = _started(str(self._program.__file__))
+            self._process = _started(matcher.__file__)
         source, sink, answer = self._process.stdin, self._process.stdout, b""
         if source is None or sink is None:
             raise AssertionError("started with two pipes")
         try:
-            source.write(self._program.QUESTION.pack(seconds, len(pattern), len(text)) + pattern + text)
+            source.write(matcher.QUESTION.pack(seconds, len(pattern), len(text)) + pattern + text)
             source.flush()
-            answer = sink.read(self._program.ANSWER.size)
+            answer = sink.read(matcher.ANSWER.size)
         except BrokenPipeError:
             pass
         finally:
-            if len(answer) < self._program.ANSWER.size:
+            if len(answer) < matcher.ANSWER.size:
                 self._end()
-        if len(answer) < self._program.ANSWER.size:
+        if len(answer) < matcher.ANSWER.size:
             raise Refused(_TOO_SLOW, "INVALID_PARAMETER_VALUE")
-        found, spent = self._program.ANSWER.unpack(answer)
+        found, spent = matcher.ANSWER.unpack(answer)
         return int(found), float(spent)
 
     def _end(self) -> None:
@@ -101,16 +97,11 @@ def _started(program: str) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def install(program: Any, demand: Callable[..., None] | None) -> None:
-    """Make each SQLite engine that MLflow creates from now on evaluate RLIKE with one shared Matcher of `program`.
-
-    `demand` rejects another signature; it is None for an MLflow that is not supported.
-    """
+def install() -> None:
+    """Make each SQLite engine that MLflow creates from now on evaluate RLIKE with one shared Matcher."""
     from mlflow.store.db import utils
 
-    if demand:
-        demand(utils, *SEAM)
-    usual, shared = getattr(utils, "create_sqlalchemy_engine", None), Matcher(program)
+    usual, shared = getattr(utils, "create_sqlalchemy_engine", None), Matcher()
     if usual is None:  # an MLflow that is not supported
         return
 
