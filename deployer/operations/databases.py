@@ -86,7 +86,7 @@ def try_out(
     if not new or target.runtime.observe().state != "running":
         return
     stack = build(before.spec, target.platform(before.spec, before.assigned), before.assigned)
-    work = Program(catalogue().plugins[TRIAL], json.dumps(new) + "\n")
+    work = Program(catalogue().programs[TRIAL], json.dumps(new) + "\n")
     try:
         target.runtime.execute(stack, before.spec, stored, work, deadline)
     except ServerRefused as error:

@@ -287,7 +287,7 @@ class _Rotation:
             record = require_record(target)
             stack = build(record.spec, target.platform(record.spec, record.assigned), record.assigned)
             told = json.dumps({"username": self._user, "password": self._known()}) + "\n"
-            work = Program(catalogue().plugins[RECOVER], told)
+            work = Program(catalogue().programs[RECOVER], told)
             target.runtime.execute(stack, record.spec, stored, work, deadline)
 
     def _recorded(self, observed: Observed) -> Outcome:

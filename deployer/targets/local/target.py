@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -208,11 +209,9 @@ class LocalRuntime:
         command = [str(self._environment(spec).folder / "bin" / python), *arguments]
         self.stop(deadline)
         with explained(store.folder):
-            for folder in (store.data, store.files):
-                folder.mkdir(mode=0o700, exist_ok=True)
+            store.data.mkdir(mode=0o700, exist_ok=True)
             make_private(store.temporary)
-            for name, text in self._files(workload, stack).items():
-                (store.files / name).write_text(text, "utf-8")
+            self._write_files(workload, stack)
             if store.log.exists():  # one log per run: error messages quote the last lines, which must be of this run
                 store.log.replace(store.log.with_suffix(".log.1"))
             with listen(workload.port, spec.spec.local.host or LOOPBACK, store.folder.name) as listener:
@@ -380,7 +379,7 @@ class LocalRuntime:
                 if line := log.readline():
                     yield line.rstrip("\n")
                 else:
-                    if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut the log (plugin/log_limits.py)
+                    if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut the log (log_limits.py)
                         log.seek(0, os.SEEK_END)
                     time.sleep(0.2)
 
@@ -412,9 +411,18 @@ class LocalRuntime:
             return "".join(self._place(piece, stack) for piece in text)
 
         try:
-            return {name: self._renderer.file(file, join) for name, file in workload.files.items()}
+            return self._renderer.files(workload, join)
         except Unrepresentable as error:
             raise StateError(f"the server's configuration cannot be written: {error}") from error
+
+    def _write_files(self, workload: Workload, stack: Stack) -> None:
+        """Replace all files of a workload, so that none of an earlier version of deployer remains."""
+        texts, folder = self._files(workload, stack), self._store.files
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for name, text in texts.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, "utf-8")
 
     def _place(self, piece: Piece, stack: Stack) -> str:
         match piece:
