@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployer.catalogue import CONSTRAINTS
+from deployer.catalogue import CONSTRAINTS, catalogue
 from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
 from tests.support.machine import DEPLOYER, Machine
 
@@ -76,12 +76,16 @@ def test_a_second_create_changes_nothing_and_says_so(machine: Machine) -> None:
 def test_a_changed_spec_is_shown_and_applied_and_nothing_else_changes(machine: Machine) -> None:
     first = machine.create()
     pid, password = machine.pid(), machine.password()
+    files = machine.state / "servers/mlflow/files"
+    (files / "old.py").write_text("of an earlier version of deployer")
     changed = machine.run("create", "mlflow", "--default-permission", "READ")
     assert 'Change: spec.auth.defaultPermission: "NO_PERMISSIONS" -> "READ"' in changed.stderr
     assert machine.pid() != pid
     assert machine.password() == password
     assert machine.json("create")["address"] == first["address"]
-    assert "default_permission = READ" in (machine.state / "servers/mlflow/files/basic_auth.ini").read_text()
+    assert "default_permission = READ" in (files / "basic_auth.ini").read_text()
+    delivered = {path.relative_to(files).as_posix(): path.read_text() for path in files.rglob("*") if path.is_file()}
+    assert delivered == {**catalogue().plugins, "basic_auth.ini": delivered["basic_auth.ini"]}
 
 
 def test_a_spec_file_from_init_creates_that_server(machine: Machine) -> None:
