@@ -25,6 +25,7 @@ from tests.support.machine import Machine
 from tests.support.object_store import READER, WRITER, ObjectStore, error, forms, objecting, rclone, seaweedfs
 
 INFO = "api/3.0/mlflow/server-info"
+UPLOADS = "api/2.0/mlflow-artifacts/mpu/create"
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,12 @@ def test_each_supported_mlflow_moves_artifacts_as_it_is_told(
         command = [server.python, str(ROUND_TRIP), "1024", str(25 * 1000 * 1000)]
         done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300, check=False)
         assert [line for line in done.stdout.splitlines() if line in ("same", "different")] == ["same"] * 2, done.stderr
+        path = f"{UPLOADS}/{server.experiment('parts')}/run/artifacts"
+        counts = (0, -1, 10_001, 9_000_000_000_000_000_000)  # a URL for each of these parts would fill the memory
+        refused = [server.ask(path, ADMIN, {"path": "x", "num_parts": count}).status_code for count in counts]
+        assert refused == [400] * len(counts)
+        parts = server.ask(path, ADMIN, {"path": "x", "num_parts": 3}).json()["credentials"]
+        assert [part["part_number"] for part in parts] == [1, 2, 3]
     kept = client(Bucket(other_store.endpoint, bucket), Keys("test", *WRITER)).list_objects_v2(Bucket=bucket)
     assert sorted(item["Size"] for item in kept["Contents"]) == [1024, 25 * 1000 * 1000]
 

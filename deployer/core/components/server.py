@@ -55,6 +55,7 @@ COMPANIONS: Final = (
     "freed_memory.py",
     "gateway_costs.py",
     "gateway_experiments.py",
+    "gateway_headers.py",
     "gateway_routes.py",
     "gateway_traces.py",
     "guess_turns.py",
