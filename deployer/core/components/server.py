@@ -68,6 +68,7 @@ COMPANIONS: Final = (
     "matcher.py",
     "missing_ids.py",
     "model_links.py",
+    "named_files.py",
     "object_owners.py",
     "one_reading.py",
     "origins.py",
