@@ -337,6 +337,7 @@ def limit_members(current: Any, demand: Any) -> None:
         beside(part).install(current, demand)
     beside("shared_datasets").install(current, demand, beside("readable_rows"))
     beside("version_locations").install(demand, beside("artifact_locations").refusal)
+    beside("version_sources").install(demand, beside("artifact_locations"))
     close_gaps("run_assessments", "review_queues", "named_files")
 
 

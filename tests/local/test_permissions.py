@@ -327,3 +327,26 @@ def test_a_scorer_asks_only_models_that_its_author_may_use(scene: Scene) -> None
     assert register("openai:/gpt-4o") == 200
     scene.grant("gateway_endpoint", identifier, "USE", member)
     assert register(f"gateway:/{name}") == 200
+
+
+# --- copies of model versions ---
+
+
+def test_a_denial_of_model_versions_also_denies_their_copies_in_prompts(scene: Scene) -> None:
+    model, owner = scene.new("model"), scene.owner
+    run = scene.make(f"{V2}/runs/create", {"experiment_id": scene.experiment(owner)}, owner)["run"]["info"]
+    scene.make(f"{V2}/registered-models/create", {"name": model}, owner)
+    source = {"source": f"{run['artifact_uri']}/m", "run_id": run["run_id"]}
+    scene.make(f"{V2}/model-versions/create", {"name": model, **source}, owner)
+    reader, denied = (scene.server.member(scene.new(each)) for each in ("reader", "denied"))
+    scene.role(denied, "registered_model_version", "*", "DENY")
+    for member, status in ((reader, 200), (denied, 403)):
+        scene.grant("registered_model", model, "READ", member)
+        for tags in ([], PROMPT):
+            own = scene.new("own")
+            scene.make(f"{V2}/registered-models/create", {"name": own, "tags": tags}, member)
+            for suffix in ("1", "latest"):
+                copy = {"name": own, "source": f"models:/{model}/{suffix}"}
+                assert scene.status(f"{V2}/model-versions/create", member, copy) == status, (member, tags, suffix)
+        written = {"name": own, "source": "prompt-template", "tags": PROMPT}
+        assert scene.status(f"{V2}/model-versions/create", member, written) == 200

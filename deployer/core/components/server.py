@@ -95,6 +95,7 @@ COMPANIONS: Final = (
     "trace_owners.py",
     "user_names.py",
     "version_locations.py",
+    "version_sources.py",
     "wildcard_names.py",
     "workers.py",
     "workspaces.py",
