@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -327,6 +328,33 @@ def test_a_scorer_asks_only_models_that_its_author_may_use(scene: Scene) -> None
     assert register("openai:/gpt-4o") == 200
     scene.grant("gateway_endpoint", identifier, "USE", member)
     assert register(f"gateway:/{name}") == 200
+
+
+def test_the_list_of_an_endpoints_scorers_has_no_hidden_scorer(scene: Scene) -> None:
+    name, identifier = endpoint(scene)
+    member = scene.server.member(scene.new("member"))
+    judge = {"instructions_judge_pydantic_data": {"model": f"gateway:/{name}", "instructions": "{{ outputs }}"}}
+    scene.grant("gateway_endpoint", identifier, "READ", member)
+    for scorer, reads_experiment, reads_scorer in (
+        ("readable", True, True),
+        ("in a hidden experiment", False, True),
+        ("hidden/itself", True, False),
+    ):
+        experiment = scene.experiment()
+        body = {"experiment_id": experiment, "name": scorer, "serialized_scorer": json.dumps(judge)}
+        scene.make(f"{V3}/scorers/register", body)
+        if reads_experiment:
+            scene.grant("experiment", experiment, "READ", member)
+        scene.grant("scorer", f"{experiment}/{quote(scorer, safe='')}", "READ" if reads_scorer else "DENY", member)
+
+    def listed(login: Login, resource: str = "") -> list[str]:
+        asked = f"{V3}/gateway/endpoints/bindings/list?endpoint_id={identifier}{resource}"
+        return sorted(binding["display_name"] for binding in scene.make(asked, None, login, "GET").get("bindings", []))
+
+    assert listed(member) == listed(member, "&resource_type=scorer") == ["readable"]
+    assert listed(ADMIN) == ["hidden/itself", "in a hidden experiment", "readable"]
+    scene.role(member, "scorer_version", "*", "DENY")
+    assert listed(member) == []
 
 
 # --- copies of model versions ---
