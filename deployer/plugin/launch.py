@@ -340,7 +340,8 @@ def limit_members(current: Any, demand: Any) -> None:
         beside(part).install(current, demand)
     beside("shared_datasets").install(current, demand, beside("readable_rows"))
     beside("version_locations").install(demand, beside("artifact_locations").refusal)
-    close_gaps("run_assessments", "review_queues")
+    beside("version_sources").install(demand, beside("artifact_locations"))
+    close_gaps("run_assessments", "review_queues", "named_files")
 
 
 def add_origins(app: FastAPI) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -356,3 +357,53 @@ def test_a_scorer_asks_only_models_that_its_author_may_use(scene: Scene) -> None
     assert register("openai:/gpt-4o") == 200
     scene.grant("gateway_endpoint", identifier, "USE", member)
     assert register(f"gateway:/{name}") == 200
+
+
+def test_the_list_of_an_endpoints_scorers_has_no_hidden_scorer(scene: Scene) -> None:
+    name, identifier = endpoint(scene)
+    member = scene.server.member(scene.new("member"))
+    judge = {"instructions_judge_pydantic_data": {"model": f"gateway:/{name}", "instructions": "{{ outputs }}"}}
+    scene.grant("gateway_endpoint", identifier, "READ", member)
+    for scorer, reads_experiment, reads_scorer in (
+        ("readable", True, True),
+        ("in a hidden experiment", False, True),
+        ("hidden/itself", True, False),
+    ):
+        experiment = scene.experiment()
+        body = {"experiment_id": experiment, "name": scorer, "serialized_scorer": json.dumps(judge)}
+        scene.make(f"{V3}/scorers/register", body)
+        if reads_experiment:
+            scene.grant("experiment", experiment, "READ", member)
+        scene.grant("scorer", f"{experiment}/{quote(scorer, safe='')}", "READ" if reads_scorer else "DENY", member)
+
+    def listed(login: Login, resource: str = "") -> list[str]:
+        asked = f"{V3}/gateway/endpoints/bindings/list?endpoint_id={identifier}{resource}"
+        return sorted(binding["display_name"] for binding in scene.make(asked, None, login, "GET").get("bindings", []))
+
+    assert listed(member) == listed(member, "&resource_type=scorer") == ["readable"]
+    assert listed(ADMIN) == ["hidden/itself", "in a hidden experiment", "readable"]
+    scene.role(member, "scorer_version", "*", "DENY")
+    assert listed(member) == []
+
+
+# --- copies of model versions ---
+
+
+def test_a_denial_of_model_versions_also_denies_their_copies_in_prompts(scene: Scene) -> None:
+    model, owner = scene.new("model"), scene.owner
+    run = scene.make(f"{V2}/runs/create", {"experiment_id": scene.experiment(owner)}, owner)["run"]["info"]
+    scene.make(f"{V2}/registered-models/create", {"name": model}, owner)
+    source = {"source": f"{run['artifact_uri']}/m", "run_id": run["run_id"]}
+    scene.make(f"{V2}/model-versions/create", {"name": model, **source}, owner)
+    reader, denied = (scene.server.member(scene.new(each)) for each in ("reader", "denied"))
+    scene.role(denied, "registered_model_version", "*", "DENY")
+    for member, status in ((reader, 200), (denied, 403)):
+        scene.grant("registered_model", model, "READ", member)
+        for tags in ([], PROMPT):
+            own = scene.new("own")
+            scene.make(f"{V2}/registered-models/create", {"name": own, "tags": tags}, member)
+            for suffix in ("1", "latest"):
+                copy = {"name": own, "source": f"models:/{model}/{suffix}"}
+                assert scene.status(f"{V2}/model-versions/create", member, copy) == status, (member, tags, suffix)
+        written = {"name": own, "source": "prompt-template", "tags": PROMPT}
+        assert scene.status(f"{V2}/model-versions/create", member, written) == 200
