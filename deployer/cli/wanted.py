@@ -133,7 +133,7 @@ def wanted_server(
         require_supported(spec, platform, source)
     except InvalidSpec as error:
         raise named(document.located(error, content), flags) from None
-    target.runtime.predict_assignment(spec, before)  # reject an impossible address before a bucket is made
+    target.placement.predict_assignment(spec, before)  # reject an impossible address before a bucket is made
     spec = effective(spec, platform, flags, stored, file, content)
     for warning in unused_data(target.name, None if record else Path.cwd()) if target.kind == "local" else ():
         note(warning)

@@ -12,13 +12,13 @@ from typing import Final
 
 from deployer.core import databases, secrets
 from deployer.core.assigned import Assigned
-from deployer.core.components import build, server
+from deployer.core.components import server
 from deployer.core.errors import Conflict, ServerRefused, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.record import Record
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, modified_secrets
 from deployer.core.spec import Spec
-from deployer.core.stack import SecretRef, Stack
+from deployer.core.stack import SecretRef, Stack, Workload
 from deployer.core.support import require_supported
 from deployer.operations.artifacts import require_same_store
 from deployer.operations.databases import or_as_before, require_databases, try_out
@@ -65,7 +65,7 @@ def create(
     """
     require_supported(spec, target.platform(spec, before.assigned if before else Assigned()), "the spec")
     _require_same_login(target, before, spec, password)
-    target.runtime.predict_assignment(spec, before.assigned if before else Assigned())  # fail before the lock
+    target.placement.predict_assignment(spec, before.assigned if before else Assigned())  # fail before the lock
     require_same_store(before, spec)
     require_databases(target, before, spec, provided_credentials)
     try_out(target, before, provided_credentials, deadline, progress)
@@ -86,7 +86,7 @@ def create(
         _require_unchanged(before, now, spec)
         _require_same_login(target, before, spec, password)
         require_databases(target, now, spec, provided_credentials)
-        target.runtime.check(spec, before.assigned if before else Assigned())
+        target.placement.check(spec, before.assigned if before else Assigned())
 
         def as_before() -> bool:
             longer = Deadline.after(max(deadline.left, _WAY_BACK_SECONDS))
@@ -240,37 +240,43 @@ class _Create:
         if record and record.assigned.keys != keys:
             target.store.save(replace(record, assigned=replace(record.assigned, keys=keys)))
 
-    def _prepared(self, _: Observed) -> Outcome:
-        return self._target.runtime.prepared(self._spec)
+    def _prepared(self, observed: Observed) -> Outcome:
+        return self._target.installation.prepared(self._workloads(observed.record))
 
-    def _prepare(self, target: Target, _: Observed, deadline: Deadline) -> None:
-        target.runtime.prepare(self._spec, deadline)
+    def _prepare(self, target: Target, observed: Observed, deadline: Deadline) -> None:
+        target.installation.prepare(self._workloads(observed.record), deadline)
+
+    def _workloads(self, record: Record | None) -> tuple[Workload, ...]:
+        """Return the workloads with their predicted addresses: software is installed before an address is assigned."""
+        before = record.assigned if record else Assigned()
+        predicted = self._target.placement.predict_assignment(self._spec, before)
+        return self._target.stack(self._spec, predicted).workloads
 
     def _has_address(self, observed: Observed) -> Outcome:
         record = observed.record
-        if record and self._target.runtime.assigned(self._spec, record.assigned):
+        if record and self._target.placement.assigned(self._spec, record.assigned):
             return Done(self._target.access.endpoint(record.assigned).url)
         return Waiting("no address is assigned yet")
 
     def _assign(self, target: Target, observed: Observed, deadline: Deadline) -> None:
         record, _ = _known(observed)
-        with target.runtime.assign(self._spec, record.assigned, deadline) as assigned:
+        with target.placement.assign(self._spec, record.assigned, deadline) as assigned:
             target.store.save(replace(record, assigned=assigned))
 
     def _stack(self, record: Record) -> Stack:
-        return build(self._spec, self._target.platform(self._spec, record.assigned), record.assigned)
+        return self._target.stack(self._spec, record.assigned)
 
     def _started(self, observed: Observed) -> Outcome:
         live = observed.live
         if live.state != "running":
             return Waiting(f"the server does not run: {live.detail}")
-        if observed.record is None or self._target.runtime.pending(self._stack(observed.record), self._spec, live):
+        if observed.record is None or self._target.runtime.pending(self._stack(observed.record), live):
             return Waiting("the server runs with other settings")
         return Done(live.detail)
 
     def _apply(self, target: Target, observed: Observed, deadline: Deadline) -> None:
         record, stored = _known(observed)
-        target.runtime.apply(self._stack(record), self._spec, stored, deadline)
+        target.runtime.apply(self._stack(record), stored, deadline)
 
     def _ready(self, observed: Observed) -> Outcome:
         return Done("it reads its databases") if observed.ready else Waiting("the server is not ready")
@@ -278,7 +284,7 @@ class _Create:
     def _wait(self, target: Target, observed: Observed, deadline: Deadline) -> None:
         record, _ = _known(observed)
         try:
-            target.runtime.wait(record.assigned, deadline)
+            target.runtime.wait(self._stack(record), deadline)
         except ServerRefused as error:
             way_back = "the old spec brings the server back" if self._replaces and record.fingerprints else None
             raise ServerRefused(error.message, hint=way_back) from error

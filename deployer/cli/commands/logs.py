@@ -12,6 +12,7 @@ from deployer.cli.options import Context, Name, Namespace, TargetOption
 from deployer.cli.parsing import whole_number
 from deployer.cli.progress import note
 from deployer.cli.where import find_target
+from deployer.core.stack import SERVER
 from deployer.operations.away import away
 from deployer.operations.records import require_record
 
@@ -35,7 +36,7 @@ def command(
     if live := away(place):
         note(f"Server {name!r} is on another machine: {live.detail}")
     try:
-        for line in place.runtime.logs(tail, follow=follow):
+        for line in place.runtime.logs(SERVER, tail, follow=follow):
             print(line)
             if follow:
                 sys.stdout.flush()

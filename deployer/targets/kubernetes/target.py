@@ -25,4 +25,4 @@ def kubernetes_target(
     context = session.context
     where = f"namespace {context.namespace} of {context.server}" + (f", as {user}" if user else "")
     options = ("--namespace", context.namespace, *(() if context.in_cluster else ("--context", context.name)))
-    return Target(name, "kubernetes", where, options, context.namespace, store, runtime, access)
+    return Target(name, "kubernetes", where, options, context.namespace, store, runtime, runtime, runtime, access)

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from deployer.catalogue import catalogue
 from deployer.core.address import LOOPBACK, announced, at_loopback, forwarding, url
 from deployer.core.assigned import Assigned
 from deployer.core.changes import Change
-from deployer.core.components import server
+from deployer.core.components import build, server
 from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError, UsageError, last_line
 from deployer.core.last_words import REFUSAL, reason
 from deployer.core.outcome import Done, Outcome, Waiting
@@ -40,7 +40,7 @@ from deployer.targets.local.ports import FIRST_PORT, Ports, listen, require_name
 from deployer.targets.local.room import DATA_BYTES, ENVIRONMENT_BYTES, Need, require_room, used
 from deployer.targets.local.store import LocalStore, explained, no_room, state_directory
 from deployer.targets.local.temporary import clear, make_private
-from deployer.tracking.client import Client, Unreachable
+from deployer.tracking.client import Client, Endpoint, Unreachable
 
 _LAST_LINES: Final = 8
 _TELLING_LINES: Final = 200
@@ -69,7 +69,9 @@ def local_target(
     state = state_directory()
     store = LocalStore(state, name)
     runtime = LocalRuntime(state, store, waiting, note, take_over=take_over)
-    return Target(name, "local", "this machine", ("--target", "local"), None, store, runtime, LocalAccess())
+    return Target(
+        name, "local", "this machine", ("--target", "local"), None, store, runtime, runtime, runtime, LocalAccess()
+    )
 
 
 class LocalRuntime:
@@ -99,35 +101,45 @@ class LocalRuntime:
         """Return the platform of this machine."""
         return LOCAL
 
-    def prepared(self, spec: Spec) -> Outcome:
-        """Tell whether the environment is complete."""
-        version = spec.spec.mlflow.version
-        ready = self._environment(spec).ready()
-        return Done(f"MLflow {version}") if ready else Waiting(f"MLflow {version} is not installed")
+    def prepared(self, workloads: Sequence[Workload]) -> Outcome:
+        """Tell whether the environments are complete."""
+        for workload in workloads:
+            if not self._environment(workload).ready():
+                return Waiting(f"{workload.package.title} is not installed")
+        return Done(", ".join(dict.fromkeys(workload.package.title for workload in workloads)))
 
-    def prepare(self, spec: Spec, deadline: Deadline) -> None:
-        """Create the environment."""
-        self._environment(spec).make(deadline, self._waiting)
+    def prepare(self, workloads: Sequence[Workload], deadline: Deadline) -> None:
+        """Create the environments."""
+        for workload in workloads:
+            self._environment(workload).make(deadline, self._waiting)
 
     def check(self, spec: Spec, before: Assigned) -> None:
         """Raise any error that `prepare` and `assign` would raise for this spec, before anything is stored."""
         live = self.observe()
         if live.state == "elsewhere":
             self._require_gone(live)
-        self._environment(spec).require_release()
+        workloads = self._workloads(spec, before)
+        for workload in workloads:
+            self._environment(workload).require_release()
         host, port = spec.spec.local.host, spec.spec.local.port
         if host:
             require_name(self._announced(spec))
         with explained(self._state):
-            require_room(self._room(spec))
+            require_room(self._room(workloads))
         if not self.assigned(spec, before):
             self._ports.require_free(port if port != before.ports.get("http") else None, host)
 
-    def _room(self, spec: Spec) -> list[Need]:
+    def _workloads(self, spec: Spec, before: Assigned) -> tuple[Workload, ...]:
+        return build(spec, LOCAL, self.predict_assignment(spec, before)).workloads
+
+    def _room(self, workloads: Sequence[Workload]) -> list[Need]:
         """Return the disk space needed for the parts that do not exist yet."""
-        needs = []
-        if not self._environment(spec).ready():
-            needs.append(Need(self._state / "environments", ENVIRONMENT_BYTES, f"MLflow {spec.spec.mlflow.version}"))
+        missing = {
+            environment.folder: workload.package.title
+            for workload in workloads
+            if not (environment := self._environment(workload)).ready()
+        }
+        needs = [Need(self._state / "environments", ENVIRONMENT_BYTES, title) for title in missing.values()]
         if not self._store.data.exists():
             needs.append(Need(self._state / "servers", DATA_BYTES, "the server's data"))
         return needs
@@ -138,10 +150,9 @@ class LocalRuntime:
         return kept is not None and spec.spec.local.port in (None, kept) and before.host == self._announced(spec)
 
     def predict_assignment(self, spec: Spec, before: Assigned) -> Assigned:
-        """Return the requested port, else the current one, and the announced name."""
-        port = spec.spec.local.port
-        named = dataclasses.replace(before, host=self._announced(spec))
-        return dataclasses.replace(named, ports={"http": port}) if port else named
+        """Return the announced name and a port: the requested one, else the current one, else the first one to try."""
+        port = spec.spec.local.port or before.ports.get("http", FIRST_PORT)
+        return dataclasses.replace(before, host=self._announced(spec), ports={"http": port})
 
     @staticmethod
     def _announced(spec: Spec) -> str | None:
@@ -167,14 +178,14 @@ class LocalRuntime:
                 )
             yield dataclasses.replace(before, host=self._announced(spec), ports={"http": port})
 
-    def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+    def pending(self, stack: Stack, live: Live) -> tuple[Change, ...]:
         """Return a single change if the process would be replaced: its settings are known only as a hash."""
         if live.state != "running":
             return (Change("process", live.state, "running"),)
-        wanted = self._fingerprint(stack, spec)
+        wanted = self._fingerprint(stack)
         return () if live.fingerprint == wanted else (Change("process settings", live.fingerprint, wanted),)
 
-    def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+    def drift(self, stack: Stack, live: Live) -> tuple[Change, ...]:
         """Return the same as `pending`: nobody else changes a process.
 
         Raises:
@@ -182,9 +193,9 @@ class LocalRuntime:
         """
         if live.state == "elsewhere":
             self._require_gone(live)
-        return self.pending(stack, spec, live)
+        return self.pending(stack, live)
 
-    def _fingerprint(self, stack: Stack, spec: Spec) -> str:
+    def _fingerprint(self, stack: Stack) -> str:
         """Return a hash of command, environment and files, with references instead of secrets."""
         workload = stack.workload(SERVER)
 
@@ -192,7 +203,7 @@ class LocalRuntime:
             return f"${{{piece.secret}/{piece.key}}}" if isinstance(piece, SecretRef) else self._place(piece, stack)
 
         parts = [
-            str(self._environment(spec).folder),
+            str(self._environment(workload).folder),
             [[shown(piece) for piece in text] for text in workload.command],
             {name: [shown(piece) for piece in text] for name, text in workload.env.items()},
             self._files(workload, stack),
@@ -200,12 +211,12 @@ class LocalRuntime:
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
+    def apply(self, stack: Stack, secrets: Secrets, deadline: Deadline) -> None:
         """Stop the running process and start `stack`; return as soon as the new process exists."""
         workload, store = stack.workload(SERVER), self._store
         env = self._variables(workload, secrets, stack)
         python, *arguments = (self._joined(text, secrets, stack) for text in workload.command)
-        command = [str(self._environment(spec).folder / "bin" / python), *arguments]
+        command = [str(self._environment(workload).folder / "bin" / python), *arguments]
         self.stop(deadline)
         with explained(store.folder):
             for folder in (store.data, store.files):
@@ -215,10 +226,10 @@ class LocalRuntime:
                 (store.files / name).write_text(text, "utf-8")
             if store.log.exists():  # one log per run: error messages quote the last lines, which must be of this run
                 store.log.replace(store.log.with_suffix(".log.1"))
-            with listen(workload.port, spec.spec.local.host or LOOPBACK, store.folder.name) as listener:
+            with listen(workload.port, workload.listen or LOOPBACK, store.folder.name) as listener:
                 self._child = process.start(
                     store.process,
-                    fingerprint=self._fingerprint(stack, spec),
+                    fingerprint=self._fingerprint(stack),
                     command=command,
                     env=env,
                     log=store.log,
@@ -235,14 +246,15 @@ class LocalRuntime:
         # private: MLflow uses known names in TMPDIR, which other users could otherwise create or replace
         return inherited | own | {"TMPDIR": str(self._store.temporary)}
 
-    def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
+    def execute(self, stack: Stack, secrets: Secrets, work: Program, deadline: Deadline) -> None:
         """Run a program in the server's environment."""
+        workload = stack.workload(SERVER)
         with explained(self._store.folder):
             make_private(self._store.temporary)
         try:
             done = subprocess.run(
-                [str(self._environment(spec).python), "-c", work.source],
-                env=self._variables(stack.workload(SERVER), secrets, stack),
+                [str(self._environment(workload).python), "-c", work.source],
+                env=self._variables(workload, secrets, stack),
                 input=work.stdin, capture_output=True, text=True, errors="replace", check=False,
                 timeout=max(deadline.left, 0.1), cwd=self._store.folder,
             )  # fmt: skip
@@ -267,10 +279,11 @@ class LocalRuntime:
             way = f"its address is {url(host, port)}"
         return dataclasses.replace(live, detail=f"{live.detail}; {way}")
 
-    def software(self, spec: Spec) -> Software:
-        """Return the hash of the environment's packages."""
+    def software(self, workloads: Sequence[Workload]) -> Software:
+        """Return the hash of the packages in the server's environment."""
+        servers = [workload for workload in workloads if workload.name == SERVER]
         try:
-            return Software(packages=self._environment(spec).packages())
+            return Software(packages=self._environment(servers[0]).packages()) if servers else Software()
         except UsageError:  # the interpreter of the environment is gone
             return Software()
 
@@ -278,16 +291,16 @@ class LocalRuntime:
         """Return the detail of the state; for a crashed process, also the reason."""
         if live.state != "crashed":
             return live.detail
-        lines = list(self.logs(_TELLING_LINES, follow=False))
+        lines = list(self.logs(SERVER, _TELLING_LINES, follow=False))
         return f"{live.detail}: {reason(lines, out_of_memory=killed_for_memory(self._store.process))}"
 
-    def circumstances(self, spec: Spec, live: Live) -> Circumstances:
+    def circumstances(self, stack: Stack, live: Live) -> Circumstances:
         """Return the folder of databases and artifacts, its size on disk, and when the process was started."""
         since = None
         if live.state in ("running", "elsewhere"):
             with contextlib.suppress(FileNotFoundError):  # stopped meanwhile
                 since = datetime.fromtimestamp(self._store.process.stat().st_mtime, UTC)
-        if not server.volumes(spec, LOCAL, Assigned()):
+        if not stack.volumes:
             return Circumstances(since=since)
         size, counted = used(self._store.data, _COUNTING_SECONDS)
         return Circumstances(str(self._store.data), size, counted, since)
@@ -335,7 +348,7 @@ class LocalRuntime:
         """End the process; nothing else was created."""
         self.stop(deadline)
 
-    def wait(self, assigned: Assigned, deadline: Deadline) -> None:
+    def wait(self, stack: Stack, deadline: Deadline) -> None:
         """Wait until the server reads its databases.
 
         The port listens before the process starts, so a request waits for the first answer instead of failing.
@@ -344,7 +357,8 @@ class LocalRuntime:
             ServerRefused: the server refused to start with this spec.
             NotReady: the server has ended, or is not ready by the deadline.
         """
-        client = Client(self._access.endpoint(assigned), seconds=2.0)
+        address = url(stack.exposure.host, stack.workload(SERVER).port)
+        client = Client(Endpoint(address, direct=True), seconds=2.0)
         try:
             while True:
                 try:
@@ -358,7 +372,9 @@ class LocalRuntime:
                     self._require_room()
                     if (live := self.observe()).state == "elsewhere":  # both were started at the same moment
                         self._require_gone(live)
-                    refusal = [line for line in self.logs(_TELLING_LINES, follow=False) if line.startswith(REFUSAL)]
+                    refusal = [
+                        line for line in self.logs(SERVER, _TELLING_LINES, follow=False) if line.startswith(REFUSAL)
+                    ]
                     if refusal:
                         raise ServerRefused(refusal[-1].removeprefix(REFUSAL))
                     raise NotReady(f"the server has ended by itself{self._last_words()}", hint="see `deployer logs`")
@@ -368,7 +384,7 @@ class LocalRuntime:
         finally:
             client.close()
 
-    def logs(self, tail: int, *, follow: bool) -> Iterator[str]:
+    def logs(self, workload: str, tail: int, *, follow: bool) -> Iterator[str]:
         """Yield the last `tail` lines of the log; with `follow`, also new lines until interrupted."""
         try:
             log = self._store.log.open(encoding="utf-8", errors="replace")
@@ -402,10 +418,13 @@ class LocalRuntime:
             raise no_room(self._store.folder)
 
     def _last_words(self) -> str:
-        return "".join(f"\n  {line}" for line in self.logs(_LAST_LINES, follow=False)) or " without a word in its log"
+        return (
+            "".join(f"\n  {line}" for line in self.logs(SERVER, _LAST_LINES, follow=False))
+            or " without a word in its log"
+        )
 
-    def _environment(self, spec: Spec) -> Environment:
-        return Environment(self._state, server.package(spec), spec.spec.local.python)
+    def _environment(self, workload: Workload) -> Environment:
+        return Environment(self._state, workload.package, workload.interpreter)
 
     def _files(self, workload: Workload, stack: Stack) -> dict[str, str]:
         def join(text: Text) -> str:
