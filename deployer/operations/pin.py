@@ -19,7 +19,7 @@ def require_pods(target: Target) -> None:
     Raises:
         UsageError: the server runs on this machine and has no image.
     """
-    if target.namespace is None:
+    if not target.capabilities.pins_images:
         raise UsageError(
             "--pin: a server on this machine has no image; its packages have the tested versions anyway",
             hint="leave --pin out; `deployer status` shows the SHA-256 of `pip freeze`",

@@ -1,6 +1,7 @@
 """The places where servers run, behind one interface a file: Store, Placement, Installation, Runtime and Access."""
 
 from deployer.targets.access import Access
+from deployer.targets.capabilities import Capabilities
 from deployer.targets.deadline import Deadline
 from deployer.targets.foreground import Foreground
 from deployer.targets.installation import Installation, Software
@@ -12,6 +13,7 @@ from deployer.targets.target import Observed, Target, TargetKind
 
 __all__ = [
     "Access",
+    "Capabilities",
     "Circumstances",
     "Deadline",
     "Foreground",

@@ -13,6 +13,7 @@ from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import Stack
 from deployer.targets.access import Access
+from deployer.targets.capabilities import Capabilities
 from deployer.targets.installation import Installation
 from deployer.targets.live import Live
 from deployer.targets.placement import Placement
@@ -36,7 +37,7 @@ class Observed:
 class Target:
     """One server in its place; `where` describes the place, `options` select it on a command line.
 
-    `namespace` is None on this machine.
+    `kind` and `namespace` are for display; `namespace` is None on this machine.
     """
 
     name: str
@@ -44,11 +45,16 @@ class Target:
     where: str
     options: tuple[str, ...]
     namespace: str | None
+    capabilities: Capabilities
     store: Store
     placement: Placement
     installation: Installation
     runtime: Runtime
     access: Access
+
+    def needs_tunnel(self, assigned: Assigned) -> bool:
+        """Tell whether clients outside the cluster need a tunnel, because the server is not published."""
+        return self.capabilities.exposes and not assigned.host
 
     def platform(self, spec: Spec, assigned: Assigned) -> Platform:
         """Return the platform of this machine or cluster."""

@@ -30,7 +30,7 @@ from deployer.core.rendering import Renderer, Unrepresentable
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
 from deployer.core.stack import SERVER, Address, FilePath, Piece, SecretRef, Stack, Text, VolumePath, Workload
-from deployer.targets import Circumstances, Deadline, Live, Program, Software, Target
+from deployer.targets import Capabilities, Circumstances, Deadline, Live, Program, Software, Target
 from deployer.targets.local import process
 from deployer.targets.local.access import LocalAccess, user_name
 from deployer.targets.local.environment import Environment
@@ -42,6 +42,9 @@ from deployer.targets.local.store import LocalStore, explained, no_room, state_d
 from deployer.targets.local.temporary import clear, make_private
 from deployer.tracking.client import Client, Endpoint, Unreachable
 
+CAPABILITIES: Final = Capabilities(
+    exposes=False, pins_images=False, shares_network=True, shared_by_machines=True, stored_here=True
+)
 _LAST_LINES: Final = 8
 _TELLING_LINES: Final = 200
 _COUNTING_SECONDS: Final = 5.0
@@ -70,7 +73,17 @@ def local_target(
     store = LocalStore(state, name)
     runtime = LocalRuntime(state, store, waiting, note, take_over=take_over)
     return Target(
-        name, "local", "this machine", ("--target", "local"), None, store, runtime, runtime, runtime, LocalAccess()
+        name,
+        "local",
+        "this machine",
+        ("--target", "local"),
+        None,
+        CAPABILITIES,
+        store,
+        runtime,
+        runtime,
+        runtime,
+        LocalAccess(),
     )
 
 
