@@ -69,14 +69,16 @@ def create(
     require_same_store(before, spec)
     require_databases(target, before, spec, provided_credentials)
     try_out(target, before, provided_credentials, deadline, progress)
-    steps = _Create(target, spec, password, provided_credentials, replaces=before is not None and before.spec != spec)
+    creation = Creation(
+        target, spec, password, provided_credentials, replaces=before is not None and before.spec != spec
+    )
     observed = target.observe()
     with ThreadPoolExecutor(2) as pool:
         # if nothing seems to have changed, run the quick proof and the checks of the steps at the same time
-        wanted = observed.ready and steps.wanted(observed)
+        wanted = observed.ready and creation.wanted(observed)
         proving = pool.submit(_proven_again, target, observed, None, changed=False) if wanted else None
         in_use = pool.submit(target.store.in_use) if wanted else None
-        done = wanted and all(isinstance(step.done(observed), Done) for step in steps.list())
+        done = wanted and all(isinstance(step.done(observed), Done) for step in creation.steps())
         if proving and in_use and done and not in_use.result():
             with suppress(VerificationFailed):  # the address may be unreachable for a moment; the steps below wait
                 return proving.result()
@@ -90,14 +92,14 @@ def create(
 
         def as_before() -> bool:
             longer = Deadline.after(max(deadline.left, _WAY_BACK_SECONDS))
-            return run(_Create(target, spec, None, {}).list(), target, longer, progress)
+            return run(Creation(target, spec, None, {}).steps(), target, longer, progress)
 
-        changed = or_as_before(target, lambda: run(steps.list(), target, deadline, progress), as_before, progress)
+        changed = or_as_before(target, lambda: run(creation.steps(), target, deadline, progress), as_before, progress)
         observed = target.observe()
-        if steps.report is None:
+        if creation.report is None:
             return _proven_again(target, observed, deadline, changed=changed)
         record, stored = _known(observed)
-        return Created(record, target.access.endpoint(record.assigned), stored.username, steps.report, changed=True)
+        return Created(record, target.access.endpoint(record.assigned), stored.username, creation.report, changed=True)
 
 
 def _proven_again(target: Target, observed: Observed, deadline: Deadline | None, *, changed: bool) -> Created:
@@ -166,7 +168,7 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
         )
 
 
-class _Create:
+class Creation:
     """The steps of one `create`, and the report of its proof."""
 
     def __init__(
@@ -185,7 +187,7 @@ class _Create:
         self._provided = provided_credentials
         self.report: Report | None = None
 
-    def list(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[Step, ...]:
         """Return the steps in order."""
         return (
             Step("environment", self._prepared, self._prepare),  # first: a spec that cannot be installed is not stored
