@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Final
 
 from deployer.core.errors import Conflict, DeployerError, NotReady
-from deployer.core.stack import SERVER
 from deployer.operations.remove import stop
 from deployer.operations.steps import Progress
 from deployer.targets import Deadline, Foreground, Live, Target
@@ -40,7 +39,7 @@ def stay(
         if live.state == "stopped":
             return False
         if live.state != "running":
-            last = "".join(f"\n  {text}" for text in target.runtime.logs(SERVER, _LAST_LINES, follow=False))
+            last = "".join(f"\n  {text}" for text in target.runtime.logs(live.workload, _LAST_LINES, follow=False))
             raise NotReady(
                 f"the server has ended by itself: {target.runtime.explain(live)}{last}",
                 hint="the same command starts it again",

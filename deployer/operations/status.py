@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from deployer.core.errors import NotFound
-from deployer.core.stack import SERVER
 from deployer.targets import Circumstances, Observed, Software, Target
 
 _LAST_LINES: Final = 6  # the whole output fits on a terminal of 24 lines
@@ -97,7 +96,9 @@ def examine(target: Target) -> Examined:
         view,
         target.runtime.circumstances(stack, observed.live) if stack else Circumstances(),
         target.installation.software(stack.workloads) if stack else Software(),
-        tuple(target.runtime.logs(SERVER, _LAST_LINES, follow=False)) if view.state == "crashed" else (),
+        tuple(target.runtime.logs(observed.live.workload, _LAST_LINES, follow=False))
+        if view.state == "crashed"
+        else (),
         datetime.now(UTC),
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from deployer.core.stack import SERVER
+
 LiveState = Literal["running", "stopped", "crashed", "rebooted", "elsewhere"]
 
 
@@ -14,6 +16,7 @@ class Live:
 
     `identity` identifies one start of the server; `fingerprint` is a hash of the settings of this start. `ready` is
     None if only the server itself can tell. `host` is the server's machine if that is another one.
+    `workload` is the workload that the state and the detail are about.
     """
 
     state: LiveState
@@ -22,3 +25,4 @@ class Live:
     fingerprint: str | None = None
     ready: bool | None = None
     host: str | None = None
+    workload: str = SERVER
