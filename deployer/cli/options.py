@@ -57,8 +57,10 @@ def _workloads(ctx: typer.Context, incomplete: str) -> list[str]:
     from deployer.targets.local.folders import folders_in
     from deployer.targets.local.store import FOLDER, state_home
 
+    # an option without its value ends click's parser, which then leaves the server's name among the other arguments
+    server = next(iter(ctx.args), None) or str(ctx.params.get("name"))
     try:
-        folders = folders_in(state_home() / FOLDER / "servers" / (ctx.params.get("name") or "mlflow"))
+        folders = folders_in(state_home() / FOLDER / "servers" / server)
         return [folder.name for folder in folders if folder.name.startswith(incomplete)]
     except (DeployerError, OSError):
         return []
