@@ -123,7 +123,7 @@ def test_workloads_start_when_what_they_need_is_ready_and_stop_in_reverse(machin
     assert machine.log("store").splitlines()[-1] == "asked to end beside mlflow-store/process.json"
     assert machine.json("status", code=3)["state"] == "stopped"
 
-    machine.json("start")
+    machine.run("start")
     require_whole(machine)
     machine.run("delete")
     assert machine.processes() == []
