@@ -18,12 +18,15 @@ from deployer.core.spec import Spec
 from deployer.core.stack import SERVER, Address, Probe, Stack, Volume, VolumePath, Workload
 
 # Answers its probe with 503 while the file ~/hold-NAME exists, and logs each answer. At SIGTERM, the program logs which
-# process records still exist, and ends once the file ~/stay-NAME does not exist.
+# process records still exist, and ends once the file ~/stay-NAME does not exist. With a file ~/broken-NAME, it ends at
+# once.
 PROGRAM = """
 import glob, http.server, os, signal, socket, sys, time, urllib.request
 
 name, needed = os.environ["NAME"], os.environ.get("NEEDED")
 home = os.path.expanduser("~")
+if os.path.exists(f"{home}/broken-{name}"):
+    sys.exit("the file of the test says that it is broken")
 if needed:
     assert urllib.request.urlopen(f"http://{needed}/probe", timeout=30).status == 200
     print("what it needs has answered", flush=True)

@@ -210,6 +210,18 @@ def test_a_stop_killed_between_two_workloads_goes_on(machine: PluralMachine) -> 
 
 
 @pytest.mark.timeout(1800)
+def test_a_workload_that_ends_at_its_start_is_named_with_its_last_words(machine: PluralMachine) -> None:
+    broken = machine.hold("broken-cache")
+    refused = machine.run(*CREATE, "--timeout", "120", code=3).stderr
+    assert "workload 'cache' has ended by itself\n  the file of the test says that it is broken" in refused
+    assert "`deployer logs mlflow --workload cache`" in refused
+    assert machine.recorded() == ["store", "cache"]
+    broken.unlink()
+    machine.run(*CREATE)
+    require_whole(machine)
+
+
+@pytest.mark.timeout(1800)
 def test_a_port_that_is_taken_is_told_before_anything_is_made(machine: PluralMachine) -> None:
     port = json.loads((machine.home / "ports").read_text())["cache"]
     with socket.create_server(("127.0.0.1", port)):

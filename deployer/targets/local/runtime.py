@@ -211,8 +211,8 @@ class LocalRuntime:
         refusal = [line for line in lines_of(log, _TELLING_LINES, follow=False) if line.startswith(REFUSAL)]
         if refusal:
             raise ServerRefused(refusal[-1].removeprefix(REFUSAL))
-        shown = "`deployer logs`" if workload.name == SERVER else f"`deployer logs --workload {workload.name}`"
-        raise NotReady(f"{name} has ended by itself{last_words(log)}", hint=f"see {shown}")
+        option = "" if workload.name == SERVER else f" {stack.name} --workload {workload.name}"
+        raise NotReady(f"{name} has ended by itself{last_words(log)}", hint=f"see `deployer logs{option}`")
 
     def logs(self, workload: str, tail: int, *, follow: bool) -> Iterator[str]:
         """Yield the last `tail` lines of a workload's log; with `follow`, also new lines until interrupted."""
