@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from deployer.core.stack import SERVER
+from deployer.core.assigned import Assigned
+from deployer.core.components import build
+from deployer.core.platform import LOCAL
+from deployer.core.spec import Spec
+from deployer.core.stack import SERVER, FilePath, SecretRef, VolumePath
 from deployer.targets import Live
 from deployer.targets.local.folders import folder_of, folders_in
 from deployer.targets.local.observation import combined, together, written
+from deployer.targets.local.store import LocalStore
+from deployer.targets.local.texts import Texts
 
 STOPPED = Live("stopped", "never started")
 CRASHED = Live("crashed", "process 7 has ended")
@@ -66,6 +75,24 @@ def test_the_fingerprint_changes_with_each_workload() -> None:
     assert len({combined({SERVER: one, "cache": two}) for one in "ab" for two in "ab"}) == 4
     assert combined({SERVER: "a", "cache": None}) is None
     assert combined({SERVER: "a", "cache": "b"}) == combined({"cache": "b", SERVER: "a"})
+
+
+def test_the_fingerprint_of_the_settings_is_computed_as_in_earlier_releases() -> None:
+    stack = build(Spec(), LOCAL, Assigned(ports={"http": 5000}))
+    workload = replace(
+        stack.workload(SERVER),
+        command=(("python",), (FilePath("launch.py"),)),
+        env={"URI": ("sqlite:///", VolumePath("data", "a.db")), "KEY": (SecretRef("server", "kek"),)},
+        files={},
+        keys="k",
+    )
+    texts = Texts(LocalStore(Path("/state"), "mlflow"), replace(stack, workloads=(workload,)))
+    environment: Any = SimpleNamespace(folder=Path("/state/environments/mlflow"))
+    # computed with commit f79f242: another value would restart every server after an update of deployer
+    expected = "b09c983a9d2d02a79028da2f54051038a2022c82ab2d0d1ed5ddf44a4f8de48b"
+    assert texts.fingerprint(workload, environment) == expected
+    other = replace(workload, name="cache")
+    assert len({texts.fingerprint(replace(other, port=port), environment) for port in (1, 2)}) == 2
 
 
 def test_the_files_of_the_server_stay_where_earlier_releases_have_put_them(tmp_path: Path) -> None:
