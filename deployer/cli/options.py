@@ -51,6 +51,21 @@ def _names(incomplete: str) -> list[str]:
         return []
 
 
+def _workloads(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of the workloads of a server on this machine, to complete one."""
+    from deployer.core.errors import DeployerError
+    from deployer.targets.local.folders import folders_in
+    from deployer.targets.local.store import FOLDER, state_home
+
+    # an option without its value ends click's parser, which then leaves the server's name among the other arguments
+    server = next(iter(ctx.args), None) or str(ctx.params.get("name"))
+    try:
+        folders = folders_in(state_home() / FOLDER / "servers" / server)
+        return [folder.name for folder in folders if folder.name.startswith(incomplete)]
+    except (DeployerError, OSError):
+        return []
+
+
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the server.", show_default=True, autocompletion=_names)
 ]
@@ -95,6 +110,16 @@ TakeOver = Annotated[
         "--take-over",
         help="On a cluster: change also what somebody else made or changed. Here: the other machine, on which the "
         "server is on record, is gone for good.",
+    ),
+]
+Workload = Annotated[
+    str,
+    typer.Option(
+        "--workload",
+        metavar="NAME",
+        help="Part of the server whose log is printed.",
+        show_default=True,
+        autocompletion=_workloads,
     ),
 ]
 File = Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help="Spec file, - for standard input.")]

@@ -113,11 +113,11 @@ def wanted_server(
     if file is not None:
         wanted_name = spec_from(name, file, {}, None, content=content)[0].name
     target = place(wanted_name)
-    if not target.namespace:
+    if not target.capabilities.exposes:
         require_cluster(flags)
     if databases:
         flags = {**flags, "spec.database.type": "external"}
-    flags = {**flags, "spec.exposure.host" if target.namespace else "spec.local.host": host}
+    flags = {**flags, "spec.exposure.host" if target.capabilities.exposes else "spec.local.host": host}
     record = target.store.load()
     before, stored = record.assigned if record else Assigned(), record.spec if record else None
     spec, source = spec_from(
@@ -133,9 +133,9 @@ def wanted_server(
         require_supported(spec, platform, source)
     except InvalidSpec as error:
         raise named(document.located(error, content), flags) from None
-    target.runtime.predict_assignment(spec, before)  # reject an impossible address before a bucket is made
+    target.placement.predict_assignment(spec, before)  # reject an impossible address before a bucket is made
     spec = effective(spec, platform, flags, stored, file, content)
-    for warning in unused_data(target.name, None if record else Path.cwd()) if target.kind == "local" else ():
+    for warning in unused_data(target.name, None if record else Path.cwd()) if target.capabilities.stored_here else ():
         note(warning)
     changes = spec_changes(stored, spec) if stored else ()
     return WantedServer(target, spec, record, password, databases, tuple(f"Change: {change}" for change in changes))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from deployer.catalogue import catalogue
-from deployer.core.components import build
 from deployer.core.databases import DATABASES, HINT, Database, place, restored
 from deployer.core.errors import (
     Conflict,
@@ -74,7 +73,7 @@ def try_out(
     if not given.keys() & set(DATABASES.values()):
         return
     if before is None or not before.fingerprints:
-        if target.namespace is None:  # a cluster has another network
+        if target.capabilities.shares_network:
             _try_from_here(given)
         return
     stored = target.store.secrets()
@@ -85,10 +84,10 @@ def try_out(
         progress.note(f"Change: the URL of the {name} database")
     if not new or target.runtime.observe().state != "running":
         return
-    stack = build(before.spec, target.platform(before.spec, before.assigned), before.assigned)
+    stack = target.stack(before.spec, before.assigned)
     work = Program(catalogue().plugins[TRIAL], json.dumps(new) + "\n")
     try:
-        target.runtime.execute(stack, before.spec, stored, work, deadline)
+        target.runtime.execute(stack, stored, work, deadline)
     except ServerRefused as error:
         raise ServerRefused(
             f"the new URLs do not work where the server runs; nothing was changed: {error.message}",

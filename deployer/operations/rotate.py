@@ -15,7 +15,6 @@ from typing import Final
 
 from deployer.catalogue import catalogue
 from deployer.core import secrets
-from deployer.core.components import build
 from deployer.core.errors import Conflict, NotFound, NotReady, StateError, UsageError, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.rotation import Move, next_move
@@ -285,10 +284,10 @@ class _Rotation:
             change_password(self._endpoint, Login(self._user, self._old), self._user, self._known())
         else:
             record = require_record(target)
-            stack = build(record.spec, target.platform(record.spec, record.assigned), record.assigned)
+            stack = target.stack(record.spec, record.assigned)
             told = json.dumps({"username": self._user, "password": self._known()}) + "\n"
             work = Program(catalogue().plugins[RECOVER], told)
-            target.runtime.execute(stack, record.spec, stored, work, deadline)
+            target.runtime.execute(stack, stored, work, deadline)
 
     def _recorded(self, observed: Observed) -> Outcome:
         stored = observed.secrets

@@ -152,7 +152,7 @@ def command(
 
     def place(wanted: str) -> Target:
         found = find_target(wanted, target, namespace, context, take_over=take_over, introduce=True, project=project)
-        if pin_image is False and not found.namespace:
+        if pin_image is False and not found.capabilities.pins_images:
             raise UsageError(
                 "--no-pin needs a cluster, and this server runs on this machine",
                 hint="leave it out, or add --target kubernetes",
@@ -162,7 +162,7 @@ def command(
     asked = wanted_server(
         name, file, flags, host=host, password_file=password_file, database_file=database_file, place=place
     )
-    if take_over and asked.record is None and not asked.target.namespace:
+    if take_over and asked.record is None and asked.target.capabilities.stored_here:
         raise UsageError(
             f"--take-over is for a server that exists, and {asked.target.name!r} is a new one", hint="leave it out"
         )
@@ -220,7 +220,7 @@ def _print(place: Target, created: Created, form: Format) -> None:
             f"`{typed(place, 'verify')}` tries that.\n"
         )
     output.print_fields(fields_of(place, created))
-    if place.namespace and not created.record.assigned.host:
+    if place.needs_tunnel(created.record.assigned):
         port = created.record.assigned.ports["http"]
         print(
             "\nThis address holds inside the cluster, for the namespace that --ingress-namespace lets in. "

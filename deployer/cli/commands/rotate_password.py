@@ -60,7 +60,7 @@ def command(
         )
         return
     output.print_report(done.report)
-    options = f" {shlex.join(place.options)}" if place.namespace else ""
+    options = "" if place.capabilities.stored_here else f" {shlex.join(place.options)}"
     who = f" --user {shlex.quote(user)}" if user else ""
     print(f"\n{done.username!r} has a new password, and the server was not restarted.\n")
     output.print_fields([("Password", f"{own_command()} show-password {name}{who}{options}")])

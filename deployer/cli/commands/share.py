@@ -74,11 +74,10 @@ def _way(place: Target) -> Way:
     exposure: Any = record.spec.spec.exposure
     networks = getattr(exposure, "allow_from", None) or ()
     live = away(place)
-    closed = place.namespace is not None and not record.assigned.host
     return Way(
         tuple(map(str, networks)),
         machine=(live and live.host) or socket.gethostname(),
-        namespace=(place.namespace or "") if closed else "",
+        namespace=(place.namespace or "") if place.needs_tunnel(record.assigned) else "",
         port=record.assigned.ports.get("http", 0),
     )
 

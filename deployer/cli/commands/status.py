@@ -41,7 +41,7 @@ def command(
         except KeyboardInterrupt:
             raise Stopped from None
     found = examine(place)
-    if place.kind == "local":
+    if place.capabilities.stored_here:
         for warning in unused_data(name, None):
             note(warning)
     if form is Format.json:

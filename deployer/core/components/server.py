@@ -215,4 +215,6 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         # MLflow stores whole files there on their way to and from S3
         scratch=artifacts.scratch if isinstance(artifacts, S3Artifacts) else None,
         keys=assigned.keys if external or isinstance(artifacts, S3Artifacts) else None,
+        interpreter=spec.spec.local.python,
+        listen=spec.spec.local.host,
     )

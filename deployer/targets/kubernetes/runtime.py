@@ -38,7 +38,7 @@ from deployer.core.rendering import Renderer
 from deployer.core.routes import allow_list, require_host_label
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
-from deployer.core.stack import Stack
+from deployer.core.stack import Stack, Workload
 from deployer.kube import objects, rollout
 from deployer.kube.refusals import Rejected, UnknownApi
 from deployer.kube.session import Session
@@ -84,11 +84,11 @@ class KubernetesRuntime:
         context = self._session.context
         return recognised(context.server, context.name, self._session.api_groups())
 
-    def prepared(self, spec: Spec) -> Outcome:  # part of the Protocol
+    def prepared(self, workloads: Sequence[Workload]) -> Outcome:  # part of the Protocol
         """Return Done: the cluster pulls the image itself."""
         return Done(f"namespace {self._session.namespace}")
 
-    def prepare(self, spec: Spec, deadline: Deadline) -> None:
+    def prepare(self, workloads: Sequence[Workload], deadline: Deadline) -> None:
         """Do nothing; never called, see `prepared`."""
 
     def check(self, spec: Spec, before: Assigned) -> None:
@@ -98,7 +98,7 @@ class KubernetesRuntime:
         assigned = self.predict_assignment(spec, before)
         if assigned.host:
             self._store.require_host(assigned.host)
-        self.pending(build(spec, self.platform(spec, before), assigned), spec, Live("stopped"))
+        self.pending(build(spec, self.platform(spec, before), assigned), Live("stopped"))
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
         """Tell whether host and port match the spec, and whether a Route still has the host that was assigned."""
@@ -192,7 +192,7 @@ class KubernetesRuntime:
         documents = self._renderer.manifests(stack).values()
         return [yaml.load(text, Loader=_Loader) for text in documents]  # noqa: S506  # a safe loader; own templates
 
-    def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+    def pending(self, stack: Stack, live: Live) -> tuple[Change, ...]:
         """Return what an apply would change, as the API server reports it in a dry run.
 
         Raises:
@@ -200,7 +200,7 @@ class KubernetesRuntime:
         """
         return self._differences(stack, force=self._take_over)
 
-    def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+    def drift(self, stack: Stack, live: Live) -> tuple[Change, ...]:
         """Return all differences from the rendered objects, including fields that others have taken over or added."""
         rendered = [self._own(ref_of(manifest)) for manifest in self.rendered(stack)]
         added = [change for live in rendered if live for change in foreign_changes(ref_of(live), live)]
@@ -257,7 +257,7 @@ class KubernetesRuntime:
         rendered = {ref_of(manifest) for manifest in manifests}
         return sorted(ref for ref in inventory if ref not in rendered and ref.kind != PVC.name)
 
-    def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
+    def apply(self, stack: Stack, secrets: Secrets, deadline: Deadline) -> None:
         """Apply all objects, and prune objects of the inventory that are not rendered any more, except volumes."""
         manifests = self.rendered(stack)
         inventory = self._store.inventory()
@@ -335,7 +335,7 @@ class KubernetesRuntime:
         identity = f"{metadata['uid']}:{metadata['generation']}"
         return Live("running", f"Deployment {self._name}", identity, ready=state.ready)
 
-    def software(self, spec: Spec) -> Software:
+    def software(self, workloads: Sequence[Workload]) -> Software:
         """Return the image of the newest running pod."""
         for pod in rollout.pods_of(self._session, self._pods):
             if found := running_image(pod, server.SERVER):
@@ -349,10 +349,9 @@ class KubernetesRuntime:
         deployment = objects.get(self._session, DEPLOYMENT, self._name)
         return rollout.status(self._session, deployment, self._pods, self._note).reason
 
-    def circumstances(self, spec: Spec, live: Live) -> Circumstances:
+    def circumstances(self, stack: Stack, live: Live) -> Circumstances:
         """Return the server's volume claim, and when the pod started; only the pod knows the used space."""
-        volumes = server.volumes(spec, self.platform(spec, Assigned()), Assigned())
-        data = ", ".join(f"PersistentVolumeClaim {self._name}-{v.name} ({v.size})" for v in volumes)
+        data = ", ".join(f"PersistentVolumeClaim {self._name}-{v.name} ({v.size})" for v in stack.volumes)
         pods = rollout.pods_of(self._session, self._pods) if live.state == "running" else []
         started = (pods[0].get("status") or {}).get("startTime") if pods else None
         return Circumstances(data or None, since=datetime.fromisoformat(started) if started else None)
@@ -411,11 +410,11 @@ class KubernetesRuntime:
                 deadline.require(f"{ref} is still being deleted")
                 time.sleep(_POLL_SECONDS)
 
-    def wait(self, assigned: Assigned, deadline: Deadline) -> None:
+    def wait(self, stack: Stack, deadline: Deadline) -> None:
         """Wait until the Deployment is ready."""
         rollout.wait(self._session, self._name, self._pods, lambda: deadline.left, self._note)
 
-    def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
+    def execute(self, stack: Stack, secrets: Secrets, work: Program, deadline: Deadline) -> None:
         """Run a program in the server's container."""
         from deployer.kube.websockets import run  # noqa: PLC0415  # slow import that most commands do not need
 
@@ -425,7 +424,7 @@ class KubernetesRuntime:
         if code:
             raise ServerRefused(f"the server's own Python in pod {pod} failed: {last_line(said)}")
 
-    def logs(self, tail: int, *, follow: bool) -> Iterator[str]:
+    def logs(self, workload: str, tail: int, *, follow: bool) -> Iterator[str]:
         """Yield lines of the newest pod's log, beginning with the last `tail` lines."""
         pod = self.newest_pod()
         yield from lines_of_log(self._session, pod["metadata"]["name"], server.SERVER, tail, follow=follow)

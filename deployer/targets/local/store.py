@@ -16,8 +16,10 @@ from typing import Any, Final
 from deployer.core.errors import Conflict, Damaged, DeployerError, Forbidden, InvalidSpec, NoRoom, StateError
 from deployer.core.record import Record, record_from
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
+from deployer.core.settings import DATA_VOLUME
 from deployer.core.stack import SecretRef
 from deployer.targets import Deadline
+from deployer.targets.local.folders import WorkloadFolder, folder_of, folders_in
 from deployer.targets.local.locks import FULL, hold, sweep
 
 FOLDER: Final = "mlflow-deployer"  # below the state home
@@ -106,13 +108,21 @@ class LocalStore:
         self._servers = state / "servers"
         self.folder = self._servers / name
         self.data = self.folder / "data"
-        self.log = self.folder / "server.log"
-        self.process = self.folder / "process.json"
-        self.files = self.folder / "files"
-        self.temporary = self.folder / "tmp"
         self._trash = self._servers / f".deleted-{name}"
         self._record = self.folder / "record.json"
         self._secrets = self.folder / "secrets.json"
+
+    def volume(self, name: str) -> Path:
+        """Return the folder of a volume."""
+        return self.data if name == DATA_VOLUME else self.folder / "volumes" / name
+
+    def workload(self, name: str) -> WorkloadFolder:
+        """Return the files of a workload."""
+        return folder_of(self.folder, name)
+
+    def workloads(self) -> tuple[WorkloadFolder, ...]:
+        """Return the files of all workloads that were ever started and not deleted: first the workload `server`."""
+        return folders_in(self.folder)
 
     def load(self) -> Record | None:
         """Return the record, None without one.
@@ -236,9 +246,10 @@ class LocalStore:
                     self.folder.rename(self._trash)
                 self._remove_trash()
                 return
-            for folder in (self.files, self.temporary):
+            server, *others = self.workloads()
+            for folder in (server.files, server.temporary, *(other.path for other in others)):
                 shutil.rmtree(folder, ignore_errors=True)
-            for path in (self.process, self.log, self.log.with_suffix(".log.1")):
+            for path in (server.process, server.log, server.log.with_suffix(".log.1")):
                 path.unlink(missing_ok=True)
 
     def _remove_trash(self) -> None:
