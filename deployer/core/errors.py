@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -99,6 +100,11 @@ def one_line(text: str) -> str:
 def last_line(text: str) -> str:
     """Return the last line of a program's output that is not empty, or "it said nothing"."""
     return one_line(next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing"))
+
+
+def any_of(words: Sequence[str]) -> str:
+    """Return words as a choice: `a`, `a or b`, `a, b or c`."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 @dataclass(frozen=True)

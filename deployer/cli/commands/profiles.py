@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from deployer.cli.options import Format, Output
 from deployer.cli.output import print_json
-from deployer.core.document import any_of
+from deployer.core.errors import any_of
 from deployer.core.networks import KNOWN
 from deployer.core.platform import PROFILES, Platform
 from deployer.core.routes import ALLOW_LISTS

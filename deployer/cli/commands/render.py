@@ -16,8 +16,7 @@ from deployer.cli.spec_options import SPEC_FILE, databases_from, read_limited, s
 from deployer.cli.where import require_namespace
 from deployer.core import document
 from deployer.core.databases import HINT
-from deployer.core.document import any_of
-from deployer.core.errors import InvalidSpec, UsageError, one_line
+from deployer.core.errors import InvalidSpec, UsageError, any_of, one_line
 from deployer.core.platform import PROFILES, profile_of
 from deployer.core.spec import ExternalDatabase
 from deployer.core.support import require_supported
