@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from deployer.cli.flags import implied_exposure, named, require_fitting
+from deployer.cli.flag_rules import implied_exposure, named, require_fitting
 from deployer.core import databases, document
 from deployer.core.errors import InvalidSpec, UsageError, one_line
 from deployer.core.platform import DEFAULT_PROFILE, PROFILES, Platform

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deployer.cli.effective import effective
-from deployer.cli.flags import named, require_cluster
+from deployer.cli.flag_rules import named, require_cluster
+from deployer.cli.flags import on_this_machine
 from deployer.cli.progress import note
 from deployer.cli.spec_options import SPEC_FILE, databases_from, password_from, read_limited, spec_from
 from deployer.core import document
@@ -58,51 +58,18 @@ class WantedServer:
         return {**found, **self.databases}
 
 
-def own_flags(
-    *,
-    port: int | None,
-    python: str | None,
-    mlflow_version: str | None,
-    workers: int | None,
-    username: str | None,
-    default_permission: str | None,
-    bucket: str | None,
-    s3_endpoint: str | None,
-    s3_region: str | None,
-    s3_prefix: str | None,
-    transfer: str | None,
-) -> dict[str, Any]:
-    """Return the flags that apply everywhere or on this machine, by their paths in a spec."""
-    return {
-        "spec.local.port": port,
-        "spec.local.python": _absolute(python),
-        "spec.mlflow.version": mlflow_version,
-        "spec.workers": workers,
-        "spec.auth.adminUsername": username,
-        "spec.auth.defaultPermission": default_permission,
-        "spec.artifacts.type": "s3" if bucket else None,
-        "spec.artifacts.bucket": bucket,
-        "spec.artifacts.endpoint": s3_endpoint,
-        "spec.artifacts.region": s3_region,
-        "spec.artifacts.prefix": s3_prefix,
-        "spec.artifacts.transfer": transfer,
-    }
-
-
 def wanted_server(
     name: str | None,
     file: str | None,
     flags: Mapping[str, Any],
     *,
-    host: str | None,
     password_file: str | None,
     database_file: str | None,
     place: Callable[[str], Target],
 ) -> WantedServer:
     """Return the requested server from the file, the flags and the stored spec.
 
-    `place` returns the target of a server by name. `host` is the public host name on a cluster, and the address to
-    listen at on this machine.
+    `flags` are by the paths of their fields. `place` returns the target of a server by name.
     """
     if [file, password_file, database_file].count("-") > 1:
         raise UsageError("only one of the files can come from standard input", hint="put the others into files")
@@ -114,10 +81,10 @@ def wanted_server(
         wanted_name = spec_from(name, file, {}, None, content=content)[0].name
     target = place(wanted_name)
     if not target.namespace:
+        flags = on_this_machine(flags)
         require_cluster(flags)
     if databases:
         flags = {**flags, "spec.database.type": "external"}
-    flags = {**flags, "spec.exposure.host" if target.namespace else "spec.local.host": host}
     record = target.store.load()
     before, stored = record.assigned if record else Assigned(), record.spec if record else None
     spec, source = spec_from(
@@ -139,12 +106,3 @@ def wanted_server(
         note(warning)
     changes = spec_changes(stored, spec) if stored else ()
     return WantedServer(target, spec, record, password, databases, tuple(f"Change: {change}" for change in changes))
-
-
-def _absolute(python: str | None) -> str | None:
-    """Return an interpreter's path that is valid in any working directory and with any PATH."""
-    if python is None:
-        return None
-    if os.sep in python:
-        return os.path.abspath(os.path.expanduser(python))
-    return shutil.which(python) or python

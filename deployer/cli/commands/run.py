@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
-
-import typer
+from collections.abc import Mapping
+from typing import Any
 
 from deployer.cli import output
 from deployer.cli.created import fields_of, laptop_line, warn_of_plain_http
 from deployer.cli.ending import Ending, ending
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
-    Bucket,
     DatabaseFile,
-    DefaultPermission,
     File,
     MakeBucket,
-    MlflowVersion,
     OptionalName,
     PasswordFile,
-    Port,
-    Python,
-    S3Endpoint,
-    S3Prefix,
-    S3Region,
     TakeOver,
     TargetKind,
     TargetOption,
     Timeout,
-    Transfer,
-    Username,
-    Workers,
 )
 from deployer.cli.progress import note, step_list
-from deployer.cli.wanted import WantedServer, own_flags, wanted_server
+from deployer.cli.wanted import WantedServer, wanted_server
 from deployer.cli.where import find_target
 from deployer.core.errors import DeployerError, NotReady, UsageError, VerificationFailed
 from deployer.operations.create import Created, create
@@ -44,25 +32,12 @@ from deployer.targets.local.foreground import LocalForeground
 
 
 def command(
+    flags: Mapping[str, Any],
     name: OptionalName = None,
     file: File = None,
     target: TargetOption = None,
-    port: Port = None,
-    host: Annotated[
-        str | None, typer.Option("--host", metavar="HOST", help="Name or address to listen at; 127.0.0.1 if none.")
-    ] = None,
-    python: Python = None,
-    mlflow_version: MlflowVersion = None,
-    workers: Workers = None,
-    username: Username = None,
     password_file: PasswordFile = None,
-    default_permission: DefaultPermission = None,
     database_file: DatabaseFile = None,
-    bucket: Bucket = None,
-    s3_endpoint: S3Endpoint = None,
-    s3_region: S3Region = None,
-    s3_prefix: S3Prefix = None,
-    transfer: Transfer = None,
     make_bucket: MakeBucket = False,
     take_over: TakeOver = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
@@ -73,19 +48,12 @@ def command(
             "`run` keeps a server of this machine in the foreground; on a cluster the cluster keeps it",
             hint="`deployer create --target kubernetes`, or leave --target out",
         )
-    flags = own_flags(
-        port=port, python=python, mlflow_version=mlflow_version, workers=workers, username=username,
-        default_permission=default_permission, bucket=bucket, s3_endpoint=s3_endpoint, s3_region=s3_region,
-        s3_prefix=s3_prefix, transfer=transfer,
-    )  # fmt: skip
 
     def place(wanted: str) -> Target:
         note("Target: this machine (`run` knows no other)")
         return find_target(wanted, TargetKind.local, take_over=take_over, quiet=True)
 
-    asked = wanted_server(
-        name, file, flags, host=host, password_file=password_file, database_file=database_file, place=place
-    )
+    asked = wanted_server(name, file, flags, password_file=password_file, database_file=database_file, place=place)
     _run(asked, make_bucket=make_bucket, timeout=timeout)
 
 
