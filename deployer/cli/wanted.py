@@ -22,7 +22,7 @@ from deployer.core.record import Record
 from deployer.core.spec import S3Artifacts, Spec
 from deployer.core.stack import SecretRef
 from deployer.core.support import require_supported
-from deployer.operations.artifacts import s3_keys
+from deployer.operations.artifacts import s3_keys, untried_s3_keys
 from deployer.targets import Target
 from deployer.targets.local.other_data import unused_data
 
@@ -40,6 +40,7 @@ class WantedServer:
     password: str | None = field(repr=False)
     databases: Mapping[SecretRef, str] = field(repr=False)
     changes: tuple[str, ...] = ()
+    namespace_missing: bool = False
 
     def provided_credentials(self, *, make_bucket: bool) -> dict[SecretRef, str]:
         """Return the credentials of external services; S3 keys are found and tried here.
@@ -48,14 +49,31 @@ class WantedServer:
             UsageError: `make_bucket` without a bucket.
             DeployerError: no S3 keys were found, or they do not work.
         """
+        self._require_bucket(make_bucket=make_bucket)
+        home = Path(os.path.expanduser("~"))
+        found = s3_keys(self.target, self.record, self.spec, os.environ, home, note, make_bucket=make_bucket)
+        return {**found, **self.databases}
+
+    def untried_credentials(self, *, make_bucket: bool) -> tuple[dict[SecretRef, str], bool]:
+        """Return the same credentials, and whether the bucket would be made. Nothing is written to the service.
+
+        Raises:
+            UsageError: `make_bucket` without a bucket.
+            DeployerError: no S3 keys were found, or the service does not accept them.
+        """
+        self._require_bucket(make_bucket=make_bucket)
+        home = Path(os.path.expanduser("~"))
+        found, missing = untried_s3_keys(
+            self.target, self.record, self.spec, os.environ, home, note, make_bucket=make_bucket
+        )
+        return {**found, **self.databases}, missing
+
+    def _require_bucket(self, *, make_bucket: bool) -> None:
         if make_bucket and not isinstance(self.spec.spec.artifacts, S3Artifacts):
             raise UsageError(
                 "--make-bucket needs a bucket, and this server keeps its artifacts on its volume",
                 hint="add --bucket NAME, or leave it out",
             )
-        home = Path(os.path.expanduser("~"))
-        found = s3_keys(self.target, self.record, self.spec, os.environ, home, note, make_bucket=make_bucket)
-        return {**found, **self.databases}
 
 
 def wanted_server(
@@ -66,10 +84,12 @@ def wanted_server(
     password_file: str | None,
     database_file: str | None,
     place: Callable[[str], Target],
+    namespace_missing: Callable[[Target], bool] = lambda _: False,
 ) -> WantedServer:
     """Return the requested server from the file, the flags and the stored spec.
 
-    `flags` are by the paths of their fields. `place` returns the target of a server by name.
+    `flags` are by the paths of their fields. `place` returns the target of a server by name. If the target's namespace
+    is missing, no record is looked for.
     """
     if [file, password_file, database_file].count("-") > 1:
         raise UsageError("only one of the files can come from standard input", hint="put the others into files")
@@ -85,7 +105,8 @@ def wanted_server(
         require_cluster(flags)
     if databases:
         flags = {**flags, "spec.database.type": "external"}
-    record = target.store.load()
+    missing = namespace_missing(target)
+    record = None if missing else target.store.load()
     before, stored = record.assigned if record else Assigned(), record.spec if record else None
     spec, source = spec_from(
         name if file is not None else target.name,
@@ -105,4 +126,5 @@ def wanted_server(
     for warning in unused_data(target.name, None if record else Path.cwd()) if target.kind == "local" else ():
         note(warning)
     changes = spec_changes(stored, spec) if stored else ()
-    return WantedServer(target, spec, record, password, databases, tuple(f"Change: {change}" for change in changes))
+    told = tuple(f"Change: {change}" for change in changes)
+    return WantedServer(target, spec, record, password, databases, told, namespace_missing=missing)

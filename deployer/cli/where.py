@@ -28,30 +28,36 @@ def find_target(
     take_over: bool = False,
     introduce: bool = False,
     project: str | None = None,
+    dry_run: bool = False,
 ) -> Target:
     """Return the target of server `name`; first print the target and the reason on standard error.
 
     `introduce` asks the cluster for the current user, and prints it too. `project` is the description of an OpenShift
-    project to create; None creates none.
+    project to create; None creates none. With `dry_run`, neither a project nor the state directory is created.
 
     Raises:
         UsageError: the name is not valid, or there is no such target.
     """
     if problem := name_problem(name):
         raise UsageError(f"{name!r} cannot be a server's name: it {problem}", hint="try a name such as mlflow")
-    cluster, why = _choose(name, wanted, namespace, context)
+    cluster, why = _choose(name, wanted, namespace, context, dry_run=dry_run)
     if cluster:
-        target = cluster_target(name, namespace, context, take_over=take_over, introduce=introduce, project=project)
+        made = None if dry_run else project
+        target = cluster_target(name, namespace, context, take_over=take_over, introduce=introduce, project=made)
     elif project is not None:
         raise UsageError("--create-project needs an OpenShift cluster, and this is this machine", hint="leave it out")
     else:
-        target = local_target(name, lambda holder: note(f"waiting for {holder}"), note, take_over=take_over)
+        target = local_target(
+            name, lambda holder: note(f"waiting for {holder}"), note, take_over=take_over, dry_run=dry_run
+        )
     if not quiet:
         note(f"Target: {target.where} ({why})")
     return target
 
 
-def _choose(name: str, wanted: TargetKind | None, namespace: str | None, context: str | None) -> tuple[bool, str]:
+def _choose(
+    name: str, wanted: TargetKind | None, namespace: str | None, context: str | None, *, dry_run: bool
+) -> tuple[bool, str]:
     """Return True for a cluster, False for this machine; and the reason."""
     require_namespace(namespace)
     require_one_place(wanted, namespace, context)
@@ -61,7 +67,7 @@ def _choose(name: str, wanted: TargetKind | None, namespace: str | None, context
         return True, "as --target says"
     if namespace is not None or context is not None:
         return True, "as --namespace or --context says"
-    if LocalStore(state_directory(), name).known():
+    if LocalStore(state_directory(make=not dry_run), name).known():
         return False, f"{name!r} is known here"
     if current := read_contexts().current:
         return True, f"the kubeconfig's current context is {current!r}"
@@ -107,6 +113,14 @@ def require_one_place(wanted: TargetKind | None, namespace: str | None, context:
                 f"{option} {one_line(value)} needs a cluster, and --target local is this machine",
                 hint="leave one of the two out",
             )
+
+
+def project_is_there(namespace: str | None, context: str | None) -> bool:
+    """Tell whether an OpenShift project of the user has this name."""
+    from deployer.kube.projects import project_exists
+    from deployer.kube.session import connect
+
+    return project_exists(connect(context, namespace))
 
 
 def cluster_target(

@@ -153,12 +153,17 @@ def _forbidden(message: str, call: Call) -> DeployerError:
         verb, resource = call.verb, call.resource
         if pair:
             verb, resource = pair[1], f"{pair[2]}.{pair[3]}" if pair[3] else pair[2]
-        return Forbidden(
-            f"you may not {verb} {resource} in namespace {call.namespace!r}",
-            hint="is the namespace right (-n NAME)? if so, ask its administrator for the role `edit` or `admin`",
-        )
+        return forbidden(verb, resource, call.namespace)
     # the message of an admission controller, such as PodSecurity or a LimitRange
     return Rejected(f"the cluster does not allow it: cannot {call}: {message}")
+
+
+def forbidden(verb: str, resource: str, namespace: str) -> Forbidden:
+    """Return the error for a right that the user lacks; `resource` is as `kubectl auth can-i` takes it."""
+    return Forbidden(
+        f"you may not {verb} {resource} in namespace {namespace!r}",
+        hint="is the namespace right (-n NAME)? if so, ask its administrator for the role `edit` or `admin`",
+    )
 
 
 def _owners(status: dict[str, Any]) -> str:

@@ -47,6 +47,7 @@ class Deadline:
 
 LiveState = Literal["running", "stopped", "crashed", "rebooted", "elsewhere"]
 TargetKind = Literal["local", "kubernetes"]
+ChangeKind = Literal["create", "stop", "delete"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,13 @@ class Store(Protocol):
 
     def in_use(self) -> bool:
         """Tell whether another deployer works on the server, or was killed and has left traces."""
+
+    def require_rights(self, change: ChangeKind) -> None:
+        """Check, without a write, that the user may make such a change, as far as this can be asked.
+
+        Raises:
+            Forbidden: the user may not.
+        """
 
     def forget(self, *, data: bool, deadline: Deadline) -> None:
         """Delete everything but data, credentials and ports; with `data`, delete those too."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -29,12 +30,15 @@ from deployer.cli.options import (
     TargetOption,
     Timeout,
 )
+from deployer.cli.plans import DryRun, print_plan
 from deployer.cli.progress import step_list
-from deployer.cli.wanted import wanted_server
-from deployer.cli.where import find_target
+from deployer.cli.wanted import WantedServer, wanted_server
+from deployer.cli.where import find_target, project_is_there
 from deployer.core.errors import UsageError
 from deployer.operations.create import Created, create
 from deployer.operations.pin import pin, require_pods, unpin
+from deployer.operations.plan import Plan, Planned
+from deployer.operations.plan_create import plan_create, plan_unasked, with_pin, without_pin
 from deployer.operations.records import typed
 from deployer.targets import Deadline, Target
 
@@ -72,6 +76,7 @@ def command(
         ),
     ] = None,
     take_over: TakeOver = False,
+    dry_run: DryRun = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
 ) -> None:
@@ -85,7 +90,9 @@ def command(
     project = _project(namespace, csc_project) if create_project else None
 
     def place(wanted: str) -> Target:
-        found = find_target(wanted, target, namespace, context, take_over=take_over, introduce=True, project=project)
+        found = find_target(
+            wanted, target, namespace, context, take_over=take_over, introduce=True, project=project, dry_run=dry_run
+        )
         if pin_image is False and not found.namespace:
             raise UsageError(
                 "--no-pin needs a cluster, and this server runs on this machine",
@@ -93,13 +100,24 @@ def command(
             )
         return found
 
-    asked = wanted_server(name, file, flags, password_file=password_file, database_file=database_file, place=place)
+    asked = wanted_server(
+        name,
+        file,
+        flags,
+        password_file=password_file,
+        database_file=database_file,
+        place=place,
+        namespace_missing=lambda _: dry_run and project is not None and not project_is_there(namespace, context),
+    )
     if take_over and asked.record is None and not asked.target.namespace:
         raise UsageError(
             f"--take-over is for a server that exists, and {asked.target.name!r} is a new one", hint="leave it out"
         )
     if pin_image:
         require_pods(asked.target)
+    if dry_run:
+        print_plan(asked.target, _plan(asked, make_bucket=make_bucket, pin_image=pin_image), form)
+        return
     provided = asked.provided_credentials(make_bucket=make_bucket)
     deadline = Deadline.after(timeout)
     with step_list(asked.changes) as progress:
@@ -111,6 +129,25 @@ def command(
             created = pin(asked.target, created, deadline, progress)
     warn_of_plain_http(asked.target, created)
     _print(asked.target, created, form)
+
+
+def _plan(asked: WantedServer, *, make_bucket: bool, pin_image: bool | None) -> Plan:
+    """Return what the command would do, from reads alone."""
+    place, spec, record = asked.target, asked.spec, asked.record
+    if asked.namespace_missing:
+        project = Planned("project", needed=True, state=f"you have no project {place.namespace!r} yet")
+        return Plan((project, *plan_unasked(place, spec)), (), ("What the cluster says is known once it is made.",))
+    first: tuple[Planned, ...] = ()
+    provided, makes_bucket = asked.untried_credentials(make_bucket=make_bucket)
+    if makes_bucket:
+        first = (Planned("bucket", needed=True, state="the bucket does not exist yet"),)
+    if record and pin_image is False:
+        record, unpinned = without_pin(record)
+        first += unpinned
+    plan = plan_create(place, spec, record, asked.password, provided)
+    if pin_image:
+        plan = with_pin(plan, spec, record)
+    return replace(plan, steps=(*first, *plan.steps))
 
 
 def _project(namespace: str | None, csc_project: str | None) -> str:
