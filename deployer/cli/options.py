@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from deployer.cli.help import ARTIFACTS, DATABASE, SERVER, TARGET
+from deployer.cli.help import ARTIFACTS, CLUSTER, DATABASE, SERVER, TARGET, THIS_MACHINE
 from deployer.cli.parsing import choice, seconds
 
 DEFAULT_TIMEOUT: Final = 600
@@ -83,9 +83,17 @@ TakeOver = Annotated[
     bool,
     typer.Option(
         "--take-over",
-        help="On a cluster: change also what somebody else made or changed. Here: the other machine, on which the "
-        "server is on record, is gone for good.",
-        rich_help_panel=TARGET,
+        help="The other machine, on which the server is on record, is gone for good.",
+        rich_help_panel=THIS_MACHINE,
+    ),
+]
+"""On a cluster, a hidden alias of --force-conflicts."""
+ForceConflicts = Annotated[
+    bool,
+    typer.Option(
+        "--force-conflicts",
+        help="Change also objects and fields that somebody else made or changed.",
+        rich_help_panel=CLUSTER,
     ),
 ]
 File = Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help="Spec file, - for standard input.")]

@@ -26,14 +26,17 @@ def find_target(
     *,
     quiet: bool = False,
     take_over: bool = False,
+    force_conflicts: bool = False,
     introduce: bool = False,
     project: str | None = None,
     dry_run: bool = False,
 ) -> Target:
     """Return the target of server `name`; first print the target and the reason on standard error.
 
-    `introduce` asks the cluster for the current user, and prints it too. `project` is the description of an OpenShift
-    project to create; None creates none. With `dry_run`, neither a project nor the state directory is created.
+    `take_over` is the user's statement that the server's other machine is gone. On a cluster, it counts as
+    `force_conflicts`, which allows changes to objects and fields of others. `introduce` asks the cluster for the
+    current user, and prints it too. `project` is the description of an OpenShift project to create; None creates none.
+    With `dry_run`, neither a project nor the state directory is created.
 
     Raises:
         UsageError: the name is not valid, or there is no such target.
@@ -43,9 +46,15 @@ def find_target(
     cluster, why = _choose(name, wanted, namespace, context, dry_run=dry_run)
     if cluster:
         made = None if dry_run else project
-        target = cluster_target(name, namespace, context, take_over=take_over, introduce=introduce, project=made)
+        force = force_conflicts or take_over
+        target = cluster_target(name, namespace, context, force_conflicts=force, introduce=introduce, project=made)
     elif project is not None:
         raise UsageError("--create-project needs an OpenShift cluster, and this is this machine", hint="leave it out")
+    elif force_conflicts:
+        raise UsageError(
+            "--force-conflicts needs a cluster, and this server runs on this machine",
+            hint="leave it out, or add --target kubernetes",
+        )
     else:
         target = local_target(
             name, lambda holder: note(f"waiting for {holder}"), note, take_over=take_over, dry_run=dry_run
@@ -128,7 +137,7 @@ def cluster_target(
     namespace: str | None,
     context: str | None,
     *,
-    take_over: bool = False,
+    force_conflicts: bool = False,
     introduce: bool = False,
     project: str | None = None,
 ) -> Target:
@@ -142,4 +151,4 @@ def cluster_target(
     user = user_of(session) if introduce else None
     if project is not None:
         request_project(session, project, note)
-    return kubernetes_target(session, name, note, take_over=take_over, user=user)
+    return kubernetes_target(session, name, note, take_over=force_conflicts, user=user)

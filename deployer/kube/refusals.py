@@ -38,7 +38,7 @@ class FieldsOwned(Conflict):
     """Other field managers own fields that an apply would change; `managers` holds their names."""
 
     def __init__(self, message: str, managers: frozenset[str]) -> None:
-        super().__init__(message, hint="agree with them, or add --take-over to make it deployer's")
+        super().__init__(message, hint="agree with them, or add --force-conflicts to make it deployer's")
         self.managers = managers
 
 

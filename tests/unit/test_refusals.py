@@ -242,7 +242,7 @@ def test_a_conflict_names_every_owner_and_field_and_the_way_to_take_them_over():
     error = refusal(409, answer(409, "Conflict", "Apply failed with 2 conflicts", causes=OWNED), CALL)
     assert 'containers[name="server"].image belongs to "argocd-controller" using apps/v1' in error.message
     assert "conflict with" not in error.message
-    assert "--take-over" in error.hint
+    assert "--force-conflicts" in error.hint
 
 
 ROUTE = Call("patch", "routes.route.openshift.io", "mlflow", "team-a")
@@ -272,7 +272,7 @@ def test_an_object_that_is_invalid_comes_with_what_to_do(call, message, hint):
 def test_a_conflict_about_no_field_is_told_in_the_cluster_s_words(causes):
     error = refusal(409, answer(409, "Conflict", STALE, causes=causes), CALL)
     assert STALE in error.message
-    assert "--take-over" not in error.hint
+    assert "--force-conflicts" not in error.hint
 
 
 @pytest.mark.parametrize(

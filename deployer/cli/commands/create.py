@@ -19,6 +19,7 @@ from deployer.cli.options import (
     Context,
     DatabaseFile,
     File,
+    ForceConflicts,
     Format,
     MakeBucket,
     Namespace,
@@ -76,6 +77,7 @@ def command(
         ),
     ] = None,
     take_over: TakeOver = False,
+    force_conflicts: ForceConflicts = False,
     dry_run: DryRun = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
@@ -91,7 +93,15 @@ def command(
 
     def place(wanted: str) -> Target:
         found = find_target(
-            wanted, target, namespace, context, take_over=take_over, introduce=True, project=project, dry_run=dry_run
+            wanted,
+            target,
+            namespace,
+            context,
+            take_over=take_over,
+            force_conflicts=force_conflicts,
+            introduce=True,
+            project=project,
+            dry_run=dry_run,
         )
         if pin_image is False and not found.namespace:
             raise UsageError(

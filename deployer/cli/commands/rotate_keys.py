@@ -12,6 +12,7 @@ from deployer.cli import output
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
     Context,
+    ForceConflicts,
     Format,
     Name,
     Namespace,
@@ -35,13 +36,23 @@ def command(
     namespace: Namespace = None,
     context: Context = None,
     take_over: TakeOver = False,
+    force_conflicts: ForceConflicts = False,
     dry_run: DryRun = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
 ) -> None:
     """Exchange the keys of the bucket that holds a server's artifacts; they are found where `create` finds them."""
     require_rotatable(kind)
-    place = find_target(name, target, namespace, context, take_over=take_over, introduce=True, dry_run=dry_run)
+    place = find_target(
+        name,
+        target,
+        namespace,
+        context,
+        take_over=take_over,
+        force_conflicts=force_conflicts,
+        introduce=True,
+        dry_run=dry_run,
+    )
     home = Path(os.path.expanduser("~"))
     if dry_run:
         print_plan(place, plan_rotate_keys(place, os.environ, home, note), form)

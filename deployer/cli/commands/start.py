@@ -6,6 +6,7 @@ from deployer.cli import output
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
     Context,
+    ForceConflicts,
     Format,
     Name,
     Namespace,
@@ -28,12 +29,15 @@ def command(
     namespace: Namespace = None,
     context: Context = None,
     take_over: TakeOver = False,
+    force_conflicts: ForceConflicts = False,
     dry_run: DryRun = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
 ) -> None:
     """Start a stopped server again and prove it."""
-    place = find_target(name, target, namespace, context, take_over=take_over, dry_run=dry_run)
+    place = find_target(
+        name, target, namespace, context, take_over=take_over, force_conflicts=force_conflicts, dry_run=dry_run
+    )
     if dry_run:
         print_plan(place, plan_start(place), form)
         return

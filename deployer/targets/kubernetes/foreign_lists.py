@@ -1,4 +1,4 @@
-"""Allow-lists that others have set on a server's Route: reported, rejected, or removed with --take-over."""
+"""Allow-lists that others have set on a server's Route: reported, rejected, or removed with --force-conflicts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def removals(applied: Manifest, manifest: Manifest, *, force: bool) -> tuple[Cha
         said = ", ".join(f"{key}: {text!r}" for key, text in foreign.items())
         raise Conflict(
             f"somebody else has set on {ref} who may connect ({said})",
-            hint="add --take-over to remove it; --allow-from with --take-over sets another list in its place",
+            hint="add --force-conflicts to remove it; --allow-from with --force-conflicts sets another list in its "
+            "place",
         )
     return tuple(Change(f"{ref} metadata.annotations.{key}", text, None) for key, text in foreign.items())
 

@@ -230,7 +230,7 @@ class KubernetesRuntime:
             if live and not is_own(live, self._name) and not self._take_over:
                 raise Conflict(
                     f"{ref} is there already in namespace {self._session.namespace!r} and is not deployer's",
-                    hint="choose another name for the server, remove that object, or add --take-over to make it "
+                    hint="choose another name for the server, remove that object, or add --force-conflicts to make it "
                     "deployer's",
                 )
             if live and live["metadata"].get("deletionTimestamp"):
