@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from deployer.cli.parsing import choice, seconds, whole_number
+from deployer.cli.help import ARTIFACTS, CLUSTER, DATABASE, SERVER, TARGET, THIS_MACHINE
+from deployer.cli.parsing import choice, seconds
 
 DEFAULT_TIMEOUT: Final = 600
 
@@ -24,20 +25,6 @@ class Format(StrEnum):
 
     text = "text"
     json = "json"
-
-
-class Form(StrEnum):
-    """The use of the lines that `deployer env` prints."""
-
-    shell = "shell"
-    fish = "fish"
-    powershell = "powershell"
-    cmd = "cmd"
-    dotenv = "dotenv"
-    slurm = "slurm"
-    jupyter = "jupyter"
-    docker = "docker"
-    github = "github"
 
 
 def _names(incomplete: str) -> list[str]:
@@ -83,6 +70,7 @@ TargetOption = Annotated[
         parser=choice("--target", TargetKind),
         help="Where the server runs; found out where it is not given.",
         show_default=False,
+        rich_help_panel=TARGET,
     ),
 ]
 Namespace = Annotated[
@@ -93,6 +81,7 @@ Namespace = Annotated[
         metavar="NAMESPACE",
         help="Namespace on a cluster; the context's own if not given.",
         show_default=False,
+        rich_help_panel=TARGET,
     ),
 ]
 Context = Annotated[
@@ -102,14 +91,24 @@ Context = Annotated[
         metavar="CONTEXT",
         help="Context of the kubeconfig; the current one if not given.",
         show_default=False,
+        rich_help_panel=TARGET,
     ),
 ]
 TakeOver = Annotated[
     bool,
     typer.Option(
         "--take-over",
-        help="On a cluster: change also what somebody else made or changed. Here: the other machine, on which the "
-        "server is on record, is gone for good.",
+        help="The other machine, on which the server is on record, is gone for good.",
+        rich_help_panel=THIS_MACHINE,
+    ),
+]
+"""On a cluster, a hidden alias of --force-conflicts."""
+ForceConflicts = Annotated[
+    bool,
+    typer.Option(
+        "--force-conflicts",
+        help="Change also objects and fields that somebody else made or changed.",
+        rich_help_panel=CLUSTER,
     ),
 ]
 Workload = Annotated[
@@ -123,29 +122,14 @@ Workload = Annotated[
     ),
 ]
 File = Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help="Spec file, - for standard input.")]
-Port = Annotated[
-    int | None,
-    typer.Option(
-        "--port", metavar="PORT", parser=whole_number("--port", 1024, 65535), help="TCP port on this machine."
-    ),
-]
-Python = Annotated[
-    str | None, typer.Option("--python", metavar="PATH", help="Interpreter for the server's environment.")
-]
-MlflowVersion = Annotated[str | None, typer.Option("--mlflow-version", metavar="VERSION", help="MLflow release.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        metavar="COUNT",
-        parser=whole_number("--workers", 1, 16),
-        help="Processes that serve; 1 if not given.",
-    ),
-]
-Username = Annotated[str | None, typer.Option("--username", metavar="NAME", help="The administrator's user name.")]
 PasswordFile = Annotated[
     str | None,
-    typer.Option("--password-file", metavar="FILE", help="File with the administrator's password; made if not given."),
+    typer.Option(
+        "--password-file",
+        metavar="FILE",
+        help="File with the administrator's password; made if not given.",
+        rich_help_panel=SERVER,
+    ),
 ]
 DatabaseFile = Annotated[
     str | None,
@@ -153,21 +137,12 @@ DatabaseFile = Annotated[
         "--database-file",
         metavar="FILE",
         help="File with the URLs of the PostgreSQL databases to use, - for standard input.",
+        rich_help_panel=DATABASE,
     ),
 ]
-DefaultPermission = Annotated[
-    str | None, typer.Option("--default-permission", metavar="PERMISSION", help="NO_PERMISSIONS, READ, EDIT or MANAGE.")
+MakeBucket = Annotated[
+    bool, typer.Option("--make-bucket", help="Make the bucket if it is not there.", rich_help_panel=ARTIFACTS)
 ]
-Bucket = Annotated[str | None, typer.Option("--bucket", metavar="NAME", help="S3 bucket for the artifacts.")]
-S3Endpoint = Annotated[
-    str | None, typer.Option("--s3-endpoint", metavar="URL", help="URL of the S3 service; Allas if not given.")
-]
-S3Region = Annotated[str | None, typer.Option("--s3-region", metavar="REGION", help="Its region, where it wants one.")]
-S3Prefix = Annotated[str | None, typer.Option("--s3-prefix", metavar="PATH", help="Path inside the bucket.")]
-Transfer = Annotated[
-    str | None, typer.Option("--transfer", metavar="WAY", help="proxied (through the server) or direct (client to S3).")
-]
-MakeBucket = Annotated[bool, typer.Option("--make-bucket", help="Make the bucket if it is not there.")]
 Output = Annotated[
     Format,
     typer.Option(

@@ -29,6 +29,7 @@ from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
 from deployer.tracking.verify import Report, verify, verify_quickly
 
+OTHER_SETTINGS: Final = "the server runs with other settings"
 _WAY_BACK_SECONDS: Final = 120.0  # the minimum time for restoring the proven databases, even after the deadline
 
 
@@ -63,11 +64,7 @@ def create(
         VerificationFailed: the server runs, but a check of the proof failed.
         DeployerError: other errors; each says what to do next.
     """
-    require_supported(spec, target.platform(spec, before.assigned if before else Assigned()), "the spec")
-    _require_same_login(target, before, spec, password)
-    target.placement.predict_assignment(spec, before.assigned if before else Assigned())  # fail before the lock
-    require_same_store(before, spec)
-    require_databases(target, before, spec, provided_credentials)
+    require_possible(target, spec, before, password, provided_credentials)  # fail before the lock
     try_out(target, before, provided_credentials, deadline, progress)
     creation = Creation(
         target, spec, password, provided_credentials, replaces=before is not None and before.spec != spec
@@ -100,6 +97,18 @@ def create(
             return _proven_again(target, observed, deadline, changed=changed)
         record, stored = _known(observed)
         return Created(record, target.access.endpoint(record.assigned), stored.username, creation.report, changed=True)
+
+
+def require_possible(
+    target: Target, spec: Spec, before: Record | None, password: str | None, provided: Mapping[SecretRef, str]
+) -> None:
+    """Raise each error of a `create` that is known without a lock and a write; see `create`."""
+    assigned = before.assigned if before else Assigned()
+    require_supported(spec, target.platform(spec, assigned), "the spec")
+    _require_same_login(target, before, spec, password)
+    target.placement.predict_assignment(spec, assigned)
+    require_same_store(before, spec)
+    require_databases(target, before, spec, provided)
 
 
 def _proven_again(target: Target, observed: Observed, deadline: Deadline | None, *, changed: bool) -> Created:
@@ -258,7 +267,8 @@ class Creation:
         record = observed.record
         if record and self._target.placement.assigned(self._spec, record.assigned):
             return Done(self._target.access.endpoint(record.assigned).url)
-        return Waiting("no address is assigned yet")
+        known = record is not None and bool(record.assigned.ports)
+        return Waiting("the stored address does not fit the spec" if known else "no address is assigned yet")
 
     def _assign(self, target: Target, observed: Observed, deadline: Deadline) -> None:
         record, _ = _known(observed)
@@ -273,7 +283,7 @@ class Creation:
         if live.state != "running":
             return Waiting(f"the server does not run: {live.detail}")
         if observed.record is None or self._target.runtime.pending(self._stack(observed.record), live):
-            return Waiting("the server runs with other settings")
+            return Waiting(OTHER_SETTINGS)
         return Done(live.detail)
 
     def _apply(self, target: Target, observed: Observed, deadline: Deadline) -> None:

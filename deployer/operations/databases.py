@@ -73,8 +73,7 @@ def try_out(
     if not given.keys() & set(DATABASES.values()):
         return
     if before is None or not before.fingerprints:
-        if target.capabilities.shares_network:
-            _try_from_here(given)
+        try_from_here(target, given)
         return
     stored = target.store.secrets()
     if stored is None:
@@ -97,7 +96,14 @@ def try_out(
         progress.note(f"Not tried beforehand: {error.message}")
 
 
-def _try_from_here(given: Mapping[SecretRef, str]) -> None:
+def try_from_here(target: Target, given: Mapping[SecretRef, str]) -> None:
+    """Try to log in to the databases of a new server on this machine; a cluster has another network.
+
+    Raises:
+        ServerRefused: a login fails; the message contains the database's response.
+    """
+    if not target.capabilities.shares_network:
+        return
     from deployer.storage.postgresql import login_problem  # noqa: PLC0415  # loads a driver
 
     asked = {name: Database.of(given[ref]) for name, ref in DATABASES.items() if ref in given}

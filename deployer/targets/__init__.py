@@ -8,12 +8,13 @@ from deployer.targets.installation import Installation, Software
 from deployer.targets.live import Live, LiveState
 from deployer.targets.placement import Placement
 from deployer.targets.runtime import Circumstances, Program, Runtime
-from deployer.targets.store import Store
+from deployer.targets.store import ChangeKind, Store
 from deployer.targets.target import Observed, Target, TargetKind
 
 __all__ = [
     "Access",
     "Capabilities",
+    "ChangeKind",
     "Circumstances",
     "Deadline",
     "Foreground",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 from deployer.core.record import Record
 from deployer.core.secrets import Secrets
 from deployer.core.stack import SecretRef
 from deployer.targets.deadline import Deadline
+
+ChangeKind = Literal["create", "stop", "delete"]
 
 
 class Store(Protocol):
@@ -48,6 +50,13 @@ class Store(Protocol):
 
     def in_use(self) -> bool:
         """Tell whether another deployer works on the server, or was killed and has left traces."""
+
+    def require_rights(self, change: ChangeKind) -> None:
+        """Check, without a write, that the user may make such a change, as far as this can be asked.
+
+        Raises:
+            Forbidden: the user may not.
+        """
 
     def forget(self, *, data: bool, deadline: Deadline) -> None:
         """Delete everything but data, credentials and ports; with `data`, delete those too."""

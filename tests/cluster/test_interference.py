@@ -31,7 +31,7 @@ def test_a_paused_deployment_is_named_with_who_has_paused_it(user: User) -> None
     assert "spec.paused" in user.run("diff", code=6).stdout
     refused = user.run("create", "mlflow", "--default-permission", "READ", code=5).stderr
     assert ".spec.paused belongs to" in refused
-    user.run("create", "mlflow", "--take-over")
+    user.run("create", "mlflow", "--force-conflicts")
     assert user.run("diff").returncode == 0
 
 

@@ -190,7 +190,7 @@ def test_what_others_changed_is_named_and_taken_back_only_when_told(user: User) 
     refused = user.run("create", code=5).stderr
     assert "kubectl-set" in refused
     assert "MLFLOW_SERVER_ENABLE_JOB_EXECUTION" in refused
-    assert user.json("create", "--take-over")["changed"] is True
+    assert user.json("create", "--force-conflicts")["changed"] is True
     assert user.run("diff").returncode == 0
 
 

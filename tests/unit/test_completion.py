@@ -31,7 +31,7 @@ def completions(home: Path, words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("st", ["status", "stop", "start"]),
+        ("st", ["stop", "start", "status"]),
         ("rotate-p", ["rotate-password"]),
         ("status --wa", ["--watch"]),
         ("--vers", ["--version"]),

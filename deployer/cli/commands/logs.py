@@ -11,10 +11,7 @@ from deployer.cli.ending import Stopped
 from deployer.cli.options import Context, Name, Namespace, TargetOption, Workload
 from deployer.cli.parsing import whole_number
 from deployer.cli.progress import note
-from deployer.cli.where import find_target
 from deployer.core.stack import SERVER
-from deployer.operations.away import away
-from deployer.operations.logs import logs
 
 
 def command(
@@ -32,6 +29,10 @@ def command(
     context: Context = None,
 ) -> None:
     """Print the server's log."""
+    from deployer.cli.where import find_target
+    from deployer.operations.away import away
+    from deployer.operations.logs import logs
+
     place = find_target(name, target, namespace, context, quiet=True)
     lines = logs(place, workload, tail, follow=follow)
     if live := away(place):

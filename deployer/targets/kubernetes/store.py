@@ -16,6 +16,7 @@ from deployer.core.components import MANAGED_BY
 from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, StateError
 from deployer.core.manifest import (
     CONFIG_MAP,
+    DEPLOYMENT,
     EVENT,
     KINDS,
     LEASE,
@@ -23,6 +24,7 @@ from deployer.core.manifest import (
     PVC,
     REPLICA_SET,
     SECRET,
+    Kind,
     Manifest,
     Ref,
     ref_from,
@@ -31,17 +33,24 @@ from deployer.core.record import Record, record_from
 from deployer.core.rendering import secret_manifests
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
 from deployer.core.stack import SecretRef
-from deployer.kube import objects
+from deployer.kube import objects, rights
 from deployer.kube.lease import held, held_by_another
 from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
-from deployer.targets import Deadline
+from deployer.targets import ChangeKind, Deadline
 
 RECORD_LABEL: Final = "mlflow-deployer.github.io/record"
 _POLL_SECONDS: Final = 0.2
 _TRIES: Final = 5
 _NOT_IN_INVENTORY: Final = (POD, EVENT, REPLICA_SET, LEASE, SECRET)
 _BUILT_IN: Final = ("apps", "networking.k8s.io")
+_LOCK: Final = tuple((verb, LEASE, "") for verb in ("create", "update", "delete"))
+# what each change needs besides the rendered objects, which a dry run of their apply checks
+_ACTIONS: Final[Mapping[ChangeKind, tuple[tuple[str, Kind, str], ...]]] = {
+    "create": (*_LOCK, *((verb, kind, "") for kind in (CONFIG_MAP, SECRET) for verb in ("create", "update"))),
+    "stop": (*_LOCK, ("patch", DEPLOYMENT, "scale")),
+    "delete": (*_LOCK, ("update", CONFIG_MAP, "")),
+}
 
 
 def own_labels(name: str) -> dict[str, str]:
@@ -220,6 +229,17 @@ class KubernetesStore:
         """Lock this server for one deployer."""
         with held(self._session, f"{self._name}-lock", self._labels(), reason, lambda: deadline.left, waiting):
             yield
+
+    def require_rights(self, change: ChangeKind) -> None:
+        """Check that the user may lock the server, and store or delete what belongs to it.
+
+        Raises:
+            Forbidden: the user may not.
+        """
+        rights.require(self._session, _ACTIONS[change])
+        if change == "delete":
+            kinds = sorted({ref.kind for ref in self.remaining()})
+            rights.require(self._session, [("delete", KINDS[kind], "") for kind in kinds])
 
     def forget(self, *, data: bool, deadline: Deadline) -> None:
         """Do nothing without `data`; with `data`, delete the volumes, the Secrets and, last, the record."""

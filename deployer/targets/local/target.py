@@ -24,13 +24,14 @@ def local_target(
     note: Callable[[str], None] = lambda _: None,
     *,
     take_over: bool = False,
+    dry_run: bool = False,
 ) -> Target:
     """Return the local target for server `name`; `waiting` is called when another deployer holds a lock.
 
     `note` receives messages about what the machine has assigned to the server. `take_over` is the user's statement that
-    the other machine, on which the server is recorded, is gone.
+    the other machine, on which the server is recorded, is gone. With `dry_run`, the state directory is not created.
     """
-    state = state_directory()
+    state = state_directory(make=not dry_run)
     store = LocalStore(state, name)
     other_machine = OtherMachine(store, take_over=take_over)
     runtime = LocalRuntime(state, store, other_machine)
