@@ -13,6 +13,7 @@ from typing import Final
 import yaml
 
 from deployer.catalogue import catalogue
+from deployer.core.admission import RouteState, route_state
 from deployer.core.assigned import Assigned
 from deployer.core.changes import Change, foreign_changes, is_fixed, object_changes
 from deployer.core.components import build, server
@@ -33,7 +34,7 @@ from deployer.core.manifest import (
 )
 from deployer.core.outcome import Done, Outcome
 from deployer.core.platform import PROFILES, Platform, recognised
-from deployer.core.readiness import RouteState, Snapshot, readiness, route_state
+from deployer.core.readiness import Snapshot, readiness
 from deployer.core.rendering import Renderer
 from deployer.core.routes import allow_list, require_host_label
 from deployer.core.secrets import Secrets
