@@ -322,8 +322,8 @@ def test_whatever_a_cluster_says_takes_one_line_that_any_terminal_can_show(text,
 @pytest.mark.parametrize("case", CASES)
 def test_what_may_not_be_read_for_a_diagnosis_only_makes_it_shorter(case):
     objects = CASES[case][0]
-    assert not readiness(Snapshot(objects.deployment)).ready
-    assert readiness(Snapshot(objects.deployment, objects.pods)).reason
+    assert not readiness(Snapshot(objects.workload)).ready
+    assert readiness(Snapshot(objects.workload, objects.pods)).reason
 
 
 def test_a_paused_deployment_is_stuck_and_says_how_to_go_on():
