@@ -59,7 +59,7 @@ def removals(refs: Iterable[Ref], workloads: Sequence[ListedWorkload]) -> Iterat
     """
     left = list(refs)
     for number in reversed(range(len(workloads))):
-        used = {one.ref.name for one in workloads[:number]}
+        used = {one.ref.name for one in workloads[:number]} - {workloads[number].ref.name}
         group = tuple(
             ref
             for ref in left

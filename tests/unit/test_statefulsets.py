@@ -23,13 +23,13 @@ QUOTA = (
 )
 
 
-def statefulset(strategy=ROLLING, replicas=1, **status):
+def statefulset(strategy=ROLLING, wanted=1, **status):
     """Return a ready StatefulSet with these fields of the status; None removes a field."""
     found = {key: value for key, value in {**READY, **status}.items() if value is not None}
     return {
         "kind": "StatefulSet",
         "metadata": {"name": "mlflow-store", "generation": 3},
-        "spec": {"replicas": replicas, "updateStrategy": strategy},
+        "spec": {"replicas": wanted, "updateStrategy": strategy},
         "status": found,
     }
 
@@ -93,7 +93,7 @@ def test_a_statefulset_is_ready_when_all_pods_of_its_latest_revision_are(changes
 )
 def test_revisions_may_differ_where_a_patch_holds_pods_back(strategy, changes, ready):
     status = {"replicas": 2, "readyReplicas": 2, "updateRevision": "mlflow-store-9c", **changes}
-    assert readiness(Snapshot(statefulset(strategy, replicas=2, **status))).ready == ready
+    assert readiness(Snapshot(statefulset(strategy, wanted=2, **status))).ready == ready
 
 
 CASES = {
@@ -101,11 +101,11 @@ CASES = {
     "not looked at": (
         Snapshot(statefulset(observedGeneration=2)), "not looked at StatefulSet mlflow-store", False, None,
     ),
-    "scaled to 0": (Snapshot(statefulset(replicas=0)), "StatefulSet mlflow-store is scaled to 0", False, None),
+    "scaled to 0": (Snapshot(statefulset(wanted=0)), "StatefulSet mlflow-store is scaled to 0", False, None),
     "no pod made yet": (Snapshot(statefulset(readyReplicas=0)), "waiting for its pod to be made", False, None),
     "no room in the quota": (
         Snapshot(
-            statefulset(replicas=1, readyReplicas=0, currentReplicas=0),
+            statefulset(readyReplicas=0, currentReplicas=0),
             events=[{"reason": "FailedCreate", "involvedObject": {"name": "mlflow-store"}, "message": QUOTA}],
         ),
         "refuses the pods of StatefulSet mlflow-store: create Pod mlflow-store-0", True, "quota",
