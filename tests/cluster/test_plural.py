@@ -48,13 +48,13 @@ sys.exit(3)
 
 @dataclass
 class Owner(User):
-    """A user whose `deployer` makes servers with a second workload, which runs `program`."""
+    """A user whose `deployer` makes servers with a second workload, which runs `store`."""
 
     kind: str = "StatefulSet"
-    program: str = SERVES
+    store: str = SERVES
 
     def command(self, *arguments: str) -> list[str]:
-        second = json.dumps([self.kind, ["python3", "-c", self.program]])
+        second = json.dumps([self.kind, ["python3", "-c", self.store]])
         return self.inside([sys.executable, second_workload.__file__, second, *arguments])
 
 
@@ -67,6 +67,10 @@ def found(owner: User, kind: str, name: str) -> Any:
     """Return an object, or None."""
     listed = json.loads(owner.kubectl("get", kind, "-o", "json"))["items"]
     return next((item for item in listed if item["metadata"]["name"] == name), None)
+
+
+def status(owner: Owner) -> Any:
+    return owner.json("status", code=None)  # 3 unless the server is ready
 
 
 def pods(owner: User, workload: str) -> list[Any]:
@@ -147,9 +151,9 @@ def start_is_killed_while_the_store_is_not_ready(owner: Owner) -> None:
     assert found(owner, "deployment", "mlflow") is None  # the server waits
     kill_group(process)
     assert found(owner, "deployment", "mlflow") is None
-    status = owner.json("status")
-    assert status["state"] == "starting"
-    assert f"workload '{NAME}': pod {POD} runs, but is not ready yet" in status["detail"]
+    seen = status(owner)
+    assert seen["state"] == "starting"
+    assert f"workload '{NAME}': pod {POD} runs, but is not ready yet" in seen["detail"]
 
 
 def the_same_command_goes_on(owner: Owner) -> None:
@@ -166,11 +170,11 @@ def the_same_command_goes_on(owner: Owner) -> None:
 
 def a_change_that_breaks_the_store_leaves_the_server_alone(owner: Owner) -> None:
     before = found(owner, "deployment", "mlflow")["metadata"]["generation"]
-    owner.program = CRASHES
+    owner.store = CRASHES
     refused = owner.run(*CREATE, code=3).stderr
     assert f"workload '{NAME}' will not become ready: container {NAME} of pod {POD} ended with code 3" in refused
     assert "\n  the store finds no disk\n" in refused
-    owner.program = SERVES
+    owner.store = SERVES
     with going_on(owner, *CREATE):  # the cluster itself would keep the pod that crashes
         release(owner)
     assert found(owner, "deployment", "mlflow")["metadata"]["generation"] == before
@@ -180,10 +184,11 @@ def a_workload_that_was_pruned_by_a_killed_create_is_forgotten(owner: Owner) -> 
     listed = owner.get("configmap", "mlflow-spec")["data"]["inventory"]
     patch = json.dumps({"data": {"inventory": f"{listed}Deployment/mlflow-cache\n"}})
     owner.kubectl("patch", "configmap", "mlflow-spec", "--type=merge", "-p", patch)
-    assert "workload 'cache': there is no Deployment" in owner.json("status")["detail"]
+    assert "workload 'cache': there is no Deployment" in status(owner)["detail"]
     owner.run(*CREATE)
     assert owner.get("configmap", "mlflow-spec")["data"]["inventory"] == listed
-    assert (owner.json("status")["state"], owner.run("diff").returncode) == ("ready", 0)
+    assert status(owner)["state"] == "ready"
+    assert owner.run("diff").returncode == 0
 
 
 def stop_is_killed_while_the_pod_of_the_server_ends(owner: Owner) -> None:
@@ -196,10 +201,11 @@ def stop_is_killed_while_the_pod_of_the_server_ends(owner: Owner) -> None:
             process.wait(3)
         kill_group(process)
         assert found(owner, "statefulset", f"mlflow-{NAME}")["spec"]["replicas"] == 1
-        assert "workload 'server'" in owner.json("status")["detail"]
+        assert "workload 'server'" in status(owner)["detail"]
     owner.run("stop")
     assert pods(owner, "server") == pods(owner, NAME) == []
-    assert (owner.json("status")["state"], owner.json("status")["detail"]) == ("stopped", "scaled to 0")
+    seen = status(owner)
+    assert (seen["state"], seen["detail"]) == ("stopped", "scaled to 0")
 
 
 @pytest.mark.timeout(1200)
@@ -215,18 +221,18 @@ def test_a_server_starts_after_what_it_needs_and_stops_before_it(owner: Owner, m
         wait_until(lambda: store_runs(owner), "the store", 180, pause=0.5)
         assert pods(owner, "server") == []
         release(owner)
-    assert owner.json("status")["proven"] is True
+    assert status(owner)["proven"] is True
     owner.run("delete", "--delete-data", "--yes")
     assert owner.objects() | owner.objects("statefulset", "controllerrevision") == set()
 
 
 def test_a_second_workload_that_crashes_keeps_the_server_from_starting_and_is_named(owner: Owner) -> None:
-    owner.kind, owner.program = "Deployment", CRASHES
+    owner.kind, owner.store = "Deployment", CRASHES
     refused = owner.run(*CREATE, code=3).stderr
     assert f"workload '{NAME}' will not become ready: container {NAME} of pod mlflow-{NAME}-" in refused
     assert "ended with code 3\n  the store finds no disk\n" in refused
     assert owner.objects("deployment") == {f"deployment.apps/mlflow-{NAME}"}
-    assert f"workload '{NAME}': container {NAME} of" in owner.json("status")["detail"]
+    assert f"workload '{NAME}': container {NAME} of" in status(owner)["detail"]
     owner.run("delete", "--delete-data", "--yes")
     assert owner.objects() == set()
 
@@ -240,7 +246,10 @@ def test_a_second_workload_that_the_quota_refuses_is_named_and_tried_again_at_on
     }
     owner.bed.kubectl("-n", owner.namespace, "apply", "-f", "-", input=json.dumps(quota))
     refused = owner.run(*CREATE, code=3).stderr
-    assert f"the cluster refuses the pods of StatefulSet mlflow-{NAME}: create Pod {POD}" in refused
+    assert (
+        f"workload '{NAME}' will not become ready: the cluster refuses the pods of StatefulSet mlflow-{NAME}" in refused
+    )
+    assert f'pods "{POD}" is forbidden: exceeded quota: small' in refused
     assert "make room in the quota" in refused
     owner.bed.kubectl("-n", owner.namespace, "delete", "resourcequota", "small")
     process = owner.popen(*CREATE)

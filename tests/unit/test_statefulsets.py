@@ -18,7 +18,7 @@ READY = {
 }
 ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
 QUOTA = (
-    'create Pod mlflow-store-0 in StatefulSet mlflow-store failed error: pods "mlflow-store-0" is forbidden: exceeded '
+    'Create Pod mlflow-store-0 in StatefulSet mlflow-store failed error: pods "mlflow-store-0" is forbidden: exceeded '
     "quota: small, requested: pods=1, used: pods=0, limited: pods=0"
 )
 
@@ -108,7 +108,7 @@ CASES = {
             statefulset(readyReplicas=0, currentReplicas=0),
             events=[{"reason": "FailedCreate", "involvedObject": {"name": "mlflow-store"}, "message": QUOTA}],
         ),
-        "refuses the pods of StatefulSet mlflow-store: create Pod mlflow-store-0", True, "quota",
+        "refuses the pods of StatefulSet mlflow-store: Create Pod mlflow-store-0", True, "quota",
     ),
     "a refusal that is over": (
         Snapshot(
