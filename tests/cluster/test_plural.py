@@ -233,8 +233,13 @@ def test_a_second_workload_that_crashes_keeps_the_server_from_starting_and_is_na
     assert "ended with code 3\n  the store finds no disk\n" in refused
     assert owner.objects("deployment") == {f"deployment.apps/mlflow-{NAME}"}
     assert f"workload '{NAME}': container {NAME} of" in status(owner)["detail"]
+    owner.kind, owner.store = "StatefulSet", SERVES  # the new pod must not run beside the old one
+    process = owner.popen(*CREATE)
+    wait_until(lambda: store_runs(owner) or process.poll() is not None, "the store", 180, pause=0.5)
+    kill_group(process)
+    assert owner.objects("deployment", "statefulset") == {f"statefulset.apps/mlflow-{NAME}"}
     owner.run("delete", "--delete-data", "--yes")
-    assert owner.objects() == set()
+    assert owner.objects() | owner.objects("statefulset") == set()
 
 
 def test_a_second_workload_that_the_quota_refuses_is_named_and_tried_again_at_once(owner: Owner) -> None:
