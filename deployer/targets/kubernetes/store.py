@@ -18,12 +18,15 @@ from deployer.core.manifest import (
     CONFIG_MAP,
     DEPLOYMENT,
     EVENT,
+    HTTP_ROUTE,
     KINDS,
     LEASE,
     POD,
     PVC,
     REPLICA_SET,
+    ROUTE,
     SECRET,
+    STATEFUL_SET,
     Kind,
     Manifest,
     Ref,
@@ -43,7 +46,9 @@ RECORD_LABEL: Final = "mlflow-deployer.github.io/record"
 _POLL_SECONDS: Final = 0.2
 _TRIES: Final = 5
 _NOT_IN_INVENTORY: Final = (POD, EVENT, REPLICA_SET, LEASE, SECRET)
-_BUILT_IN: Final = ("apps", "networking.k8s.io")
+# Users without cluster-wide rights get 403 for an API that is not installed. A server without a StatefulSet needs no
+# right to StatefulSets.
+_MAY_BE_UNREADABLE: Final = (HTTP_ROUTE, ROUTE, STATEFUL_SET)
 _LOCK: Final = tuple((verb, LEASE, "") for verb in ("create", "update", "delete"))
 # what each change needs besides the rendered objects, which a dry run of their apply checks
 _ACTIONS: Final[Mapping[ChangeKind, tuple[tuple[str, Kind, str], ...]]] = {
@@ -123,9 +128,9 @@ class KubernetesStore:
             try:
                 items, _ = objects.listed(self._session, kind, labels=selector(self._name))
             except (UnknownApi, Forbidden):
-                if not kind.group or kind.group in _BUILT_IN:
+                if kind not in _MAY_BE_UNREADABLE:
                     raise
-                continue  # the API is not installed; users without cluster-wide rights get 403 for it
+                continue
             found += [Ref(kind.name, item["metadata"]["name"]) for item in items]
         return tuple(found)
 
