@@ -87,6 +87,12 @@ class _Commands(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, rewritten(args))
 
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False  # otherwise typer loads pydantic to read None as a bool
+        return option
+
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         self._completes_names = True
         return super().shell_complete(ctx, incomplete)

@@ -256,7 +256,7 @@ def with_flags(command: str, function: Command) -> Command:
 
     own = inspect.signature(function, eval_str=True).parameters.values()
     parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own if each.name != "flags"]
-    vars(called)["__signature__"] = inspect.Signature([*parameters, *(flag.parameter for flag in rows)])
+    vars(called)["__signature__"] = inspect.Signature([*(flag.parameter for flag in rows), *parameters])
     return called
 
 

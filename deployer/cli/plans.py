@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from deployer.cli.options import Format
-from deployer.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from deployer.operations.plan import Plan
@@ -19,6 +18,8 @@ _NEEDED: Final = {True: "yes", False: "-"}
 
 def print_plan(place: Target, plan: Plan, form: Format) -> None:
     """Print what a command would do."""
+    from deployer.cli.output import print_json, print_table
+
     if form is Format.json:
         print_json(_document(place, plan))
         return

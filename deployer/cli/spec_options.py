@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,7 +57,7 @@ def read_limited(path: str, what: str) -> bytes:
 def spec_from(
     name: str | None,
     file: str | None,
-    flags: dict[str, Any],
+    flags: Mapping[str, Any],
     stored: Spec | None,
     *,
     content: bytes | None = None,

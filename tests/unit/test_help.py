@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_no_line_is_longer_than_the_terminal_is_wide(shown: Help, command: str, 
     assert max(map(len, shown(columns, *command.split()).splitlines())) <= columns
 
 
-@pytest.mark.parametrize("columns", [60, 100, 160])
+@pytest.mark.parametrize("columns", [60, 100])
 def test_help_uses_the_width_of_the_terminal(shown: Help, columns: int) -> None:
     for words in ((), ("create",)):
         assert max(map(len, shown(columns, *words).splitlines())) > columns * 0.7
@@ -77,7 +78,8 @@ def test_commands_and_options_are_grouped(shown: Help) -> None:
     + [("", example) for _, example in GENERAL],
 )
 def test_each_example_is_a_line_that_deployer_accepts(command: str, example: str) -> None:
-    line = example.replace('eval "$(', "").replace(')"', "").replace("source <(", "").removesuffix(")")
+    inside = re.fullmatch(r'eval "\$\((.*)\)"|source <\((.*)\)', example)
+    line = inside[1] or inside[2] if inside else example
     program, name, *words = shlex.split(line.partition(" > ")[0])
     assert program == "deployer"
     assert command in ("", name)
@@ -89,13 +91,15 @@ def test_examples_are_continued_so_that_a_shell_reads_the_same_words(shown: Help
     narrow = shown(40, "render").partition("Examples:\n")[2]
     lines = "".join(f"{line}\n" for line in narrow.splitlines() if not line.lstrip().startswith("#"))
     assert "\\\n" in lines
-    assert shlex.split(lines) == shlex.split(EXAMPLES["render"][0][1])
+    script = lines.replace("deployer", "printf '%s\\n'", 1)
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == shlex.split(EXAMPLES["render"][0][1])[1:]
 
 
-@pytest.mark.parametrize("words", [(), ("--help",), ("help",)])
-def test_the_list_of_commands_loads_no_heavy_module(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("words", [(), ("help",), *((name, "--help") for name in COMMANDS)], ids=" ".join)
+def test_help_loads_no_heavy_module(words: tuple[str, ...]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADED, *words], capture_output=True, text=True, check=True, timeout=120
     )
-    assert "Lifecycle:" in done.stdout
+    assert "Usage: deployer" in done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []

@@ -6,13 +6,10 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployer.cli import output
-from deployer.cli.client import client_of, lines_for
-from deployer.cli.created import fields_of, warn_of_plain_http
 from deployer.cli.help import CLUSTER
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
@@ -33,15 +30,13 @@ from deployer.cli.options import (
 )
 from deployer.cli.plans import DryRun, print_plan
 from deployer.cli.progress import step_list
-from deployer.cli.wanted import WantedServer, wanted_server
-from deployer.cli.where import find_target, project_is_there
 from deployer.core.errors import UsageError
-from deployer.operations.create import Created, create
-from deployer.operations.pin import pin, require_pods, unpin
-from deployer.operations.plan import Plan, Planned
-from deployer.operations.plan_create import plan_create, plan_unasked, with_pin, without_pin
-from deployer.operations.records import typed
-from deployer.targets import Deadline, Target
+
+if TYPE_CHECKING:
+    from deployer.cli.wanted import WantedServer
+    from deployer.operations.create import Created
+    from deployer.operations.plan import Plan
+    from deployer.targets import Target
 
 
 def command(
@@ -83,6 +78,13 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Create a server, or bring one up to date, and prove it. `flags` are by the paths of their fields."""
+    from deployer.cli.created import warn_of_plain_http
+    from deployer.cli.wanted import wanted_server
+    from deployer.cli.where import find_target, project_is_there
+    from deployer.operations.create import create
+    from deployer.operations.pin import pin, require_pods, unpin
+    from deployer.targets import Deadline
+
     if target is TargetKind.local and (create_project or csc_project is not None):
         raise UsageError(
             "--create-project needs a cluster, and --target local is this machine", hint="leave one of the two out"
@@ -143,6 +145,9 @@ def command(
 
 def _plan(asked: WantedServer, *, make_bucket: bool, pin_image: bool | None) -> Plan:
     """Return what the command would do, from reads alone."""
+    from deployer.operations.plan import Plan, Planned
+    from deployer.operations.plan_create import plan_create, plan_unasked, with_pin, without_pin
+
     place, spec, record = asked.target, asked.spec, asked.record
     if asked.namespace_missing:
         project = Planned("project", needed=True, state=f"you have no project {place.namespace!r} yet")
@@ -175,6 +180,11 @@ def _project(namespace: str | None, csc_project: str | None) -> str:
 
 
 def _print(place: Target, created: Created, form: Format) -> None:
+    from deployer.cli import output
+    from deployer.cli.client import client_of, lines_for
+    from deployer.cli.created import fields_of
+    from deployer.operations.records import typed
+
     spec = created.record.spec
     if form is Format.json:
         output.print_json(

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption, Timeout
-from deployer.cli.output import print_json
 from deployer.cli.plans import DryRun, print_plan
 from deployer.cli.progress import note, step_list
-from deployer.cli.where import find_target
 from deployer.core.errors import Damaged, UsageError
-from deployer.core.record import Record
-from deployer.core.spec import ExternalDatabase, S3Artifacts
-from deployer.operations.plan_remove import plan_delete
-from deployer.operations.remove import delete
-from deployer.targets import Deadline, Target
+
+if TYPE_CHECKING:
+    from deployer.core.record import Record
+    from deployer.targets import Target
 
 
 def command(
@@ -35,6 +32,12 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Delete a server; its data and credentials are kept unless told otherwise."""
+    from deployer.cli.output import print_json
+    from deployer.cli.where import find_target
+    from deployer.operations.plan_remove import plan_delete
+    from deployer.operations.remove import delete
+    from deployer.targets import Deadline
+
     place = find_target(name, target, namespace, context, dry_run=dry_run)
     gone, kept = _outcome(_record(place) if delete_data else None)
     if dry_run:
@@ -76,6 +79,8 @@ def _record(place: Target) -> Record | None:
 
 def _outcome(record: Record | None) -> tuple[str, list[str]]:
     """Return what a deletion of the data removes, and a sentence for each external service that keeps data."""
+    from deployer.core.spec import ExternalDatabase, S3Artifacts
+
     spec = record.spec.spec if record else None
     gone, kept = ["runs", "artifacts", "credentials"], []
     if spec and isinstance(spec.artifacts, S3Artifacts):

@@ -6,18 +6,11 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli import output
-from deployer.cli.client import client_of, lines_for
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption
 from deployer.cli.parsing import word
 from deployer.cli.progress import note
-from deployer.cli.stopped import warn_if_stopped
-from deployer.cli.where import find_target
 from deployer.core.errors import any_of
 from deployer.core.job_scripts import ELSEWHERE, FORMS
-from deployer.operations.away import require_reach
-from deployer.operations.logins import login_of
-from deployer.operations.records import endpoint_of
 
 
 def command(
@@ -37,6 +30,14 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Print what points MLflow clients at a server, without the password: eval "$(deployer env NAME)"."""
+    from deployer.cli import output
+    from deployer.cli.client import client_of, lines_for
+    from deployer.cli.stopped import warn_if_stopped
+    from deployer.cli.where import find_target
+    from deployer.operations.away import require_reach
+    from deployer.operations.logins import login_of
+    from deployer.operations.records import endpoint_of
+
     place = find_target(name, target, namespace, context, quiet=True)
     endpoint, login = endpoint_of(place), login_of(place)
     require_reach(place)

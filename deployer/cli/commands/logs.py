@@ -11,9 +11,6 @@ from deployer.cli.ending import Stopped
 from deployer.cli.options import Context, Name, Namespace, TargetOption
 from deployer.cli.parsing import whole_number
 from deployer.cli.progress import note
-from deployer.cli.where import find_target
-from deployer.operations.away import away
-from deployer.operations.records import require_record
 
 
 def command(
@@ -30,6 +27,10 @@ def command(
     context: Context = None,
 ) -> None:
     """Print the server's log."""
+    from deployer.cli.where import find_target
+    from deployer.operations.away import away
+    from deployer.operations.records import require_record
+
     place = find_target(name, target, namespace, context, quiet=True)
     require_record(place)
     if live := away(place):

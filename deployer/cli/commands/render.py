@@ -8,20 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from deployer.cli.effective import effective
 from deployer.cli.options import DatabaseFile, Format, OptionalName, Output
-from deployer.cli.output import print_json
 from deployer.cli.progress import note
-from deployer.cli.spec_options import SPEC_FILE, databases_from, read_limited, spec_from, write_private
-from deployer.cli.where import require_namespace
-from deployer.core import document
-from deployer.core.databases import HINT
 from deployer.core.errors import InvalidSpec, UsageError, any_of, one_line
 from deployer.core.platform import PROFILES, profile_of
-from deployer.core.spec import ExternalDatabase
-from deployer.core.support import require_supported
-from deployer.operations.artifacts import found_keys
-from deployer.operations.render import credentials, manifests
 
 
 def command(
@@ -47,6 +37,17 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Print the Kubernetes manifests of a server."""
+    from deployer.cli.effective import effective
+    from deployer.cli.output import print_json
+    from deployer.cli.spec_options import SPEC_FILE, databases_from, read_limited, spec_from, write_private
+    from deployer.cli.where import require_namespace
+    from deployer.core import document
+    from deployer.core.databases import HINT
+    from deployer.core.spec import ExternalDatabase
+    from deployer.core.support import require_supported
+    from deployer.operations.artifacts import found_keys
+    from deployer.operations.render import credentials, manifests
+
     if profile is not None and profile not in PROFILES:
         raise UsageError(
             f"--profile {one_line(profile)}: there is no such profile", hint=f"it is {any_of([*PROFILES])}"

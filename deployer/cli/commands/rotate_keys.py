@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli import output
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
     Context,
@@ -23,10 +22,6 @@ from deployer.cli.options import (
 )
 from deployer.cli.plans import DryRun, print_plan
 from deployer.cli.progress import note, step_list
-from deployer.cli.where import find_target
-from deployer.operations.plan_create import plan_rotate_keys
-from deployer.operations.rotate_keys import require_rotatable, rotate_s3_keys
-from deployer.targets import Deadline
 
 
 def command(
@@ -42,6 +37,12 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Exchange the keys of the bucket that holds a server's artifacts; they are found where `create` finds them."""
+    from deployer.cli import output
+    from deployer.cli.where import find_target
+    from deployer.operations.plan_create import plan_rotate_keys
+    from deployer.operations.rotate_keys import require_rotatable, rotate_s3_keys
+    from deployer.targets import Deadline
+
     require_rotatable(kind)
     place = find_target(
         name,

@@ -7,17 +7,10 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli import output
-from deployer.cli.client import own_command
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption, Timeout
 from deployer.cli.plans import DryRun, print_plan
 from deployer.cli.progress import step_list
-from deployer.cli.spec_options import password_from
-from deployer.cli.where import find_target
 from deployer.core.errors import UsageError
-from deployer.operations.plan_rotate import plan_rotation
-from deployer.operations.rotate import rotate
-from deployer.targets import Deadline
 
 
 def command(
@@ -42,6 +35,14 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Give the administrator, or a member, a new password, and prove that the old one is refused."""
+    from deployer.cli import output
+    from deployer.cli.client import own_command
+    from deployer.cli.spec_options import password_from
+    from deployer.cli.where import find_target
+    from deployer.operations.plan_rotate import plan_rotation
+    from deployer.operations.rotate import rotate
+    from deployer.targets import Deadline
+
     if recover and user is not None:
         raise UsageError(
             "--recover is for the administrator, who can change every member's password without it",

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deployer.cli import output
-from deployer.cli.created import fields_of, laptop_line, warn_of_plain_http
 from deployer.cli.ending import Ending, ending
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
@@ -22,13 +20,12 @@ from deployer.cli.options import (
     Timeout,
 )
 from deployer.cli.progress import note, step_list
-from deployer.cli.wanted import WantedServer, wanted_server
-from deployer.cli.where import find_target
 from deployer.core.errors import DeployerError, NotReady, UsageError, VerificationFailed
-from deployer.operations.create import Created, create
-from deployer.operations.foreground import end, end_quietly, stay
-from deployer.targets import Deadline, Target
-from deployer.targets.local.foreground import LocalForeground
+
+if TYPE_CHECKING:
+    from deployer.cli.wanted import WantedServer
+    from deployer.operations.create import Created
+    from deployer.targets import Target
 
 
 def command(
@@ -43,6 +40,9 @@ def command(
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Run a server in the foreground, proven first; Ctrl-C, SIGTERM or SIGHUP stops it: exit code 0."""
+    from deployer.cli.wanted import wanted_server
+    from deployer.cli.where import find_target
+
     if target is TargetKind.kubernetes:
         raise UsageError(
             "`run` keeps a server of this machine in the foreground; on a cluster the cluster keeps it",
@@ -58,6 +58,11 @@ def command(
 
 
 def _run(asked: WantedServer, *, make_bucket: bool, timeout: float) -> None:
+    from deployer.operations.create import create
+    from deployer.operations.foreground import end, end_quietly, stay
+    from deployer.targets import Deadline
+    from deployer.targets.local.foreground import LocalForeground
+
     foreground, name = LocalForeground(asked.target.name), asked.target.name
     with foreground.hold(), ending() as signals, step_list(asked.changes) as progress:
         ran = asked.target.runtime.observe().state == "running"
@@ -79,6 +84,9 @@ def _run(asked: WantedServer, *, make_bucket: bool, timeout: float) -> None:
 
 
 def _tell(place: Target, created: Created, signals: Ending) -> None:
+    from deployer.cli import output
+    from deployer.cli.created import fields_of, laptop_line, warn_of_plain_http
+
     warn_of_plain_http(place, created)
     output.print_report(created.report)
     print(f"\nServer {place.name!r} is running and verified.\n")

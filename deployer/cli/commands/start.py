@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from deployer.cli import output
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
     Context,
@@ -17,10 +16,6 @@ from deployer.cli.options import (
 )
 from deployer.cli.plans import DryRun, print_plan
 from deployer.cli.progress import step_list
-from deployer.cli.where import find_target
-from deployer.operations.create import start
-from deployer.operations.plan_create import plan_start
-from deployer.targets import Deadline
 
 
 def command(
@@ -35,6 +30,12 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Start a stopped server again and prove it."""
+    from deployer.cli import output
+    from deployer.cli.where import find_target
+    from deployer.operations.create import start
+    from deployer.operations.plan_create import plan_start
+    from deployer.targets import Deadline
+
     place = find_target(
         name, target, namespace, context, take_over=take_over, force_conflicts=force_conflicts, dry_run=dry_run
     )

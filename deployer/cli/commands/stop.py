@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TakeOver, TargetOption, Timeout
-from deployer.cli.output import print_json
 from deployer.cli.plans import DryRun, print_plan
 from deployer.cli.progress import step_list
-from deployer.cli.where import find_target
-from deployer.operations.plan_remove import plan_stop
-from deployer.operations.records import require_record
-from deployer.operations.remove import stop
-from deployer.targets import Deadline
 
 
 def command(
@@ -24,6 +18,13 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Stop a server; everything is kept."""
+    from deployer.cli.output import print_json
+    from deployer.cli.where import find_target
+    from deployer.operations.plan_remove import plan_stop
+    from deployer.operations.records import require_record
+    from deployer.operations.remove import stop
+    from deployer.targets import Deadline
+
     place = find_target(name, target, namespace, context, take_over=take_over, dry_run=dry_run)
     if dry_run:
         print_plan(place, plan_stop(place), form)
