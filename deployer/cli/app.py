@@ -146,7 +146,9 @@ def _told() -> Iterator[None]:
             raise
         sys.stderr.write(f"{told.title}: {told.message}\n")
         if told.hint:
-            sys.stderr.write(f"Next: {told.hint}\n")
+            from deployer.cli.remedies import words
+
+            sys.stderr.write(f"Next: {words(told.hint)}\n")
         raise typer.Exit(told.exit_code) from None
 
 

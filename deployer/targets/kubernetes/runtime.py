@@ -34,6 +34,7 @@ from deployer.core.manifest import (
 from deployer.core.outcome import Done, Outcome
 from deployer.core.platform import PROFILES, Platform, recognised
 from deployer.core.readiness import RouteState, Snapshot, readiness, route_state
+from deployer.core.remedies import Remedy
 from deployer.core.rendering import Renderer
 from deployer.core.routes import allow_list, require_host_label
 from deployer.core.secrets import Secrets
@@ -230,8 +231,7 @@ class KubernetesRuntime:
             if live and not is_own(live, self._name) and not self._take_over:
                 raise Conflict(
                     f"{ref} is there already in namespace {self._session.namespace!r} and is not deployer's",
-                    hint="choose another name for the server, remove that object, or add --force-conflicts to make it "
-                    "deployer's",
+                    hint=Remedy.ADOPT_OBJECT,
                 )
             if live and live["metadata"].get("deletionTimestamp"):
                 return (Change(str(ref), "being deleted", "there"),)
