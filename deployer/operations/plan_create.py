@@ -135,7 +135,8 @@ def _outcomes(
             outcome = _start(observed.live, expected, tuple(changes))
             restarts = isinstance(outcome, Waiting)
         elif step.name in _AFTER_START and restarts:
-            outcome = step.done(_NOTHING)
+            running = observed.live.state == "running"
+            outcome = Waiting("the server is started anew") if running else step.done(_NOTHING)
         else:
             outcome = step.done(observed)
         yield step.name, outcome

@@ -83,6 +83,7 @@ def test_new_keys_take_the_place_of_old_ones_that_are_withdrawn_then(
         artifact(machine, b"written with the old keys")
         before = state(machine)
 
+        assert machine.json(*ROTATE, "--dry-run")["needed"] is False
         again = machine.run(*ROTATE)
         assert "has these S3 keys already" in again.stdout
         assert state(machine) == before
@@ -91,9 +92,13 @@ def test_new_keys_take_the_place_of_old_ones_that_are_withdrawn_then(
         with_keys(machine, store, nobody)
         refused = machine.run(*ROTATE, code=1).stderr
         assert "the service does not know this access key" in refused
+        assert "the service does not know this access key" in machine.run(*ROTATE, "--dry-run", code=1).stderr
         assert state(machine) == before
 
         with_keys(machine, store, SECOND)
+        steps = machine.json(*ROTATE, "--dry-run")["steps"]
+        assert [step["step"] for step in steps if step["needed"]] == ["credentials", "start", "ready", "verify"]
+        assert state(machine) == before
         rotated = machine.run(*ROTATE)
         assert "S3 keys from ~/.aws/credentials [default]" in rotated.stderr
         assert "is proven with the new S3 keys" in rotated.stdout
