@@ -47,7 +47,7 @@ class Deadline:
 
 LiveState = Literal["running", "stopped", "crashed", "rebooted", "elsewhere"]
 TargetKind = Literal["local", "kubernetes"]
-ChangeKind = Literal["create", "stop", "delete"]
+ChangeKind = Literal["create", "update", "rotate", "stop", "delete", "delete data"]
 
 
 @dataclass(frozen=True)

@@ -107,4 +107,6 @@ def judged(right: Right, code: int, said: str) -> list[str]:
 def test_the_rights_that_a_create_was_seen_to_use_are_enough(user: User, new_user: Callable[..., User]) -> None:
     user.run(*INSIDE)
     used = rights_used(user.bed.audit(user=user.name), user.namespace)
-    new_user(rules=rules(used)).run(*INSIDE)
+    same = new_user(rules=rules(used))
+    same.run(*INSIDE, "--dry-run")
+    same.run(*INSIDE)
