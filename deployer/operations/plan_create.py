@@ -56,7 +56,7 @@ def plan_create(
     changes = _changes_of_objects(target, spec, expected)
     outcomes = dict(_outcomes(steps, observed, expected, changes))
     if any(isinstance(outcome, Waiting) for outcome in outcomes.values()):
-        target.store.require_rights("create")
+        target.store.require_rights("create" if before is None else "rotate" if provided else "update")
         _check(target, spec, before, observed.live)
     return Plan(
         tuple(planned(step, outcomes[step.name]) for step in steps),

@@ -32,7 +32,7 @@ def plan_delete(target: Target, *, data: bool) -> Plan:
     require_known(target)
     observed = observe_for_delete(target, data=data)
     _require_here(target, observed)
-    target.store.require_rights("delete")
+    target.store.require_rights("delete data" if data else "delete")
     steps = planned_steps(delete_steps(target, data=data), observed)
     objects = () if target.capabilities.stored_here else target.runtime.remains()
     return Plan(steps, tuple(Change(name, "there", None) for name in objects), remarks(target))

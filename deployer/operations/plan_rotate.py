@@ -28,7 +28,7 @@ def plan_rotation(
     require_user_name(user)
     stored = known_secrets(target, recover=recover)
     live = running(target, recover=recover)
-    target.store.require_rights("create")
+    target.store.require_rights("rotate")
     if stored is None:
         steps = ("stage", "change", "record", "verify")
         return Plan(tuple(Planned(name, needed=True, state=_LOST) for name in steps), (), remarks(target))

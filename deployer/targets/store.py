@@ -11,7 +11,7 @@ from deployer.core.secrets import Secrets
 from deployer.core.stack import SecretRef
 from deployer.targets.deadline import Deadline
 
-ChangeKind = Literal["create", "stop", "delete"]
+ChangeKind = Literal["create", "update", "rotate", "stop", "delete", "delete data"]
 
 
 class Store(Protocol):

@@ -108,4 +108,6 @@ def test_the_rights_that_a_create_was_seen_to_use_are_enough(user: User, new_use
     user.run(*INSIDE)
     used = rights_used(user.bed.audit(user=user.name), user.namespace)
     assert not [right for right in used if right[2].startswith("statefulsets")]  # the server has none
-    new_user(rules=rules(used)).run(*INSIDE)
+    same = new_user(rules=rules(used))
+    same.run(*INSIDE, "--dry-run")
+    same.run(*INSIDE)

@@ -52,9 +52,12 @@ _MAY_BE_UNREADABLE: Final = (HTTP_ROUTE, ROUTE, STATEFUL_SET)
 _LOCK: Final = tuple((verb, LEASE, "") for verb in ("create", "update", "delete"))
 # what each change needs besides the rendered objects, which a dry run of their apply checks
 _ACTIONS: Final[Mapping[ChangeKind, tuple[tuple[str, Kind, str], ...]]] = {
-    "create": (*_LOCK, *((verb, kind, "") for kind in (CONFIG_MAP, SECRET) for verb in ("create", "update"))),
+    "create": (*_LOCK, ("create", CONFIG_MAP, ""), ("update", CONFIG_MAP, ""), ("create", SECRET, "")),
+    "update": (*_LOCK, ("update", CONFIG_MAP, "")),
+    "rotate": (*_LOCK, ("update", CONFIG_MAP, ""), ("update", SECRET, "")),
     "stop": (*_LOCK, ("patch", DEPLOYMENT, "scale")),
     "delete": (*_LOCK, ("update", CONFIG_MAP, "")),
+    "delete data": (*_LOCK, ("update", CONFIG_MAP, ""), ("delete", CONFIG_MAP, ""), ("delete", SECRET, "")),
 }
 
 
@@ -242,8 +245,8 @@ class KubernetesStore:
             Forbidden: the user may not.
         """
         rights.require(self._session, _ACTIONS[change])
-        if change == "delete":
-            kinds = sorted({ref.kind for ref in self.remaining()})
+        if change.startswith("delete"):
+            kinds = sorted({ref.kind for ref in self.remaining()} - ({PVC.name} if change == "delete" else set()))
             rights.require(self._session, [("delete", KINDS[kind], "") for kind in kinds])
 
     def forget(self, *, data: bool, deadline: Deadline) -> None:
