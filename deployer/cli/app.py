@@ -174,11 +174,11 @@ def _version(wanted: bool) -> None:
 def root(
     version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
 ) -> None:
-    """Your own authenticated MLflow tracking server: created, proven, kept.
+    """Deploy an MLflow tracking server with logins, verify it and operate it.
 
-    NAME is `mlflow` where a command is not given one. Progress goes to standard error, results to standard output.
+    The default NAME is `mlflow`. Progress goes to standard error, results to standard output.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not ready in time, 4 forbidden, 5 conflict, 6 drift.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not ready, 4 forbidden, 5 conflict, 6 drift.
     """
 
 

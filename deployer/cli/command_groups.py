@@ -9,38 +9,38 @@ from typing import Final
 GROUPS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "Lifecycle": {
-            "create": "Create a server, or bring one up to date, and prove it.",
-            "run": "Run a server in the foreground: under Slurm, systemd or Open OnDemand.",
-            "stop": "Stop a server; everything is kept.",
-            "start": "Start a stopped server again.",
-            "delete": "Delete a server; its data and credentials are kept unless told otherwise.",
+            "create": "Create or update a server, and verify it.",
+            "run": "Run a server in the foreground, for Slurm, systemd or Open OnDemand.",
+            "stop": "Stop a server; keep all data.",
+            "start": "Start a stopped server.",
+            "delete": "Delete a server; keep its data and credentials by default.",
         },
         "Inspect": {
-            "status": "Show one server: state, address, version.",
+            "status": "Show the state, address and version of a server.",
             "list": "List all servers.",
-            "wait": "Wait until a server is ready, or proven.",
+            "wait": "Wait until a server is ready or verified.",
             "logs": "Print a server's log.",
-            "diff": "Show what differs from what was asked for.",
-            "verify": "Prove that a server works and is closed to strangers.",
+            "diff": "Show what differs from the spec.",
+            "verify": "Check that a server works and refuses strangers.",
         },
         "Use": {
             "open": "Open a server in the browser.",
-            "env": "Print what points MLflow clients at a server: shell, notebook, Slurm, container, GitHub.",
-            "share": "Print what a colleague needs to start; the password is not in it.",
+            "env": "Print the settings of MLflow clients for a shell, a notebook, Slurm, a container or GitHub.",
+            "share": "Print instructions for a colleague, without the password.",
         },
         "Credentials": {
-            "login": "Check a login and keep it where MLflow looks for it.",
-            "logout": "Take a kept login away again, and give back the one before it.",
-            "show-password": "Print the administrator's password, or a member's.",
-            "rotate-password": "Give the administrator or a member a new password.",
-            "rotate-keys": "Exchange the keys of the bucket that a server keeps its artifacts in.",
+            "login": "Check a login and store it where MLflow reads it.",
+            "logout": "Remove the stored login and restore the previous one.",
+            "show-password": "Print the password for the administrator or a member.",
+            "rotate-password": "Set a new password for the administrator or a member.",
+            "rotate-keys": "Replace the S3 keys of a server.",
         },
         "Prepare": {
-            "init": "Write a commented spec file to start from.",
-            "profiles": "List the kinds of cluster that are known.",
+            "init": "Write a spec file with comments.",
+            "profiles": "List the known kinds of cluster.",
             "schema": "Print the JSON Schema of a spec file.",
             "render": "Print the Kubernetes manifests of a server; needs no cluster.",
-            "completion": "Print a script that completes commands, options and names of servers in a shell.",
+            "completion": "Print a script for the shell that completes commands, options and names.",
         },
     }
 )
@@ -58,16 +58,16 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType(
             ("from a file", "deployer create -f team.yaml"),
         ),
         "run": (
-            ("in a job of Slurm, until the job ends", 'deployer run --host "$(hostname -f)"'),
-            ("a second server beside the first", "deployer run trial --port 5001"),
+            ("in a Slurm job", 'deployer run --host "$(hostname -f)"'),
+            ("a second server", "deployer run trial --port 5001"),
         ),
         "delete": (
             ("keep data and credentials", "deployer delete"),
-            ("in scripts: delete everything, for good", "deployer delete trial --delete-data --yes"),
+            ("in scripts: delete everything", "deployer delete trial --delete-data --yes"),
         ),
         "status": (
-            ("the server `mlflow`", "deployer status"),
-            ("print each change of `trial`, as JSON", "deployer status trial --watch -o json"),
+            ("the default server", "deployer status"),
+            ("print each change of server trial as JSON", "deployer status trial --watch -o json"),
         ),
         "wait": (("in a script, before the training", "deployer wait --for verified --timeout 900"),),
         "render": (
@@ -77,7 +77,7 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType(
             ),
         ),
         "verify": (
-            ("a server of deployer", "deployer verify"),
+            ("your own server", "deployer verify"),
             ("any MLflow server", "deployer verify --tracking-uri https://mlflow.example.org"),
         ),
         "env": (
@@ -85,18 +85,18 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = MappingProxyType(
             ("a job script for sbatch", "deployer env --format slurm > job.sh"),
         ),
         "login": (
-            ("the administrator of a server of deployer", "deployer login"),
-            ("a member of any server", "deployer login https://mlflow.example.org --username anna"),
+            ("as the administrator of your own server", "deployer login"),
+            ("as a member of any server", "deployer login https://mlflow.example.org --username anna"),
         ),
         "share": (("for a colleague with an account", "deployer share --user anna"),),
         "rotate-password": (
-            ("of the administrator", "deployer rotate-password"),
-            ("of a member, from standard input", "deployer rotate-password --user anna --password-file -"),
+            ("for the administrator", "deployer rotate-password"),
+            ("for a member, from standard input", "deployer rotate-password --user anna --password-file -"),
         ),
         "completion": (("in ~/.bashrc", "source <(deployer completion bash)"),),
     }
 )
 GENERAL: Final = (
-    ("a server on this machine, ready to use", "deployer create --target local"),
-    ("point the MLflow clients of this shell at it", 'eval "$(deployer env)"'),
+    ("create a server on this machine", "deployer create --target local"),
+    ("point the MLflow clients of this shell at the server", 'eval "$(deployer env)"'),
 )

@@ -109,13 +109,13 @@ def _separated(texts: list[str] | None) -> list[str] | None:
 
 
 _CREATE: Final = ("create",)
-_LISTEN: Final = "Name or address to listen at; 127.0.0.1 if none."
+_LISTEN: Final = "Name or address to listen on; default 127.0.0.1."
 FLAGS: Final = (
     Flag("--port", "spec.local.port", number("PORT", 1024, 65535), "TCP port on this machine.", THIS_MACHINE),
     Flag("--host", "spec.local.host", text("HOST"), _LISTEN, THIS_MACHINE, ("run",)),
     Flag("--python", "spec.local.python", program("PATH"), "Interpreter for the server's environment.", THIS_MACHINE),
     Flag("--mlflow-version", "spec.mlflow.version", text("VERSION"), "MLflow release.", SERVER),
-    Flag("--workers", "spec.workers", number("COUNT", 1, 16), "Processes that serve; 1 if not given.", SERVER),
+    Flag("--workers", "spec.workers", number("COUNT", 1, 16), "Number of server processes; default 1.", SERVER),
     Flag(
         "--username",
         "spec.auth.adminUsername",
@@ -143,11 +143,11 @@ FLAGS: Final = (
         "--s3-endpoint",
         "spec.artifacts.endpoint",
         text("URL"),
-        "URL of the S3 service; Allas if not given.",
+        "URL of the S3 service; default Allas.",
         ARTIFACTS,
         quoted=False,  # https://key:secret@host
     ),
-    Flag("--s3-region", "spec.artifacts.region", text("REGION"), "Its region, where it wants one.", ARTIFACTS),
+    Flag("--s3-region", "spec.artifacts.region", text("REGION"), "Region of the S3 service, if required.", ARTIFACTS),
     Flag("--s3-prefix", "spec.artifacts.prefix", text("PATH"), "Path inside the bucket.", ARTIFACTS),
     Flag(
         "--transfer",
@@ -162,7 +162,7 @@ FLAGS: Final = (
         "--host",
         "spec.exposure.host",
         text("HOST"),
-        "Public host name; on this machine: name or address to listen at.",
+        "Public host name; on this machine: name or address to listen on.",
         EXPOSURE,
         _CREATE,
         here="spec.local.host",
@@ -180,7 +180,7 @@ FLAGS: Final = (
         "--gateway",
         "spec.exposure.gateway",
         text("NAMESPACE/NAME"),
-        "NAMESPACE/NAME of the Gateway.",
+        "Namespace and name of the Gateway.",
         EXPOSURE,
         _CREATE,
     ),
@@ -188,7 +188,7 @@ FLAGS: Final = (
         "--allow-from",
         "spec.exposure.allowFrom",
         items("NETWORK"),
-        "Network that may connect; again, or commas, for more.",
+        "Network that may connect; repeatable, or with commas.",
         EXPOSURE,
         _CREATE,
     ),
@@ -196,7 +196,7 @@ FLAGS: Final = (
         "--allow-everyone",
         "spec.exposure.allowEveryone",
         switch(),
-        "Consent to everybody: as --allow-from, or instead of it.",
+        "Confirm that everybody may connect.",
         EXPOSURE,
         _CREATE,
     ),
@@ -204,7 +204,7 @@ FLAGS: Final = (
         "--ingress-namespace",
         "spec.networkPolicy.ingressNamespace",
         text("NAMESPACE"),
-        "Namespace that traffic from outside comes through.",
+        "Namespace of the ingress controller.",
         EXPOSURE,
         _CREATE,
     ),

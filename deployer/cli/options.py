@@ -68,7 +68,7 @@ TargetOption = Annotated[
         "--target",
         metavar="local|kubernetes",
         parser=choice("--target", TargetKind),
-        help="Where the server runs; found out where it is not given.",
+        help="Where the server runs; detected by default.",
         show_default=False,
         rich_help_panel=TARGET,
     ),
@@ -79,7 +79,7 @@ Namespace = Annotated[
         "--namespace",
         "-n",
         metavar="NAMESPACE",
-        help="Namespace on a cluster; the context's own if not given.",
+        help="Namespace on a cluster; default: that of the context.",
         show_default=False,
         rich_help_panel=TARGET,
     ),
@@ -89,7 +89,7 @@ Context = Annotated[
     typer.Option(
         "--context",
         metavar="CONTEXT",
-        help="Context of the kubeconfig; the current one if not given.",
+        help="Context of the kubeconfig; default: the current one.",
         show_default=False,
         rich_help_panel=TARGET,
     ),
@@ -98,7 +98,7 @@ TakeOver = Annotated[
     bool,
     typer.Option(
         "--take-over",
-        help="The other machine, on which the server is on record, is gone for good.",
+        help="Confirm that the recorded other machine is gone.",
         rich_help_panel=THIS_MACHINE,
     ),
 ]
@@ -107,7 +107,7 @@ ForceConflicts = Annotated[
     bool,
     typer.Option(
         "--force-conflicts",
-        help="Change also objects and fields that somebody else made or changed.",
+        help="Also change what others created or changed.",
         rich_help_panel=CLUSTER,
     ),
 ]
@@ -116,7 +116,7 @@ Workload = Annotated[
     typer.Option(
         "--workload",
         metavar="NAME",
-        help="Part of the server whose log is printed.",
+        help="The program of the server whose log to print.",
         show_default=True,
         autocompletion=_workloads,
     ),
@@ -127,7 +127,7 @@ PasswordFile = Annotated[
     typer.Option(
         "--password-file",
         metavar="FILE",
-        help="File with the administrator's password; made if not given.",
+        help="File with the administrator's password; default: generate one.",
         rich_help_panel=SERVER,
     ),
 ]
@@ -136,12 +136,12 @@ DatabaseFile = Annotated[
     typer.Option(
         "--database-file",
         metavar="FILE",
-        help="File with the URLs of the PostgreSQL databases to use, - for standard input.",
+        help="File with the URLs of the PostgreSQL databases, - for standard input.",
         rich_help_panel=DATABASE,
     ),
 ]
 MakeBucket = Annotated[
-    bool, typer.Option("--make-bucket", help="Make the bucket if it is not there.", rich_help_panel=ARTIFACTS)
+    bool, typer.Option("--make-bucket", help="Create the bucket if it does not exist.", rich_help_panel=ARTIFACTS)
 ]
 Output = Annotated[
     Format,
@@ -150,7 +150,7 @@ Output = Annotated[
         "-o",
         metavar="text|json",
         parser=choice("--output", Format),
-        help="How the result is printed.",
+        help="Format of the result.",
     ),
 ]
 Timeout = Annotated[

@@ -50,14 +50,14 @@ def command(
     database_file: DatabaseFile = None,
     create_project: Annotated[
         bool,
-        typer.Option("--create-project", help="Make the OpenShift project that -n names.", rich_help_panel=CLUSTER),
+        typer.Option("--create-project", help="Create the OpenShift project that -n names.", rich_help_panel=CLUSTER),
     ] = False,
     csc_project: Annotated[
         str | None,
         typer.Option(
             "--csc-project",
             metavar="NUMBER",
-            help="CSC project that pays for it, such as 2001234.",
+            help="CSC project for the new OpenShift project, such as 2001234.",
             rich_help_panel=CLUSTER,
         ),
     ] = None,
@@ -66,7 +66,7 @@ def command(
         bool | None,
         typer.Option(
             "--pin/--no-pin",
-            help="Run the image that was proven by its digest from now on.",
+            help="Pin the verified image by digest; --no-pin removes the pin.",
             show_default=False,
             rich_help_panel=CLUSTER,
         ),
@@ -77,7 +77,7 @@ def command(
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
 ) -> None:
-    """Create a server, or bring one up to date, and prove it. `flags` are by the paths of their fields."""
+    """Create or update a server, and verify it. `flags` are by the paths of their fields."""
     from deployer.cli.created import warn_of_plain_http
     from deployer.cli.wanted import wanted_server
     from deployer.cli.where import find_target, project_is_there

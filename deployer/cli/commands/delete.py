@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def command(
     name: Name = "mlflow",
     delete_data: Annotated[
-        bool, typer.Option("--delete-data", help="Delete runs, artifacts and credentials too, for good.")
+        bool, typer.Option("--delete-data", help="Also delete runs, artifacts and credentials.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     target: TargetOption = None,

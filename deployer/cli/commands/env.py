@@ -24,12 +24,12 @@ def command(
             "--format",
             metavar="FORMAT",
             parser=word("--format", tuple(FORMS)),
-            help=f"What the lines are for: {any_of([*FORMS])}.",
+            help=f"Kind of output: {any_of([*FORMS])}.",
         ),
     ] = "shell",
     form: Output = Format.text,
 ) -> None:
-    """Print what points MLflow clients at a server, without the password: eval "$(deployer env NAME)"."""
+    """Print the settings of MLflow clients, without the password: eval "$(deployer env NAME)"."""
     from deployer.cli import output
     from deployer.cli.client import client_of, lines_for
     from deployer.cli.stopped import warn_if_stopped

@@ -35,9 +35,9 @@ _WINNERS: Final = (USERNAME, PASSWORD)  # mlflow/utils/credentials.py: these var
 
 
 def command(
-    server: Annotated[str, typer.Argument(metavar="NAME|URL", help="A server's name, or any server's address.")] = (
-        "mlflow"
-    ),
+    server: Annotated[
+        str, typer.Argument(metavar="NAME|URL", help="Name of a server, or address of any MLflow server.")
+    ] = ("mlflow"),
     username: Username = None,
     password_file: PasswordFile = None,
     keyring: Keyring = False,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command(
     server: Annotated[
         str | None,
-        typer.Argument(metavar="NAME|URL", help="Whose login; the one that is kept if not given.", show_default=False),
+        typer.Argument(metavar="NAME|URL", help="Server of the login; default: the stored login.", show_default=False),
     ] = None,
     username: Username = None,
     keyring: Keyring = False,

@@ -23,7 +23,7 @@ def command(
         ),
     ] = 100,
     workload: Workload = SERVER,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until interrupted.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines until interrupted.")] = False,
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,

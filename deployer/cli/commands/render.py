@@ -19,19 +19,19 @@ def command(
     profile: Annotated[
         str | None,
         typer.Option(
-            "--profile", metavar="PROFILE", help=f"Kind of cluster, if not as in the spec: {', '.join(PROFILES)}."
+            "--profile", metavar="PROFILE", help=f"Kind of cluster; default: that of the spec. {', '.join(PROFILES)}."
         ),
     ] = None,
     file: Annotated[
         str | None, typer.Option("--file", "-f", metavar="FILE", help="Spec file, - for standard input.")
     ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", metavar="NAMESPACE", help="Namespace the manifests are for.")
+        str, typer.Option("--namespace", "-n", metavar="NAMESPACE", help="Namespace of the manifests.")
     ] = "default",
     host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Public host name.")] = None,
     credentials_file: Annotated[
         str | None,
-        typer.Option("--credentials", metavar="FILE", help="Also make the Secrets, in this new file (mode 0600)."),
+        typer.Option("--credentials", metavar="FILE", help="Also write the Secrets to this new file (mode 0600)."),
     ] = None,
     database_file: DatabaseFile = None,
     form: Output = Format.text,

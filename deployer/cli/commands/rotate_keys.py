@@ -25,7 +25,7 @@ from deployer.cli.progress import note, step_list
 
 
 def command(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="s3; the others (flask, kek, webhook) stay.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="s3; the keys flask, kek and webhook cannot be rotated.")],
     name: Name = "mlflow",
     target: TargetOption = None,
     namespace: Namespace = None,
@@ -36,7 +36,7 @@ def command(
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
 ) -> None:
-    """Exchange the keys of the bucket that holds a server's artifacts; they are found where `create` finds them."""
+    """Replace the S3 keys of a server; deployer finds the new keys where `create` finds keys."""
     from deployer.cli import output
     from deployer.cli.where import find_target
     from deployer.operations.plan_create import plan_rotate_keys

@@ -17,15 +17,17 @@ def command(
     name: Name = "mlflow",
     user: Annotated[
         str | None,
-        typer.Option("--user", metavar="NAME", help="A member instead of the administrator.", show_default=False),
+        typer.Option(
+            "--user", metavar="NAME", help="Name of a member; default: the administrator.", show_default=False
+        ),
     ] = None,
     password_file: Annotated[
         str | None,
-        typer.Option("--password-file", metavar="FILE", help="File with the new password; made if not given."),
+        typer.Option("--password-file", metavar="FILE", help="File with the new password; default: generate one."),
     ] = None,
     recover: Annotated[
         bool,
-        typer.Option("--recover", help="The administrator's is lost: set a new one in the server's own database."),
+        typer.Option("--recover", help="Set a new administrator password directly in the server's database."),
     ] = False,
     target: TargetOption = None,
     namespace: Namespace = None,

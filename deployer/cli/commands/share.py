@@ -22,7 +22,9 @@ def command(
     name: Name = "mlflow",
     user: Annotated[
         str | None,
-        typer.Option("--user", metavar="NAME", help="The colleague's user name; it must exist.", show_default=False),
+        typer.Option(
+            "--user", metavar="NAME", help="User name of the colleague; the account must exist.", show_default=False
+        ),
     ] = None,
     target: TargetOption = None,
     namespace: Namespace = None,

@@ -14,7 +14,9 @@ def command(
     name: Name = "mlflow",
     user: Annotated[
         str | None,
-        typer.Option("--user", metavar="NAME", help="A member instead of the administrator.", show_default=False),
+        typer.Option(
+            "--user", metavar="NAME", help="Name of a member; default: the administrator.", show_default=False
+        ),
     ] = None,
     target: TargetOption = None,
     namespace: Namespace = None,

@@ -26,7 +26,7 @@ def command(
     namespace: Namespace = None,
     context: Context = None,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Print a line now and at each change, until interrupted.")
+        bool, typer.Option("--watch", "-w", help="Print a line now and after each change, until interrupted.")
     ] = False,
     form: Output = Format.text,
 ) -> None:

@@ -17,7 +17,7 @@ def command(
     timeout: Timeout = 60,
     form: Output = Format.text,
 ) -> None:
-    """Stop a server; everything is kept."""
+    """Stop a server; keep all data."""
     from deployer.cli.output import print_json
     from deployer.cli.where import find_target
     from deployer.operations.plan_remove import plan_stop

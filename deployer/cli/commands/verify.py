@@ -27,7 +27,7 @@ def command(
         typer.Option(
             "--tracking-uri",
             metavar="URL",
-            help="Any MLflow server instead; its login from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+            help="Address of any MLflow server; login from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
         ),
     ] = None,
     timeout: Timeout = 120,

@@ -27,7 +27,7 @@ def command(
             "--for",
             metavar="CONDITION",
             parser=choice("--for", ConditionName),
-            help="ready: the server reads its databases; verified: it has also passed the proof since its start.",
+            help="ready: the server reads its databases; verified: it has also passed all checks since its start.",
         ),
     ] = ConditionName.ready,
     target: TargetOption = None,
