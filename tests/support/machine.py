@@ -231,6 +231,14 @@ class Machine:
                 os.kill(pid, signal.SIGKILL)
 
 
+def alive(pid: int) -> bool:
+    """Tell whether a process has not ended yet; its environment goes before its locks do."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def shown_files(state: Path) -> Iterator[Path]:
     """Yield the files of a state directory that should hold no secret: logs, records, locks, drafts, databases."""
     for folder, below, names in os.walk(state):
