@@ -19,7 +19,7 @@ from .auth.passthrough import PassthroughAuthenticator
 from .auth.throttle import Throttle
 from .auth.verified_passwords import Verified
 from .bodies import compressed, decoded, size_limits, trace_exports
-from .gateway import compact_route, costs, experiments, self_calls, traces
+from .gateway import compact_route, costs, experiments, provider_headers, self_calls, traces
 from .permissions import (
     artifact_locations,
     artifact_paths,
@@ -29,6 +29,7 @@ from .permissions import (
     hidden_names,
     missing_ids,
     model_links,
+    named_files,
     object_owners,
     one_reading,
     prompt_markers,
@@ -43,6 +44,7 @@ from .permissions import (
     trace_owners,
     user_names,
     version_locations,
+    version_sources,
     wildcard_names,
 )
 from .serving import health, static_files, threads, workspaces
@@ -68,8 +70,10 @@ BEFORE_CREATION: tuple[ModuleType, ...] = (
     user_names,
     shared_datasets,
     version_locations,
+    version_sources,
     run_assessments,
     review_queues,
+    named_files,
     trace_owners,
     wildcard_names,
     experiment_numbers,
@@ -81,6 +85,7 @@ BEFORE_CREATION: tuple[ModuleType, ...] = (
     experiment_ids,
     self_calls,
     experiments,
+    provider_headers,
     traces,
     costs,
     compact_route,
@@ -109,7 +114,7 @@ def create_app() -> FastAPI:
     app, authenticator = _mlflow_application(VERSION, most, is_known=is_known)
     health.add_stores_health(app)
     threads.bound(app, count, reaps=not is_known)
-    _choose_transfers()
+    _choose_transfers(is_known=is_known)
     workspaces.refuse_as_bad_request()
     static_files.install(app)
     _cap_bodies(app, most)
@@ -171,13 +176,15 @@ def _passthrough() -> PassthroughAuthenticator:
     return PassthroughAuthenticator(Verified(auth.store.authenticate_user, keep_wrong=False))
 
 
-def _choose_transfers() -> None:
+def _choose_transfers(*, is_known: bool) -> None:
     """Configure transfers of artifacts to and from S3, if artifacts are stored there."""
     if transfer := os.environ.get(settings.TRANSFER):
         if transfer not in {"proxied", "direct"}:
             raise Refusal(f"{settings.TRANSFER} must be proxied or direct")
         artifact_transfers.advertise(transfer)
         artifact_transfers.delete_as_before()
+        if is_known:
+            artifact_transfers.bound_parts()
 
 
 def _cap_bodies(app: FastAPI, most: int) -> None:

@@ -140,4 +140,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         # MLflow stores whole files there on their way to and from S3
         scratch=artifacts.scratch if isinstance(artifacts, S3Artifacts) else None,
         keys=assigned.keys if external or isinstance(artifacts, S3Artifacts) else None,
+        # a cluster ignores both
+        interpreter=spec.spec.local.python if direct else None,
+        listen=spec.spec.local.host if direct else None,
     )
