@@ -282,8 +282,6 @@ OF_LOCATIONS = (
     "_delete_archived_trace_payloads",
     "get_artifact_uri_for_trace",
     *("get_archive_uri_for_trace",) * 2,  # where the handlers and the store look the function up
-    "get_model_version_download_uri",
-    "_is_uri_within_root",
 )
 REPLACED = (*OF_LOGINS, "_fetch_or_none", *OF_SEARCH, *CLOSED, *OF_LOCATIONS)
 
