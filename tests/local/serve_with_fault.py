@@ -136,7 +136,6 @@ def break_parts():
 def refusals():
     from mlflow.server import auth, handlers
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
-    from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as ModelStore
     from mlflow.store.tracking import sqlalchemy_store
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
@@ -149,8 +148,6 @@ def refusals():
         (TrackingStore, ("_get_trace_artifact_location_tag", "_delete_archived_trace_payloads")),
         (handlers, ("get_artifact_uri_for_trace", "get_archive_uri_for_trace")),
         (sqlalchemy_store, ("get_archive_uri_for_trace",)),
-        (ModelStore, ("get_model_version_download_uri",)),
-        (handlers, ("_is_uri_within_root",)),
     ):
         for name in names:
             usual = getattr(owner, name)
