@@ -141,6 +141,6 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         scratch=artifacts.scratch if isinstance(artifacts, S3Artifacts) else None,
         keys=assigned.keys if external or isinstance(artifacts, S3Artifacts) else None,
         # a cluster ignores both
-        interpreter=spec.spec.local.python if direct else None,
-        listen=spec.spec.local.host if direct else None,
+        interpreter=None if assigned.namespace else spec.spec.local.python,
+        listen=None if assigned.namespace else spec.spec.local.host,
     )
