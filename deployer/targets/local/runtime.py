@@ -109,7 +109,7 @@ class LocalRuntime:
         folder.files.mkdir(mode=0o700, exist_ok=True)
         make_private(folder.temporary)
         for name, text in texts.files(workload).items():
-            (folder.files / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder.files / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder.files / name).write_text(text, "utf-8")
         if folder.log.exists():  # one log per run: error messages quote the last lines, which must be of this run
             folder.log.replace(folder.log.with_suffix(".log.1"))
