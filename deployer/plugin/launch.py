@@ -306,7 +306,7 @@ def check_logins(fastauth: Any, passwords: Any) -> Any:
     beside("object_owners").install(memory.current, fastauth._demand, beside("stale_grants"))
     close_gaps("trace_exports", "scorer_experiments", "hidden_names", "experiment_ids", "self_calls")
     close_gaps("gateway_experiments", "gateway_headers", "gateway_traces", "gateway_costs", "gateway_routes")
-    close_gaps("role_names")
+    close_gaps("role_names", "search_patterns", "scorer_classes", "workspace_grants", "denied_tiers")
     return logins
 
 
@@ -338,7 +338,7 @@ def limit_members(current: Any, demand: Any) -> None:
     """Close gaps in MLflow's permissions that depend on the sender of a request, who is in `current`."""
     for part in ("artifact_paths", "missing_ids", "model_links", "prompt_markers", "user_names"):
         beside(part).install(current, demand)
-    beside("shared_datasets").install(current, demand, beside("readable_rows"))
+    beside("shared_datasets").install(current, demand, beside("readable_rows"), beside("experiment_ids").canonical)
     beside("version_locations").install(demand, beside("artifact_locations").refusal)
     beside("version_sources").install(demand, beside("artifact_locations"))
     close_gaps("run_assessments", "review_queues", "named_files")

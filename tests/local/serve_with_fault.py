@@ -190,6 +190,7 @@ if fault == "long way":
 if fault == "own search":
     launch.beside("fastauth_search").install = lambda: None
     launch.beside("readable_rows").install = lambda *_: None
+    launch.beside("search_patterns").install = lambda *_: None
 if fault == "changed":
     print(json.dumps(list(refusals())), flush=True)
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore

@@ -39,6 +39,7 @@ COMPANIONS: Final = (
     "credentials_header.py",
     "databases.py",
     "decoded_bodies.py",
+    "denied_tiers.py",
     "descriptors.py",
     "engines.py",
     "experiment_ids.py",
@@ -82,8 +83,10 @@ COMPANIONS: Final = (
     "routes.py",
     "routes.tsv",
     "run_assessments.py",
+    "scorer_classes.py",
     "scorer_experiments.py",
     "search_filters.py",
+    "search_patterns.py",
     "self_calls.py",
     "serving.py",
     "shared_datasets.py",
@@ -99,6 +102,7 @@ COMPANIONS: Final = (
     "version_sources.py",
     "wildcard_names.py",
     "workers.py",
+    "workspace_grants.py",
     "workspaces.py",
 )
 _S3_CLIENT: Final = "boto3>=1.36,<2"
