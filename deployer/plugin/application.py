@@ -23,6 +23,7 @@ from .gateway import compact_route, costs, experiments, provider_headers, self_c
 from .permissions import (
     artifact_locations,
     artifact_paths,
+    denied_tiers,
     experiment_ids,
     experiment_numbers,
     experiment_search,
@@ -38,7 +39,9 @@ from .permissions import (
     role_names,
     routes,
     run_assessments,
+    scorer_classes,
     scorer_experiments,
+    search_patterns,
     shared_datasets,
     stale_grants,
     trace_owners,
@@ -46,6 +49,7 @@ from .permissions import (
     version_locations,
     version_sources,
     wildcard_names,
+    workspace_grants,
 )
 from .serving import health, static_files, threads, workspaces
 from .settings import Refusal, is_on, number
@@ -90,6 +94,10 @@ BEFORE_CREATION: tuple[ModuleType, ...] = (
     costs,
     compact_route,
     role_names,
+    search_patterns,
+    scorer_classes,
+    workspace_grants,
+    denied_tiers,
 )
 AFTER_CREATION: tuple[ModuleType, ...] = (one_reading, stale_grants)  # they need the routes of the application
 

@@ -35,7 +35,7 @@ from deployer_plugin import mlflow_environment, start  # noqa: E402  # it exists
 from deployer_plugin.application import create_app, prepare_databases  # noqa: E402
 from deployer_plugin.auth import config_file, flask_route, gate, login_checks, throttle  # noqa: E402
 from deployer_plugin.listener import listening_socket  # noqa: E402
-from deployer_plugin.permissions import experiment_search, readable_rows  # noqa: E402
+from deployer_plugin.permissions import experiment_search, readable_rows, search_patterns  # noqa: E402
 from deployer_plugin.settings import Refusal  # noqa: E402
 
 started, statements, checks, passages = False, [], [], []
@@ -192,6 +192,7 @@ if fault == "long way":
 if fault == "own search":
     experiment_search.install = lambda: None
     readable_rows.install = lambda: None
+    search_patterns.install = lambda: None
 if fault == "changed":
     print(json.dumps(list(refusals())), flush=True)
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore

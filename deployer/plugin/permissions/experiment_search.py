@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-TYPES = frozenset({"experiment", "workspace"})  # types of grants; MLflow asks for the same, so only once
+TYPES = frozenset({"experiment"})  # types of grants; MLflow asks for the same (workspace_grants.py), so only once
 MOST_IDS = 1000  # in one statement; SQLite accepts 32766. For users who may read more, MLflow's filter alone applies
 LARGEST_ID = 2**63 - 1
 UNNAMED = "*"  # an experiment that no grant names

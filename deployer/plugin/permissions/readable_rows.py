@@ -25,7 +25,6 @@ from ..auth.request_cache import current
 from . import experiment_search
 
 UNNAMED = "*"  # a name that no grant has; only grants on all names apply to it
-WORKSPACE = "workspace"  # MLflow reads grants on workspaces together with those of any other type
 LARGEST_ID = 2**63 - 1
 
 Clause = Callable[[str, str], Any]  # (user name, SQL dialect) -> the condition for readable rows
@@ -193,7 +192,8 @@ def readable(username: str, column: Any, dialect: str, resource_type: str, part:
 
     further = [] if part is None else [auth.Requirement(part, UNNAMED, auth.ACTION_NOT_DENIED)]
     can_read = auth._role_based_read_predicate(username, resource_type, also_require=further)
-    types = {resource_type, WORKSPACE, *([] if part is None else [part])}  # as MLflow asks, so one query serves both
+    # as MLflow asks (workspace_grants.py), so one query serves both
+    types = {resource_type, *([] if part is None else [part])}
     grants = auth.store.list_grants(auth.store.get_user(username).id, DEFAULT_WORKSPACE_NAME, types)
     named = {grant.resource_pattern for grant in grants if grant.resource_type == resource_type} - {UNNAMED}
     others = can_read(UNNAMED)

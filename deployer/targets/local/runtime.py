@@ -57,7 +57,7 @@ class LocalRuntime:
         return () if live.fingerprint == wanted else (Change("process settings", live.fingerprint, wanted),)
 
     def drift(self, stack: Stack, live: Live) -> tuple[Change, ...]:
-        """Return the same as `pending`: nobody else changes a process.
+        """Return the result of `pending`, because nobody else changes a process.
 
         Raises:
             Conflict: the server runs on another machine.
@@ -67,7 +67,7 @@ class LocalRuntime:
         return self.pending(stack, live)
 
     def apply(self, stack: Stack, secrets: Secrets, deadline: Deadline) -> None:
-        """Stop all running processes and start the workloads of `stack`, each when those that it needs are ready.
+        """Stop all processes. Then start each workload of `stack` when the workloads that it needs are ready.
 
         Return as soon as the last process exists.
 
@@ -168,7 +168,7 @@ class LocalRuntime:
         return Circumstances(", ".join(map(str, folders)), size, counted, since)
 
     def stop(self, deadline: Deadline) -> None:
-        """End the processes: those that were started last first.
+        """End the processes in reverse order of their start.
 
         Raises:
             Conflict: a process runs, or last ran, on another machine that shares this directory.
