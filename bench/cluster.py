@@ -23,8 +23,8 @@ from statistics import median
 import jinja2
 
 from bench.goals import Comparison, judge, table
-from deployer.core.components.server import IMAGE
-from deployer.core.versions import DEFAULT_MLFLOW
+from deployer.core.spec.versions import DEFAULT_MLFLOW
+from deployer.core.stack.components.server import IMAGE
 from tests.testbed.cluster import Cluster
 
 BASELINE = Path(__file__).parent / "baseline" / "mlflow.yaml.j2"

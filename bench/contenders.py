@@ -18,7 +18,7 @@ import requests
 
 from bench.processes import Failed, free_port, text_of
 from deployer.catalogue import PLUGINS
-from deployer.core import sizing
+from deployer.core.stack import sizing
 
 API: Final = "api/2.0/mlflow"
 START_SECONDS: Final = 300

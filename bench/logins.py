@@ -24,7 +24,7 @@ import requests
 from bench.contenders import API, Contender, served
 from bench.processes import Failed, scratch
 from bench.server import WRK, Cell, Sample, load
-from deployer.core import sizing
+from deployer.core.stack import sizing
 from tests.support import postgres
 from tests.testbed.packages import install
 

@@ -7,8 +7,8 @@ import sys
 import time
 from typing import Final
 
-from deployer.core.platform import PROFILES
-from deployer.core.spec import Spec
+from deployer.core.spec.platform import PROFILES
+from deployer.core.spec.schema import Spec
 from deployer.operations.render import manifests
 
 TIMES: Final = 10

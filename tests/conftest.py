@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deployer.core.versions import DEFAULT_MLFLOW
+from deployer.core.spec.versions import DEFAULT_MLFLOW
 from tests.support import hypothesis_profiles
 from tests.support.cluster_build import ClusterBuild
 from tests.support.machine import DEPLOYER

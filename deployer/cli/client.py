@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from deployer.core.clients.job_scripts import FORMS
+from deployer.core.clients.snippets import Client
 from deployer.core.errors import UsageError
-from deployer.core.job_scripts import FORMS
 from deployer.core.quoting import Unquotable
-from deployer.core.snippets import Client
 from deployer.targets import Target
 from deployer.targets.local.store import state_home
 from deployer.tracking.client import Endpoint

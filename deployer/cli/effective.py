@@ -7,11 +7,11 @@ from typing import Any
 
 from deployer.cli.flag_rules import shown
 from deployer.cli.progress import note
-from deployer.core import document
-from deployer.core.effect import Idle, idle, idle_anyway
 from deployer.core.errors import InvalidSpec, Problem, UsageError
-from deployer.core.platform import Platform
-from deployer.core.spec import Spec
+from deployer.core.spec import document
+from deployer.core.spec.effect import Idle, idle, idle_anyway
+from deployer.core.spec.platform import Platform
+from deployer.core.spec.schema import Spec
 
 
 def effective(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from deployer.cli.flags import ALONE, NAMES
 from deployer.core.errors import InvalidSpec, Problem, UsageError, one_line
-from deployer.core.versions import DEFAULT_MLFLOW
+from deployer.core.spec.versions import DEFAULT_MLFLOW
 
 # the kind of exposure that a flag belongs to, and the flag that selects it
 _BELONGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(

@@ -14,7 +14,7 @@ import typer
 
 from deployer.cli.help import ARTIFACTS, CLUSTER, EXPOSURE, SERVER, THIS_MACHINE
 from deployer.cli.parsing import whole_number
-from deployer.core.platform import PROFILES
+from deployer.core.spec.platform import PROFILES
 
 Command = Callable[..., None]
 

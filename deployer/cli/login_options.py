@@ -82,8 +82,8 @@ def ask_login(username: str | None, password_file: str | None, url: str) -> Logi
         UsageError: standard input is no terminal, or a value is not valid. The text never quotes a password.
     """
     from deployer.cli.spec_options import only_line
-    from deployer.core.credentials import value_problem
-    from deployer.core.secrets import username_problem
+    from deployer.core.clients.credentials import value_problem
+    from deployer.core.secrets.logins import username_problem
     from deployer.tracking.client import Login
 
     there = os.environ.get("MLFLOW_TRACKING_URI")

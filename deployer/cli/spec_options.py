@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from deployer.cli.flag_rules import implied_exposure, named, require_fitting
-from deployer.core import databases, document
 from deployer.core.errors import InvalidSpec, UsageError, one_line
-from deployer.core.platform import DEFAULT_PROFILE, PROFILES, Platform
-from deployer.core.secrets import MAX_PASSWORD, password_problem
-from deployer.core.spec import API_VERSION, EXPOSURES, KIND, Spec
-from deployer.core.stack import SecretRef
+from deployer.core.secrets import databases
+from deployer.core.secrets.logins import MAX_PASSWORD, password_problem
+from deployer.core.secrets.references import SecretRef
+from deployer.core.spec import document
+from deployer.core.spec.exposure import EXPOSURES
+from deployer.core.spec.platform import DEFAULT_PROFILE, PROFILES, Platform
+from deployer.core.spec.schema import API_VERSION, KIND, Spec
 
 SPEC_FILE: Final = "a spec file"
 COMMAND_LINE: Final = "the command line"

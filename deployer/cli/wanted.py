@@ -13,15 +13,15 @@ from deployer.cli.flag_rules import named, require_cluster
 from deployer.cli.flags import on_this_machine
 from deployer.cli.progress import note
 from deployer.cli.spec_options import SPEC_FILE, databases_from, password_from, read_limited, spec_from
-from deployer.core import document
-from deployer.core.assigned import Assigned
-from deployer.core.changes import spec_changes
 from deployer.core.errors import InvalidSpec, UsageError
-from deployer.core.platform import PROFILES
-from deployer.core.record import Record
-from deployer.core.spec import S3Artifacts, Spec
-from deployer.core.stack import SecretRef
-from deployer.core.support import require_supported
+from deployer.core.manifests.changes import spec_changes
+from deployer.core.secrets.references import SecretRef
+from deployer.core.spec import document
+from deployer.core.spec.platform import PROFILES
+from deployer.core.spec.schema import S3Artifacts, Spec
+from deployer.core.spec.support import require_supported
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.record import Record
 from deployer.operations.artifacts import s3_keys, untried_s3_keys
 from deployer.targets import Target
 from deployer.targets.local.other_data import unused_data

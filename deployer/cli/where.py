@@ -8,8 +8,8 @@ from typing import Final
 from deployer.cli.options import TargetKind
 from deployer.cli.progress import note
 from deployer.core.errors import UsageError, one_line
-from deployer.core.secrets import username_problem
-from deployer.core.spec import name_problem
+from deployer.core.secrets.logins import username_problem
+from deployer.core.spec.fields import name_problem
 from deployer.kube.contexts import in_a_pod, read_contexts
 from deployer.targets import Target
 from deployer.targets.local.store import LocalStore, state_directory

@@ -1,4 +1,4 @@
-"""The file `~/.mlflow/credentials`: reads it, and replaces it with the text that `core/credentials.py` returns."""
+"""Reads the file `~/.mlflow/credentials`, and replaces it with a text from `core/clients/credentials.py`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deployer.core.credentials import Damaged
+from deployer.core.clients.credentials import Damaged
 from deployer.core.errors import Conflict, DeployerError, Forbidden, StateError
 
 _DRAFT: Final = ".credentials.deployer-"

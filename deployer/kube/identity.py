@@ -6,7 +6,7 @@ import shutil
 from typing import Final
 
 from deployer.core.errors import Forbidden, one_line
-from deployer.core.platform import OPENSHIFT
+from deployer.core.spec.platform import OPENSHIFT
 from deployer.kube.refusals import Call, Rejected, Unauthorized, Vanished
 from deployer.kube.session import Session
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from deployer.core.errors import Conflict, DeployerError, Forbidden
-from deployer.core.manifest import LEASE, Manifest
+from deployer.core.manifests.manifest import LEASE, Manifest
 from deployer.kube import objects
 from deployer.kube.session import Session
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from deployer.core.errors import Conflict
-from deployer.core.manifest import KINDS, Kind, Manifest
+from deployer.core.manifests.manifest import KINDS, Kind, Manifest
 from deployer.kube.refusals import Call, FieldsOwned, Vanished
 from deployer.kube.session import Session
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from deployer.core.errors import Conflict, Forbidden, NotReady
-from deployer.core.manifest import CONFIG_MAP
+from deployer.core.manifests.manifest import CONFIG_MAP
 from deployer.core.remedies import Remedy
 from deployer.kube import objects
 from deployer.kube.refusals import Call, Rejected, UnknownApi, Vanished

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from deployer.core.errors import Forbidden
-from deployer.core.manifest import Kind
+from deployer.core.manifests.manifest import Kind
 from deployer.kube.refusals import Call, Rejected, Unauthorized, Vanished, forbidden
 from deployer.kube.session import Session
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from deployer.core.errors import Conflict, DeployerError, Forbidden, NotReady, ServerRefused
-from deployer.core.manifest import KINDS, POD, PVC, REPLICA_SET, STATEFUL_SET, Manifest, Ref
-from deployer.core.readiness import REFUSED, Readiness, Snapshot, outdated, readiness
+from deployer.core.manifests.manifest import KINDS, POD, PVC, REPLICA_SET, STATEFUL_SET, Manifest, Ref
+from deployer.core.status.readiness import REFUSED, Readiness, Snapshot, outdated, readiness
 from deployer.kube import objects
 from deployer.kube.session import Session
 from deployer.kube.streams import changes, lines_of_log

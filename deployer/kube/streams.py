@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from deployer.core.manifest import POD, Kind, Manifest
+from deployer.core.manifests.manifest import POD, Kind, Manifest
 from deployer.kube.refusals import Call
 from deployer.kube.session import READ_SECONDS, Session
 

@@ -21,7 +21,7 @@ from kubernetes.stream.ws_client import create_websocket, get_websocket_url
 from websocket import ABNF, WebSocketException
 
 from deployer.core.errors import Forbidden, NotReady, one_line
-from deployer.core.manifest import POD
+from deployer.core.manifests.manifest import POD
 from deployer.kube.refusals import Call, ClusterUnreachable, refusal
 from deployer.kube.session import READ_SECONDS, Session, pause
 

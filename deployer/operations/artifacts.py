@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deployer.core.errors import Conflict
-from deployer.core.record import Record
-from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY, Secrets
-from deployer.core.spec import S3Artifacts, Spec
-from deployer.core.stack import SecretRef
+from deployer.core.secrets.references import S3_ACCESS_KEY, S3_SECRET_KEY, SecretRef
+from deployer.core.secrets.values import Secrets
+from deployer.core.spec.schema import S3Artifacts, Spec
+from deployer.core.stack.record import Record
 from deployer.storage.finding import Keys, find, summary
 from deployer.targets import Target
 

@@ -10,16 +10,24 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from deployer.core import databases, secrets
-from deployer.core.assigned import Assigned
-from deployer.core.components import server
 from deployer.core.errors import Conflict, ServerRefused, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
-from deployer.core.record import Record
-from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, modified_secrets
-from deployer.core.spec import Spec
-from deployer.core.stack import SecretRef, Stack, Workload
-from deployer.core.support import require_supported
+from deployer.core.secrets import databases
+from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_USERNAME, SecretRef
+from deployer.core.secrets.values import (
+    GENERATED,
+    Secrets,
+    add_missing,
+    fingerprints,
+    keys_fingerprint,
+    modified_secrets,
+)
+from deployer.core.spec.schema import Spec
+from deployer.core.spec.support import require_supported
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import server
+from deployer.core.stack.model import Stack, Workload
+from deployer.core.stack.record import Record
 from deployer.operations.artifacts import require_same_store
 from deployer.operations.databases import or_as_before, require_databases, try_out
 from deployer.operations.logins import lost, put_back, recovery, settled
@@ -225,12 +233,7 @@ class Creation:
     def _credentials_there(self, observed: Observed) -> Outcome:
         stored = observed.secrets
         complete = stored and set(server.needs(self._spec)) <= set(stored.values) and not self._new_keys(stored)
-        if (
-            stored
-            and complete
-            and observed.record
-            and observed.record.assigned.keys == secrets.keys_fingerprint(stored)
-        ):
+        if stored and complete and observed.record and observed.record.assigned.keys == keys_fingerprint(stored):
             return Done(f"user {stored.username!r}")
         return Waiting("the credentials are not complete")
 
@@ -242,12 +245,12 @@ class Creation:
         if self._password is not None:
             given = {**given, ADMIN_PASSWORD: self._password}
         stored = target.store.create_if_absent(
-            secrets.complete(observed.secrets, GENERATED, token_source.token_bytes, given)
+            add_missing(observed.secrets, GENERATED, token_source.token_bytes, given)
         )
         if new := self._new_keys(stored):
             proven = observed.record is not None and bool(observed.record.fingerprints)
             target.store.patch_secrets(databases.staged(stored.values, new) if proven else new)
-        record, keys = observed.record, secrets.keys_fingerprint(Secrets({**stored.values, **new}))
+        record, keys = observed.record, keys_fingerprint(Secrets({**stored.values, **new}))
         if record and record.assigned.keys != keys:
             target.store.save(replace(record, assigned=replace(record.assigned, keys=keys)))
 
@@ -317,4 +320,4 @@ class Creation:
         self.report.require(lambda: recovery(target))
         if replaced := databases.settled(stored.values):
             target.store.patch_secrets(replaced)
-        target.store.save(replace(record, proof=observed.live.identity, fingerprints=secrets.fingerprints(stored)))
+        target.store.save(replace(record, proof=observed.live.identity, fingerprints=fingerprints(stored)))

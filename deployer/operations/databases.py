@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from deployer.catalogue import catalogue
-from deployer.core.databases import DATABASES, HINT, Database, place, restored
 from deployer.core.errors import (
     Conflict,
     DeployerError,
@@ -17,9 +16,10 @@ from deployer.core.errors import (
     UsageError,
     VerificationFailed,
 )
-from deployer.core.record import Record
-from deployer.core.spec import ExternalDatabase, Spec
-from deployer.core.stack import SecretRef
+from deployer.core.secrets.databases import DATABASES, HINT, Database, place, restored
+from deployer.core.secrets.references import SecretRef
+from deployer.core.spec.schema import ExternalDatabase, Spec
+from deployer.core.stack.record import Record
 from deployer.operations.records import typed
 from deployer.operations.steps import Progress
 from deployer.targets import Deadline, Program, Target

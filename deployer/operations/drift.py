@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from deployer.core.changes import Change, spec_changes
 from deployer.core.errors import NotFound
-from deployer.core.secrets import modified_secrets
-from deployer.core.spec import Spec
-from deployer.core.support import require_supported
+from deployer.core.manifests.changes import Change, spec_changes
+from deployer.core.secrets.values import modified_secrets
+from deployer.core.spec.schema import Spec
+from deployer.core.spec.support import require_supported
 from deployer.operations.records import require_record
 from deployer.targets import Target
 

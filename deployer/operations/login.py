@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployer.clients import credentials_file, keyring
-from deployer.core.credentials import Damaged, Entry, Owner, foreign, owner_of, with_login, without_login
+from deployer.core.clients.credentials import Damaged, Entry, Owner, foreign, owner_of, with_login, without_login
 from deployer.core.errors import NotReady, StateError
 from deployer.operations.away import require_reach
 from deployer.operations.records import endpoint_of, require_record

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from deployer.core.address import at_loopback
 from deployer.core.errors import NotFound
-from deployer.core.record import Record
-from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_PENDING, Secrets, member_refs
-from deployer.core.stack import SecretRef
+from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_PENDING, SecretRef, member_refs
+from deployer.core.secrets.values import Secrets
+from deployer.core.stack.record import Record
 from deployer.operations.records import require_record, typed
 from deployer.targets import Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable

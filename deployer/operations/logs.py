@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deployer.core.errors import UsageError
-from deployer.core.stack import SERVER
+from deployer.core.stack.model import SERVER
 from deployer.operations.records import require_record, typed
 from deployer.targets import Target
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deployer.core.assigned import Pin
-from deployer.core.components import server
 from deployer.core.errors import NotReady, UsageError
-from deployer.core.record import Record
+from deployer.core.stack.assigned import Pin
+from deployer.core.stack.components import server
+from deployer.core.stack.record import Record
 from deployer.operations.create import Created, create
 from deployer.operations.steps import Progress
 from deployer.targets import Deadline, Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deployer.core.changes import Change
+from deployer.core.manifests.changes import Change
 from deployer.core.outcome import Outcome, Waiting
 from deployer.operations.steps import Step
 from deployer.targets import Observed, Target

@@ -8,16 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from deployer.core import secrets
-from deployer.core.assigned import Assigned
-from deployer.core.changes import Change, spec_changes
-from deployer.core.components import build, server
-from deployer.core.databases import DATABASES
+from deployer.core.manifests.changes import Change, spec_changes
 from deployer.core.outcome import Done, Outcome, Waiting
-from deployer.core.record import Record
-from deployer.core.secrets import Secrets
-from deployer.core.spec import Spec
-from deployer.core.stack import SecretRef
+from deployer.core.secrets.databases import DATABASES
+from deployer.core.secrets.references import SecretRef
+from deployer.core.secrets.values import Secrets, keys_fingerprint
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build, server
+from deployer.core.stack.record import Record
 from deployer.operations.artifacts import untried_other_keys
 from deployer.operations.create import OTHER_SETTINGS, Creation, require_possible
 from deployer.operations.databases import try_from_here
@@ -108,7 +107,7 @@ def _with_record(target: Target, spec: Spec, observed: Observed, provided: Mappi
     record = observed.record or Record(spec)
     assigned = record.assigned
     if observed.secrets and provided:
-        keys = secrets.keys_fingerprint(Secrets({**observed.secrets.values, **provided}))
+        keys = keys_fingerprint(Secrets({**observed.secrets.values, **provided}))
         assigned = replace(assigned, keys=keys)
     assigned = target.placement.predict_assignment(spec, assigned)
     return replace(observed, record=replace(record, spec=spec, deleted=False, assigned=assigned))

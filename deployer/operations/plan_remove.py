@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deployer.core.changes import Change
-from deployer.core.components import build
+from deployer.core.manifests.changes import Change
+from deployer.core.stack.components import build
 from deployer.operations.plan import Plan, planned_steps, remarks
 from deployer.operations.records import require_record
 from deployer.operations.remove import STOP_STEPS, delete_steps, observe_for_delete, require_known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from deployer.core.errors import NotFound
-from deployer.core.record import Record
+from deployer.core.stack.record import Record
 from deployer.targets import Target
 from deployer.tracking.client import Endpoint
 

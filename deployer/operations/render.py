@@ -7,15 +7,14 @@ import secrets as token_source
 from collections.abc import Mapping
 
 from deployer.catalogue import catalogue
-from deployer.core import secrets
-from deployer.core.assigned import Assigned
-from deployer.core.components import build, labels_of
-from deployer.core.platform import Platform
-from deployer.core.rendering import Renderer, secret_manifests
-from deployer.core.routes import require_host_label
-from deployer.core.secrets import ADMIN_USERNAME, GENERATED
-from deployer.core.spec import Spec
-from deployer.core.stack import SecretRef
+from deployer.core.manifests.rendering import Renderer, secret_manifests
+from deployer.core.secrets.references import ADMIN_USERNAME, SecretRef
+from deployer.core.secrets.values import GENERATED, add_missing
+from deployer.core.spec.platform import Platform
+from deployer.core.spec.routes import require_host_label
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build, labels_of
 
 PORT = 5000
 PLACEHOLDER = "{name}.example.org"
@@ -45,7 +44,7 @@ def credentials(spec: Spec, keys: Mapping[SecretRef, str]) -> str:
     `keys` are the credentials of external services.
     """
     given = {ADMIN_USERNAME: spec.spec.auth.admin_username, **keys}
-    made = secrets.complete(None, GENERATED, token_source.token_bytes, given)
+    made = add_missing(None, GENERATED, token_source.token_bytes, given)
     return "---\n".join(
         json.dumps(manifest, indent=2) + "\n" for manifest in secret_manifests(spec.name, labels_of(spec), made.values)
     )

@@ -14,18 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from deployer.catalogue import catalogue
-from deployer.core import secrets
 from deployer.core.errors import Conflict, NotFound, NotReady, StateError, UsageError, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
-from deployer.core.rotation import Move, next_move
-from deployer.core.secrets import (
-    ADMIN_PASSWORD,
-    ADMIN_PENDING,
-    ADMIN_USERNAME,
-    KEK_PASSPHRASE,
-    PASSWORD_BYTES,
-    Secrets,
-)
+from deployer.core.secrets.logins import member_problem, password_problem
+from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_PENDING, ADMIN_USERNAME, KEK_PASSPHRASE
+from deployer.core.secrets.rotation import Move, next_move
+from deployer.core.secrets.values import PASSWORD_BYTES, Secrets, fingerprints
 from deployer.operations.away import require_reach
 from deployer.operations.logins import lost, password_refs, put_back, recovery, settled
 from deployer.operations.records import require_record, typed
@@ -111,7 +105,7 @@ def require_user_name(user: str | None) -> None:
     Raises:
         UsageError: the name is not valid, or too long to store the password.
     """
-    if user is not None and (problem := secrets.member_problem(user)):
+    if user is not None and (problem := member_problem(user)):
         raise UsageError(f"{user!r} cannot be a user: the name {problem}", hint="`--user NAME`")
 
 
@@ -143,7 +137,7 @@ def running(target: Target, *, recover: bool) -> Live:
 
 def _possible(pending: str | None) -> str | None:
     """Return a pending password if MLflow would accept it, else None: the stored value may have been edited."""
-    return None if pending is None or secrets.password_problem(pending) else pending
+    return None if pending is None or password_problem(pending) else pending
 
 
 def _stored(target: Target, *, recover: bool) -> Secrets:
@@ -331,7 +325,7 @@ class Rotation:
         current, pending = password_refs(stored, self._user)
         record = require_record(target)
         if current == ADMIN_PASSWORD and record.fingerprints and KEK_PASSPHRASE in stored.values:
-            fingerprint = secrets.fingerprints(Secrets({**stored.values, current: self._known()}))[current.secret]
+            fingerprint = fingerprints(Secrets({**stored.values, current: self._known()}))[current.secret]
             # save the record first: `modified_secrets` accepts the fingerprint of the pending password
             target.store.save(replace(record, fingerprints={**record.fingerprints, current.secret: fingerprint}))
         target.store.patch_secrets({current: self._known(), pending: None})

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Final
 
 from deployer.core.errors import Conflict, NotReady, UsageError, VerificationFailed
-from deployer.core.record import Record
-from deployer.core.secrets import Secrets
-from deployer.core.spec import S3Artifacts
+from deployer.core.secrets.values import Secrets
+from deployer.core.spec.schema import S3Artifacts
+from deployer.core.stack.record import Record
 from deployer.operations.artifacts import other_keys
 from deployer.operations.create import Created, create
 from deployer.operations.records import require_record

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from deployer.core.errors import NotFound, one_line
-from deployer.core.spec import endpoint_problem
+from deployer.core.spec.fields import endpoint_problem
 
 _LARGEST: Final = 1 << 20
 ENVIRONMENT: Final = "the environment"

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pg8000.native
 
-from deployer.core.databases import Database
 from deployer.core.errors import one_line
+from deployer.core.secrets.databases import Database
 
 _SECONDS: Final = 15  # a host without a response for this time counts as unreachable; as in plugin/programs/trial.py
 # PostgreSQL's manual, "Message Formats": the response to SSLRequest is one byte, S or N, or an ErrorResponse, E

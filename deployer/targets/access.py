@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from deployer.core.assigned import Assigned
+from deployer.core.stack.assigned import Assigned
 from deployer.targets.deadline import Deadline
 from deployer.tracking.client import Endpoint
 

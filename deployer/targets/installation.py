@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from deployer.core.outcome import Outcome
-from deployer.core.stack import Workload
+from deployer.core.stack.model import Workload
 from deployer.targets.deadline import Deadline
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from deployer.core.stack import SERVER
+from deployer.core.stack.model import SERVER
 
 LiveState = Literal["running", "stopped", "crashed", "rebooted", "elsewhere"]
 

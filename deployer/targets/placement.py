@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from deployer.core.assigned import Assigned
-from deployer.core.platform import Platform
-from deployer.core.spec import Spec
+from deployer.core.spec.platform import Platform
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
 from deployer.targets.deadline import Deadline
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from deployer.core.changes import Change
-from deployer.core.secrets import Secrets
-from deployer.core.stack import Stack
+from deployer.core.manifests.changes import Change
+from deployer.core.secrets.values import Secrets
+from deployer.core.stack.model import Stack
 from deployer.targets.deadline import Deadline
 from deployer.targets.live import Live
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
-from deployer.core.record import Record
-from deployer.core.secrets import Secrets
-from deployer.core.stack import SecretRef
+from deployer.core.secrets.references import SecretRef
+from deployer.core.secrets.values import Secrets
+from deployer.core.stack.record import Record
 from deployer.targets.deadline import Deadline
 
 ChangeKind = Literal["create", "update", "rotate", "stop", "delete", "delete data"]

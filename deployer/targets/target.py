@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from deployer.core.assigned import Assigned
-from deployer.core.components import build
-from deployer.core.platform import Platform
-from deployer.core.record import Record
-from deployer.core.secrets import Secrets
-from deployer.core.spec import Spec
-from deployer.core.stack import Stack
+from deployer.core.secrets.values import Secrets
+from deployer.core.spec.platform import Platform
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build
+from deployer.core.stack.model import Stack
+from deployer.core.stack.record import Record
 from deployer.targets.access import Access
 from deployer.targets.capabilities import Capabilities
 from deployer.targets.installation import Installation

@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from deployer.core import components
-from deployer.core.assigned import Assigned
-from deployer.core.platform import Platform
-from deployer.core.spec import Spec
-from deployer.core.stack import SERVER, Address, Probe, Resources, Stack
+from deployer.core.spec.platform import Platform
+from deployer.core.spec.schema import Spec
+from deployer.core.stack import components
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.model import SERVER, Address, Probe, Resources, Stack
 
 NAME = "store"
 PORT = 8080

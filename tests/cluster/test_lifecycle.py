@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployer.core.versions import DEFAULT_MLFLOW
+from deployer.core.spec.versions import DEFAULT_MLFLOW
 from tests.cluster.user import User
 
 TRAINING = (Path(__file__).parents[1] / "local" / "training.py").read_text()

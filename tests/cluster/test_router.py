@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deployer.core import networks
+from deployer.core.spec import networks
 from tests.cluster.haproxies import CLIENT, DOMAIN, PODS, Router, route, running
 from tests.testbed.certificates import Authority
 

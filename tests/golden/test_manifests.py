@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.catalogue import PLUGINS, catalogue
-from deployer.core.platform import PROFILES
-from deployer.core.rendering import yaml_block
+from deployer.core.file_formats import yaml_block
+from deployer.core.spec.platform import PROFILES
 from tests.support.manifest_cases import CASES, EXPOSURES, WHOLE, objects, profile_of, render, rendered
 
 from .differences import Stale, difference, patched

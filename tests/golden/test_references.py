@@ -7,11 +7,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core import document
-from deployer.core.databases import DATABASES
-from deployer.core.platform import PROFILES
-from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
-from deployer.core.spec import API_VERSION, KIND
+from deployer.core.secrets.databases import DATABASES
+from deployer.core.secrets.references import S3_ACCESS_KEY, S3_SECRET_KEY
+from deployer.core.spec import document
+from deployer.core.spec.platform import PROFILES
+from deployer.core.spec.schema import API_VERSION, KIND
 from deployer.operations.render import credentials, manifests
 from tests.support.manifest_cases import CASES, HATCHES, LOADER, objects, spec
 

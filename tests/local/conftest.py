@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployer.core.versions import DEFAULT_MLFLOW
+from deployer.core.spec.versions import DEFAULT_MLFLOW
 from tests.local.fault_injection import Serve, fault_injection
 from tests.local.minors import install
 from tests.support.machine import Machine, watched

@@ -13,7 +13,7 @@ from typing import Any
 import requests
 
 from deployer.catalogue import CONSTRAINTS, PLUGINS
-from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
+from deployer.core.spec.versions import DEFAULT_MLFLOW, constraints_file
 from tests.support import snapshots
 from tests.support.machine import DEPLOYER
 from tests.support.servers import PASSWORD, free_port, running, settings

@@ -11,11 +11,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from deployer.core import components
-from deployer.core.assigned import Assigned
-from deployer.core.platform import Platform
-from deployer.core.spec import Spec
-from deployer.core.stack import SERVER, Address, Probe, Stack, Volume, VolumePath, Workload
+from deployer.core.spec.platform import Platform
+from deployer.core.spec.schema import Spec
+from deployer.core.stack import components
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.model import SERVER, Address, Probe, Stack, Volume, VolumePath, Workload
 
 # Answers its probe with 503 while the file ~/hold-NAME exists, and logs each answer. At SIGTERM, the program logs which
 # process records still exist, and ends once the file ~/stay-NAME does not exist. With a file ~/broken-NAME, it ends at

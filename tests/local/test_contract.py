@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
-from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS
+from deployer.core.spec.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS
 from deployer.plugin import seams
 from deployer.plugin.permissions import routes
 from tests.local.minors import ADMIN, CASES, SIGNING_KEY, Case, Server, served

@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
-from deployer.core import sizing
+from deployer.core.stack import sizing
 from tests.local.test_rotate import edit, secrets_file, status
 from tests.support import postgres
 from tests.support.killing import interrupt_in_step, kill_in_step

@@ -21,7 +21,7 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
-from deployer.core import sizing
+from deployer.core.stack import sizing
 from tests.local.fault_injection import ADMIN, ANNA, BERT, SCRIPT, Serve, add, client, counted, fault_injection, who
 from tests.support.load import API
 from tests.support.machine import Machine

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from deployer.catalogue import CONSTRAINTS, catalogue
-from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
+from deployer.core.spec.versions import DEFAULT_MLFLOW, constraints_file
 from tests.support.machine import DEPLOYER, Machine, alive
 
 TRAINING = Path(__file__).with_name("training.py")

@@ -309,7 +309,7 @@ def test_many_logins_at_once_end_with_one_of_them_whole(person: Person) -> None:
 WRITER = """
 import itertools
 from deployer.clients import credentials_file
-from deployer.core.credentials import Entry, Owner, with_login
+from deployer.core.clients.credentials import Entry, Owner, with_login
 print("begins", flush=True)
 for n in itertools.count():
     entry = Entry(Owner("https://x.example"), f"user{n % 2}", f"password{n % 2}" * 2000)

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
-from deployer.core.versions import DEFAULT_MLFLOW
+from deployer.core.spec.versions import DEFAULT_MLFLOW
 from deployer.plugin.permissions import routes
 from tests.local.fake_model import fake_model
 from tests.support.machine import Machine, watched

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
-from deployer.core.settings import s3_environment
-from deployer.core.spec import S3Artifacts
-from deployer.core.versions import DEFAULT_MLFLOW
+from deployer.core.secrets.references import S3_ACCESS_KEY, S3_SECRET_KEY
+from deployer.core.spec.schema import S3Artifacts
+from deployer.core.spec.versions import DEFAULT_MLFLOW
+from deployer.core.stack.settings import s3_environment
 from deployer.storage.finding import Keys
 from deployer.storage.trial import Bucket, client
 from deployer.tracking.client import Endpoint, Login

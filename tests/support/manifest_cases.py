@@ -4,10 +4,10 @@ from functools import cache
 
 import yaml
 
-from deployer.core import document
-from deployer.core.platform import PROFILES
-from deployer.core.spec import API_VERSION, KIND
-from deployer.core.support import require_supported
+from deployer.core.spec import document
+from deployer.core.spec.platform import PROFILES
+from deployer.core.spec.schema import API_VERSION, KIND
+from deployer.core.spec.support import require_supported
 from deployer.operations.render import manifests
 
 NAMESPACE = "team-a"

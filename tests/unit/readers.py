@@ -5,8 +5,8 @@ import io
 
 import yaml
 
-from deployer.core.document import validate
 from deployer.core.errors import InvalidSpec
+from deployer.core.spec.document import validate
 
 # the readers of YAML 1.1 that exist for Python; the second one is libyaml, whose rules kubectl's reader shares
 LOADERS = (yaml.SafeLoader, *((yaml.CSafeLoader,) if yaml.__with_libyaml__ else ()))

@@ -4,8 +4,8 @@ import copy
 
 from hypothesis import strategies as st
 
-from deployer.core import document
-from deployer.core.spec import API_VERSION, KIND
+from deployer.core.spec import document
+from deployer.core.spec.schema import API_VERSION, KIND
 
 HEADER = {"apiVersion": API_VERSION, "kind": KIND}
 
@@ -64,7 +64,7 @@ _around_proxy = st.one_of(hosts, hosts.map(".{}".format), hosts.map("*.{}:8080".
 bypasses = st.one_of(st.just("*"), st.lists(_around_proxy, min_size=1, max_size=4).map(",".join))
 annotations = st.dictionaries(_label_keys, st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1))
 proxies = st.builds("{}://{}:{}".format, st.sampled_from(["http", "https"]), hosts, st.integers(1, 65535))
-DRAWN_KINDS = (
+RENDERED_KINDS = (
     *("ServiceAccount", "PersistentVolumeClaim", "NetworkPolicy", "ConfigMap", "Service", "Deployment"),
     *("Ingress", "HTTPRoute", "Route"),
 )
@@ -155,7 +155,8 @@ def documents(
         ),
         patches=st.lists(
             st.fixed_dictionaries(
-                {"kind": st.sampled_from(DRAWN_KINDS), "patch": patches}, optional={"name": st.one_of(st.none(), names)}
+                {"kind": st.sampled_from(RENDERED_KINDS), "patch": patches},
+                optional={"name": st.one_of(st.none(), names)},
             ),
             max_size=2,
         ),

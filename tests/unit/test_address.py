@@ -3,10 +3,10 @@
 import pytest
 
 from deployer.core.address import announced, at_loopback, forwarding, url
-from deployer.core.assigned import Assigned
-from deployer.core.components import build
-from deployer.core.platform import KUBERNETES, LOCAL
-from deployer.core.spec import Spec
+from deployer.core.spec.platform import KUBERNETES, LOCAL
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build
 from tests.unit.strategies import spec_file
 
 from .test_components import spec, variable

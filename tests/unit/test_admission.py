@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployer.core.admission import http_route_problem, ingress_problem, route_state
+from deployer.core.status.admission import http_route_problem, ingress_problem, route_state
 
 
 def ingress(of_class="nginx", served=False):

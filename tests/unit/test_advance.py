@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from deployer.core.assigned import Assigned
 from deployer.core.errors import Conflict, NotReady
 from deployer.core.outcome import Done, Outcome, Waiting
-from deployer.core.platform import LOCAL
-from deployer.core.secrets import Secrets
-from deployer.core.spec import Spec
-from deployer.core.stack import SERVER, Stack, Workload
+from deployer.core.secrets.values import Secrets
+from deployer.core.spec.platform import LOCAL
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.model import SERVER, Stack, Workload
 from deployer.operations import create as create_operation
 from deployer.operations.create import Creation
 from deployer.operations.steps import Advance, Step, advance, run

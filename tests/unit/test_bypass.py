@@ -5,7 +5,7 @@ import urllib.request
 import pytest
 from hypothesis import given
 
-from deployer.core.bypass import bypass_problem, written
+from deployer.core.spec.bypass import bypass_problem, written
 
 from .strategies import bypasses
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core import document
-from deployer.core.changes import Change, foreign_changes, is_fixed, object_changes, spec_changes
-from deployer.core.manifest import ref_of
+from deployer.core.manifests.changes import Change, foreign_changes, is_fixed, object_changes, spec_changes
+from deployer.core.manifests.manifest import ref_of
+from deployer.core.spec import document
 
 from .strategies import HEADER, hostile, patch_values, specs
 

@@ -4,15 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core import document
-from deployer.core.assigned import Assigned
-from deployer.core.components import build
-from deployer.core.components.server import LOOPBACK, needs, package
-from deployer.core.databases import AUTH_DATABASE, DATABASES, TRACKING_DATABASE
-from deployer.core.platform import KUBERNETES, LOCAL, PROFILES, RAHTI, profile_of, recognised
-from deployer.core.secrets import ADMIN_USERNAME, GENERATED
-from deployer.core.spec import Spec
-from deployer.core.stack import Package, SecretRef
+from deployer.core.secrets.databases import AUTH_DATABASE, DATABASES, TRACKING_DATABASE
+from deployer.core.secrets.references import ADMIN_USERNAME, SecretRef
+from deployer.core.secrets.values import GENERATED
+from deployer.core.spec import document
+from deployer.core.spec.platform import KUBERNETES, LOCAL, PROFILES, RAHTI, profile_of, recognised
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build
+from deployer.core.stack.components.server import LOOPBACK, needs, package
+from deployer.core.stack.model import Package
 
 from .strategies import HEADER, hosts, names, specs
 

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.credentials import Damaged, Entry, Owner, foreign, owner_of, value_problem, with_login, without_login
+from deployer.core.clients.credentials import (
+    Damaged,
+    Entry,
+    Owner,
+    foreign,
+    owner_of,
+    value_problem,
+    with_login,
+    without_login,
+)
 
 OURS = Entry(Owner("https://mlflow.example.org", "mlflow"), "alice", "p%w$(x)#;=: '\"\\%(y)s%%")
 OTHER = Entry(Owner("http://127.0.0.1:5000"), "bob", "another-password")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from deployer.core.databases import (
+from deployer.core.errors import InvalidSpec
+from deployer.core.secrets.databases import (
     AUTH_DATABASE,
     REPLACED,
     TRACKING_DATABASE,
@@ -19,12 +20,11 @@ from deployer.core.databases import (
     staged,
     url_problem,
 )
-from deployer.core.errors import InvalidSpec
-from deployer.core.secrets import (
-    ADMIN_USERNAME,
+from deployer.core.secrets.references import ADMIN_USERNAME
+from deployer.core.secrets.values import (
     GENERATED,
     Secrets,
-    complete,
+    add_missing,
     fingerprints,
     keys_fingerprint,
     modified_secrets,
@@ -175,7 +175,7 @@ def test_where_nothing_is_replaced_nothing_is_kept_or_restored():
 
 
 def test_another_login_breaks_no_seal_and_restarts_the_server_and_another_database_does_break_it():
-    made = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"}).values
+    made = add_missing(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"}).values
     before = Secrets({**made, **OLD})
     trying = Secrets({**made, **stored(OLD, staged(OLD, NEW))})
     assert modified_secrets(fingerprints(before), trying) == ()

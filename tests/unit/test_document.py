@@ -3,9 +3,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from deployer.core import document
-from deployer.core.document import MAX_BYTES, MAX_DEPTH, parse, validate
 from deployer.core.errors import InvalidSpec
+from deployer.core.spec import document
+from deployer.core.spec.document import MAX_BYTES, MAX_DEPTH, parse, validate
 
 from .strategies import HEADER, spec_file
 

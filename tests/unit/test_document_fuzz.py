@@ -5,9 +5,9 @@ import copy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.document import parse
 from deployer.core.errors import InvalidSpec
-from deployer.core.spec import Spec
+from deployer.core.spec.document import parse
+from deployer.core.spec.schema import Spec
 from tests.support.hypothesis_profiles import examples
 
 from .readers import judged

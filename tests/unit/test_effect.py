@@ -4,13 +4,13 @@ import pytest
 
 from deployer.cli.effective import effective
 from deployer.cli.spec_options import spec_from
-from deployer.core import document
-from deployer.core.assigned import Assigned
-from deployer.core.components import build
-from deployer.core.effect import idle, idle_anyway
 from deployer.core.errors import InvalidSpec, UsageError
-from deployer.core.platform import KUBERNETES, LOCAL, PROFILES, RAHTI
-from deployer.core.spec import Spec
+from deployer.core.spec import document
+from deployer.core.spec.effect import idle, idle_anyway
+from deployer.core.spec.platform import KUBERNETES, LOCAL, PROFILES, RAHTI
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build
 from deployer.operations.render import manifests
 
 from .strategies import HEADER, spec_file

@@ -2,9 +2,9 @@ import pytest
 import yaml
 from hypothesis import given
 
-from deployer.core import document
-from deployer.core.example import example
-from deployer.core.spec import Spec
+from deployer.core.spec import document
+from deployer.core.spec.example import example
+from deployer.core.spec.schema import Spec
 
 from .strategies import HEADER, specs
 

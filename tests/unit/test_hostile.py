@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from deployer import catalogue
-from deployer.core import bypass, document
 from deployer.core.errors import InvalidSpec
-from deployer.core.platform import KUBERNETES, RAHTI, Platform
-from deployer.core.spec import API_VERSION, KIND
-from deployer.core.support import require_supported
+from deployer.core.spec import bypass, document
+from deployer.core.spec.platform import KUBERNETES, RAHTI, Platform
+from deployer.core.spec.schema import API_VERSION, KIND
+from deployer.core.spec.support import require_supported
 from deployer.operations import render
 from deployer.operations.render import credentials, manifests
 
 from .readers import expand, judged, read_ini, read_yaml
-from .strategies import DRAWN_KINDS, HAZARDS, around, hostile, patches, spec_file
+from .strategies import HAZARDS, RENDERED_KINDS, around, hostile, patches, spec_file
 
 _HASH = re.compile(r'files-hash": "[0-9a-f]{64}"')
 NAME = r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?"
@@ -416,7 +416,7 @@ def test_a_text_that_a_patch_lays_over_comes_out_as_it_is(text):
         assert files["data"].keys() >= {"launch.py", "basic_auth.ini"}
 
 
-@given(st.sampled_from(DRAWN_KINDS), st.one_of(st.none(), hostile), patches)
+@given(st.sampled_from(RENDERED_KINDS), st.one_of(st.none(), hostile), patches)
 def test_whatever_is_patched_every_object_stays_the_one_it_was(kind, name, patch):
     changed = {"kind": kind, "patch": patch, **({} if name is None else {"name": name})}
     spec = accepted(Field("spec.patches", hostile, lambda rendered: []), [changed])

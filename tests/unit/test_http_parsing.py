@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.secrets import MAX_PASSWORD
+from deployer.core.secrets.logins import MAX_PASSWORD
 from deployer.plugin.auth.credentials_header import LONGEST
 from deployer.plugin.bodies.compressed import TooLarge, decompressed
 from deployer.plugin.serving.http_parsing import LARGEST_HEAD, LINEAR, MOST_LINES, is_too_large, linear, unquoted

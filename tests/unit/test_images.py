@@ -2,10 +2,10 @@
 
 import pytest
 
-from deployer.core import document
 from deployer.core.errors import InvalidSpec
-from deployer.core.images import MAX_NAME, image_problem, mirror_problem
-from deployer.core.record import Record, record_from
+from deployer.core.spec import document
+from deployer.core.spec.images import MAX_NAME, image_problem, mirror_problem
+from deployer.core.stack.record import Record, record_from
 
 from .strategies import HEADER
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.inventory import ListedWorkload, in_start_order, listed_workloads, removals, workloads_of
-from deployer.core.manifest import Ref, ref_from
-from deployer.core.stack import SERVER
+from deployer.core.manifests.inventory import ListedWorkload, in_start_order, listed_workloads, removals, workloads_of
+from deployer.core.manifests.manifest import Ref, ref_from
+from deployer.core.stack.model import SERVER
 
 from .test_plural import CACHE, MAIN, SINGLE, STORE
 

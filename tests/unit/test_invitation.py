@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deployer.core.invitation import Way, invitation
-from deployer.core.snippets import Client
+from deployer.core.clients.invitation import Way, invitation
+from deployer.core.clients.snippets import Client
 
 PUBLIC = Client("team", "https://mlflow.example.org", "alice")
 

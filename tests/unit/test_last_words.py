@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.core.last_words import REFUSAL, reason
+from deployer.core.status.last_words import REFUSAL, reason
 
 STARTED = ("INFO:     Application startup complete.",)
 TRACEBACK = ("Traceback (most recent call last):", '  File "launch.py", line 1, in <module>', "    main()")

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from deployer.core.errors import Conflict, StateError
-from deployer.core.record import Record
-from deployer.core.secrets import Secrets
-from deployer.core.spec import Spec
-from deployer.core.stack import SERVER, SecretRef
+from deployer.core.secrets.references import SecretRef
+from deployer.core.secrets.values import Secrets
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.model import SERVER
+from deployer.core.stack.record import Record
 from deployer.targets import Deadline
 from deployer.targets.local import process
 from deployer.targets.local.store import LocalStore

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from deployer.core.assigned import Assigned
-from deployer.core.components import build
-from deployer.core.platform import LOCAL
-from deployer.core.spec import Spec
-from deployer.core.stack import SERVER, FilePath, SecretRef, VolumePath
+from deployer.core.secrets.references import SecretRef
+from deployer.core.spec.platform import LOCAL
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build
+from deployer.core.stack.model import SERVER, FilePath, VolumePath
 from deployer.targets import Live
 from deployer.targets.local.folders import folder_of, folders_in
 from deployer.targets.local.observation import combined, together, written

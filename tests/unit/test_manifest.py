@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.manifest import DEPLOYMENT, HTTP_ROUTE, KINDS, PVC, SECRET, Kind, Ref, ref_from, ref_of
+from deployer.core.manifests.manifest import DEPLOYMENT, HTTP_ROUTE, KINDS, PVC, SECRET, Kind, Ref, ref_from, ref_of
 
-from .strategies import DRAWN_KINDS, names
+from .strategies import RENDERED_KINDS, names
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_kind_knows_its_resource_and_its_path(kind, resource, collection):
 
 
 def test_every_kind_that_is_drawn_is_in_the_table_by_its_own_name():
-    assert set(DRAWN_KINDS) <= set(KINDS)
+    assert set(RENDERED_KINDS) <= set(KINDS)
     assert all(kind.name == name for name, kind in KINDS.items())
 
 

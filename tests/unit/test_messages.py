@@ -16,12 +16,12 @@ from deployer.cli import unknown
 from deployer.cli.app import COMMANDS, app
 from deployer.cli.output import print_table
 from deployer.core import errors
-from deployer.core.assigned import Assigned
-from deployer.core.document import parse
-from deployer.core.record import Record
-from deployer.core.secrets import Secrets
-from deployer.core.spec import Spec
-from deployer.core.stack import SecretRef
+from deployer.core.secrets.references import SecretRef
+from deployer.core.secrets.values import Secrets
+from deployer.core.spec.document import parse
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.record import Record
 from deployer.targets.local.store import LocalStore
 
 from .mistakes import FILES, HEADER, MISTAKES, NOT_YAML

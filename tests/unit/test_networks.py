@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.cli.spec_options import spec_from
-from deployer.core import networks
 from deployer.core.errors import InvalidSpec, UsageError
+from deployer.core.spec import networks
 
 from .strategies import hostile
 from .test_changes import spec

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.patches import merged, problems
+from deployer.core.spec.patches import merged, problems
 
 from .strategies import patches as good_patches
 

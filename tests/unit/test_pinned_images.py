@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.core.assigned import Pin
-from deployer.core.components.server import pod_image
-from deployer.core.image_status import RunningImage, running_image
-from deployer.core.spec import Mlflow, ServerSpec, Spec
+from deployer.core.spec.schema import Mlflow, ServerSpec, Spec
+from deployer.core.stack.assigned import Pin
+from deployer.core.stack.components.server import pod_image
+from deployer.core.status.image_status import RunningImage, running_image
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 NAME = "ghcr.io/mlflow/mlflow:v3.17.2-full"

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from deployer.catalogue import catalogue
-from deployer.core.assigned import Assigned
-from deployer.core.components import build
-from deployer.core.platform import KUBERNETES
-from deployer.core.rendering import Renderer
-from deployer.core.spec import Spec
-from deployer.core.stack import SERVER, Address, Stack, Workload
+from deployer.core.manifests.rendering import Renderer
+from deployer.core.spec.platform import KUBERNETES
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build
+from deployer.core.stack.model import SERVER, Address, Stack, Workload
 
 from .readers import read_yaml
 

@@ -10,10 +10,10 @@ import pytest
 from deployer.cli.spec_options import write_private
 from deployer.clients import credentials_file
 from deployer.core.errors import UsageError
-from deployer.core.record import Record
-from deployer.core.secrets import Secrets
-from deployer.core.spec import Spec
-from deployer.core.stack import SecretRef
+from deployer.core.secrets.references import SecretRef
+from deployer.core.secrets.values import Secrets
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.record import Record
 from deployer.targets.local.store import LocalStore, state_directory
 
 LOGIN = Secrets({SecretRef("admin", "username"): "admin", SecretRef("admin", "current"): "x" * 12})

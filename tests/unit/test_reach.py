@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployer.core.reach import (
+from deployer.core.status.reach import (
     ISSUE_SECONDS,
     RELOAD_SECONDS,
     STEADY_SECONDS,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.readiness import Readiness, Snapshot, pod_readiness, readiness
+from deployer.core.status.readiness import Readiness, Snapshot, pod_readiness, readiness
 
 from .strategies import hostile
 

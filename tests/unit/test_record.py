@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.assigned import Assigned, Pin
 from deployer.core.errors import InvalidSpec
-from deployer.core.record import Record, record_from
-from deployer.core.spec import Spec
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned, Pin
+from deployer.core.stack.record import Record, record_from
 
 from .strategies import hostile, names, specs
 

@@ -6,23 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.catalogue import catalogue
-from deployer.core.assigned import Assigned
-from deployer.core.components import build
-from deployer.core.platform import KUBERNETES
-from deployer.core.rendering import (
-    FILES,
-    MOUNTS,
-    Renderer,
-    Unrepresentable,
-    ini_value,
-    secret_manifests,
-    yaml_block,
-    yaml_lines,
-    yaml_value,
-)
-from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, FLASK_KEY
-from deployer.core.spec import Spec
-from deployer.core.stack import FilePath, PluginFolder, SecretRef, TemplateFile, VolumePath
+from deployer.core.file_formats import Unrepresentable, ini_value, yaml_block, yaml_lines, yaml_value
+from deployer.core.manifests.rendering import FILES, MOUNTS, Renderer, secret_manifests
+from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_USERNAME, FLASK_KEY, SecretRef
+from deployer.core.spec.platform import KUBERNETES
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build
+from deployer.core.stack.model import FilePath, PluginFolder, TemplateFile, VolumePath
 
 from .readers import expand, read_ini, read_yaml
 from .strategies import HAZARDS, hostile

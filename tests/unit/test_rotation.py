@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployer.core.rotation import Move, next_move
+from deployer.core.secrets.rotation import Move, next_move
 
 
 @pytest.mark.parametrize(

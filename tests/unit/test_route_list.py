@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployer.core.versions import SUPPORTED_MINORS
+from deployer.core.spec.versions import SUPPORTED_MINORS
 from deployer.plugin.permissions import routes
 
 LINES = routes.parse(routes.FILE.read_text("utf-8"))

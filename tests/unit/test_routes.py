@@ -3,11 +3,11 @@
 import pytest
 import yaml
 
-from deployer.core import document
 from deployer.core.errors import InvalidSpec, UsageError
-from deployer.core.platform import KUBERNETES, OPENSHIFT, PROFILES, RAHTI
-from deployer.core.routes import ALLOW_LISTS, FORWARDED_HEADERS, allow_list, foreign_lists, require_host_label
-from deployer.core.support import require_supported
+from deployer.core.spec import document
+from deployer.core.spec.platform import KUBERNETES, OPENSHIFT, PROFILES, RAHTI
+from deployer.core.spec.routes import ALLOW_LISTS, FORWARDED_HEADERS, allow_list, foreign_lists, require_host_label
+from deployer.core.spec.support import require_supported
 from deployer.operations.render import manifests
 
 from .strategies import HEADER

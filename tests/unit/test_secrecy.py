@@ -9,12 +9,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core.document import parse, validate
 from deployer.core.errors import InvalidSpec
-from deployer.core.platform import PROFILES
-from deployer.core.rendering import Unrepresentable, ini_value
-from deployer.core.secrets import ADMIN_USERNAME, GENERATED, Secrets, complete
-from deployer.core.spec import Spec
+from deployer.core.file_formats import Unrepresentable, ini_value
+from deployer.core.secrets.references import ADMIN_USERNAME
+from deployer.core.secrets.values import GENERATED, Secrets, add_missing
+from deployer.core.spec.document import parse, validate
+from deployer.core.spec.platform import PROFILES
+from deployer.core.spec.schema import Spec
 from deployer.operations.render import credentials, manifests
 from deployer.tracking.client import Client, Endpoint, Login, Unreachable
 
@@ -97,6 +98,6 @@ def test_manifests_hold_references_and_the_credentials_are_new_each_time(platfor
 
 
 def test_a_spec_has_no_room_for_a_secret():
-    made = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
+    made = add_missing(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
     stored = json.dumps(Spec().document())
     assert not [value for ref, value in made.values.items() if ref != ADMIN_USERNAME and value in stored]

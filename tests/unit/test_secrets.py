@@ -6,29 +6,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.core import secrets
-from deployer.core.secrets import (
+from deployer.core.secrets.logins import MIN_PASSWORD, member_problem, password_problem, username_problem
+from deployer.core.secrets.references import (
     ADMIN_PASSWORD,
     ADMIN_PENDING,
     ADMIN_USERNAME,
     FLASK_KEY,
-    GENERATED,
     KEK_PASSPHRASE,
     S3_ACCESS_KEY,
     S3_SECRET_KEY,
     WEBHOOK_KEY,
+    SecretRef,
+    member_refs,
+)
+from deployer.core.secrets.values import (
+    GENERATED,
     Secrets,
-    complete,
+    add_missing,
     fingerprints,
     keys_fingerprint,
-    member_problem,
-    member_refs,
     modified_secrets,
-    password_problem,
     promoted,
-    username_problem,
 )
-from deployer.core.stack import SecretRef
 
 from .strategies import hostile
 
@@ -37,7 +36,7 @@ values = st.dictionaries(st.sampled_from(REFERENCES), st.text())
 
 
 def test_everything_missing_is_made_and_no_two_are_alike():
-    made = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
+    made = add_missing(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
     assert set(made.values) == set(REFERENCES)
     assert len(set(made.values.values())) == len(REFERENCES)
     assert made.username == "admin"
@@ -46,19 +45,19 @@ def test_everything_missing_is_made_and_no_two_are_alike():
 
 @pytest.mark.parametrize("reference", [need.ref for need in GENERATED], ids=lambda ref: f"{ref.secret}/{ref.key}")
 def test_what_is_made_is_long_printable_ascii_that_mlflow_takes(reference):
-    value = complete(None, GENERATED, os.urandom, {})[reference]
+    value = add_missing(None, GENERATED, os.urandom, {})[reference]
     assert len(value) >= 24
     assert password_problem(value) is None
 
 
 def test_the_webhook_key_is_a_fernet_key():
-    key = complete(None, GENERATED, os.urandom, {})[WEBHOOK_KEY]
+    key = add_missing(None, GENERATED, os.urandom, {})[WEBHOOK_KEY]
     assert len(base64.urlsafe_b64decode(key)) == 32
 
 
 @given(existing=values, given_values=values)
 def test_what_exists_is_never_changed(existing, given_values):
-    result = complete(Secrets(existing), GENERATED, os.urandom, given_values)
+    result = add_missing(Secrets(existing), GENERATED, os.urandom, given_values)
     assert {ref: result[ref] for ref in existing} == existing
     assert all(result[ref] == value for ref, value in given_values.items() if ref not in existing)
     assert {need.ref for need in GENERATED} <= set(result.values)
@@ -66,8 +65,8 @@ def test_what_exists_is_never_changed(existing, given_values):
 
 @given(values)
 def test_completing_twice_changes_nothing(existing):
-    once = complete(Secrets(existing), GENERATED, os.urandom, {})
-    assert complete(once, GENERATED, os.urandom, {}) == once
+    once = add_missing(Secrets(existing), GENERATED, os.urandom, {})
+    assert add_missing(once, GENERATED, os.urandom, {}) == once
 
 
 @pytest.mark.parametrize("password", ["x" * 12, "correct horse", "a\"b'c\\d#e%f:g", "password12345", "~" * 1024])
@@ -131,10 +130,10 @@ def test_a_user_name_that_is_taken_survives_basic_authentication(username):
 
 
 def test_the_shortest_password_is_the_one_mlflow_names():
-    assert secrets.MIN_PASSWORD == 12
+    assert MIN_PASSWORD == 12
 
 
-WHOLE = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
+WHOLE = add_missing(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
 OTHERS = [ref for ref in REFERENCES if ref != KEK_PASSPHRASE]
 
 
@@ -207,12 +206,12 @@ S3 = {S3_ACCESS_KEY: "access", S3_SECRET_KEY: "secret"}
 
 
 def test_keys_of_external_services_have_no_fingerprint():
-    made = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
+    made = add_missing(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
     assert fingerprints(Secrets({**made.values, **S3})) == fingerprints(made)
 
 
 def test_such_keys_have_a_seal_of_their_own_that_restarts_what_reads_them():
-    made = complete(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
+    made = add_missing(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
     assert keys_fingerprint(made) is None
     first = keys_fingerprint(Secrets({**made.values, **S3}))
     assert first

@@ -1,8 +1,10 @@
 import pytest
 
-from deployer.core import secrets
-from deployer.core.components.server import needs
-from deployer.core.settings import (
+from deployer.core.secrets.references import FLASK_KEY, KEK_PASSPHRASE, WEBHOOK_KEY, SecretRef
+from deployer.core.spec.schema import Proxy, S3Artifacts, Spec
+from deployer.core.stack.components.server import needs
+from deployer.core.stack.model import FilePath, VolumePath
+from deployer.core.stack.settings import (
     AUTH_INI,
     DATA_VOLUME,
     TRUSTED_CA,
@@ -11,8 +13,6 @@ from deployer.core.settings import (
     s3_environment,
     server_environment,
 )
-from deployer.core.spec import Proxy, S3Artifacts, Spec
-from deployer.core.stack import FilePath, SecretRef, VolumePath
 
 ENVIRONMENT = server_environment(["a.org", "b:*"], ["https://a.org", "http://localhost:1"], 40, 5123)
 
@@ -67,9 +67,9 @@ def test_mlflow_itself_caches_no_credentials():
 
 
 def test_the_key_that_decrypts_webhooks_is_not_the_one_that_signs_sessions():
-    assert ENVIRONMENT["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == (secrets.WEBHOOK_KEY,)
-    assert ENVIRONMENT["MLFLOW_FLASK_SERVER_SECRET_KEY"] == (secrets.FLASK_KEY,)
-    assert ENVIRONMENT["MLFLOW_CRYPTO_KEK_PASSPHRASE"] == (secrets.KEK_PASSPHRASE,)
+    assert ENVIRONMENT["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == (WEBHOOK_KEY,)
+    assert ENVIRONMENT["MLFLOW_FLASK_SERVER_SECRET_KEY"] == (FLASK_KEY,)
+    assert ENVIRONMENT["MLFLOW_CRYPTO_KEK_PASSPHRASE"] == (KEK_PASSPHRASE,)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import pytest
 
-from deployer.core import sizing
+from deployer.core.stack import sizing
 
 
 def test_a_size_is_read_as_bytes():

@@ -10,8 +10,8 @@ import subprocess
 import pytest
 import yaml
 
-from deployer.core.job_scripts import FORMS
-from deployer.core.snippets import Client
+from deployer.core.clients.job_scripts import FORMS
+from deployer.core.clients.snippets import Client
 from tests.unit.strategies import HAZARDS
 
 PUBLIC = Client("team", "https://mlflow.example.org", "alice", options=("--context", "lab", "-n", "ml"))

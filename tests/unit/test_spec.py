@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given
 from pydantic import ValidationError
 
-from deployer.core import document
 from deployer.core.errors import InvalidSpec
-from deployer.core.platform import PROFILES
-from deployer.core.spec import MAX_NAME, S3Artifacts, Spec, endpoint_problem, json_schema, name_problem
+from deployer.core.spec import document
+from deployer.core.spec.fields import MAX_NAME, endpoint_problem, name_problem
+from deployer.core.spec.platform import PROFILES
+from deployer.core.spec.schema import S3Artifacts, Spec, json_schema
 
 from .strategies import HEADER, documents, spec_file, specs
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.core.readiness import Readiness, Snapshot, outdated, readiness
+from deployer.core.status.readiness import Readiness, Snapshot, outdated, readiness
 
 READY = {
     "observedGeneration": 3,

@@ -1,11 +1,11 @@
 import pytest
 from hypothesis import given
 
-from deployer.core import document
 from deployer.core.errors import InvalidSpec
-from deployer.core.platform import KIND, KUBERNETES, LOCAL, RAHTI
-from deployer.core.spec import Spec
-from deployer.core.support import require_supported
+from deployer.core.spec import document
+from deployer.core.spec.platform import KIND, KUBERNETES, LOCAL, RAHTI
+from deployer.core.spec.schema import Spec
+from deployer.core.spec.support import require_supported
 
 from .strategies import HEADER, specs
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.catalogue import CONSTRAINTS
-from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS, constraints_file, unsupported_reason
+from deployer.core.spec.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS, constraints_file, unsupported_reason
 from deployer.plugin import seams
 
 from .strategies import hostile

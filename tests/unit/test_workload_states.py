@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.core.inventory import ListedWorkload
-from deployer.core.manifest import Ref
-from deployer.core.stack import SERVER
+from deployer.core.manifests.inventory import ListedWorkload
+from deployer.core.manifests.manifest import Ref
+from deployer.core.stack.model import SERVER
 from deployer.targets import Live
 from deployer.targets.kubernetes.workloads import SeenWorkload, state_of
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from deployer.cli.flags import NAMES
-from deployer.core.example import example
-from deployer.core.spec import NOT_BUILT, Spec, json_schema
+from deployer.core.spec.example import example
+from deployer.core.spec.schema import NOT_BUILT, Spec, json_schema
 from tools.reference.markdown import anchor, code, prose, table
 
 _Schema = Mapping[str, Any]

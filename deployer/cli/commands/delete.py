@@ -14,7 +14,7 @@ from deployer.cli.progress import note, step_list
 from deployer.core.errors import Damaged, UsageError
 
 if TYPE_CHECKING:
-    from deployer.core.record import Record
+    from deployer.core.stack.record import Record
     from deployer.targets import Target
 
 
@@ -79,7 +79,7 @@ def _record(place: Target) -> Record | None:
 
 def _outcome(record: Record | None) -> tuple[str, list[str]]:
     """Return what a deletion of the data removes, and a sentence for each external service that keeps data."""
-    from deployer.core.spec import ExternalDatabase, S3Artifacts
+    from deployer.core.spec.schema import ExternalDatabase, S3Artifacts
 
     spec = record.spec.spec if record else None
     gone, kept = ["runs", "artifacts", "credentials"], []

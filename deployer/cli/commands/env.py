@@ -9,8 +9,8 @@ import typer
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption
 from deployer.cli.parsing import word
 from deployer.cli.progress import note
+from deployer.core.clients.job_scripts import ELSEWHERE, FORMS
 from deployer.core.errors import any_of
-from deployer.core.job_scripts import ELSEWHERE, FORMS
 
 
 def command(

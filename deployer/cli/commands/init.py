@@ -18,7 +18,7 @@ def command(
 ) -> None:
     """Write a commented spec file."""
     from deployer.cli.spec_options import spec_from, write_private
-    from deployer.core.example import example
+    from deployer.core.spec.example import example
 
     spec, _ = spec_from(name, None, {}, None, command="init")
     if file == "-":

@@ -22,8 +22,8 @@ from deployer.cli.login_options import (
 )
 from deployer.cli.options import Context, Format, Namespace, Output, TargetOption, Timeout
 from deployer.cli.progress import note
+from deployer.core.clients.snippets import PASSWORD, URI, USERNAME, Client, shell_way
 from deployer.core.errors import UsageError
-from deployer.core.snippets import PASSWORD, URI, USERNAME, Client, shell_way
 
 if TYPE_CHECKING:
     from deployer.operations.login import Kept
@@ -51,7 +51,7 @@ def command(
     """Check a login and keep it in ~/.mlflow/credentials, where MLflow looks for it; print what else to export."""
     from deployer.cli.client import client_at, client_of
     from deployer.cli.where import find_target
-    from deployer.core.credentials import Owner
+    from deployer.core.clients.credentials import Owner
     from deployer.operations.login import keep, keep_in_keyring, reachable
     from deployer.operations.records import endpoint_of
     from deployer.targets import Deadline

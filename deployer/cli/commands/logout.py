@@ -13,7 +13,7 @@ from deployer.cli.progress import note
 from deployer.core.errors import DeployerError, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from deployer.core.credentials import Owner
+    from deployer.core.clients.credentials import Owner
     from deployer.targets import Target
 
 
@@ -56,7 +56,7 @@ def command(
 
 def _owner(server: str, target: TargetKind | None, namespace: str | None, context: str | None) -> Owner:
     """Return the owner that identifies a login: by address, or only by name if the server is gone."""
-    from deployer.core.credentials import Owner
+    from deployer.core.clients.credentials import Owner
     from deployer.operations.records import endpoint_of
 
     address = address_in(server)

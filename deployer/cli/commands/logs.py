@@ -11,7 +11,7 @@ from deployer.cli.ending import Stopped
 from deployer.cli.options import Context, Name, Namespace, TargetOption, Workload
 from deployer.cli.parsing import whole_number
 from deployer.cli.progress import note
-from deployer.core.stack import SERVER
+from deployer.core.stack.model import SERVER
 
 
 def command(

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from deployer.cli.options import Format, Output
 from deployer.core.errors import any_of
-from deployer.core.networks import KNOWN
-from deployer.core.platform import PROFILES, Platform
-from deployer.core.routes import ALLOW_LISTS
+from deployer.core.spec.networks import KNOWN
+from deployer.core.spec.platform import PROFILES, Platform
+from deployer.core.spec.routes import ALLOW_LISTS
 
 _WIDTH: Final = 80
 _INDENT: Final = 12

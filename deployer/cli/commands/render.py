@@ -11,7 +11,7 @@ import typer
 from deployer.cli.options import DatabaseFile, Format, OptionalName, Output
 from deployer.cli.progress import note
 from deployer.core.errors import InvalidSpec, UsageError, any_of, one_line
-from deployer.core.platform import PROFILES, profile_of
+from deployer.core.spec.platform import PROFILES, profile_of
 
 
 def command(
@@ -41,10 +41,10 @@ def command(
     from deployer.cli.output import print_json
     from deployer.cli.spec_options import SPEC_FILE, databases_from, read_limited, spec_from, write_private
     from deployer.cli.where import require_namespace
-    from deployer.core import document
-    from deployer.core.databases import HINT
-    from deployer.core.spec import ExternalDatabase
-    from deployer.core.support import require_supported
+    from deployer.core.secrets.databases import HINT
+    from deployer.core.spec import document
+    from deployer.core.spec.schema import ExternalDatabase
+    from deployer.core.spec.support import require_supported
     from deployer.operations.artifacts import found_keys
     from deployer.operations.render import credentials, manifests
 

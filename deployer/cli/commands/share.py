@@ -10,11 +10,11 @@ import typer
 
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption, Timeout
 from deployer.cli.progress import note
+from deployer.core.clients.snippets import Client
 from deployer.core.errors import Conflict, NotFound, NotReady
-from deployer.core.snippets import Client
 
 if TYPE_CHECKING:
-    from deployer.core.invitation import Way
+    from deployer.core.clients.invitation import Way
     from deployer.targets import Target
 
 
@@ -37,7 +37,7 @@ def command(
     from deployer.cli.client import client_of
     from deployer.cli.stopped import warn_if_stopped
     from deployer.cli.where import find_target, require_user
-    from deployer.core.invitation import invitation
+    from deployer.core.clients.invitation import invitation
     from deployer.operations.login import reachable
     from deployer.operations.logins import login_of, recovery
     from deployer.operations.records import endpoint_of, typed
@@ -76,7 +76,7 @@ def command(
 
 
 def _way(place: Target) -> Way:
-    from deployer.core.invitation import Way
+    from deployer.core.clients.invitation import Way
     from deployer.operations.away import away
     from deployer.operations.records import require_record
 

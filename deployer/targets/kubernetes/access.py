@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-from deployer.core.admission import http_route_problem, ingress_problem, route_state
-from deployer.core.assigned import Assigned
-from deployer.core.components import server
 from deployer.core.errors import Forbidden, NotReady
-from deployer.core.manifest import HTTP_ROUTE, INGRESS, ROUTE, SECRET, Kind, Manifest
-from deployer.core.reach import (
+from deployer.core.manifests.manifest import HTTP_ROUTE, INGRESS, ROUTE, SECRET, Kind, Manifest
+from deployer.core.spec.routes import allow_list
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import server
+from deployer.core.status.admission import http_route_problem, ingress_problem, route_state
+from deployer.core.status.reach import (
     STEADY_SECONDS,
     Answer,
     Asked,
@@ -24,7 +25,6 @@ from deployer.core.reach import (
     is_issued,
     verdict,
 )
-from deployer.core.routes import allow_list
 from deployer.kube import objects
 from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session

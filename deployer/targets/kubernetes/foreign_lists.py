@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from deployer.core.changes import Change
 from deployer.core.errors import Conflict
-from deployer.core.manifest import Manifest, ref_of
+from deployer.core.manifests.changes import Change
+from deployer.core.manifests.manifest import Manifest, ref_of
 from deployer.core.remedies import Remedy
-from deployer.core.routes import foreign_lists
+from deployer.core.spec.routes import foreign_lists
 from deployer.kube import objects
 from deployer.kube.session import Session
 

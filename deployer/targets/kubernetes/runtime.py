@@ -13,22 +13,22 @@ from typing import Final
 import yaml
 
 from deployer.catalogue import catalogue
-from deployer.core.admission import RouteState, route_state
-from deployer.core.assigned import Assigned
-from deployer.core.changes import Change, foreign_changes, is_fixed, object_changes
-from deployer.core.components import build
 from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError, UsageError, last_line
-from deployer.core.image_status import running_image
-from deployer.core.inventory import WORKLOAD_KINDS, removals, workloads_of
-from deployer.core.manifest import KINDS, PVC, ROUTE, Manifest, Ref, ref_of
+from deployer.core.manifests.changes import Change, foreign_changes, is_fixed, object_changes
+from deployer.core.manifests.inventory import WORKLOAD_KINDS, removals, workloads_of
+from deployer.core.manifests.manifest import KINDS, PVC, ROUTE, Manifest, Ref, ref_of
+from deployer.core.manifests.rendering import Renderer
 from deployer.core.outcome import Done, Outcome
-from deployer.core.platform import PROFILES, Platform, recognised
 from deployer.core.remedies import Remedy
-from deployer.core.rendering import Renderer
-from deployer.core.routes import allow_list, require_host_label
-from deployer.core.secrets import Secrets
-from deployer.core.spec import Spec
-from deployer.core.stack import SERVER, Stack, Workload
+from deployer.core.secrets.values import Secrets
+from deployer.core.spec.platform import PROFILES, Platform, recognised
+from deployer.core.spec.routes import allow_list, require_host_label
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build
+from deployer.core.stack.model import SERVER, Stack, Workload
+from deployer.core.status.admission import RouteState, route_state
+from deployer.core.status.image_status import running_image
 from deployer.kube import objects
 from deployer.kube.refusals import Rejected, UnknownApi
 from deployer.kube.session import Session

@@ -12,9 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from deployer.core.components import MANAGED_BY
 from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, StateError
-from deployer.core.manifest import (
+from deployer.core.manifests.manifest import (
     CONFIG_MAP,
     DEPLOYMENT,
     EVENT,
@@ -32,10 +31,11 @@ from deployer.core.manifest import (
     Ref,
     ref_from,
 )
-from deployer.core.record import Record, record_from
-from deployer.core.rendering import secret_manifests
-from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
-from deployer.core.stack import SecretRef
+from deployer.core.manifests.rendering import secret_manifests
+from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_USERNAME, SecretRef
+from deployer.core.secrets.values import Secrets
+from deployer.core.stack.components import MANAGED_BY
+from deployer.core.stack.record import Record, record_from
 from deployer.kube import objects, rights
 from deployer.kube.lease import held, held_by_another
 from deployer.kube.refusals import UnknownApi

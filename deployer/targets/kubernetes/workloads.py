@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from deployer.core.errors import NotReady, UsageError
-from deployer.core.inventory import ListedWorkload, in_start_order, listed_workloads
-from deployer.core.manifest import DEPLOYMENT, KINDS, POD, Manifest, Ref
-from deployer.core.readiness import Snapshot, readiness
-from deployer.core.stack import SERVER, Stack
+from deployer.core.manifests.inventory import ListedWorkload, in_start_order, listed_workloads
+from deployer.core.manifests.manifest import DEPLOYMENT, KINDS, POD, Manifest, Ref
+from deployer.core.stack.model import SERVER, Stack
+from deployer.core.status.readiness import Snapshot, readiness
 from deployer.kube import objects, rollout
 from deployer.kube.rollout import Rollout
 from deployer.kube.session import Session

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deployer.core.address import url
-from deployer.core.assigned import Assigned
-from deployer.core.components import server
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import server
 from deployer.targets import Deadline
 from deployer.tracking.client import Client, Endpoint, Unreachable
 

@@ -16,8 +16,8 @@ from typing import Final
 
 from deployer.catalogue import CONSTRAINTS
 from deployer.core.errors import EnvironmentFailed, NotReady, UsageError
-from deployer.core.stack import Package
-from deployer.core.versions import DEFAULT_MLFLOW, MIN_PYTHON
+from deployer.core.spec.versions import DEFAULT_MLFLOW, MIN_PYTHON
+from deployer.core.stack.model import Package
 from deployer.targets import Deadline
 from deployer.targets.local import installer, releases
 from deployer.targets.local.locks import hold

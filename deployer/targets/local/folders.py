@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployer.core.stack import SERVER
+from deployer.core.stack.model import SERVER
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from io import SEEK_END
 from typing import Final, TextIO
 
 from deployer.core.errors import Conflict
-from deployer.core.stack import SERVER
+from deployer.core.stack.model import SERVER
 from deployer.targets import Deadline
 from deployer.targets.local import process
 from deployer.targets.local.locks import hold

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deployer.core.errors import UsageError
 from deployer.core.outcome import Done, Outcome, Waiting
-from deployer.core.stack import SERVER, Workload
+from deployer.core.stack.model import SERVER, Workload
 from deployer.targets import Deadline, Software
 from deployer.targets.local.environment import Environment
 

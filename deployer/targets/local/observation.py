@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from deployer.core.stack import SERVER
+from deployer.core.stack.model import SERVER
 from deployer.targets import Live
 
 

@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from deployer.core.address import announced
-from deployer.core.assigned import Assigned
-from deployer.core.components import build
-from deployer.core.platform import LOCAL, Platform
-from deployer.core.spec import Spec
-from deployer.core.stack import SERVER, Workload
+from deployer.core.spec.platform import LOCAL, Platform
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import build
+from deployer.core.stack.model import SERVER, Workload
 from deployer.targets import Deadline
 from deployer.targets.local import process
 from deployer.targets.local.installation import environment_of

@@ -10,7 +10,7 @@ from typing import Final
 
 from deployer.core.address import LOOPBACK, at_loopback, everywhere
 from deployer.core.errors import Conflict, StateError, UsageError
-from deployer.core.stack import SERVER, Workload
+from deployer.core.stack.model import SERVER, Workload
 from deployer.targets.local.listeners import listener_at
 from deployer.targets.local.store import LocalStore, server_names
 

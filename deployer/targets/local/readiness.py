@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from deployer.core.address import url
-from deployer.core.stack import SERVER, Stack, Workload
+from deployer.core.stack.model import SERVER, Stack, Workload
 from deployer.targets import Deadline
 from deployer.tracking.client import Client, Endpoint, Unreachable
 

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from deployer.core.changes import Change
 from deployer.core.errors import NotReady, ServerRefused, last_line
-from deployer.core.last_words import REFUSAL, reason
-from deployer.core.secrets import Secrets
-from deployer.core.stack import SERVER, Stack, Workload
+from deployer.core.manifests.changes import Change
+from deployer.core.secrets.values import Secrets
+from deployer.core.stack.model import SERVER, Stack, Workload
+from deployer.core.status.last_words import REFUSAL, reason
 from deployer.targets import Circumstances, Deadline, Live, Program
 from deployer.targets.local import process
 from deployer.targets.local.environment import Environment

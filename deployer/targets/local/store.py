@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from deployer.core.errors import Conflict, Damaged, DeployerError, Forbidden, InvalidSpec, NoRoom, StateError
-from deployer.core.record import Record, record_from
-from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
-from deployer.core.settings import DATA_VOLUME
-from deployer.core.stack import SecretRef
+from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_USERNAME, SecretRef
+from deployer.core.secrets.values import Secrets
+from deployer.core.stack.record import Record, record_from
+from deployer.core.stack.settings import DATA_VOLUME
 from deployer.targets import ChangeKind, Deadline
 from deployer.targets.local.folders import WorkloadFolder, folder_of, folders_in
 from deployer.targets.local.locks import FULL, hold, sweep

@@ -10,9 +10,11 @@ from typing import Final
 from deployer.catalogue import catalogue
 from deployer.core.address import LOOPBACK
 from deployer.core.errors import StateError
-from deployer.core.rendering import Renderer, Unrepresentable
-from deployer.core.secrets import Secrets
-from deployer.core.stack import SERVER, Address, FilePath, Piece, SecretRef, Stack, Text, VolumePath, Workload
+from deployer.core.file_formats import Unrepresentable
+from deployer.core.manifests.rendering import Renderer
+from deployer.core.secrets.references import SecretRef
+from deployer.core.secrets.values import Secrets
+from deployer.core.stack.model import SERVER, Address, FilePath, Piece, Stack, Text, VolumePath, Workload
 from deployer.targets.local.environment import Environment
 from deployer.targets.local.store import LocalStore
 

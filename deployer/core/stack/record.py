@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployer.core import document
-from deployer.core.assigned import Assigned, Pin
-from deployer.core.spec import Spec
+from deployer.core.spec import document
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned, Pin
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deployer.core.errors import InvalidSpec, Problem
-from deployer.core.platform import Platform
-from deployer.core.routes import annotation_problems
-from deployer.core.spec import Spec
+from deployer.core.spec.platform import Platform
+from deployer.core.spec.routes import annotation_problems
+from deployer.core.spec.schema import Spec
 
 
 def require_supported(spec: Spec, platform: Platform, source: str) -> None:

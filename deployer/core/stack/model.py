@@ -8,18 +8,11 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Any, Final, Literal
 
-from deployer.core.platform import ExposureKind
+from deployer.core.secrets.references import SecretRef
+from deployer.core.spec.platform import ExposureKind
 
 SERVER: Final = "server"
 """The name of the workload that serves MLflow. Its objects carry the name of the whole server."""
-
-
-@dataclass(frozen=True)
-class SecretRef:
-    """A reference to a value in one of the server's two secrets; only the target reads the value."""
-
-    secret: Literal["admin", "server"]
-    key: str
 
 
 @dataclass(frozen=True)

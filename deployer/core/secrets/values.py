@@ -10,11 +10,20 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from deployer.core.databases import DATABASES, REPLACED, place
-from deployer.core.stack import SecretRef
+from deployer.core.secrets.databases import DATABASES, REPLACED, place
+from deployer.core.secrets.references import (
+    ADMIN_PASSWORD,
+    ADMIN_PENDING,
+    ADMIN_USERNAME,
+    FLASK_KEY,
+    KEK_PASSPHRASE,
+    MEMBER,
+    S3_ACCESS_KEY,
+    S3_SECRET_KEY,
+    WEBHOOK_KEY,
+    SecretRef,
+)
 
-MIN_PASSWORD: Final = 12  # mlflow/utils/validation.py _validate_password
-MAX_PASSWORD: Final = 1024  # MLflow has no limit, but HTTP servers limit the header that carries the password
 PASSWORD_BYTES: Final = 24  # 32 characters of URL-safe base64
 
 
@@ -32,17 +41,6 @@ class SecretNeed:
     ref: SecretRef
     kind: Kind = Kind.TOKEN
 
-
-ADMIN_USERNAME: Final = SecretRef("admin", "username")
-ADMIN_PASSWORD: Final = SecretRef("admin", "current")
-ADMIN_PENDING: Final = SecretRef("admin", "pending")  # exists only during a password change
-MEMBER: Final = "member."  # prefix of the keys of members' passwords
-FLASK_KEY: Final = SecretRef("server", "flask-secret-key")
-KEK_PASSPHRASE: Final = SecretRef("server", "kek-passphrase")
-WEBHOOK_KEY: Final = SecretRef("server", "webhook-key")
-
-S3_ACCESS_KEY: Final = SecretRef("server", "s3-access-key-id")
-S3_SECRET_KEY: Final = SecretRef("server", "s3-secret-access-key")
 
 # credentials for external services; they expire and are replaced
 GIVEN: Final = frozenset({S3_ACCESS_KEY, S3_SECRET_KEY, *DATABASES.values()})
@@ -79,7 +77,7 @@ class Secrets:
         return self.values[ADMIN_PASSWORD]
 
 
-def complete(
+def add_missing(
     existing: Secrets | None,
     needed: Sequence[SecretNeed],
     token: Callable[[int], bytes],
@@ -95,21 +93,6 @@ def complete(
             raw = token(32 if need.kind is Kind.FERNET_KEY else PASSWORD_BYTES)
             values[need.ref] = base64.urlsafe_b64encode(raw).decode("ascii")
     return Secrets(values)
-
-
-def member_refs(user: str) -> tuple[SecretRef, SecretRef]:
-    """Return where the current and the pending password of a member are kept, in the administrator's secret.
-
-    The key of a Secret has at most 253 characters: letters, digits, `-`, `_` and `.`.
-    """
-    name = "".join(c if c.isascii() and (c.isalnum() or c in "-.") else f"_{ord(c):02x}" for c in user)
-    return SecretRef("admin", f"{MEMBER}{name}.current"), SecretRef("admin", f"{MEMBER}{name}.pending")
-
-
-def member_problem(user: str) -> str | None:
-    """Return why a password of `user` could not be stored, or None."""
-    too_long = "has too many characters that are no letters or digits"
-    return username_problem(user) or (too_long if len(member_refs(user)[0].key) > 253 else None)
 
 
 def promoted(secrets: Secrets) -> Secrets:
@@ -163,33 +146,3 @@ def modified_secrets(expected: Mapping[str, str], secrets: Secrets | None) -> tu
     )
     # all fingerprints depend on one key; if the secret with the key was modified, the others cannot be judged
     return (KEK_PASSPHRASE.secret,) if KEK_PASSPHRASE.secret in modified else modified
-
-
-def password_problem(password: str) -> str | None:
-    """Return why MLflow would not accept `password` on every route, or None. Never quotes the password."""
-    if not password:
-        return f"the password is empty, MLflow needs at least {MIN_PASSWORD} characters"
-    if len(password) < MIN_PASSWORD:
-        return f"the password has {len(password)} characters, MLflow needs at least {MIN_PASSWORD}"
-    if len(password) > MAX_PASSWORD:
-        return f"the password is too long: it must have at most {MAX_PASSWORD} characters"
-    if not all(" " <= character <= "~" for character in password):
-        return "the password has characters outside printable ASCII, which MLflow refuses on artifact routes"
-    if password != password.strip():
-        return "the password begins or ends with a space"
-    if password == "password1234":
-        return "MLflow refuses this password: older versions shipped it as their default"
-    return None
-
-
-def username_problem(username: str) -> str | None:
-    """Return why `username` could not log in by HTTP basic authentication, or None."""
-    if not username or username != username.strip():
-        return "must not be empty, nor begin or end with a space"
-    if len(username) > 128:
-        return "must not be longer than 128 characters"
-    if ":" in username:
-        return "must not contain ':', which ends the user name in HTTP basic authentication"
-    if not all(" " <= character <= "~" for character in username):
-        return "must be printable ASCII"
-    return None

@@ -12,10 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from deployer.core.errors import InvalidSpec, Problem, any_of
-from deployer.core.spec import (
-    API_VERSION,
-    KIND,
-    NOT_BUILT,
+from deployer.core.spec.fields import (
     STORED,
     BucketName,
     NamespaceName,
@@ -24,10 +21,10 @@ from deployer.core.spec import (
     Prefix,
     Quantity,
     Region,
-    Spec,
     Word,
 )
-from deployer.core.yaml_mistakes import explained
+from deployer.core.spec.schema import API_VERSION, KIND, NOT_BUILT, Spec
+from deployer.core.spec.yaml_mistakes import explained
 
 MAX_BYTES: Final = 64 << 10  # a spec with every field set has 2 KiB
 MAX_DEPTH: Final = 20

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deployer.core import networks
-from deployer.core.assigned import Assigned
-from deployer.core.components import server
-from deployer.core.platform import Platform
-from deployer.core.routes import ALLOW_LISTS
-from deployer.core.spec import GatewayExposure, IngressExposure, NoExposure, RouteExposure, Spec
-from deployer.core.stack import Exposure, Network, Patch, PodSettings, Stack
+from deployer.core.spec import networks
+from deployer.core.spec.exposure import GatewayExposure, IngressExposure, NoExposure, RouteExposure
+from deployer.core.spec.platform import Platform
+from deployer.core.spec.routes import ALLOW_LISTS
+from deployer.core.spec.schema import Spec
+from deployer.core.stack.assigned import Assigned
+from deployer.core.stack.components import server
+from deployer.core.stack.model import Exposure, Network, Patch, PodSettings, Stack
 
 MANAGED_BY = "mlflow-deployer"
 

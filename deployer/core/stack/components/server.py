@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from deployer.core import settings, sizing
 from deployer.core.address import url, written
-from deployer.core.assigned import Assigned, Pin
-from deployer.core.databases import DATABASES
-from deployer.core.platform import Platform
-from deployer.core.secrets import ADMIN_USERNAME, GENERATED, S3_ACCESS_KEY, S3_SECRET_KEY
-from deployer.core.spec import ExternalDatabase, S3Artifacts, Spec
-from deployer.core.stack import (
-    Exposure,
-    FilePath,
-    Package,
-    PluginFolder,
-    Probe,
-    SecretRef,
-    TemplateFile,
-    Volume,
-    Workload,
-)
-from deployer.core.versions import constraints_file
+from deployer.core.secrets.databases import DATABASES
+from deployer.core.secrets.references import ADMIN_USERNAME, S3_ACCESS_KEY, S3_SECRET_KEY, SecretRef
+from deployer.core.secrets.values import GENERATED
+from deployer.core.spec.platform import Platform
+from deployer.core.spec.schema import ExternalDatabase, S3Artifacts, Spec
+from deployer.core.spec.versions import constraints_file
+from deployer.core.stack import settings, sizing
+from deployer.core.stack.assigned import Assigned, Pin
+from deployer.core.stack.model import Exposure, FilePath, Package, PluginFolder, Probe, TemplateFile, Volume, Workload
 
 SERVER: Final = "server"
 LAUNCH: Final = "launch.py"  # in the plugin

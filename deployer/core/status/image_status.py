@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from deployer.core.manifest import Manifest
+from deployer.core.manifests.manifest import Manifest
 
 # a digest from a registry can be pulled again; a bare `sha256:...` is only the container runtime's own image ID
 _DIGEST: Final = re.compile(r"@(sha256:[0-9a-f]{64})$")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from deployer.core.manifest import DEPLOYMENT, HTTP_ROUTE, INGRESS, ROUTE, SERVICE, STATEFUL_SET, Ref
-from deployer.core.stack import SERVER, Stack
+from deployer.core.manifests.manifest import DEPLOYMENT, HTTP_ROUTE, INGRESS, ROUTE, SERVICE, STATEFUL_SET, Ref
+from deployer.core.stack.model import SERVER, Stack
 
 WORKLOAD_KINDS: Final = (DEPLOYMENT.name, STATEFUL_SET.name)
 _ADDRESS_KINDS: Final = (INGRESS.name, HTTP_ROUTE.name, ROUTE.name)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from deployer.core.routes import FORWARDED_HEADERS
+from deployer.core.spec.routes import FORWARDED_HEADERS
 
 ExposureKind = Literal["none", "ingress", "route", "gateway"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deployer.core.errors import one_line
-from deployer.core.spec import Spec
+from deployer.core.spec.schema import Spec
 
 _LONGEST: Final = 200
 # metadata that the API server maintains, or that others may write without changing the wanted state

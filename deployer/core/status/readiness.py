@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deployer.core.errors import one_line
-from deployer.core.manifest import DEPLOYMENT, STATEFUL_SET
+from deployer.core.manifests.manifest import DEPLOYMENT, STATEFUL_SET
 
 Object = Mapping[str, Any]
 _IMAGE: Final = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from deployer.core.stack import Resources
+from deployer.core.stack.model import Resources
 
 # Upper bounds of the results of `make bench-logins`, in MiB: one process at rest, one further process after a load, and
 # the peak of 500 people who log in for the first time at once. Each login check takes 32. At most two checks run at
@@ -32,14 +32,6 @@ MOST_KEPT: Final = 10  # connections that a pool keeps open
 # The ratio of limit to request stays below 5, the maximum of clusters such as Rahti.
 CPU_REQUEST_MILLICORES: Final = 250
 CPU_LIMIT_MILLICORES: Final = 1000
-
-
-_BYTES: Final = {"Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
-
-
-def in_bytes(quantity: str) -> int:
-    """Return a size such as `32Mi` (spec.py Quantity) in bytes."""
-    return int(quantity[:-2]) * _BYTES[quantity[-2:]]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from deployer.core.errors import InvalidSpec, Problem
-from deployer.core.stack import SecretRef
+from deployer.core.secrets.references import SecretRef
 
 TRACKING_DATABASE: Final = SecretRef("server", "tracking-database-url")
 AUTH_DATABASE: Final = SecretRef("server", "auth-database-url")

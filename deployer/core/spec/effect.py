@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from deployer.core import networks
-from deployer.core.platform import Platform
-from deployer.core.spec import ExternalDatabase, RouteExposure, S3Artifacts, ServerSpec, Spec
+from deployer.core.spec import networks
+from deployer.core.spec.exposure import RouteExposure
+from deployer.core.spec.platform import Platform
+from deployer.core.spec.schema import ExternalDatabase, S3Artifacts, ServerSpec, Spec
 
 _Condition = Callable[[ServerSpec, Platform], bool]
 

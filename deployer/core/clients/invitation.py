@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from deployer.core import quoting
 from deployer.core.address import written
-from deployer.core.snippets import CA, URI, Client
+from deployer.core.clients.snippets import CA, URI, Client
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from deployer.core import quoting, snippets
-from deployer.core.snippets import CA, PASSWORD, URI, USERNAME, Client, shell_way
+from deployer.core import quoting
+from deployer.core.clients import snippets
+from deployer.core.clients.snippets import CA, PASSWORD, URI, USERNAME, Client, shell_way
 
 _NO_CREDENTIALS: Final = 78  # sysexits.h EX_CONFIG
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from deployer.core import bypass, databases, secrets, sizing
-from deployer.core.spec import Proxy, S3Artifacts
-from deployer.core.stack import FilePath, Text, VolumePath
+from deployer.core.secrets import databases
+from deployer.core.secrets.references import (
+    ADMIN_PASSWORD,
+    ADMIN_USERNAME,
+    FLASK_KEY,
+    KEK_PASSPHRASE,
+    S3_ACCESS_KEY,
+    S3_SECRET_KEY,
+    WEBHOOK_KEY,
+)
+from deployer.core.spec import bypass
+from deployer.core.spec.schema import Proxy, S3Artifacts
+from deployer.core.stack import sizing
+from deployer.core.stack.model import FilePath, Text, VolumePath
 
 DATA_VOLUME: Final = "data"
 AUTH_INI: Final = "basic_auth.ini"
@@ -41,11 +52,11 @@ def server_environment(hosts: Sequence[str], origins: Sequence[str], threads: in
         "MLFLOW_BACKEND_STORE_URI": ("sqlite:///", VolumePath(DATA_VOLUME, "tracking.db")),
         "MLFLOW_ARTIFACTS_DESTINATION": (VolumePath(DATA_VOLUME, "artifacts"),),
         "MLFLOW_AUTH_CONFIG_PATH": (FilePath(AUTH_INI),),
-        "MLFLOW_AUTH_ADMIN_USERNAME": (secrets.ADMIN_USERNAME,),
-        "MLFLOW_AUTH_ADMIN_PASSWORD": (secrets.ADMIN_PASSWORD,),
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": (secrets.FLASK_KEY,),
-        "MLFLOW_CRYPTO_KEK_PASSPHRASE": (secrets.KEK_PASSPHRASE,),
-        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": (secrets.WEBHOOK_KEY,),
+        "MLFLOW_AUTH_ADMIN_USERNAME": (ADMIN_USERNAME,),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": (ADMIN_PASSWORD,),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": (FLASK_KEY,),
+        "MLFLOW_CRYPTO_KEK_PASSPHRASE": (KEK_PASSPHRASE,),
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": (WEBHOOK_KEY,),
         "MLFLOW_SERVER_ALLOWED_HOSTS": (",".join(hosts),),
         "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": (",".join(origins),),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": ("false",),
@@ -84,8 +95,8 @@ def s3_environment(artifacts: S3Artifacts) -> dict[str, Text]:
         "MLFLOW_ARTIFACTS_DESTINATION": ("/".join(filter(None, (f"s3://{artifacts.bucket}", artifacts.prefix))),),
         "MLFLOW_S3_ENDPOINT_URL": (artifacts.endpoint,),
         "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": ("path",),
-        "AWS_ACCESS_KEY_ID": (secrets.S3_ACCESS_KEY,),
-        "AWS_SECRET_ACCESS_KEY": (secrets.S3_SECRET_KEY,),
+        "AWS_ACCESS_KEY_ID": (S3_ACCESS_KEY,),
+        "AWS_SECRET_ACCESS_KEY": (S3_SECRET_KEY,),
         "AWS_DEFAULT_REGION": (artifacts.region or DEFAULT_REGION,),
         "AWS_REQUEST_CHECKSUM_CALCULATION": ("when_required",),
         "AWS_RESPONSE_CHECKSUM_VALIDATION": ("when_required",),

@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from deployer.core.rendering import yaml_value
-from deployer.core.spec import NOT_BUILT, Spec
+from deployer.core.file_formats import yaml_value
+from deployer.core.spec.schema import NOT_BUILT, Spec
 
 
 def example(spec: Spec) -> str:

@@ -1,0 +1,1 @@
+"""Texts for MLflow clients and the people who use them."""

@@ -1,0 +1,1 @@
+"""Kubernetes objects: how they are rendered, compared and found."""

@@ -1,0 +1,1 @@
+"""The secrets of a server: which ones it needs, whether they are valid, and how they change."""

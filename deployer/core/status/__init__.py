@@ -1,0 +1,1 @@
+"""What observed objects, responses and logs say about a server."""
