@@ -2,7 +2,8 @@
 
 A role can deny all runs, all logged models or all assessments. A search of traces then must not select by the run, the
 model or the assessments of a trace, because the result would reveal them (mlflow/server/auth
-`_trace_search_selects_on_tiers`). MLflow forgets this for three requests. With this module, they require `READ`, too:
+`_trace_search_selects_on_tiers`). MLflow forgets this for three requests. With this module, they require `READ` on the
+objects by which they select:
 
 - a query of metrics that selects traces by their run or logged model (`validate_can_query_trace_metrics`)
 - a search of traces that selects by an issue: MLflow stores the issues of a trace as assessments
@@ -52,7 +53,7 @@ def tiers_of_metrics(filters: Iterable[str]) -> set[str]:
     for text in filters:
         try:
             found = SearchTraceMetricsUtils.parse_search_filter(text)
-        except MlflowException:  # the store reports the mistake to users who may read everything
+        except MlflowException:  # invalid: users who may read everything get the store's error
             return set(EVERY)
         if found.view_type == ASSESSMENT:
             tiers.add(ASSESSMENT)
@@ -70,7 +71,10 @@ def _and(usual: Callable[[], bool], further: Callable[[], bool]) -> Callable[[],
 
 
 def _reads(auth: Any, experiments: Iterable[str], tiers: Iterable[str]) -> bool:
-    """Tell whether the user may read the objects of these types; without a permission of a role, as the experiment."""
+    """Tell whether the user may read the objects of these types.
+
+    If no role has a permission on a type, the permission on the experiment decides.
+    """
     tiers = sorted(tiers)
     required = [
         auth.Requirement(tier, "*", "read", fallback_if_no_grant=(("experiment", experiment),))
@@ -96,5 +100,5 @@ def _names_issue(text: str) -> bool:
     try:
         found = SearchTraceUtils.parse_search_filter_for_search_traces(text) if text else []
         return any(SearchTraceUtils.is_issue(each["type"], each["key"], each["comparator"]) for each in found)
-    except MlflowException:  # as above; MLflow's function has returned every type
+    except MlflowException:  # invalid: MLflow's function has already returned every type
         return True
