@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from deployer.cli.progress import writes_unicode
-from deployer.tracking.verify import Report
+from deployer.tracking.report import Report
 
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "dim")}
 _WARNINGS: Final = {True: "!", False: "WARN"}
