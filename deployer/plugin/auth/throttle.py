@@ -30,9 +30,8 @@ class Throttle:
         self._seconds = seconds
         self._clock = clock
         self._secret = secrets.token_bytes(16)  # salted, so that clients cannot craft slot collisions
-        self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast(
-            "d"
-        )  # by slot: the time at which the whole burst is available again
+        # by slot: the time at which the whole burst is available again
+        self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast("d")
 
     def wait(self, key: Hashable) -> float:
         """Return the seconds until a guess is allowed, 0 if it is allowed now."""
