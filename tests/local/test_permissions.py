@@ -492,7 +492,7 @@ def test_datasets_of_runs_are_hidden_with_the_runs(scene: Scene) -> None:
     scene.make(f"{V2}/runs/log-inputs", {"run_id": run, "datasets": [{"dataset": used}]})
     asked = {"experiment_ids": [experiment]}
     query = (
-        "query q($data: MlflowSearchDatasetsInput!) { mlflowSearchDatasets(input: $data) "
+        "mutation q($data: MlflowSearchDatasetsInput!) { mlflowSearchDatasets(input: $data) "
         "{ datasetSummaries { name } apiError { message } } }"
     )
     for permission in (None, "DENY"):
@@ -502,19 +502,22 @@ def test_datasets_of_runs_are_hidden_with_the_runs(scene: Scene) -> None:
             scene.role(member, "run", "*", permission)
         answer = scene.server.ask("ajax-api/2.0/mlflow/experiments/search-datasets", member, asked)
         assert answer.status_code == (403 if permission else 200), answer.text
-        found = scene.server.ask("graphql", member, {"query": query, "variables": {"data": asked}})
+        found = scene.server.ask(
+            "graphql", member, {"query": query, "variables": {"data": {"experimentIds": [experiment]}}}
+        )
         assert ("used" in found.text) == (permission is None), found.text
 
 
 def test_only_a_manager_of_all_its_experiments_moves_a_dataset(scene: Scene) -> None:
-    experiment, own, mia = scene.experiment(), scene.experiment(scene.mia), scene.mia
-    created = {"name": scene.new("dataset"), "experiment_ids": [experiment]}
     datasets = f"{V3}/datasets"
-    dataset = scene.make(f"{datasets}/create", created)["dataset"]["dataset_id"]
-    removal = {"experiment_ids": [experiment]}
     for permission, status in (("EDIT", 403), ("MANAGE", 200)):
-        scene.grant("experiment", experiment, permission, mia)
-        assert scene.status(f"{datasets}/{dataset}/tags", mia, {"tags": json.dumps({"a": "b"})}, "PATCH") == 200
-        assert scene.status(f"{datasets}/{dataset}/add-experiments", mia, {"experiment_ids": [own]}) == status
-        assert scene.status(f"{datasets}/{dataset}/remove-experiments", mia, removal) == status
-    assert scene.status(f"{datasets}/{dataset}", mia, None, "DELETE") == 200
+        experiment, member = scene.experiment(), scene.server.member(scene.new("member"))
+        own = scene.experiment(member)
+        created = {"name": scene.new("dataset"), "experiment_ids": [experiment]}
+        dataset = scene.make(f"{datasets}/create", created)["dataset"]["dataset_id"]
+        scene.grant("experiment", experiment, permission, member)
+        assert scene.status(f"{datasets}/{dataset}/tags", member, {"tags": json.dumps({"a": "b"})}, "PATCH") == 200
+        for action, moved in (("add", own), ("remove", experiment)):
+            body = {"experiment_ids": [moved]}
+            assert scene.status(f"{datasets}/{dataset}/{action}-experiments", member, body) == status, permission
+        assert scene.status(f"{datasets}/{dataset}", member, None, "DELETE") == status
