@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 import subprocess
 from typing import Any
@@ -50,14 +52,22 @@ def soak(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="session")
 def client_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The Python of a researcher: plain mlflow in an environment that deployer has never seen."""
-    folder = tmp_path_factory.mktemp("client") / "venv"
-    uv = str(DEPLOYER.with_name("uv"))
-    subprocess.run([uv, "venv", "--quiet", str(folder)], check=True, timeout=60)
-    python = str(folder / "bin" / "python")
-    packages = [f"mlflow=={DEFAULT_MLFLOW}", "scikit-learn"]
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True, timeout=600)
-    return python
+    """The Python of a researcher: plain mlflow in an environment that deployer has never seen.
+
+    The processes of pytest-xdist share one environment: the first process that needs it makes it.
+    """
+    run = tmp_path_factory.getbasetemp()
+    folder = (run.parent if "PYTEST_XDIST_WORKER" in os.environ else run) / "client"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            uv = str(DEPLOYER.with_name("uv"))
+            subprocess.run([uv, "venv", "--quiet", "--clear", str(folder)], check=True, timeout=60)
+            packages = [f"mlflow=={DEFAULT_MLFLOW}", "scikit-learn"]
+            python = ["--python", str(folder / "bin" / "python")]
+            subprocess.run([uv, "pip", "install", "--quiet", *python, *packages], check=True, timeout=600)
+            (folder / "complete").touch()
+    return str(folder / "bin" / "python")
 
 
 _BUILD = pytest.StashKey[ClusterBuild]()

@@ -16,43 +16,19 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from deployer.cli.command_groups import COMMANDS, EXAMPLES, GENERAL, GROUPS
 from deployer.cli.ending import interruptible
+from deployer.cli.help import GROUPS as OPTION_GROUPS
+from deployer.cli.help import OPTIONS, columns, write_examples, write_sections
 from deployer.cli.unknown import no_command, rewritten
 from deployer.cli.usage import explained
 
-COMMANDS: Final = {
-    "init": "Write a commented spec file to start from.",
-    "create": "Create a server, or bring one up to date, and prove it.",
-    "run": "Run a server in the foreground: under Slurm, systemd or Open OnDemand.",
-    "diff": "Show what differs from what was asked for.",
-    "render": "Print the Kubernetes manifests of a server; needs no cluster.",
-    "status": "Show one server: state, address, version.",
-    "list": "List all servers.",
-    "wait": "Wait until a server is ready, or proven.",
-    "open": "Open a server in the browser.",
-    "logs": "Print a server's log.",
-    "verify": "Prove that a server works and is closed to strangers.",
-    "show-password": "Print the administrator's password, or a member's.",
-    "rotate-password": "Give the administrator or a member a new password.",
-    "rotate-keys": "Exchange the keys of the bucket that a server keeps its artifacts in.",
-    "env": "Print what points MLflow clients at a server: shell, notebook, Slurm, container, GitHub.",
-    "login": "Check a login and keep it where MLflow looks for it.",
-    "logout": "Take a kept login away again, and give back the one before it.",
-    "share": "Print what a colleague needs to start; the password is not in it.",
-    "stop": "Stop a server; everything is kept.",
-    "start": "Start a stopped server again.",
-    "delete": "Delete a server; its data and credentials are kept unless told otherwise.",
-    "profiles": "List the kinds of cluster that are known.",
-    "schema": "Print the JSON Schema of a spec file.",
-    "completion": "Print a script that completes commands, options and names of servers in a shell.",
-}
-WIDEST_HELP: Final = 1000
 COMPLETE: Final = "_DEPLOYER_COMPLETE"  # a completion script asks for completions with this variable
 _UsageError: Final[type[Exception]] = typer.BadParameter.__mro__[1]
 
 
 class _Command(TyperCommand):
-    """Shows arguments by their names only, without typer's type names."""
+    """Shows arguments by their names only, without typer's type names, and options by group."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
@@ -65,14 +41,21 @@ class _Command(TyperCommand):
         names = [(param.metavar, param.required) for param in self.params if _is_argument(param)]
         return ["[OPTIONS]", *(str(name) if required else f"[{name}]" for name, required in names)]
 
+    def get_help(self, ctx: Any) -> str:
+        ctx.terminal_width = columns()
+        return super().get_help(ctx)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        records = [(param, param.get_help_record(ctx)) for param in self.get_params(ctx)]
-        arguments = [(str(param.metavar), said[1]) for param, said in records if said and _is_argument(param)]
-        options = [said for param, said in records if said and not _is_argument(param)]
-        for title, lines in (("Arguments", arguments), ("Options", options)):
-            if lines:
-                with formatter.section(title):
-                    formatter.write_dl(lines)
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{group: [] for group in OPTION_GROUPS}}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                name, text = record
+                if _is_argument(param):
+                    sections["Arguments"].append((str(param.metavar), text))
+                else:
+                    sections[getattr(param, "rich_help_panel", None) or OPTIONS].append((name, text))
+        write_sections(formatter, sections)
+        write_examples(formatter, EXAMPLES.get(str(self.name), ()))
 
 
 def _is_argument(param: Any) -> bool:
@@ -96,11 +79,19 @@ class _Commands(TyperGroup):
             return TyperCommand(cmd_name, help=COMMANDS[cmd_name])
         module = importlib.import_module(f"deployer.cli.commands.{cmd_name.replace('-', '_')}")
         one = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
-        one.command(cmd_name, cls=_Command, help=COMMANDS[cmd_name])(module.command)
+        from deployer.cli.flags import with_flags
+
+        one.command(cmd_name, cls=_Command, help=COMMANDS[cmd_name])(with_flags(cmd_name, module.command))
         return typer.main.get_command(one)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, rewritten(args))
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False  # otherwise typer loads pydantic to read None as a bool
+        return option
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         self._completes_names = True
@@ -113,9 +104,14 @@ class _Commands(TyperGroup):
             completion_init()
         return super().main(*args, **extra)
 
-    def format_commands(self, _: Any, formatter: Any) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+    def get_help(self, ctx: Any) -> str:
+        ctx.terminal_width = columns()
+        return super().get_help(ctx)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        options = [record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))]
+        write_sections(formatter, {OPTIONS: options, **{group: [*rows.items()] for group, rows in GROUPS.items()}})
+        write_examples(formatter, GENERAL)
 
     def invoke(self, ctx: Any) -> Any:
         for stream in (sys.stdout, sys.stderr):  # with LANG=C, a non-ASCII file name must not raise
@@ -150,7 +146,9 @@ def _told() -> Iterator[None]:
             raise
         sys.stderr.write(f"{told.title}: {told.message}\n")
         if told.hint:
-            sys.stderr.write(f"Next: {told.hint}\n")
+            from deployer.cli.remedies import words
+
+            sys.stderr.write(f"Next: {words(told.hint)}\n")
         raise typer.Exit(told.exit_code) from None
 
 
@@ -160,8 +158,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    # otherwise help has at most 80 columns
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST_HELP},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -177,11 +174,11 @@ def _version(wanted: bool) -> None:
 def root(
     version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
 ) -> None:
-    """Your own authenticated MLflow tracking server: created, proven, kept.
+    """Deploy an MLflow tracking server with logins, verify it and operate it.
 
-    NAME is `mlflow` where a command is not given one. Progress goes to standard error, results to standard output.
+    The default NAME is `mlflow`. Progress goes to standard error, results to standard output.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not ready in time, 4 forbidden, 5 conflict, 6 drift.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not ready, 4 forbidden, 5 conflict, 6 drift.
     """
 
 

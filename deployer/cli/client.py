@@ -28,7 +28,7 @@ def client_of(target: Target, endpoint: Endpoint, username: str) -> Client:
 
     The result also works in a shell with another PATH, XDG_STATE_HOME or KUBECONFIG.
     """
-    if target.kind == "local":
+    if target.capabilities.stored_here:
         return _client(target.name, endpoint, username, (), _state_setting())
     files = os.environ.get("KUBECONFIG") or ""
     whole = os.pathsep.join(os.path.abspath(file) for file in files.split(os.pathsep) if file)

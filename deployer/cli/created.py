@@ -16,7 +16,7 @@ from deployer.targets.local.access import user_name
 def fields_of(place: Target, created: Created) -> list[tuple[str, str]]:
     """Return address, user, the command that prints the password, and the MLflow release."""
     spec = created.record.spec
-    options = f" {shlex.join(place.options)}" if place.namespace else ""
+    options = "" if place.capabilities.stored_here else f" {shlex.join(place.options)}"
     return [
         ("Address", created.endpoint.url),
         ("User", created.username),
@@ -34,7 +34,7 @@ def laptop_line(created: Created) -> str:
 def warn_of_plain_http(place: Target, created: Created) -> None:
     """Warn that a server of this machine listens on a network without encryption."""
     assigned = created.record.assigned
-    if place.namespace or at_loopback(assigned.host):
+    if place.capabilities.exposes or at_loopback(assigned.host):
         return
     tunnel = forwarding(None, assigned.ports["http"], socket.gethostname(), user_name())
     note(

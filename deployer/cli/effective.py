@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deployer.cli.flags import shown
+from deployer.cli.flag_rules import shown
 from deployer.cli.progress import note
 from deployer.core import document
 from deployer.core.effect import Idle, idle, idle_anyway

@@ -6,15 +6,14 @@ import os
 import re
 import sys
 import urllib.parse
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from deployer.cli.spec_options import only_line
-from deployer.core.credentials import value_problem
 from deployer.core.errors import UsageError
-from deployer.core.secrets import username_problem
-from deployer.tracking.client import Login
+
+if TYPE_CHECKING:
+    from deployer.tracking.client import Login
 
 _SCHEMES: Final = ("http://", "https://")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|[0-9a-fA-F:]+")
@@ -82,6 +81,11 @@ def ask_login(username: str | None, password_file: str | None, url: str) -> Logi
     Raises:
         UsageError: standard input is no terminal, or a value is not valid. The text never quotes a password.
     """
+    from deployer.cli.spec_options import only_line
+    from deployer.core.credentials import value_problem
+    from deployer.core.secrets import username_problem
+    from deployer.tracking.client import Login
+
     there = os.environ.get("MLFLOW_TRACKING_URI")
     ours = not there or there.rstrip("/") == url
     named = os.environ.get("MLFLOW_TRACKING_USERNAME") if ours else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from deployer.core.errors import UsageError, one_line
+from deployer.core.errors import UsageError, any_of, one_line
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -39,17 +39,21 @@ def seconds(flag: str) -> Callable[[Any], float]:
     return read
 
 
-def choice(flag: str, kind: type[_Choice]) -> Callable[[Any], _Choice]:
-    """Return a parser of the values of an enum."""
+def word(flag: str, words: Sequence[str]) -> Callable[[Any], str]:
+    """Return a parser that accepts only these words."""
 
-    def read(value: Any) -> _Choice:
-        try:
-            return kind(value)
-        except ValueError:
-            *others, last = [word.value for word in kind]
-            raise _wrong(flag, value, f"must be {', '.join(others)} or {last}") from None
+    def read(value: Any) -> str:
+        if value in words:
+            return str(value)
+        raise _wrong(flag, value, f"must be {any_of(words)}")
 
     return read
+
+
+def choice(flag: str, kind: type[_Choice]) -> Callable[[Any], _Choice]:
+    """Return a parser of the values of an enum."""
+    known = word(flag, [member.value for member in kind])
+    return lambda value: kind(known(value))
 
 
 def _wrong(flag: str, value: object, problem: str) -> UsageError:

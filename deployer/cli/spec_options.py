@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from deployer.cli.flags import implied_exposure, named, require_fitting
+from deployer.cli.flag_rules import implied_exposure, named, require_fitting
 from deployer.core import databases, document
 from deployer.core.errors import InvalidSpec, UsageError, one_line
 from deployer.core.platform import DEFAULT_PROFILE, PROFILES, Platform
@@ -57,7 +57,7 @@ def read_limited(path: str, what: str) -> bytes:
 def spec_from(
     name: str | None,
     file: str | None,
-    flags: dict[str, Any],
+    flags: Mapping[str, Any],
     stored: Spec | None,
     *,
     content: bytes | None = None,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deployer.cli.effective import effective
-from deployer.cli.flags import named, require_cluster
+from deployer.cli.flag_rules import named, require_cluster
+from deployer.cli.flags import on_this_machine
 from deployer.cli.progress import note
 from deployer.cli.spec_options import SPEC_FILE, databases_from, password_from, read_limited, spec_from
 from deployer.core import document
@@ -22,7 +22,7 @@ from deployer.core.record import Record
 from deployer.core.spec import S3Artifacts, Spec
 from deployer.core.stack import SecretRef
 from deployer.core.support import require_supported
-from deployer.operations.artifacts import s3_keys
+from deployer.operations.artifacts import s3_keys, untried_s3_keys
 from deployer.targets import Target
 from deployer.targets.local.other_data import unused_data
 
@@ -40,6 +40,7 @@ class WantedServer:
     password: str | None = field(repr=False)
     databases: Mapping[SecretRef, str] = field(repr=False)
     changes: tuple[str, ...] = ()
+    namespace_missing: bool = False
 
     def provided_credentials(self, *, make_bucket: bool) -> dict[SecretRef, str]:
         """Return the credentials of external services; S3 keys are found and tried here.
@@ -48,45 +49,31 @@ class WantedServer:
             UsageError: `make_bucket` without a bucket.
             DeployerError: no S3 keys were found, or they do not work.
         """
+        self._require_bucket(make_bucket=make_bucket)
+        home = Path(os.path.expanduser("~"))
+        found = s3_keys(self.target, self.record, self.spec, os.environ, home, note, make_bucket=make_bucket)
+        return {**found, **self.databases}
+
+    def untried_credentials(self, *, make_bucket: bool) -> tuple[dict[SecretRef, str], bool]:
+        """Return the same credentials, and whether the bucket would be made. Nothing is written to the service.
+
+        Raises:
+            UsageError: `make_bucket` without a bucket.
+            DeployerError: no S3 keys were found, or the service does not accept them.
+        """
+        self._require_bucket(make_bucket=make_bucket)
+        home = Path(os.path.expanduser("~"))
+        found, missing = untried_s3_keys(
+            self.target, self.record, self.spec, os.environ, home, note, make_bucket=make_bucket
+        )
+        return {**found, **self.databases}, missing
+
+    def _require_bucket(self, *, make_bucket: bool) -> None:
         if make_bucket and not isinstance(self.spec.spec.artifacts, S3Artifacts):
             raise UsageError(
                 "--make-bucket needs a bucket, and this server keeps its artifacts on its volume",
                 hint="add --bucket NAME, or leave it out",
             )
-        home = Path(os.path.expanduser("~"))
-        found = s3_keys(self.target, self.record, self.spec, os.environ, home, note, make_bucket=make_bucket)
-        return {**found, **self.databases}
-
-
-def own_flags(
-    *,
-    port: int | None,
-    python: str | None,
-    mlflow_version: str | None,
-    workers: int | None,
-    username: str | None,
-    default_permission: str | None,
-    bucket: str | None,
-    s3_endpoint: str | None,
-    s3_region: str | None,
-    s3_prefix: str | None,
-    transfer: str | None,
-) -> dict[str, Any]:
-    """Return the flags that apply everywhere or on this machine, by their paths in a spec."""
-    return {
-        "spec.local.port": port,
-        "spec.local.python": _absolute(python),
-        "spec.mlflow.version": mlflow_version,
-        "spec.workers": workers,
-        "spec.auth.adminUsername": username,
-        "spec.auth.defaultPermission": default_permission,
-        "spec.artifacts.type": "s3" if bucket else None,
-        "spec.artifacts.bucket": bucket,
-        "spec.artifacts.endpoint": s3_endpoint,
-        "spec.artifacts.region": s3_region,
-        "spec.artifacts.prefix": s3_prefix,
-        "spec.artifacts.transfer": transfer,
-    }
 
 
 def wanted_server(
@@ -94,15 +81,15 @@ def wanted_server(
     file: str | None,
     flags: Mapping[str, Any],
     *,
-    host: str | None,
     password_file: str | None,
     database_file: str | None,
     place: Callable[[str], Target],
+    namespace_missing: Callable[[Target], bool] = lambda _: False,
 ) -> WantedServer:
     """Return the requested server from the file, the flags and the stored spec.
 
-    `place` returns the target of a server by name. `host` is the public host name on a cluster, and the address to
-    listen at on this machine.
+    `flags` are by the paths of their fields. `place` returns the target of a server by name. If the target's namespace
+    is missing, no record is looked for.
     """
     if [file, password_file, database_file].count("-") > 1:
         raise UsageError("only one of the files can come from standard input", hint="put the others into files")
@@ -113,12 +100,13 @@ def wanted_server(
     if file is not None:
         wanted_name = spec_from(name, file, {}, None, content=content)[0].name
     target = place(wanted_name)
-    if not target.namespace:
+    if not target.capabilities.exposes:
+        flags = on_this_machine(flags)
         require_cluster(flags)
     if databases:
         flags = {**flags, "spec.database.type": "external"}
-    flags = {**flags, "spec.exposure.host" if target.namespace else "spec.local.host": host}
-    record = target.store.load()
+    missing = namespace_missing(target)
+    record = None if missing else target.store.load()
     before, stored = record.assigned if record else Assigned(), record.spec if record else None
     spec, source = spec_from(
         name if file is not None else target.name,
@@ -133,18 +121,10 @@ def wanted_server(
         require_supported(spec, platform, source)
     except InvalidSpec as error:
         raise named(document.located(error, content), flags) from None
-    target.runtime.predict_assignment(spec, before)  # reject an impossible address before a bucket is made
+    target.placement.predict_assignment(spec, before)  # reject an impossible address before a bucket is made
     spec = effective(spec, platform, flags, stored, file, content)
-    for warning in unused_data(target.name, None if record else Path.cwd()) if target.kind == "local" else ():
+    for warning in unused_data(target.name, None if record else Path.cwd()) if target.capabilities.stored_here else ():
         note(warning)
     changes = spec_changes(stored, spec) if stored else ()
-    return WantedServer(target, spec, record, password, databases, tuple(f"Change: {change}" for change in changes))
-
-
-def _absolute(python: str | None) -> str | None:
-    """Return an interpreter's path that is valid in any working directory and with any PATH."""
-    if python is None:
-        return None
-    if os.sep in python:
-        return os.path.abspath(os.path.expanduser(python))
-    return shutil.which(python) or python
+    told = tuple(f"Change: {change}" for change in changes)
+    return WantedServer(target, spec, record, password, databases, told, namespace_missing=missing)

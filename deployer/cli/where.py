@@ -26,32 +26,47 @@ def find_target(
     *,
     quiet: bool = False,
     take_over: bool = False,
+    force_conflicts: bool = False,
     introduce: bool = False,
     project: str | None = None,
+    dry_run: bool = False,
 ) -> Target:
     """Return the target of server `name`; first print the target and the reason on standard error.
 
-    `introduce` asks the cluster for the current user, and prints it too. `project` is the description of an OpenShift
-    project to create; None creates none.
+    `take_over` is the user's statement that the server's other machine is gone. On a cluster, it counts as
+    `force_conflicts`, which allows changes to objects and fields of others. `introduce` asks the cluster for the
+    current user, and prints it too. `project` is the description of an OpenShift project to create; None creates none.
+    With `dry_run`, neither a project nor the state directory is created.
 
     Raises:
         UsageError: the name is not valid, or there is no such target.
     """
     if problem := name_problem(name):
         raise UsageError(f"{name!r} cannot be a server's name: it {problem}", hint="try a name such as mlflow")
-    cluster, why = _choose(name, wanted, namespace, context)
+    cluster, why = _choose(name, wanted, namespace, context, dry_run=dry_run)
     if cluster:
-        target = cluster_target(name, namespace, context, take_over=take_over, introduce=introduce, project=project)
+        made = None if dry_run else project
+        force = force_conflicts or take_over
+        target = cluster_target(name, namespace, context, force_conflicts=force, introduce=introduce, project=made)
     elif project is not None:
         raise UsageError("--create-project needs an OpenShift cluster, and this is this machine", hint="leave it out")
+    elif force_conflicts:
+        raise UsageError(
+            "--force-conflicts needs a cluster, and this server runs on this machine",
+            hint="leave it out, or add --target kubernetes",
+        )
     else:
-        target = local_target(name, lambda holder: note(f"waiting for {holder}"), note, take_over=take_over)
+        target = local_target(
+            name, lambda holder: note(f"waiting for {holder}"), note, take_over=take_over, dry_run=dry_run
+        )
     if not quiet:
         note(f"Target: {target.where} ({why})")
     return target
 
 
-def _choose(name: str, wanted: TargetKind | None, namespace: str | None, context: str | None) -> tuple[bool, str]:
+def _choose(
+    name: str, wanted: TargetKind | None, namespace: str | None, context: str | None, *, dry_run: bool
+) -> tuple[bool, str]:
     """Return True for a cluster, False for this machine; and the reason."""
     require_namespace(namespace)
     require_one_place(wanted, namespace, context)
@@ -61,7 +76,7 @@ def _choose(name: str, wanted: TargetKind | None, namespace: str | None, context
         return True, "as --target says"
     if namespace is not None or context is not None:
         return True, "as --namespace or --context says"
-    if LocalStore(state_directory(), name).known():
+    if LocalStore(state_directory(make=not dry_run), name).known():
         return False, f"{name!r} is known here"
     if current := read_contexts().current:
         return True, f"the kubeconfig's current context is {current!r}"
@@ -109,12 +124,20 @@ def require_one_place(wanted: TargetKind | None, namespace: str | None, context:
             )
 
 
+def project_is_there(namespace: str | None, context: str | None) -> bool:
+    """Tell whether an OpenShift project of the user has this name."""
+    from deployer.kube.projects import project_exists
+    from deployer.kube.session import connect
+
+    return project_exists(connect(context, namespace))
+
+
 def cluster_target(
     name: str,
     namespace: str | None,
     context: str | None,
     *,
-    take_over: bool = False,
+    force_conflicts: bool = False,
     introduce: bool = False,
     project: str | None = None,
 ) -> Target:
@@ -128,4 +151,4 @@ def cluster_target(
     user = user_of(session) if introduce else None
     if project is not None:
         request_project(session, project, note)
-    return kubernetes_target(session, name, note, take_over=take_over, user=user)
+    return kubernetes_target(session, name, note, take_over=force_conflicts, user=user)

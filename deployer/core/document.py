@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from deployer.core.errors import InvalidSpec, Problem
+from deployer.core.errors import InvalidSpec, Problem, any_of
 from deployer.core.spec import (
     API_VERSION,
     KIND,
@@ -226,11 +226,6 @@ def _form(model: type[BaseModel] | None, key: str) -> str | None:
     size = get_args(Quantity)[1].pattern
     sized = of_key and any(getattr(rule, "pattern", None) == size for rule in of_key.metadata)
     return _FORMS[size] if sized else None
-
-
-def any_of(words: Sequence[str]) -> str:
-    """Return words as a choice: `a`, `a or b`, `a, b or c`."""
-    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _suggestion(key: str, model: type[BaseModel] | None) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from deployer.core.remedies import Remedy
 
 
 class DeployerError(Exception):
     """A failure that the user can act on.
 
-    `message` says what failed, where and why. `hint`, if there is one, says what to type next. Neither holds a secret.
+    `message` says what failed, where and why. `hint`, if there is one, says what to type next, or is a Remedy that the
+    command line puts into words. Neither holds a secret.
     `title` begins the message on a terminal.
     """
 
     title = "Error"
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | Remedy | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -101,6 +105,11 @@ def last_line(text: str) -> str:
     return one_line(next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it said nothing"))
 
 
+def any_of(words: Sequence[str]) -> str:
+    """Return words as a choice: `a`, `a or b`, `a, b or c`."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
 @dataclass(frozen=True)
 class Problem:
     """One mistake in a spec: the path of its field (such as `spec.database.size`), its line in the file, a message."""
@@ -117,7 +126,7 @@ class Problem:
 class InvalidSpec(UsageError):
     """A spec with mistakes; the message lists all of them."""
 
-    def __init__(self, source: str, problems: tuple[Problem, ...], *, hint: str | None = None) -> None:
+    def __init__(self, source: str, problems: tuple[Problem, ...], *, hint: str | Remedy | None = None) -> None:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         lines = "".join(f"\n  {problem}" for problem in problems)
         super().__init__(f"{source}: {count}{lines}", hint=hint or "`deployer schema` prints every field")

@@ -1,12 +1,12 @@
-"""Complete files for training elsewhere: a Slurm batch job, a GitHub workflow. They contain no password."""
+"""Complete files for training elsewhere, and the list of all formats of `deployer env`. They contain no password."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from deployer.core import quoting
-from deployer.core.snippets import CA, INTERACTIVE, PASSWORD, URI, USERNAME, Client, shell_way
+from deployer.core import quoting, snippets
+from deployer.core.snippets import CA, PASSWORD, URI, USERNAME, Client, shell_way
 
 _NO_CREDENTIALS: Final = 78  # sysexits.h EX_CONFIG
 
@@ -116,4 +116,17 @@ def _github_ca(client: Client) -> list[str]:
     ]
 
 
-FORMS: Final[Mapping[str, Callable[[Client], list[str]]]] = {**INTERACTIVE, "slurm": slurm, "github": github}
+FORMS: Final[Mapping[str, Callable[[Client], list[str]]]] = {
+    "shell": snippets.shell,
+    "fish": snippets.fish,
+    "powershell": snippets.powershell,
+    "cmd": snippets.cmd,
+    "dotenv": snippets.dotenv,
+    "slurm": slurm,
+    "jupyter": snippets.jupyter,
+    "docker": snippets.docker,
+    "github": github,
+}
+"""All formats of `deployer env`: a function from a client to lines."""
+ELSEWHERE: Final = frozenset({"slurm", "github"})
+"""The formats of jobs that run on other machines."""

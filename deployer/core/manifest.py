@@ -49,6 +49,7 @@ INGRESS: Final = Kind("Ingress", "networking.k8s.io/v1", "ingresses")
 HTTP_ROUTE: Final = Kind("HTTPRoute", "gateway.networking.k8s.io/v1", "httproutes")
 ROUTE: Final = Kind("Route", "route.openshift.io/v1", "routes")
 DEPLOYMENT: Final = Kind("Deployment", "apps/v1", "deployments")
+STATEFUL_SET: Final = Kind("StatefulSet", "apps/v1", "statefulsets")
 REPLICA_SET: Final = Kind("ReplicaSet", "apps/v1", "replicasets")
 LEASE: Final = Kind("Lease", "coordination.k8s.io/v1", "leases")
 
@@ -57,7 +58,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         kind.name: kind
         for kind in (
             SERVICE_ACCOUNT, PVC, CONFIG_MAP, SECRET, SERVICE, POD, EVENT, NETWORK_POLICY, INGRESS, HTTP_ROUTE, ROUTE,
-            DEPLOYMENT, REPLICA_SET, LEASE,
+            DEPLOYMENT, STATEFUL_SET, REPLICA_SET, LEASE,
         )
     }
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Determines from the objects of a cluster why a Deployment is not ready; one pure function per kind."""
+"""Determines from the objects of a cluster why a workload is not ready; sends no request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deployer.core.errors import one_line
+from deployer.core.manifest import DEPLOYMENT, STATEFUL_SET
 
 Object = Mapping[str, Any]
 _IMAGE: Final = frozenset(
@@ -21,6 +22,7 @@ _CONFIG: Final = frozenset({"CreateContainerConfigError", "CreateContainerError"
 _MOUNT: Final = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"})
 _GROWING: Final = frozenset({"TriggeredScaleUp", "Nominated"})  # cluster-autoscaler and Karpenter add a node
 _PULL: Final = frozenset({"Failed"})
+_POD_REFUSED: Final = frozenset({"FailedCreate"})  # a StatefulSet has no condition ReplicaFailure, only this event
 _VOLUME: Final = frozenset({"ProvisioningFailed", "FailedBinding", "VolumeResizeFailed"})
 # messages of the kubelet if the pod must not run as root and no other user is set
 _ROOT: Final = re.compile("image will run as root|cannot verify user is non-root")
@@ -29,7 +31,7 @@ REFUSED: Final = 78  # exit code of launch.py; the last line of its log gives th
 
 @dataclass(frozen=True)
 class Readiness:
-    """The progress of a Deployment or pod.
+    """The progress of a Deployment, StatefulSet or pod.
 
     - `stuck`: it becomes ready only if somebody acts, as `hint` says; true after `patience` seconds in this state
     - `crashed`: the name of a container whose log says more
@@ -45,53 +47,124 @@ class Readiness:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The objects that determine the readiness of a Deployment; `events` are those of its pods and claims."""
+    """The objects that determine the readiness of a Deployment or StatefulSet.
 
-    deployment: Object | None
+    `events` are those of the workload itself, of its pods and of its claims. A workload without a `kind`, as in a list
+    of the API server, is a Deployment.
+    """
+
+    workload: Object | None
     pods: Sequence[Object] = ()
     claims: Sequence[Object] = ()
     events: Sequence[Object] = ()
 
 
 def readiness(seen: Snapshot) -> Readiness:
-    """Return the progress of a Deployment, and why it is not ready."""
-    deployment = seen.deployment
-    if deployment is None:
+    """Return the progress of a Deployment or StatefulSet, and why it is not ready."""
+    workload = seen.workload
+    if workload is None:
         return Readiness(False, "the Deployment is not there")
-    metadata, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
-    name, wanted = metadata["name"], spec.get("replicas", 1)
-    if status.get("observedGeneration", 0) < metadata.get("generation", 0):
-        return Readiness(False, f"the cluster has not looked at Deployment {name} yet")
+    metadata, spec, status = workload["metadata"], workload["spec"], workload.get("status") or {}
+    title, wanted = f"{_kind(workload)} {metadata['name']}", spec.get("replicas", 1)
+    if not _observed(workload):
+        return Readiness(False, f"the cluster has not looked at {title} yet")
     if wanted == 0:
-        return Readiness(False, f"Deployment {name} is scaled to 0")
+        return Readiness(False, f"{title} is scaled to 0")
     if spec.get("paused"):
-        hint = f"`kubectl rollout resume deployment/{name}`"
-        return Readiness(False, f"Deployment {name} is paused", stuck=True, hint=hint)
-    if status.get("updatedReplicas", 0) >= wanted and status.get("readyReplicas", 0) >= wanted == status.get(
-        "replicas"
-    ):
-        return Readiness(True, f"Deployment {name} has {wanted} ready")
+        hint = f"`kubectl rollout resume deployment/{metadata['name']}`"
+        return Readiness(False, f"{title} is paused", stuck=True, hint=hint)
+    if _rolled_out(workload, wanted):
+        return Readiness(True, f"{title} has {wanted} ready")
     for condition in status.get("conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return _refused_pod(name, condition)
+            return _refused_pod(title, one_line(str(condition.get("message", ""))))
     living = [pod for pod in seen.pods if not pod["metadata"].get("deletionTimestamp")]
     if not living:
-        ending = [pod["metadata"]["name"] for pod in seen.pods]
-        return Readiness(False, f"waiting for pod {ending[0]} to end" if ending else "waiting for its pod to be made")
+        return _without_pod(seen, title)
     newest = max(living, key=lambda pod: pod["metadata"]["creationTimestamp"])
+    if _is_outdated(workload, newest):
+        return Readiness(False, f"pod {newest['metadata']['name']} has still to be replaced")
     return pod_readiness(newest, seen.claims, seen.events)
 
 
-def _refused_pod(deployment: str, condition: Object) -> Readiness:
-    message = one_line(str(condition.get("message", "")))
+def outdated(workload: Object, pods: Iterable[Object]) -> list[Object]:
+    """Return the pods of an earlier revision that a StatefulSet never replaces by itself, because they are not ready.
+
+    Source: kubernetes.io/docs, StatefulSets, "Forced rollback".
+    """
+    return [
+        pod
+        for pod in pods
+        if _is_outdated(workload, pod)
+        and not pod["metadata"].get("deletionTimestamp")
+        and not any(
+            condition.get("type") == "Ready" and condition.get("status") == "True"
+            for condition in (pod.get("status") or {}).get("conditions") or ()
+        )
+    ]
+
+
+def _kind(workload: Object) -> str:
+    return str(workload.get("kind", DEPLOYMENT.name))
+
+
+def _observed(workload: Object) -> bool:
+    """Tell whether the status is that of the latest change of the spec."""
+    seen = (workload.get("status") or {}).get("observedGeneration", 0)
+    return bool(seen >= workload["metadata"].get("generation", 0))
+
+
+def _rolled_out(workload: Object, wanted: int) -> bool:
+    """Tell whether all pods are ready and up to date.
+
+    The rules are those of `kubectl rollout status` (kubectl, pkg/polymorphichelpers/rollout_status.go). No other pods
+    may be left.
+    """
+    status = workload.get("status") or {}
+    held_back = _held_back(workload)
+    updated = status.get("updatedReplicas", 0) >= wanted - held_back
+    if not updated or not status.get("readyReplicas", 0) >= wanted == status.get("replicas"):
+        return False
+    if _kind(workload) != STATEFUL_SET.name or held_back or not _is_rolling(workload):
+        return True
+    return "updateRevision" in status and bool(status.get("currentRevision") == status["updateRevision"])
+
+
+def _held_back(statefulset: Object) -> int:
+    """Return the number of pods that keep the old revision, as a patch may demand."""
+    strategy = statefulset["spec"].get("updateStrategy") or {}
+    return int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+
+
+def _is_rolling(statefulset: Object) -> bool:
+    """Tell whether a StatefulSet replaces its pods; with OnDelete, it leaves that to a person."""
+    return bool((statefulset["spec"].get("updateStrategy") or {}).get("type", "RollingUpdate") == "RollingUpdate")
+
+
+def _is_outdated(workload: Object, pod: Object) -> bool:
+    """Tell whether a StatefulSet will replace this pod by a pod of a newer revision."""
+    if _kind(workload) != STATEFUL_SET.name or _held_back(workload) or not _is_rolling(workload):
+        return False
+    wanted = (workload.get("status") or {}).get("updateRevision")
+    revision = (pod["metadata"].get("labels") or {}).get("controller-revision-hash")
+    return _observed(workload) and wanted is not None and revision not in (None, wanted)
+
+
+def _without_pod(seen: Snapshot, title: str) -> Readiness:
+    ending = [pod["metadata"]["name"] for pod in seen.pods]
+    if ending:
+        return Readiness(False, f"waiting for pod {ending[0]} to end")
+    refusal = _last(seen.events, title.partition(" ")[2], _POD_REFUSED)
+    return _refused_pod(title, refusal) if refusal else Readiness(False, "waiting for its pod to be made")
+
+
+def _refused_pod(title: str, message: str) -> Readiness:
     hint = "see what in the namespace refuses it (quota, LimitRange, admission), or change the pod with a patch"
     if "exceeded quota" in message:
         hint = "make room in the quota, or lower the sizes in the spec"
     if "PodSecurity" in message:
         hint = "the namespace's PodSecurity level is stricter than `restricted`, or a patch loosens the pod"
-    return Readiness(
-        False, f"the cluster refuses the pods of Deployment {deployment}: {message}", stuck=True, hint=hint
-    )
+    return Readiness(False, f"the cluster refuses the pods of {title}: {message}", stuck=True, hint=hint)
 
 
 def pod_readiness(pod: Object, claims: Sequence[Object], events: Sequence[Object]) -> Readiness:
@@ -192,78 +265,6 @@ def _unscheduled(pod: str, message: str, claims: Sequence[Object], events: Seque
         patience=30.0,  # an autoscaler checks every 10 s, and only then reports that it adds a node
         hint="lower the sizes in the spec, free resources, or ask the cluster's administrators",
     )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why outside traffic does not reach a server, and what a person can do."""
-
-    reason: str
-    hint: str
-
-
-def ingress_problem(ingress: Object) -> Problem | None:
-    """Return why an Ingress is not served, or None if no problem is known."""
-    if ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress"):
-        return None
-    wanted = ingress["spec"].get("ingressClassName")
-    name = ingress["metadata"]["name"]
-    return Problem(
-        f"no ingress controller has taken Ingress {name}"
-        + (f" of class {wanted!r}" if wanted else ", which names no class"),
-        "`kubectl get ingressclasses` lists the classes; --ingress-class chooses one",
-    )
-
-
-@dataclass(frozen=True)
-class RouteState:
-    """The host under which a Route is served, or the problem. Both are None until a router has processed the Route.
-
-    `cname` is the name that a custom host name must be a CNAME of.
-    """
-
-    host: str | None = None
-    problem: Problem | None = None
-    cname: str | None = None
-
-
-def route_state(route: Object) -> RouteState:
-    """Return the state of an OpenShift Route (route.openshift.io/v1, status.ingress)."""
-    problem = None
-    for ingress in (route.get("status") or {}).get("ingress") or ():
-        host = str(ingress.get("host") or "")
-        if host != route["spec"].get("host"):
-            continue  # the status of an earlier host of the Route
-        for condition in ingress.get("conditions") or ():
-            if condition.get("type") != "Admitted":
-                continue
-            if condition.get("status") == "True":
-                return RouteState(host, cname=ingress.get("routerCanonicalHostname"))
-            said = one_line(f"{condition.get('reason', '')}: {condition.get('message', '')}")
-            hint = "ask who runs the cluster, or choose another way with --expose"
-            if condition.get("reason") == "HostAlreadyClaimed":
-                hint = "the oldest Route has the host: choose another with --host, or another name for the server"
-            problem = Problem(f"the router does not serve host {host!r} ({said})", hint)
-    return RouteState(problem=problem)
-
-
-def http_route_problem(route: Object) -> Problem | None:
-    """Return why an HTTPRoute is not served, or None if no problem is known."""
-    parents = (route.get("status") or {}).get("parents") or ()
-    gateways = ", ".join(f"{ref.get('namespace')}/{ref['name']}" for ref in route["spec"].get("parentRefs") or ())
-    if not parents:
-        return Problem(
-            f"no controller has taken the HTTPRoute to Gateway {gateways}", "is --gateway NAMESPACE/NAME right?"
-        )
-    for parent in parents:
-        for condition in parent.get("conditions") or ():
-            if condition.get("status") != "True":
-                said = one_line(f"{condition.get('reason', '')}: {condition.get('message', '')}")
-                return Problem(
-                    f"Gateway {gateways} does not serve the HTTPRoute ({said})",
-                    "does its listener take this host name, and routes of this namespace? ask who runs the Gateway",
-                )
-    return None
 
 
 def _last(events: Iterable[Object], name: str, reasons: frozenset[str]) -> str:

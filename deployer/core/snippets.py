@@ -6,7 +6,6 @@ The lines are ready to use. Where they need the password, they run the command t
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -197,14 +196,3 @@ def docker(client: Client) -> list[str]:
     lines += [f"  {option} \\" for option in options]
     lines.append('  "${IMAGE:?set it to the image of your training}" python train.py')
     return lines
-
-
-INTERACTIVE: Final[Mapping[str, Callable[[Client], list[str]]]] = {
-    "shell": shell,
-    "fish": fish,
-    "powershell": powershell,
-    "cmd": cmd,
-    "dotenv": dotenv,
-    "jupyter": jupyter,
-    "docker": docker,
-}

@@ -374,7 +374,7 @@ Exposure = Annotated[NoExposure | IngressExposure | RouteExposure | GatewayExpos
 class Volume(_Part):
     """The server's own volume, for the SQLite databases and for artifacts; absent if both are in external services."""
 
-    size: Quantity = Field("10Gi", description="size of the volume; a directory on the local target has none")
+    size: Quantity = Field("10Gi", description="size of the volume; clusters only")
     storage_class: ObjectName | None = Field(
         None, description="storage class, where the platform's default is not right"
     )
@@ -389,10 +389,12 @@ class NetworkPolicy(_Part):
 
 
 class TrustedCa(_Part):
-    """Certificates that the server trusts, besides the usual ones, for its own outgoing requests."""
+    """Certificates that the server trusts for its own outgoing requests; they replace those of the image."""
 
     config_map: ObjectName = Field(description="ConfigMap in the server's namespace")
-    key: Word = Field("ca.crt", description="its key with PEM certificates, the usual ones included")
+    key: Word = Field(
+        "ca.crt", description="its key with PEM certificates, including the public ones that the server needs"
+    )
 
 
 class Proxy(_Part):
@@ -417,19 +419,19 @@ class Pod(_Part):
     """Where the server's pods run, and where their images come from."""
 
     image_pull_secrets: list[ObjectName] = Field(default_factory=list, description="Secrets for private registries")
-    image_mirrors: Mirrors = Field(
-        default_factory=dict, description="registry or prefix of an image, and what to pull it from instead"
-    )
+    image_mirrors: Mirrors = Field(default_factory=dict, description="the mirror for each registry or image prefix")
     node_selector: Labels = Field(default_factory=dict, description="labels a node must have")
-    trusted_ca: TrustedCa | None = Field(None, description="further certificates to trust")
+    trusted_ca: TrustedCa | None = Field(None, description="certificates to trust")
 
 
 class Local(_Part):
     """Settings of the local target only."""
 
-    port: int | None = Field(None, ge=1024, le=65535, description="TCP port; without one a free port is chosen once")
+    port: int | None = Field(
+        None, ge=1024, le=65535, description="TCP port; default: a free port, chosen at the first start"
+    )
     host: ListenAddress | None = Field(
-        None, description="name or address to listen at and be announced under, 0.0.0.0 for all; 127.0.0.1 without one"
+        None, description="address to listen on, also the host in the server's URL; 0.0.0.0: all; default 127.0.0.1"
     )
     python: Plain | None = Field(None, description="interpreter for the server; without one deployer's own")
 
@@ -450,14 +452,14 @@ class ServerSpec(_Part):
     artifacts: Artifacts = Field(default_factory=VolumeArtifacts, description="where files are kept")
     volume: Volume = Field(default_factory=Volume, description="the server's own volume")
     exposure: Exposure | None = Field(
-        None, description="how the server is reached; without one as the platform does it"
+        None, description="how clients reach the server; default: the usual way of the platform"
     )
     network_policy: NetworkPolicy = Field(default_factory=NetworkPolicy, description="who may connect")
     max_request_body: RequestBody = Field(
         "32Mi", description="largest body of a request, at most 1Gi; uploads of artifacts have no limit"
     )
-    proxy: Proxy = Field(default_factory=Proxy, description="the proxy for what the server calls itself")
-    pod: Pod = Field(default_factory=Pod, description="where and from what the pods run; clusters only")
+    proxy: Proxy = Field(default_factory=Proxy, description="the proxy for the server's outgoing requests")
+    pod: Pod = Field(default_factory=Pod, description="nodes and image sources of the pods; clusters only")
     patches: list[Patch] = Field(default_factory=list, description="changes to rendered manifests; clusters only")
     local: Local = Field(default_factory=Local, description="the local target only")
 

@@ -69,6 +69,11 @@ class Package:
         extras = f"[{','.join(self.extras)}]" if self.extras else ""
         return f"{self.name}{extras}=={self.version}"
 
+    @property
+    def title(self) -> str:
+        """Name and version for people, e.g. `MLflow 3.17.2`."""
+        return f"{'MLflow' if self.name == 'mlflow' else self.name} {self.version}"
+
 
 @dataclass(frozen=True)
 class TemplateFile:
@@ -118,6 +123,9 @@ class Workload:
     """One long-running program. It starts when the workloads that it `needs` are ready.
 
     A StatefulSet keeps at most one pod of each name, also while a node does not answer: databases need that.
+
+    Only the local target reads the last two fields. `interpreter` is the Python that makes the virtual environment;
+    None means deployer's own. `listen` is the host name or address to listen at; None means the loopback interface.
     """
 
     name: str
@@ -134,6 +142,8 @@ class Workload:
     keys: str | None = None  # changes with credentials that are read only at the start
     kind: Literal["Deployment", "StatefulSet"] = "Deployment"
     needs: tuple[str, ...] = ()
+    interpreter: str | None = None
+    listen: str | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Final
 import yaml
 
 from deployer.core.errors import UsageError
+from deployer.core.remedies import Remedy
 
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -63,9 +64,9 @@ def read_contexts() -> Contexts:
         except FileNotFoundError:
             continue
         except OSError as error:
-            hint = "make it readable, or add --target local"
-            raise UsageError(f"the kubeconfig {path} cannot be read: {error.strerror}", hint=hint) from None
+            problem = f"the kubeconfig {path} cannot be read: {error.strerror}"
+            raise UsageError(problem, hint=Remedy.MAKE_READABLE) from None
         except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
-            hint = "mend it, or add --target local"
-            raise UsageError(f"the kubeconfig {path} is not YAML of the right form", hint=hint) from None
+            problem = f"the kubeconfig {path} is not YAML of the right form"
+            raise UsageError(problem, hint=Remedy.MEND_KUBECONFIG) from None
     return Contexts(contexts, current)

@@ -143,6 +143,19 @@ def remove_annotations(session: Session, live: Manifest, keys: Iterable[str]) ->
     )
 
 
+def annotate(session: Session, live: Manifest, key: str, value: str) -> None:
+    """Set an annotation of an object, and nothing else."""
+    kind, name = KINDS[live["kind"]], live["metadata"]["name"]
+    session.request(
+        "PATCH",
+        kind.path(session.namespace, name),
+        call(session, "patch", kind, name),
+        query={"fieldManager": FIELD_MANAGER},
+        body={"metadata": {"annotations": {key: value}}},
+        content_type="application/merge-patch+json",
+    )
+
+
 def delete(session: Session, live: Manifest, *, exactly: bool = False) -> None:
     """Delete exactly the object `live` (by uid) and its dependents. Do nothing if it no longer exists.
 

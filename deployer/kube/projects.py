@@ -8,6 +8,7 @@ from typing import Final
 
 from deployer.core.errors import Conflict, Forbidden, NotReady
 from deployer.core.manifest import CONFIG_MAP
+from deployer.core.remedies import Remedy
 from deployer.kube import objects
 from deployer.kube.refusals import Call, Rejected, UnknownApi, Vanished
 from deployer.kube.session import Session
@@ -43,18 +44,34 @@ def request_project(session: Session, description: str, note: Callable[[str], No
         if not _is_ours(session):
             raise Conflict(
                 f"there is a project {name!r} already, and it is somebody else's: names are global",
-                hint="choose another with -n NAME",
+                hint=Remedy.CHOOSE_NAMESPACE,
             ) from None
         note(f"Project {name!r} is there already, and yours")
     except UnknownApi:
-        raise Conflict(
-            "this cluster has no projects: it is no OpenShift", hint=f"`kubectl create namespace {name}`, where you may"
-        ) from None
+        raise _no_projects(name) from None
     except Rejected as error:
         if description:
             raise
-        raise Rejected(error.message, hint="a CSC cluster wants to know who pays: add --csc-project NUMBER") from None
+        raise Rejected(error.message, hint=Remedy.NAME_CSC_PROJECT) from None
     _await_rights(session)
+
+
+def project_exists(session: Session) -> bool:
+    """Tell whether the session's namespace is a project of the user. Changes nothing.
+
+    Raises:
+        Conflict: the cluster has no projects.
+    """
+    try:
+        return _is_ours(session)
+    except UnknownApi:
+        raise _no_projects(session.namespace) from None
+
+
+def _no_projects(name: str) -> Conflict:
+    return Conflict(
+        "this cluster has no projects: it is no OpenShift", hint=f"`kubectl create namespace {name}`, where you may"
+    )
 
 
 def _is_ours(session: Session) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from deployer.core.errors import Conflict, DeployerError, Forbidden, NotFound, StateError, one_line
+from deployer.core.remedies import Remedy
 
 # server-side apply answers with status 500 if a manifest does not fit its schema (kubernetes/kubernetes#139253)
 _MISTYPED: Final = "failed to create typed patch object"
@@ -38,7 +39,7 @@ class FieldsOwned(Conflict):
     """Other field managers own fields that an apply would change; `managers` holds their names."""
 
     def __init__(self, message: str, managers: frozenset[str]) -> None:
-        super().__init__(message, hint="agree with them, or add --take-over to make it deployer's")
+        super().__init__(message, hint=Remedy.OVERWRITE_FIELDS)
         self.managers = managers
 
 
@@ -86,7 +87,7 @@ def refusal(code: int, body: bytes, call: Call) -> DeployerError:
     if code == 404 and body.strip() == b"404 page not found":  # the API server's own response for an unknown path
         return UnknownApi(
             f"the cluster does not know {call.resource}: that API is not installed on it",
-            hint="choose another way to expose the server with --expose",
+            hint=Remedy.CHOOSE_EXPOSURE,
         )
     if code == 404 and status:
         return Vanished(f"cannot {call}: {message or 'the cluster does not know this kind of object'}")
@@ -107,13 +108,13 @@ def refusal(code: int, body: bytes, call: Call) -> DeployerError:
     )
 
 
-def _invalid_hint(message: str) -> str:
+def _invalid_hint(message: str) -> str | Remedy:
     """Return what to do about an object that fails validation, by the field that its Status names."""
     if "spec.host" not in message:
         return "the message names the field: a value of the spec, or a patch in it, sets what the cluster does not take"
     if "permission" in message:
-        return "leave --host out, or ask an administrator for the right to `create` and `update` routes/custom-host"
-    return "choose another host name with --host: each part has at most 63 characters, a-z, 0-9 and '-'"
+        return Remedy.LEAVE_HOST_OUT
+    return Remedy.CHOOSE_HOST
 
 
 def is_final(code: int, body: bytes) -> bool:
@@ -132,7 +133,7 @@ def missing_namespace(namespace: str) -> Vanished:
     """Return the error for a namespace that does not exist."""
     return Vanished(
         f"there is no namespace {namespace!r}, or it is not yours to see",
-        hint="`kubectl create namespace NAME` makes one, where you may; -n NAME chooses another",
+        hint=Remedy.MAKE_NAMESPACE,
     )
 
 
@@ -143,7 +144,7 @@ def _forbidden(message: str, call: Call) -> DeployerError:
             hint="remove something else, ask for a larger quota, or lower the sizes in the spec",
         )
     if "is being terminated" in message or "because it is being terminated" in message:
-        return Conflict(f"namespace {call.namespace!r} is being deleted", hint="wait until it is gone, or use -n NAME")
+        return Conflict(f"namespace {call.namespace!r} is being deleted", hint=Remedy.WAIT_FOR_NAMESPACE)
     if 'User "system:anonymous"' in message:
         return _unauthorized()
     pair = _PAIR.search(message)
@@ -153,12 +154,17 @@ def _forbidden(message: str, call: Call) -> DeployerError:
         verb, resource = call.verb, call.resource
         if pair:
             verb, resource = pair[1], f"{pair[2]}.{pair[3]}" if pair[3] else pair[2]
-        return Forbidden(
-            f"you may not {verb} {resource} in namespace {call.namespace!r}",
-            hint="is the namespace right (-n NAME)? if so, ask its administrator for the role `edit` or `admin`",
-        )
+        return forbidden(verb, resource, call.namespace)
     # the message of an admission controller, such as PodSecurity or a LimitRange
     return Rejected(f"the cluster does not allow it: cannot {call}: {message}")
+
+
+def forbidden(verb: str, resource: str, namespace: str) -> Forbidden:
+    """Return the error for a right that the user lacks; `resource` is as `kubectl auth can-i` takes it."""
+    return Forbidden(
+        f"you may not {verb} {resource} in namespace {namespace!r}",
+        hint=Remedy.ASK_FOR_ROLE,
+    )
 
 
 def _owners(status: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
 from deployer.core.errors import UsageError, one_line
+from deployer.core.remedies import Remedy
 from deployer.kube.contexts import SERVICE_ACCOUNT, in_a_pod, kubeconfigs, read_contexts
 from deployer.kube.refusals import Call, ClusterUnreachable, is_final, refusal
 
@@ -102,7 +103,7 @@ class Session:
         if not isinstance(answer, dict):
             raise ClusterUnreachable(
                 f"what answers at {self.context.server} is not a Kubernetes API server",
-                hint="is its address right? --context chooses another, --target local needs none",
+                hint=Remedy.CHECK_ADDRESS,
             )
         return answer
 
@@ -203,7 +204,7 @@ class Session:
 
     def _silence(self, error: urllib3.exceptions.HTTPError) -> ClusterUnreachable:
         where = f"the cluster of context {self.context.name!r} at {self.context.server}"
-        hint = "is its address right, are you on its network? --context chooses another, --target local needs none"
+        hint = Remedy.CHECK_ADDRESS_AND_NETWORK
         if isinstance(error, urllib3.exceptions.SSLError):
             return ClusterUnreachable(f"{where} has a certificate that is not trusted: {_words(error)}", hint=hint)
         return ClusterUnreachable(f"{where} does not answer: {_words(error)}", hint=hint)
@@ -260,13 +261,13 @@ def connect(context: str | None, namespace: str | None) -> Session:
     if name is None:
         raise UsageError(
             f"no kubeconfig names a cluster ({', '.join(map(str, kubeconfigs()))})",
-            hint="log in to a cluster first (on OpenShift: `oc login`), or add --target local",
+            hint=Remedy.LOG_IN,
         )
     if name not in found.contexts:
         known = ", ".join(sorted(found.contexts)) or "none"
         raise UsageError(
             f"the kubeconfig has no context {name!r}; it knows: {known}",
-            hint="choose one with --context, or add --target local",
+            hint=Remedy.CHOOSE_CONTEXT,
         )
     configuration = Configuration()
     try:
@@ -277,7 +278,7 @@ def connect(context: str | None, namespace: str | None) -> Session:
     except Exception as error:  # noqa: BLE001  # for a malformed file, the client may raise any error
         raise UsageError(
             f"context {name!r} of the kubeconfig cannot be used: {_why(error)}",
-            hint="log in to the cluster again, or choose another with --context",
+            hint=Remedy.LOG_IN_AGAIN,
         ) from None
 
 

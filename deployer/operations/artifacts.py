@@ -48,8 +48,8 @@ def s3_keys(
     Raises:
         DeployerError: no keys for the service were found, or they do not allow an operation that the server needs.
     """
-    wanted = spec.spec.artifacts
-    if not isinstance(wanted, S3Artifacts) or (before is not None and before.fingerprints):
+    wanted = _untried(before, spec)
+    if wanted is None:
         return {}
     from deployer.storage import trial  # noqa: PLC0415  # loads boto3
 
@@ -61,10 +61,52 @@ def s3_keys(
         trial.try_out(bucket, keys)
     except trial.StorageUnreachable as error:
         # the service may be reachable only inside the cluster: then the server's proof tests it
-        if target.namespace is None or make_bucket:
+        if target.capabilities.shares_network or make_bucket:
             raise
         note(f"Not tried from here: {error.message}")
     return _secrets(keys)
+
+
+def untried_s3_keys(
+    target: Target,
+    before: Record | None,
+    spec: Spec,
+    environment: Mapping[str, str],
+    home: Path,
+    note: Callable[[str], None],
+    *,
+    make_bucket: bool,
+) -> tuple[dict[SecretRef, str], bool]:
+    """Return the same keys as `s3_keys`, and whether the bucket would be made. Writes nothing to the service.
+
+    Raises:
+        DeployerError: no keys for the service were found, the service does not accept them, or there is no bucket.
+    """
+    wanted = _untried(before, spec)
+    if wanted is None:
+        return {}, False
+    keys = _found(wanted, environment, home, note)
+    return _secrets(keys), not _exists(target, wanted, keys, note, optional=make_bucket)
+
+
+def _untried(before: Record | None, spec: Spec) -> S3Artifacts | None:
+    """Return the bucket of a server that is not proven yet; None if the server uses no S3 or was proven."""
+    wanted = spec.spec.artifacts
+    return wanted if isinstance(wanted, S3Artifacts) and not (before is not None and before.fingerprints) else None
+
+
+def _exists(target: Target, wanted: S3Artifacts, keys: Keys, note: Callable[[str], None], *, optional: bool) -> bool:
+    """Tell whether the bucket exists, without a write; True if a service that only a cluster reaches cannot tell."""
+    from deployer.storage import trial  # noqa: PLC0415  # loads boto3
+
+    bucket = trial.Bucket(wanted.endpoint, wanted.bucket, wanted.prefix or "", wanted.region)
+    try:
+        return trial.exists(bucket, keys, optional=optional)
+    except trial.StorageUnreachable as error:
+        if target.capabilities.shares_network or optional:
+            raise
+        note(f"Not asked from here: {error.message}")
+        return True
 
 
 def other_keys(
@@ -92,9 +134,30 @@ def other_keys(
         trial.require_old_objects(bucket, keys)
     except trial.StorageUnreachable as error:
         # the service may be reachable only inside the cluster: then the server's proof tests it
-        if target.namespace is None:
+        if target.capabilities.shares_network:
             raise
         note(f"Not tried from here: {error.message}")
+    return found
+
+
+def untried_other_keys(
+    target: Target,
+    wanted: S3Artifacts,
+    stored: Secrets,
+    environment: Mapping[str, str],
+    home: Path,
+    note: Callable[[str], None],
+) -> dict[SecretRef, str]:
+    """Return the same keys as `other_keys`. Writes nothing to the service.
+
+    Raises:
+        DeployerError: no keys for the service were found, or the service does not accept them.
+    """
+    keys = _found(wanted, environment, home, note)
+    found = _secrets(keys)
+    if all(stored.values.get(ref) == value for ref, value in found.items()):
+        return {}
+    _exists(target, wanted, keys, note, optional=False)
     return found
 
 

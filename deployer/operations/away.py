@@ -9,7 +9,7 @@ from deployer.targets import Live, Target
 
 def away(target: Target) -> Live | None:
     """Return the state of a server that runs on another machine; None for other servers and on a cluster."""
-    if target.kind != "local":
+    if not target.capabilities.shared_by_machines:
         return None
     live = target.runtime.observe()
     return live if live.state == "elsewhere" else None

@@ -12,13 +12,13 @@ from typing import Final
 
 from deployer.core import databases, secrets
 from deployer.core.assigned import Assigned
-from deployer.core.components import build, server
+from deployer.core.components import server
 from deployer.core.errors import Conflict, ServerRefused, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.record import Record
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, GENERATED, Secrets, modified_secrets
 from deployer.core.spec import Spec
-from deployer.core.stack import SecretRef, Stack
+from deployer.core.stack import SecretRef, Stack, Workload
 from deployer.core.support import require_supported
 from deployer.operations.artifacts import require_same_store
 from deployer.operations.databases import or_as_before, require_databases, try_out
@@ -29,6 +29,7 @@ from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
 from deployer.tracking.verify import Report, verify, verify_quickly
 
+OTHER_SETTINGS: Final = "the server runs with other settings"
 _WAY_BACK_SECONDS: Final = 120.0  # the minimum time for restoring the proven databases, even after the deadline
 
 
@@ -63,20 +64,18 @@ def create(
         VerificationFailed: the server runs, but a check of the proof failed.
         DeployerError: other errors; each says what to do next.
     """
-    require_supported(spec, target.platform(spec, before.assigned if before else Assigned()), "the spec")
-    _require_same_login(target, before, spec, password)
-    target.runtime.predict_assignment(spec, before.assigned if before else Assigned())  # fail before the lock
-    require_same_store(before, spec)
-    require_databases(target, before, spec, provided_credentials)
+    require_possible(target, spec, before, password, provided_credentials)  # fail before the lock
     try_out(target, before, provided_credentials, deadline, progress)
-    steps = _Create(target, spec, password, provided_credentials, replaces=before is not None and before.spec != spec)
+    creation = Creation(
+        target, spec, password, provided_credentials, replaces=before is not None and before.spec != spec
+    )
     observed = target.observe()
     with ThreadPoolExecutor(2) as pool:
         # if nothing seems to have changed, run the quick proof and the checks of the steps at the same time
-        wanted = observed.ready and steps.wanted(observed)
+        wanted = observed.ready and creation.wanted(observed)
         proving = pool.submit(_proven_again, target, observed, None, changed=False) if wanted else None
         in_use = pool.submit(target.store.in_use) if wanted else None
-        done = wanted and all(isinstance(step.done(observed), Done) for step in steps.list())
+        done = wanted and all(isinstance(step.done(observed), Done) for step in creation.steps())
         if proving and in_use and done and not in_use.result():
             with suppress(VerificationFailed):  # the address may be unreachable for a moment; the steps below wait
                 return proving.result()
@@ -86,18 +85,30 @@ def create(
         _require_unchanged(before, now, spec)
         _require_same_login(target, before, spec, password)
         require_databases(target, now, spec, provided_credentials)
-        target.runtime.check(spec, before.assigned if before else Assigned())
+        target.placement.check(spec, before.assigned if before else Assigned())
 
         def as_before() -> bool:
             longer = Deadline.after(max(deadline.left, _WAY_BACK_SECONDS))
-            return run(_Create(target, spec, None, {}).list(), target, longer, progress)
+            return run(Creation(target, spec, None, {}).steps(), target, longer, progress)
 
-        changed = or_as_before(target, lambda: run(steps.list(), target, deadline, progress), as_before, progress)
+        changed = or_as_before(target, lambda: run(creation.steps(), target, deadline, progress), as_before, progress)
         observed = target.observe()
-        if steps.report is None:
+        if creation.report is None:
             return _proven_again(target, observed, deadline, changed=changed)
         record, stored = _known(observed)
-        return Created(record, target.access.endpoint(record.assigned), stored.username, steps.report, changed=True)
+        return Created(record, target.access.endpoint(record.assigned), stored.username, creation.report, changed=True)
+
+
+def require_possible(
+    target: Target, spec: Spec, before: Record | None, password: str | None, provided: Mapping[SecretRef, str]
+) -> None:
+    """Raise each error of a `create` that is known without a lock and a write; see `create`."""
+    assigned = before.assigned if before else Assigned()
+    require_supported(spec, target.platform(spec, assigned), "the spec")
+    _require_same_login(target, before, spec, password)
+    target.placement.predict_assignment(spec, assigned)
+    require_same_store(before, spec)
+    require_databases(target, before, spec, provided)
 
 
 def _proven_again(target: Target, observed: Observed, deadline: Deadline | None, *, changed: bool) -> Created:
@@ -166,7 +177,7 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
         )
 
 
-class _Create:
+class Creation:
     """The steps of one `create`, and the report of its proof."""
 
     def __init__(
@@ -185,7 +196,7 @@ class _Create:
         self._provided = provided_credentials
         self.report: Report | None = None
 
-    def list(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[Step, ...]:
         """Return the steps in order."""
         return (
             Step("environment", self._prepared, self._prepare),  # first: a spec that cannot be installed is not stored
@@ -240,37 +251,44 @@ class _Create:
         if record and record.assigned.keys != keys:
             target.store.save(replace(record, assigned=replace(record.assigned, keys=keys)))
 
-    def _prepared(self, _: Observed) -> Outcome:
-        return self._target.runtime.prepared(self._spec)
+    def _prepared(self, observed: Observed) -> Outcome:
+        return self._target.installation.prepared(self._workloads(observed.record))
 
-    def _prepare(self, target: Target, _: Observed, deadline: Deadline) -> None:
-        target.runtime.prepare(self._spec, deadline)
+    def _prepare(self, target: Target, observed: Observed, deadline: Deadline) -> None:
+        target.installation.prepare(self._workloads(observed.record), deadline)
+
+    def _workloads(self, record: Record | None) -> tuple[Workload, ...]:
+        """Return the workloads with their predicted addresses: software is installed before an address is assigned."""
+        before = record.assigned if record else Assigned()
+        predicted = self._target.placement.predict_assignment(self._spec, before)
+        return self._target.stack(self._spec, predicted).workloads
 
     def _has_address(self, observed: Observed) -> Outcome:
         record = observed.record
-        if record and self._target.runtime.assigned(self._spec, record.assigned):
+        if record and self._target.placement.assigned(self._spec, record.assigned):
             return Done(self._target.access.endpoint(record.assigned).url)
-        return Waiting("no address is assigned yet")
+        known = record is not None and bool(record.assigned.ports)
+        return Waiting("the stored address does not fit the spec" if known else "no address is assigned yet")
 
     def _assign(self, target: Target, observed: Observed, deadline: Deadline) -> None:
         record, _ = _known(observed)
-        with target.runtime.assign(self._spec, record.assigned, deadline) as assigned:
+        with target.placement.assign(self._spec, record.assigned, deadline) as assigned:
             target.store.save(replace(record, assigned=assigned))
 
     def _stack(self, record: Record) -> Stack:
-        return build(self._spec, self._target.platform(self._spec, record.assigned), record.assigned)
+        return self._target.stack(self._spec, record.assigned)
 
     def _started(self, observed: Observed) -> Outcome:
         live = observed.live
         if live.state != "running":
             return Waiting(f"the server does not run: {live.detail}")
-        if observed.record is None or self._target.runtime.pending(self._stack(observed.record), self._spec, live):
-            return Waiting("the server runs with other settings")
+        if observed.record is None or self._target.runtime.pending(self._stack(observed.record), live):
+            return Waiting(OTHER_SETTINGS)
         return Done(live.detail)
 
     def _apply(self, target: Target, observed: Observed, deadline: Deadline) -> None:
         record, stored = _known(observed)
-        target.runtime.apply(self._stack(record), self._spec, stored, deadline)
+        target.runtime.apply(self._stack(record), stored, deadline)
 
     def _ready(self, observed: Observed) -> Outcome:
         return Done("it reads its databases") if observed.ready else Waiting("the server is not ready")
@@ -278,7 +296,7 @@ class _Create:
     def _wait(self, target: Target, observed: Observed, deadline: Deadline) -> None:
         record, _ = _known(observed)
         try:
-            target.runtime.wait(record.assigned, deadline)
+            target.runtime.wait(self._stack(record), deadline)
         except ServerRefused as error:
             way_back = "the old spec brings the server back" if self._replaces and record.fingerprints else None
             raise ServerRefused(error.message, hint=way_back) from error

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from deployer.catalogue import catalogue
-from deployer.core.components import build
 from deployer.core.databases import DATABASES, HINT, Database, place, restored
 from deployer.core.errors import (
     Conflict,
@@ -74,8 +73,7 @@ def try_out(
     if not given.keys() & set(DATABASES.values()):
         return
     if before is None or not before.fingerprints:
-        if target.namespace is None:  # a cluster has another network
-            _try_from_here(given)
+        try_from_here(target, given)
         return
     stored = target.store.secrets()
     if stored is None:
@@ -85,10 +83,10 @@ def try_out(
         progress.note(f"Change: the URL of the {name} database")
     if not new or target.runtime.observe().state != "running":
         return
-    stack = build(before.spec, target.platform(before.spec, before.assigned), before.assigned)
+    stack = target.stack(before.spec, before.assigned)
     work = Program(catalogue().plugins[TRIAL], json.dumps(new) + "\n")
     try:
-        target.runtime.execute(stack, before.spec, stored, work, deadline)
+        target.runtime.execute(stack, stored, work, deadline)
     except ServerRefused as error:
         raise ServerRefused(
             f"the new URLs do not work where the server runs; nothing was changed: {error.message}",
@@ -98,7 +96,14 @@ def try_out(
         progress.note(f"Not tried beforehand: {error.message}")
 
 
-def _try_from_here(given: Mapping[SecretRef, str]) -> None:
+def try_from_here(target: Target, given: Mapping[SecretRef, str]) -> None:
+    """Try to log in to the databases of a new server on this machine; a cluster has another network.
+
+    Raises:
+        ServerRefused: a login fails; the message contains the database's response.
+    """
+    if not target.capabilities.shares_network:
+        return
     from deployer.storage.postgresql import login_problem  # noqa: PLC0415  # loads a driver
 
     asked = {name: Database.of(given[ref]) for name, ref in DATABASES.items() if ref in given}

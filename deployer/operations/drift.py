@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from deployer.core.changes import Change, spec_changes
-from deployer.core.components import build
 from deployer.core.errors import NotFound
 from deployer.core.secrets import modified_secrets
 from deployer.core.spec import Spec
@@ -25,10 +24,10 @@ def drift(target: Target, spec: Spec | None) -> tuple[Change, ...]:
     if not record.assigned.ports:
         hint = f"`deployer create {target.name}` goes on"
         raise NotFound(f"server {target.name!r} was never finished: it has no address yet", hint=hint)
-    stack = build(wanted, platform, target.runtime.predict_assignment(wanted, record.assigned))
+    stack = target.stack(wanted, target.placement.predict_assignment(wanted, record.assigned))
     edited = modified_secrets(record.fingerprints, target.store.secrets())
     return (
         *spec_changes(record.spec, wanted),
         *(Change(target.store.secret_name(name), "as last proven", "something else") for name in edited),
-        *target.runtime.drift(stack, wanted, target.runtime.observe()),
+        *target.runtime.drift(stack, target.runtime.observe()),
     )

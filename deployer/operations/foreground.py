@@ -39,7 +39,7 @@ def stay(
         if live.state == "stopped":
             return False
         if live.state != "running":
-            last = "".join(f"\n  {text}" for text in target.runtime.logs(_LAST_LINES, follow=False))
+            last = "".join(f"\n  {text}" for text in target.runtime.logs(live.workload, _LAST_LINES, follow=False))
             raise NotReady(
                 f"the server has ended by itself: {target.runtime.explain(live)}{last}",
                 hint="the same command starts it again",

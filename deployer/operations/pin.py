@@ -19,7 +19,7 @@ def require_pods(target: Target) -> None:
     Raises:
         UsageError: the server runs on this machine and has no image.
     """
-    if target.namespace is None:
+    if not target.capabilities.pins_images:
         raise UsageError(
             "--pin: a server on this machine has no image; its packages have the tested versions anyway",
             hint="leave --pin out; `deployer status` shows the SHA-256 of `pip freeze`",
@@ -33,7 +33,10 @@ def pin(target: Target, created: Created, deadline: Deadline, progress: Progress
         NotReady: the node does not report the digest that it pulled.
     """
     record = created.record
-    image, found = server.image(record.spec), target.runtime.software(record.spec)
+    image, found = (
+        server.image(record.spec),
+        target.installation.software(target.stack(record.spec, record.assigned).workloads),
+    )
     if found.digest is None:
         raise NotReady(
             f"the server is proven, but not pinned: its node does not say by which digest it pulled {image}",

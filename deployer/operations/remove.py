@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import Final
 
 from deployer.core.errors import Damaged, NoRoom, NotFound
 from deployer.core.outcome import Done, Outcome, Waiting
@@ -14,7 +15,7 @@ from deployer.targets import Deadline, Observed, Target
 def stop(target: Target, deadline: Deadline, progress: Progress) -> None:
     """Stop the server's processes or pods; keep everything else. Do nothing if the server is stopped."""
     with target.store.lock("stop", deadline, lambda holder: progress.note(f"waiting for {holder}")):
-        run((Step("stop", _stopped, _stop),), target, deadline, progress)
+        run(STOP_STEPS, target, deadline, progress)
 
 
 def delete(target: Target, *, data: bool, deadline: Deadline, progress: Progress) -> None:
@@ -25,19 +26,35 @@ def delete(target: Target, *, data: bool, deadline: Deadline, progress: Progress
     Raises:
         NotFound: nothing of that name exists, not even the remains of an interrupted delete.
     """
+    require_known(target)
+    with target.store.lock("delete", deadline, lambda holder: progress.note(f"waiting for {holder}")):
+        steps = delete_steps(target, data=data)
+        run(steps, target, deadline, progress, lambda: observe_for_delete(target, data=data))
+
+
+def require_known(target: Target) -> None:
+    """Check that anything of the server exists.
+
+    Raises:
+        NotFound: nothing of that name exists, not even the remains of an interrupted delete.
+    """
     if not target.store.known():
         raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")
-    with target.store.lock("delete", deadline, lambda holder: progress.note(f"waiting for {holder}")):
-        if data:
-            forget = Step("data", lambda _: _nothing_left(target), _forget_all)
-        else:
-            forget = Step("forget", _only_data_left, _forget)
-        steps = (Step("remove", lambda _: _removed(target), _remove), forget)
-        run(steps, target, deadline, progress, lambda: _observed(target) if data else target.observe())
 
 
-def _observed(target: Target) -> Observed:
-    """Return the server's state for a delete with data; a damaged record must not prevent the delete."""
+def delete_steps(target: Target, *, data: bool) -> tuple[Step, ...]:
+    """Return the steps of a delete in order."""
+    if data:
+        forget = Step("data", lambda _: _nothing_left(target), _forget_all)
+    else:
+        forget = Step("forget", _only_data_left, _forget)
+    return Step("remove", lambda _: _removed(target), _remove), forget
+
+
+def observe_for_delete(target: Target, *, data: bool) -> Observed:
+    """Return the server's state; a damaged record must not prevent a delete with data."""
+    if not data:
+        return target.observe()
     record = None
     with suppress(Damaged):
         record = target.store.load()
@@ -88,3 +105,6 @@ def _forget_all(target: Target, observed: Observed, deadline: Deadline) -> None:
         with suppress(NoRoom):  # raised only on this machine, where `forget` removes everything in one step
             target.store.save(replace(observed.record, deleted=True, proof=None, fingerprints={}))
     target.store.forget(data=True, deadline=deadline)
+
+
+STOP_STEPS: Final = (Step("stop", _stopped, _stop),)

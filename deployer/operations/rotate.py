@@ -15,7 +15,6 @@ from typing import Final
 
 from deployer.catalogue import catalogue
 from deployer.core import secrets
-from deployer.core.components import build
 from deployer.core.errors import Conflict, NotFound, NotReady, StateError, UsageError, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
 from deployer.core.rotation import Move, next_move
@@ -77,19 +76,16 @@ def rotate(
             rejects the new password.
     """
     require_record(target)
-    if user is not None and (problem := secrets.member_problem(user)):
-        raise UsageError(f"{user!r} cannot be a user: the name {problem}", hint="`--user NAME`")
+    require_user_name(user)
     with target.store.lock("rotate-password", deadline, lambda holder: progress.note(f"waiting for {holder}")):
         record = require_record(target)  # read again: the previous holder of the lock may have changed the address
         stored = _stored(target, recover=recover)
-        live = _living(target, recover=recover)
+        live = running(target, recover=recover)
         try:
             with target.access.open(record.assigned, deadline) as endpoint:
                 who = user or stored.username
-                # complete an interrupted rotation first, even with another password
-                begun = _possible(stored.values.get(password_refs(stored, who)[1]))
-                for given in [password] if begun in (None, password) or password is None else [None, password]:
-                    work = _Rotation(target, endpoint, who, given, deadline, recover=recover)
+                for given in passwords_in_turn(stored, who, password):
+                    work = Rotation(target, endpoint, who, given, deadline, recover=recover)
                     work.require_user(stored)
                     # only the Secrets are observed: a busy server gets no further requests
                     run(
@@ -109,7 +105,26 @@ def rotate(
     return Rotated(target.access.endpoint(record.assigned), who, report)
 
 
-def _living(target: Target, *, recover: bool) -> Live:
+def require_user_name(user: str | None) -> None:
+    """Check that a member can have this user name.
+
+    Raises:
+        UsageError: the name is not valid, or too long to store the password.
+    """
+    if user is not None and (problem := secrets.member_problem(user)):
+        raise UsageError(f"{user!r} cannot be a user: the name {problem}", hint="`--user NAME`")
+
+
+def passwords_in_turn(stored: Secrets, user: str, password: str | None) -> list[str | None]:
+    """Return the passwords to set, one after the other; None stands for the pending or a generated one.
+
+    An interrupted rotation is completed first, even if another password is wanted now.
+    """
+    begun = _possible(stored.values.get(password_refs(stored, user)[1]))
+    return [password] if begun in (None, password) or password is None else [None, password]
+
+
+def running(target: Target, *, recover: bool) -> Live:
     """Return the state of a server that answers from here; `recover` excludes servers on another machine."""
     live = target.runtime.observe()
     require_reach(target)
@@ -133,6 +148,20 @@ def _possible(pending: str | None) -> str | None:
 
 def _stored(target: Target, *, recover: bool) -> Secrets:
     """Return the stored secrets; with `recover`, create the administrator's if they are missing."""
+    if stored := known_secrets(target, recover=recover):
+        return stored
+    made = _token()
+    username = require_record(target).spec.spec.auth.admin_username
+    return target.store.create_if_absent(Secrets({ADMIN_USERNAME: username, ADMIN_PASSWORD: made, ADMIN_PENDING: made}))
+
+
+def known_secrets(target: Target, *, recover: bool) -> Secrets | None:
+    """Return the stored secrets; None if `recover` has to create the administrator's anew.
+
+    Raises:
+        NotFound: the credentials are gone.
+        StateError: with `recover`, the Secret with the server's keys is gone too.
+    """
     stored = target.store.secrets()
     if stored is not None:
         return stored
@@ -149,16 +178,14 @@ def _stored(target: Target, *, recover: bool) -> Secrets:
             "what is encrypted in its database cannot be read without them",
             hint="put that Secret back from a backup first",
         )
-    made = _token()
-    username = require_record(target).spec.spec.auth.admin_username
-    return target.store.create_if_absent(Secrets({ADMIN_USERNAME: username, ADMIN_PASSWORD: made, ADMIN_PENDING: made}))
+    return None
 
 
 def _token() -> str:
     return base64.urlsafe_b64encode(token_source.token_bytes(PASSWORD_BYTES)).decode("ascii")
 
 
-class _Rotation:
+class Rotation:
     """The steps of one rotation.
 
     Both passwords stay in memory, so that an edit of the stored ones during the rotation loses neither.
@@ -285,10 +312,10 @@ class _Rotation:
             change_password(self._endpoint, Login(self._user, self._old), self._user, self._known())
         else:
             record = require_record(target)
-            stack = build(record.spec, target.platform(record.spec, record.assigned), record.assigned)
+            stack = target.stack(record.spec, record.assigned)
             told = json.dumps({"username": self._user, "password": self._known()}) + "\n"
             work = Program(catalogue().plugins[RECOVER], told)
-            target.runtime.execute(stack, record.spec, stored, work, deadline)
+            target.runtime.execute(stack, stored, work, deadline)
 
     def _recorded(self, observed: Observed) -> Outcome:
         stored = observed.secrets

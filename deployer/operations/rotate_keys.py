@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Final
 
 from deployer.core.errors import Conflict, NotReady, UsageError, VerificationFailed
+from deployer.core.record import Record
+from deployer.core.secrets import Secrets
 from deployer.core.spec import S3Artifacts
 from deployer.operations.artifacts import other_keys
 from deployer.operations.create import Created, create
@@ -65,14 +67,7 @@ def rotate_s3_keys(
         DeployerError: no keys were found, or they do not work; nothing was changed.
     """
     record = require_record(target)
-    wanted = record.spec.spec.artifacts
-    if not isinstance(wanted, S3Artifacts):
-        raise UsageError(f"server {target.name!r} keeps its artifacts on its volume, and has no S3 keys")
-    stored = target.store.secrets()
-    if stored is None:
-        raise Conflict(
-            f"server {target.name!r} has no credentials yet", hint=f"`deployer create {target.name}` goes on"
-        )
+    wanted, stored = require_bucket(target, record), require_credentials(target)
     keys = other_keys(target, wanted, stored, environment, home, note)
     try:
         return create(target, record.spec, record, None, deadline, progress, keys)
@@ -84,3 +79,29 @@ def rotate_s3_keys(
             hint="if the keys are the reason, put others where these were found (the old ones, while they hold), and "
             "type the same command again; else type it again as it is",
         ) from None
+
+
+def require_bucket(target: Target, record: Record) -> S3Artifacts:
+    """Return the bucket of a server.
+
+    Raises:
+        UsageError: the server keeps no artifacts in S3.
+    """
+    wanted = record.spec.spec.artifacts
+    if not isinstance(wanted, S3Artifacts):
+        raise UsageError(f"server {target.name!r} keeps its artifacts on its volume, and has no S3 keys")
+    return wanted
+
+
+def require_credentials(target: Target) -> Secrets:
+    """Return the stored secrets of a server.
+
+    Raises:
+        Conflict: the server has none yet.
+    """
+    stored = target.store.secrets()
+    if stored is None:
+        raise Conflict(
+            f"server {target.name!r} has no credentials yet", hint=f"`deployer create {target.name}` goes on"
+        )
+    return stored

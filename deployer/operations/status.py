@@ -91,12 +91,14 @@ def examine(target: Target) -> Examined:
     """
     observed = target.observe_public()
     view = _view(target, observed)
-    spec = observed.record.spec if observed.record else None
+    stack = target.stack(observed.record.spec, observed.record.assigned) if observed.record else None
     return Examined(
         view,
-        target.runtime.circumstances(spec, observed.live) if spec else Circumstances(),
-        target.runtime.software(spec) if spec else Software(),
-        tuple(target.runtime.logs(_LAST_LINES, follow=False)) if view.state == "crashed" else (),
+        target.runtime.circumstances(stack, observed.live) if stack else Circumstances(),
+        target.installation.software(stack.workloads) if stack else Software(),
+        tuple(target.runtime.logs(observed.live.workload, _LAST_LINES, follow=False))
+        if view.state == "crashed"
+        else (),
         datetime.now(UTC),
     )
 

@@ -16,8 +16,9 @@ non-admin users, this module accepts only:
 SQLAlchemy mapper events check new values. They cover REST, OTLP and GraphQL, because MLflow 3.17 and 3.18 write these
 tables only through their mapped classes (mlflow/store/tracking/sqlalchemy_store.py,
 mlflow/store/model_registry/sqlalchemy_store.py). Trace locations that were stored earlier are checked when MLflow is
-about to use them. version_locations.py does the same for model versions. Stored experiment locations need no such
-check: MLflow appends the identifier of a run, a trace or a logged model to them.
+about to use them. version_locations.py does the same for model versions, and version_sources.py checks the source of a
+new version earlier. Stored experiment locations need no such check: MLflow appends the identifier of a run, a trace or
+a logged model to them.
 """
 
 from __future__ import annotations
@@ -172,11 +173,15 @@ def _location_in(experiment: str, trace_id: str) -> str:
 
 def wrong_with_model_version(_connection: Any, row: Any) -> str:
     """Return what is wrong with the source of a model version, or ""."""
-    if _is_usual(str(row.source)):
-        return ""
+    source = str(row.source)
+    return "" if _is_usual(source) else wrong_with_source(source)
+
+
+def wrong_with_source(source: str) -> str:
+    """Return the text for a source that users may not choose."""
     return (
-        f"'{row.source}' cannot be the source of a model version: log the model to this server, and register it from "
-        "the run or the logged model."
+        f"'{source}' cannot be the source of a model version: log the model to this server, and register it from the "
+        "run or the logged model."
     )
 
 
@@ -188,10 +193,10 @@ def _is_usual(source: str) -> bool:
 
 
 def is_source(text: str) -> bool:
-    """Tell whether a source is a path on this server, a run or a model, and has no `..` segment in any encoding."""
+    """Tell whether a source is a path on this server, a run or a model, and has no `.` or `..` in any encoding."""
     while (decoded := urllib.parse.unquote(text)) != text:
         text = decoded
-    return SOURCE.fullmatch(text) is not None and ".." not in text.split("/")
+    return SOURCE.fullmatch(text) is not None and not {".", ".."}.intersection(text.split("/"))
 
 
 def _of_its_experiment(original: Callable[[Any], str], is_administrator: IsAdministrator) -> Callable[[Any], str]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
+
+MOST_PARTS = 10_000  # of a multipart upload; the limit of S3
+CREATE_SIGNATURE = "(self, local_file, num_parts=1, artifact_path=None)"
 
 
 def advertise(transfer: str) -> None:
@@ -45,3 +50,25 @@ def delete_as_before() -> None:
 
     boto3.setup_default_session()  # MLflow creates its clients from the default session
     boto3.DEFAULT_SESSION.events.register("before-sign.s3.DeleteObjects", with_md5)
+
+
+def bound_parts(demand: Callable[..., None]) -> None:
+    """Refuse multipart uploads with more than MOST_PARTS parts; `demand` rejects a function with another signature.
+
+    MLflow signs a URL for each part and keeps all URLs in memory. A client chooses the number of parts
+    (mlflow/server/handlers.py `_create_multipart_upload_artifact`).
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+
+    demand(S3ArtifactRepository, "create_multipart_upload", CREATE_SIGNATURE)
+    original = S3ArtifactRepository.create_multipart_upload
+
+    @wraps(original)
+    def create(self: Any, local_file: str, num_parts: int = 1, artifact_path: str | None = None) -> Any:
+        if not 1 <= num_parts <= MOST_PARTS:
+            message = f"num_parts must be a number from 1 to {MOST_PARTS}"
+            raise MlflowException.invalid_parameter_value(message)
+        return original(self, local_file, num_parts, artifact_path)
+
+    S3ArtifactRepository.create_multipart_upload = create

@@ -38,7 +38,7 @@ else:  # the server finds these files beside launch.py
     from shared_work import SharedWork
 
 PAUSE = 1.0  # seconds before a refusal is sent to a guesser whose password was not checked
-UNAUTHORIZED, TOO_MANY_REQUESTS = 401, 429
+BAD_REQUEST, UNAUTHORIZED, TOO_MANY_REQUESTS = 400, 401, 429
 CLIENT_LEFT = 499  # only in the access log, as in nginx's
 IPV6_SITE = 64  # bits
 
@@ -159,12 +159,7 @@ class Gate:
 
         try:
             try:
-                if not self._is_open(scope["path"]):
-                    internal_headers.remove(scope)
-                    login = credentials(scope)
-                    if login is None and not self._passes_on:
-                        raise _anonymous()  # before the body is read, and before MLflow looks at other headers
-                    known = login[0] if login and await self._accepts(*login, address, scope, client) else None
+                known = await self._user(scope, address, client)
             except Refusal as refusal:
                 if refusal.pause:
                     await self._pause.wait(_site(address))
@@ -179,6 +174,18 @@ class Gate:
                 # MLflow may still refuse
                 who = known if known and self._logins.is_authenticated() and status != 401 else "-"
                 _write_line(scope, address, who, status, time.monotonic() - begun)
+
+    async def _user(self, scope: Scope, address: str, client: Client) -> str | None:
+        """Return the name of a user whose login was accepted, None if the request needs no login or MLflow decides."""
+        if "\n" in scope["path"]:
+            raise _line_break()
+        if self._is_open(scope["path"]):
+            return None
+        internal_headers.remove(scope)
+        login = credentials(scope)
+        if login is None and not self._passes_on:
+            raise _anonymous()  # before the body is read, and before MLflow looks at other headers
+        return login[0] if login and await self._accepts(*login, address, scope, client) else None
 
     async def _accepts(self, username: str, password: str, address: str, scope: Scope, client: Client) -> bool:
         try:
@@ -223,6 +230,15 @@ class Gate:
             return peer
         last = [value for name, value in scope["headers"] if name == b"x-forwarded-for"][-1:]
         return _without_port(b"".join(last).rpartition(b",")[2].strip().decode("latin-1")[:64]) or peer
+
+
+def _line_break() -> Refusal:
+    """Return the refusal of a path that MLflow's permission check and FastAPI would read differently.
+
+    The regular expression of a FastAPI route ends with `$`, which also matches before a line break at the end. The
+    handler then gets the path without the line break, and MLflow's permission check gets the whole path.
+    """
+    return Refusal(BAD_REQUEST, "A path must not contain a line break.", (b"cache-control", b"no-store"))
 
 
 def _anonymous() -> Refusal:

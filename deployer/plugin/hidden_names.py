@@ -7,6 +7,10 @@ exist, and a 403 that it exists. With this module, both cases get 403, unless th
 A scorer names the gateway endpoint of its model, but MLflow checks no permission on that endpoint
 (`validate_can_register_scorer`). With this module, registering such a scorer requires USE on the endpoint.
 
+In the other direction, `gateway/endpoints/bindings/list` names all scorers that use an endpoint, to everybody with READ
+on the endpoint (`validate_can_list_gateway_endpoint_bindings`). With this module, the list has only the scorers that
+the user may read.
+
 Missing experiments still get 404, because MLflow's clients look up an experiment by name before they create it.
 """
 
@@ -27,12 +31,17 @@ OF_AUTH = {
     SCORER: "()",
     "_get_request_param": "(param)",
     "_get_gateway_endpoint_permission": "(endpoint_id)",
+    "_role_based_read_predicate": "(username, resource_type, also_require=())",
+    "authenticate_request": "()",
+    "sender_is_admin": "()",
 }
 OF_SCORERS = {
     "extract_model_from_serialized_scorer": "(serialized_data)",
     "is_gateway_model": "(model)",
     "extract_endpoint_ref": "(model)",
 }
+BINDINGS = ("list_endpoint_bindings", "(self, endpoint_id=None, resource_type=None, resource_id=None)")
+PATTERN = ("_scorer_pattern", "(experiment_id, scorer_name)")
 UNNAMED = "*"  # an endpoint that no permission names; only permissions on all endpoints apply to it
 
 Validator = Callable[[], bool]
@@ -47,14 +56,18 @@ def seams() -> Iterator[tuple[Any, str, str]]:
         yield auth, name, signature
     for name, signature in OF_SCORERS.items():
         yield sqlalchemy_store, name, signature
+    yield sqlalchemy_store.SqlAlchemyStore, *BINDINGS
+    yield auth.store, *PATTERN
 
 
 def install(demand: Callable[..., None]) -> None:
     """Replace MLflow's checks; `demand` rejects missing functions and other signatures."""
     from mlflow.server import auth
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     for seam in seams():
         demand(*seam)
+    SqlAlchemyStore.list_endpoint_bindings = _of_readable_scorers(SqlAlchemyStore.list_endpoint_bindings)
     for name, checked in (
         (QUEUE, _hiding(getattr(auth, QUEUE), _never)),
         (ENDPOINT, _hiding(getattr(auth, ENDPOINT), lambda: _reads_endpoint(auth, UNNAMED))),
@@ -123,3 +136,41 @@ def _uses_endpoint(auth: Any, name: str) -> bool:
     except MlflowException:
         return bool(auth._get_gateway_endpoint_permission(UNNAMED).can_use)  # the store reports what is wrong
     return bool(auth._get_gateway_endpoint_permission(endpoint.endpoint_id).can_use)
+
+
+def _of_readable_scorers(usual: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """Leave out the bindings of scorers that the sender of the request may not read."""
+    from flask import has_request_context
+    from mlflow.server import auth
+
+    @wraps(usual)
+    def list_endpoint_bindings(
+        self: Any, endpoint_id: str | None = None, resource_type: str | None = None, resource_id: str | None = None
+    ) -> list[Any]:
+        found = usual(self, endpoint_id, resource_type, resource_id)
+        if not has_request_context() or auth.sender_is_admin():
+            return found
+        readable = _readable_scorers(self, auth, endpoint_id)
+        return [binding for binding in found if binding.resource_id in readable]
+
+    return list_endpoint_bindings
+
+
+def _readable_scorers(store: Any, auth: Any, endpoint_id: str | None) -> set[str]:
+    """Return the identifiers of an endpoint's scorers that the user may read, by the rule of `filter_list_scorers`."""
+    from mlflow.store.tracking.dbmodels.models import SqlGatewayEndpointBinding, SqlScorer
+    from sqlalchemy import select
+
+    username = auth.authenticate_request().username
+    versions = [auth.Requirement("scorer_version", "*", auth.ACTION_NOT_DENIED)]
+    reads_experiment = auth._role_based_read_predicate(username, "experiment", also_require=versions)
+    reads_scorer = auth._role_based_read_predicate(username, "scorer")
+    columns = (SqlScorer.scorer_id, SqlScorer.experiment_id, SqlScorer.scorer_name)
+    binding = SqlGatewayEndpointBinding
+    bound = SqlScorer.scorer_id.in_(select(binding.resource_id).where(binding.endpoint_id == endpoint_id))
+    with store.ManagedSessionMaker(read_only=True) as session:
+        return {
+            identifier
+            for identifier, experiment, name in session.execute(select(*columns).where(bound))
+            if reads_experiment(str(experiment)) and reads_scorer(auth.store._scorer_pattern(str(experiment), name))
+        }

@@ -258,6 +258,8 @@ def create_app() -> FastAPI:
         beside("compressed_bodies").install(fastauth._demand if is_known else None, most)
         if is_known:
             close_gaps("one_reading", "stale_grants")
+            if os.environ.get(TRANSFER):
+                beside("artifacts").bound_parts(fastauth._demand)
     except MlflowException as error:
         raise Refusal(error.message) from error
     except fastauth.UnknownSeam as error:
@@ -303,7 +305,8 @@ def check_logins(fastauth: Any, passwords: Any) -> Any:
     beside("readable_rows").install(memory.current, fastauth._demand, search.applies)
     beside("object_owners").install(memory.current, fastauth._demand, beside("stale_grants"))
     close_gaps("trace_exports", "scorer_experiments", "hidden_names", "experiment_ids", "self_calls")
-    close_gaps("gateway_experiments", "gateway_traces", "gateway_costs", "gateway_routes", "role_names")
+    close_gaps("gateway_experiments", "gateway_headers", "gateway_traces", "gateway_costs", "gateway_routes")
+    close_gaps("role_names")
     return logins
 
 
@@ -337,7 +340,8 @@ def limit_members(current: Any, demand: Any) -> None:
         beside(part).install(current, demand)
     beside("shared_datasets").install(current, demand, beside("readable_rows"))
     beside("version_locations").install(demand, beside("artifact_locations").refusal)
-    close_gaps("run_assessments", "review_queues")
+    beside("version_sources").install(demand, beside("artifact_locations"))
+    close_gaps("run_assessments", "review_queues", "named_files")
 
 
 def add_origins(app: FastAPI) -> None:

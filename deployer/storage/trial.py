@@ -112,6 +112,27 @@ def _require_there(s3: Any, bucket: Bucket) -> None:
             raise  # other errors are ignored: keys that may write may lack the right to this request
 
 
+def exists(bucket: Bucket, keys: Keys, *, optional: bool) -> bool:
+    """Tell whether the bucket exists, from one request that writes nothing.
+
+    Keys that may not list the objects of the bucket count as good: they may be allowed to read and write.
+
+    Raises:
+        StorageUnreachable: the service does not answer from here; a server elsewhere may reach it.
+        NotFound: the bucket does not exist, and is not `optional`.
+        StorageRefused: the service does not accept the keys.
+    """
+    with _explained(bucket, keys, "find"):
+        try:
+            client(bucket, keys).list_objects_v2(Bucket=bucket.name, MaxKeys=1)
+        except failures.ClientError as error:
+            if optional and _code(error) in _ABSENT:
+                return False
+            if _code(error) != "AccessDenied":
+                raise
+    return True
+
+
 def try_out(bucket: Bucket, keys: Keys) -> None:
     """Write an object in one request and another in parts, read both back, and delete both.
 

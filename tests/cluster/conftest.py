@@ -82,9 +82,9 @@ def project(openshift: Cluster) -> Iterator[str]:
         yield name
 
 
-@pytest.fixture
-def new_user(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., User]]:
-    """Makes ordinary users, each with a home, and unless told otherwise admins of a namespace of their own."""
+@contextmanager
+def making_users(cluster: Cluster, folder: Path) -> Iterator[Callable[..., User]]:
+    """Yield what makes ordinary users, each with a home, and by default each the admin of a namespace of their own."""
     made: list[User] = []
     numbers = count()  # two tests' worth of users may be made side by side
     with ExitStack() as stack:
@@ -93,7 +93,7 @@ def new_user(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., User]]:
             namespace = namespace or stack.enter_context(cluster.namespace())
             number = next(numbers)
             name = f"user-{namespace}-{number}"
-            home = tmp_path / f"home{number}"
+            home = folder / f"home{number}"
             home.mkdir()
             kubeconfig = cluster.user(name, namespace, rules=rules) if rules else cluster.user(name, namespace)
             user = User(home, cluster=cluster, kubeconfig=kubeconfig, namespace=namespace, name=name)
@@ -102,6 +102,41 @@ def new_user(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., User]]:
 
         with watched(made):
             yield make
+
+
+@pytest.fixture
+def new_user(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[..., User]]:
+    with making_users(cluster, tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def module_users(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., User]]:
+    """Makes the users of `shared_user`."""
+    with making_users(cluster, tmp_path_factory.mktemp("shared")) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def current_user(module_users: Callable[..., User]) -> list[User]:
+    """The user of `shared_user`, the last one of this list."""
+    return [module_users()]
+
+
+@pytest.fixture
+def shared_user(
+    request: pytest.FixtureRequest, module_users: Callable[..., User], current_user: list[User]
+) -> Iterator[User]:
+    """One user for all tests of a module, for tests that leave a server that `create` accepts.
+
+    After a failed test the next test gets a new user, so that one failure does not cause another.
+    """
+    failed = request.session.testsfailed
+    yield current_user[-1]
+    if request.session.testsfailed > failed:
+        spoilt = current_user[-1]
+        spoilt.bed.kubectl("delete", "deployments", "--all", "--namespace", spoilt.namespace)  # makes room on the node
+        current_user.append(module_users())
 
 
 @pytest.fixture

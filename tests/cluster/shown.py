@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import base64
-import functools
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import urllib3
-from kubernetes.client import Configuration
-from kubernetes.config import load_kube_config
-
+from tests.testbed.api import Api, api_at
 from tests.testbed.cluster import Cluster
 from tests.testbed.provider import Unsupported
 
@@ -32,40 +27,6 @@ KINDS = {
     "apis/rbac.authorization.k8s.io/v1": ("roles", "rolebindings"),
     "apis/route.openshift.io/v1": ("routes",),
 }  # fmt: skip
-
-
-class Away(RuntimeError):
-    """The API server does not answer."""
-
-
-class Api:
-    """Reads as the cluster's administrator, by one connection: cheaper than a kubectl for each list."""
-
-    def __init__(self, kubeconfig: Path) -> None:
-        found = Configuration()
-        load_kube_config(str(kubeconfig), client_configuration=found)
-        self._server = found.host
-        self._pool = urllib3.PoolManager(
-            cert_file=found.cert_file,
-            key_file=found.key_file,
-            ca_certs=found.ssl_ca_cert,
-            timeout=30,
-            retries=urllib3.Retry(6, backoff_factor=0.1, status_forcelist=(429, 500, 503)),  # six seconds in all
-        )
-
-    def get(self, path: str) -> bytes | None:
-        """Return what is there, None for nothing (an API that is not installed, a namespace that is gone)."""
-        try:
-            answer = self._pool.request("GET", f"{self._server}/{path}")
-        except urllib3.exceptions.HTTPError as error:
-            raise Away(path) from error
-        if answer.status == 404:
-            return None
-        assert answer.status == 200, (path, answer.status, answer.data)
-        return bytes(answer.data)
-
-
-api_at = functools.cache(Api)
 
 
 def secrets(cluster: Cluster, namespace: str) -> Iterator[tuple[str, dict[str, str]]]:

@@ -50,6 +50,13 @@ def resources(**amounts: str) -> dict[str, Any]:
     return {"requests": amounts, "limits": amounts}
 
 
+@pytest.fixture
+def shared(shared_user: User) -> User:
+    """The user of the tests that need any server without a public address that runs and is proven."""
+    shared_user.create("mlflow", "--expose", "none", host=False)
+    return shared_user
+
+
 def test_without_a_kubeconfig_the_cluster_is_asked_for_by_name(user: User) -> None:
     user.kubeconfig = user.home / "nowhere"
     assert "no kubeconfig names a cluster" in user.run("create", "--target", "kubernetes", code=2).stderr
@@ -212,17 +219,16 @@ def test_a_full_volume_fails_the_proof_in_words_that_help(user: User) -> None:
     assert user.run("verify").returncode == 0
 
 
-def test_a_secret_edited_by_hand_is_named_and_nothing_is_changed(user: User) -> None:
-    user.json("create", "--expose", "none")
-    good = user.get("secret", "mlflow-admin")["data"]["current"]
-    user.kubectl("patch", "secret", "mlflow-admin", "-p", '{"stringData":{"current":"edited-by-hand-0"}}')
-    before = versions(user)
-    refused = user.run("create", "mlflow", "--default-permission", "READ", code=5).stderr
-    assert f"Secret {user.namespace}/mlflow-admin (changed by kubectl-patch" in refused
-    assert "mlflow-admin" in user.run("diff", code=6).stdout
-    assert versions(user) == before
-    user.kubectl("patch", "secret", "mlflow-admin", "-p", json.dumps({"data": {"current": good}}))
-    assert user.json("create")["changed"] is False
+def test_a_secret_edited_by_hand_is_named_and_nothing_is_changed(shared: User) -> None:
+    good = shared.get("secret", "mlflow-admin")["data"]["current"]
+    shared.kubectl("patch", "secret", "mlflow-admin", "-p", '{"stringData":{"current":"edited-by-hand-0"}}')
+    before = versions(shared)
+    refused = shared.run("create", "mlflow", "--default-permission", "READ", code=5).stderr
+    assert f"Secret {shared.namespace}/mlflow-admin (changed by kubectl-patch" in refused
+    assert "mlflow-admin" in shared.run("diff", code=6).stdout
+    assert versions(shared) == before
+    shared.kubectl("patch", "secret", "mlflow-admin", "-p", json.dumps({"data": {"current": good}}))
+    assert shared.json("create")["changed"] is False
 
 
 def test_somebody_else_s_object_of_that_name_is_left_alone(user: User) -> None:
@@ -295,10 +301,9 @@ def test_what_is_in_the_way_of_the_address_is_said(user: User) -> None:
 
 
 def test_only_those_whom_the_policy_names_reach_the_pod_until_it_is_removed(
-    user: User, stranger: Callable[[User], str]
+    shared: User, stranger: Callable[[User], str]
 ) -> None:
-    user.json("create", "--expose", "none")
-    pod = stranger(user)
+    pod = stranger(shared)
     ask = (
         "exec",
         pod,
@@ -314,11 +319,11 @@ def test_only_those_whom_the_policy_names_reach_the_pod_until_it_is_removed(
         "http://mlflow:5000/api/2.0/mlflow/users/current",
     )
     with pytest.raises(CommandFailed):
-        user.kubectl(*ask)
-    user.kubectl("delete", "networkpolicy", "mlflow")
+        shared.kubectl(*ask)
+    shared.kubectl("delete", "networkpolicy", "mlflow")
     for _ in range(20):  # until the policy's absence is in force
         try:
-            assert user.kubectl(*ask) == "401"  # MLflow's own word: the name is one that it answers to
+            assert shared.kubectl(*ask) == "401"  # MLflow's own word: the name is one that it answers to
         except CommandFailed:
             continue
         return

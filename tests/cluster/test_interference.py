@@ -12,6 +12,13 @@ from tests.cluster.user import User
 INSIDE = ("--expose", "none")
 
 
+@pytest.fixture
+def shared(shared_user: User) -> User:
+    """The user of the tests that need any server without a public address that runs and is proven."""
+    shared_user.create("mlflow", "--expose", "none", host=False)
+    return shared_user
+
+
 def test_what_others_have_added_is_drift_and_does_not_keep_a_server_from_being_stopped(user: User) -> None:
     user.create("mlflow", *INSIDE, host=False)
     user.kubectl("set", "env", "deployment/mlflow", "NEW=1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=true")
@@ -25,14 +32,13 @@ def test_what_others_have_added_is_drift_and_does_not_keep_a_server_from_being_s
     assert "nothing runs" in user.run("stop").stderr
 
 
-def test_a_paused_deployment_is_named_with_who_has_paused_it(user: User) -> None:
-    user.create("mlflow", *INSIDE, host=False)
-    user.kubectl("rollout", "pause", "deployment/mlflow")
-    assert "spec.paused" in user.run("diff", code=6).stdout
-    refused = user.run("create", "mlflow", "--default-permission", "READ", code=5).stderr
+def test_a_paused_deployment_is_named_with_who_has_paused_it(shared: User) -> None:
+    shared.kubectl("rollout", "pause", "deployment/mlflow")
+    assert "spec.paused" in shared.run("diff", code=6).stdout
+    refused = shared.run("create", "mlflow", "--default-permission", "READ", code=5).stderr
     assert ".spec.paused belongs to" in refused
-    user.run("create", "mlflow", "--take-over")
-    assert user.run("diff").returncode == 0
+    shared.run("create", "mlflow", "--force-conflicts")
+    assert shared.run("diff").returncode == 0
 
 
 def test_a_volume_that_somebody_has_deleted_is_never_replaced_unasked(user: User) -> None:
@@ -56,12 +62,11 @@ def test_without_its_record_a_server_can_still_be_deleted(user: User) -> None:
     assert user.objects() == set()
 
 
-def test_a_copy_of_a_record_is_no_server(user: User) -> None:
-    user.create("mlflow", *INSIDE, host=False)
-    copy = user.get("configmap", "mlflow-spec")
+def test_a_copy_of_a_record_is_no_server(shared: User) -> None:
+    copy = shared.get("configmap", "mlflow-spec")
     copy["metadata"] = {"name": "mlflow-spec-backup", "labels": copy["metadata"]["labels"]}
-    user.kubectl("create", "-f", "-", stdin=json.dumps(copy))
-    assert [server["name"] for server in user.json("list")] == ["mlflow"]
+    shared.kubectl("create", "-f", "-", stdin=json.dumps(copy))
+    assert [server["name"] for server in shared.json("list")] == ["mlflow"]
 
 
 def test_a_host_that_another_server_has_is_refused(user: User) -> None:
@@ -105,11 +110,10 @@ def lease(user: User, holder: str, seconds: int) -> str:
     return json.dumps(made)
 
 
-def test_a_lease_that_a_killed_deployer_has_left_goes_with_a_create_that_has_nothing_else_to_do(user: User) -> None:
-    user.json("create", "--expose", "none")
-    user.kubectl("create", "-f", "-", stdin=lease(user, "login7 killed there", 1))
-    assert user.json("create", "--expose", "none")["changed"] is False
-    assert user.objects("lease") == set()
+def test_a_lease_that_a_killed_deployer_has_left_goes_with_a_create_that_has_nothing_else_to_do(shared: User) -> None:
+    shared.kubectl("create", "-f", "-", stdin=lease(shared, "login7 killed there", 1))
+    assert shared.json("create", "--expose", "none")["changed"] is False
+    assert shared.objects("lease") == set()
 
 
 def test_a_lease_that_is_let_go_just_when_it_is_looked_at_is_taken(user: User) -> None:

@@ -82,7 +82,7 @@ def test_a_change_killed_at_any_instant_goes_on(users: list[User], seed: int, so
         assert user.run("show-password").stdout == passwords[user.namespace]
         assert user.run("diff").returncode == 0
 
-    side_by_side(users, instants(seed, "change", 50 if soak else 6, duration), judge)
+    side_by_side(users, instants(seed, "change", 50 if soak else 4, duration), judge)
 
 
 @pytest.mark.timeout(3600)

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import requests
 
 from deployer.core.versions import DEFAULT_MLFLOW
@@ -30,6 +31,13 @@ def persisted(requests: list[dict[str, object]]) -> list[str]:
     return changing
 
 
+@pytest.fixture
+def shared(shared_user: User) -> User:
+    """The user of the tests that need any server behind the Ingress that runs and is proven."""
+    shared_user.create()
+    return shared_user
+
+
 def test_an_ordinary_admin_gets_from_an_empty_namespace_to_a_verified_server(user: User, client_python: str) -> None:
     assert user.objects() == set()
     created = user.create()
@@ -45,14 +53,13 @@ def test_an_ordinary_admin_gets_from_an_empty_namespace_to_a_verified_server(use
     assert user.client(client_python, TRAINING).stdout.strip().endswith("all done")
 
 
-def test_a_second_create_persists_no_write_and_a_diff_finds_nothing(user: User) -> None:
-    user.create()
+def test_a_second_create_persists_no_write_and_a_diff_finds_nothing(shared: User) -> None:
     since = datetime.datetime.now(datetime.UTC)
-    again = user.create()
+    again = shared.create()
     assert again["changed"] is False
     assert len(again["verified"]) == 3
-    assert user.run("diff").returncode == 0
-    asked = user.bed.audit(user=user.name, since=since)
+    assert shared.run("diff").returncode == 0
+    asked = shared.bed.audit(user=shared.name, since=since)
     assert len(asked) > 10
     assert persisted(asked) == []
 
@@ -93,19 +100,19 @@ def test_without_an_address_the_proof_goes_through_a_tunnel(user: User) -> None:
     assert (opening.returncode, "through a tunnel" in err) == (130, True)
 
 
-def test_runs_and_artifacts_outlive_delete_and_create(user: User, client_python: str) -> None:
-    created, password = user.create(), user.run("show-password").stdout
+def test_runs_and_artifacts_outlive_delete_and_create(shared: User, client_python: str) -> None:
+    created, password = shared.create(), shared.run("show-password").stdout
     write = "import mlflow\nrun = mlflow.start_run(); mlflow.log_text('kept', 'a.txt'); print('id', run.info.run_id)"
-    (line,) = [line for line in user.client(client_python, write).stdout.splitlines() if line.startswith("id ")]
-    user.run("delete")
-    assert {item.partition("/")[0] for item in user.objects()} == {"configmap", "persistentvolumeclaim", "secret"}
-    assert user.json("list")[0]["state"] == "deleted"
-    assert user.create()["address"] == created["address"]
-    assert user.run("show-password").stdout == password
+    (line,) = [line for line in shared.client(client_python, write).stdout.splitlines() if line.startswith("id ")]
+    shared.run("delete")
+    assert {item.partition("/")[0] for item in shared.objects()} == {"configmap", "persistentvolumeclaim", "secret"}
+    assert shared.json("list")[0]["state"] == "deleted"
+    assert shared.create()["address"] == created["address"]
+    assert shared.run("show-password").stdout == password
     read = (
         f"import mlflow\nprint(mlflow.artifacts.load_text(mlflow.get_run('{line[3:]}').info.artifact_uri + '/a.txt'))"
     )
-    assert user.client(client_python, read).stdout.splitlines()[-1] == "kept"
+    assert shared.client(client_python, read).stdout.splitlines()[-1] == "kept"
 
 
 def test_delete_with_data_leaves_nothing_of_ours_and_all_of_others(user: User) -> None:
@@ -128,50 +135,48 @@ def test_delete_with_data_leaves_nothing_of_ours_and_all_of_others(user: User) -
     assert "no server" in user.run("delete", "--delete-data", "--yes", code=1).stderr
 
 
-def test_stop_and_start_scale_and_keep_everything(user: User) -> None:
-    user.create()
-    before = user.objects("pvc", "secret", "ingress", "service")
-    user.run("stop")
-    assert user.objects("pod") == set()
-    assert user.json("status", code=3)["state"] == "stopped"
-    assert user.run("diff", code=6).stdout == "Deployment/mlflow spec.replicas: 0 -> 1\n"
-    user.run("start")
-    assert user.json("status")["state"] == "ready"
-    assert user.objects("pvc", "secret", "ingress", "service") == before
+def test_stop_and_start_scale_and_keep_everything(shared: User) -> None:
+    before = shared.objects("pvc", "secret", "ingress", "service")
+    shared.run("stop")
+    assert shared.objects("pod") == set()
+    assert shared.json("status", code=3)["state"] == "stopped"
+    assert shared.run("diff", code=6).stdout == "Deployment/mlflow spec.replicas: 0 -> 1\n"
+    shared.run("start")
+    assert shared.json("status")["state"] == "ready"
+    assert shared.objects("pvc", "secret", "ingress", "service") == before
 
 
-def test_a_second_laptop_with_the_same_rights_knows_what_the_first_one_knew(user: User, tmp_path: Path) -> None:
-    created, password = user.create(), user.run("show-password").stdout
-    other = user.on_another_laptop(tmp_path / "laptop")
-    assert other.json("list") == user.json("list")
+def test_a_second_laptop_with_the_same_rights_knows_what_the_first_one_knew(shared: User, tmp_path: Path) -> None:
+    created, password = shared.create(), shared.run("show-password").stdout
+    other = shared.on_another_laptop(tmp_path / "laptop")
+    assert other.json("list") == shared.json("list")
     assert other.run("show-password").stdout == password
     again = other.json("create")
     assert (again["changed"], again["address"]) == (False, created["address"])
 
 
 def test_two_servers_of_a_namespace_and_one_name_in_two_namespaces_do_not_meet(
-    user: User, new_user: Callable[[], User]
+    shared: User, new_user: Callable[[], User]
 ) -> None:
     elsewhere = new_user()
-    passwords = {user.create(name)["address"]: user.run("show-password", name).stdout for name in ("one", "two")}
-    address = elsewhere.create("one")["address"]
-    passwords[address] = elsewhere.run("show-password", "one").stdout
+    passwords = {shared.create(name)["address"]: shared.run("show-password", name).stdout for name in ("mlflow", "two")}
+    address = elsewhere.create()["address"]
+    passwords[address] = elsewhere.run("show-password").stdout
     assert len(passwords) == len(set(passwords.values())) == 3
-    user.run("delete", "one", "--delete-data", "--yes")
-    assert user.json("status", "two")["state"] == "ready"
-    assert elsewhere.run("verify", "one").returncode == 0
-    assert not [item for item in user.objects() if "/one" in item]
+    shared.run("delete", "two", "--delete-data", "--yes")
+    assert shared.json("status")["state"] == "ready"
+    assert elsewhere.run("verify").returncode == 0
+    assert not [item for item in shared.objects() if "/two" in item]
 
 
-def test_a_killed_pod_comes_back_by_itself_and_still_proves(user: User) -> None:
-    user.create()
-    (pod,) = user.objects("pod")
-    user.kubectl("delete", pod, "--grace-period=0", "--force")
-    user.kubectl("wait", "--for=jsonpath={.status.unavailableReplicas}=1", "deployment/mlflow", "--timeout=60s")
-    waited = user.run("create", "-o", "json")
+def test_a_killed_pod_comes_back_by_itself_and_still_proves(shared: User) -> None:
+    (pod,) = shared.objects("pod")
+    shared.kubectl("delete", pod, "--grace-period=0", "--force")
+    shared.kubectl("wait", "--for=jsonpath={.status.unavailableReplicas}=1", "deployment/mlflow", "--timeout=60s")
+    waited = shared.run("create", "-o", "json")
     assert "ok ready: " in waited.stderr  # for the other pod
     assert json.loads(waited.stdout)["changed"] is False
-    assert user.run("verify").returncode == 0
+    assert shared.run("verify").returncode == 0
 
 
 def test_a_changed_spec_is_shown_applied_and_pruned(user: User) -> None:
@@ -182,38 +187,37 @@ def test_a_changed_spec_is_shown_applied_and_pruned(user: User) -> None:
     assert user.json("create")["changed"] is False
 
 
-def test_what_others_changed_is_named_and_taken_back_only_when_told(user: User) -> None:
-    user.create()
-    user.kubectl("set", "env", "deployment/mlflow", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=true")
-    drifted = user.run("diff", code=6)
+def test_what_others_changed_is_named_and_taken_back_only_when_told(shared: User) -> None:
+    shared.kubectl("set", "env", "deployment/mlflow", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=true")
+    drifted = shared.run("diff", code=6)
     assert 'env[MLFLOW_SERVER_ENABLE_JOB_EXECUTION].value: "true" -> "false"' in drifted.stdout
-    refused = user.run("create", code=5).stderr
+    refused = shared.run("create", code=5).stderr
     assert "kubectl-set" in refused
     assert "MLFLOW_SERVER_ENABLE_JOB_EXECUTION" in refused
-    assert user.json("create", "--take-over")["changed"] is True
-    assert user.run("diff").returncode == 0
+    assert shared.json("create", "--force-conflicts")["changed"] is True
+    assert shared.run("diff").returncode == 0
 
 
-def test_an_object_deleted_under_us_is_missed_and_made_again(user: User) -> None:
-    user.create()
-    user.kubectl("delete", "service/mlflow", "networkpolicy/mlflow")
-    assert 'Service/mlflow: (not set) -> "there"' in user.run("diff", code=6).stdout
-    assert user.create()["changed"] is True
-    assert user.run("diff").returncode == 0
+def test_an_object_deleted_under_us_is_missed_and_made_again(shared: User) -> None:
+    shared.kubectl("delete", "service/mlflow", "networkpolicy/mlflow")
+    assert 'Service/mlflow: (not set) -> "there"' in shared.run("diff", code=6).stdout
+    assert shared.create()["changed"] is True
+    assert shared.run("diff").returncode == 0
 
 
-def test_people_who_know_kubectl_find_it_natural(user: User) -> None:
-    user.create()
-    assert "successfully rolled out" in user.kubectl("rollout", "status", "deployment/mlflow")
-    labels = user.get("deployment", "mlflow")["metadata"]["labels"]
+def test_people_who_know_kubectl_find_it_natural(shared: User) -> None:
+    assert "successfully rolled out" in shared.kubectl("rollout", "status", "deployment/mlflow")
+    labels = shared.get("deployment", "mlflow")["metadata"]["labels"]
     assert labels["app.kubernetes.io/managed-by"] == "mlflow-deployer"
     assert labels["app.kubernetes.io/instance"] == "mlflow"
-    selected = user.kubectl("get", "all,ingress,pvc,secret,cm", "-l", "app.kubernetes.io/instance=mlflow", "-o", "name")
+    selected = shared.kubectl(
+        "get", "all,ingress,pvc,secret,cm", "-l", "app.kubernetes.io/instance=mlflow", "-o", "name"
+    )
     assert len(selected.split()) >= 9
-    user.kubectl("rollout", "restart", "deployment/mlflow")
-    user.kubectl("rollout", "status", "deployment/mlflow", "--timeout=120s")
-    assert user.run("verify").returncode == 0
-    assert user.run("diff").returncode == 0
+    shared.kubectl("rollout", "restart", "deployment/mlflow")
+    shared.kubectl("rollout", "status", "deployment/mlflow", "--timeout=120s")
+    assert shared.run("verify").returncode == 0
+    assert shared.run("diff").returncode == 0
 
 
 def test_an_idle_pod_stays_small(user: User) -> None:
@@ -222,14 +226,14 @@ def test_an_idle_pod_stays_small(user: User) -> None:
     assert user.bed.pss_mib(pod.partition("/")[2], user.namespace) <= 300
 
 
-def test_no_secret_shows_in_any_object_but_the_secrets_nor_in_any_output(user: User) -> None:
-    printed = json.dumps(user.create())
-    stored = [user.get("secret", f"mlflow-{part}")["data"] for part in ("admin", "server")]
+def test_no_secret_shows_in_any_object_but_the_secrets_nor_in_any_output(shared: User) -> None:
+    printed = json.dumps(shared.create())
+    stored = [shared.get("secret", f"mlflow-{part}")["data"] for part in ("admin", "server")]
     values = [value for data in stored for key, value in data.items() if key != "username"]
     assert len(values) == 4
-    shown = user.kubectl("get", "deployment,pod,cm,ingress,pvc,service,events,lease", "-o", "yaml")
+    shown = shared.kubectl("get", "deployment,pod,cm,ingress,pvc,service,events,lease", "-o", "yaml")
     for command in (["create"], ["status"], ["list"], ["logs"], ["verify"], ["env"], ["diff"]):
-        done = user.run(*command)
+        done = shared.run(*command)
         printed += done.stdout + done.stderr
     plain = [base64.b64decode(value).decode() for value in values]
     assert not [value for value in (*values, *plain) if value in shown + printed]

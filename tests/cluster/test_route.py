@@ -181,7 +181,7 @@ def test_a_list_that_somebody_else_has_set_is_named_and_removed_only_when_told(s
     assert f'{key}: "{NOBODY}" -> (not set)' in member.run("diff", code=6).stdout
     refused = member.run("create", code=5).stderr
     assert f"somebody else has set on Route/mlflow who may connect ({key}: '{NOBODY}')" in refused
-    assert member.json("create", "--take-over")["changed"] is True
+    assert member.json("create", "--force-conflicts")["changed"] is True
     assert key not in member.get("route", "mlflow")["metadata"]["annotations"]
     assert reached(member, created["address"])
     assert member.run("diff").returncode == 0
@@ -194,7 +194,7 @@ def test_the_router_adds_the_client_s_address_whatever_the_cluster_does_by_itsel
     member.kubectl("annotate", "--overwrite", "route", "mlflow", f"{key}=never")
     assert f'{key}: "never" -> "append"' in member.run("diff", code=6).stdout
     assert key in member.run("create", code=5).stderr
-    member.run("create", "--take-over")
+    member.run("create", "--force-conflicts")
     assert member.get("route", "mlflow")["metadata"]["annotations"][key] == "append"
 
 

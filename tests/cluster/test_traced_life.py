@@ -99,7 +99,7 @@ LIFE: tuple[Event, ...] = (
     Run("diff", code=6),
     Run("diff", "-o", "json", code=6),
     create(code=5, says="kubectl-set"),
-    create("--take-over"),
+    create("--force-conflicts"),
     edited("admin", "current"),
     Run("verify", code=1, says="--recover"),
     Run("diff", code=6),

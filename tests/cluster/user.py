@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.cluster import shown
 from tests.support.machine import Machine
+from tests.testbed.api import Away
 from tests.testbed.cluster import Cluster
 
 # commands that cannot have made a secret
@@ -50,7 +51,7 @@ class User(Machine):
         """Look at what a command may take away, on the cluster too."""
         if "-n" in arguments:
             self.namespaces.add(arguments[arguments.index("-n") + 1])
-        with suppress(shown.Away):  # then the command takes nothing away
+        with suppress(Away):  # then the command takes nothing away
             super().before(arguments, env)
             if arguments[0] not in READING or arguments[0] == "stop":
                 self.look()  # pods end, and their logs with them
@@ -58,7 +59,7 @@ class User(Machine):
     def after(self, arguments: Sequence[str]) -> None:
         """Take note of what a command may have made; where the cluster is away, later."""
         if arguments[0] not in READING:
-            with suppress(shown.Away):
+            with suppress(Away):
                 self.learn()
 
     def learn(self) -> None:

@@ -13,14 +13,14 @@ from deployer.core.platform import PROFILES
 from deployer.core.secrets import S3_ACCESS_KEY, S3_SECRET_KEY
 from deployer.core.spec import API_VERSION, KIND
 from deployer.operations.render import credentials, manifests
-from tests.support.manifest_cases import CASES, HATCHES, objects, spec
+from tests.support.manifest_cases import CASES, HATCHES, LOADER, objects, spec
 
 S3_KEYS = {S3_ACCESS_KEY: "an-access-key", S3_SECRET_KEY: "a-secret-key"}
 URLS = dict.fromkeys(DATABASES.values(), "postgresql+psycopg2://user:password@db.example.org/mlflow")
 
 
 def read(documents):
-    return [yaml.safe_load(text) for text in documents.values()]
+    return [yaml.load(text, Loader=LOADER) for text in documents.values()]
 
 
 def one(items, kind):
@@ -62,7 +62,9 @@ def test_the_credentials_fit_a_server_of_any_name(name, profile):
     data = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}
     named = document.validate(data, "file")
     documents, _ = manifests(named, PROFILES[profile], "team-a")
-    assert given_by(credentials(named, {})) == set(references(yaml.safe_load(documents[f"Deployment/{name}"])))
+    assert given_by(credentials(named, {})) == set(
+        references(yaml.load(documents[f"Deployment/{name}"], Loader=LOADER))
+    )
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -68,10 +68,46 @@ def machine(new_machine: Callable[[], Machine]) -> Machine:
     return new_machine()
 
 
+@pytest.fixture(scope="module")
+def module_machines(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[Callable[[], Machine]]:
+    """Makes the users of `shared_machine`."""
+    made: list[Machine] = []
+
+    def make() -> Machine:
+        machine = Machine(tmp_path_factory.mktemp("shared"))
+        machine.share(environments)
+        made.append(machine)
+        return machine
+
+    with watched(made):
+        yield make
+
+
+@pytest.fixture(scope="module")
+def current_machine(module_machines: Callable[[], Machine]) -> list[Machine]:
+    """The user of `shared_machine`, the last one of this list."""
+    return [module_machines()]
+
+
+@pytest.fixture
+def shared_machine(
+    request: pytest.FixtureRequest, module_machines: Callable[[], Machine], current_machine: list[Machine]
+) -> Iterator[Machine]:
+    """One user for all tests of a module, for tests that leave a server that `create` accepts.
+
+    After a failed test the next test gets a new user, so that one failure does not cause another.
+    """
+    failed = request.session.testsfailed
+    yield current_machine[-1]
+    if request.session.testsfailed > failed:
+        current_machine[-1].end()
+        current_machine.append(module_machines())
+
+
 @pytest.fixture
 def serve(machine: Machine, tmp_path: Path) -> Serve:
     """Runs a server with a fault, see serve_with_fault.py, and yields its address."""
-    return fault_injection(machine, tmp_path)
+    return fault_injection(machine.server_python(), tmp_path)
 
 
 @pytest.fixture

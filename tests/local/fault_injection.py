@@ -10,8 +10,8 @@ from typing import Any
 import requests
 
 from deployer.catalogue import PLUGINS
+from tests.support import snapshots
 from tests.support.load import API
-from tests.support.machine import Machine
 from tests.support.servers import PASSWORD, free_port, running, settings
 
 SCRIPT = Path(__file__).with_name("serve_with_fault.py")
@@ -22,14 +22,15 @@ BERT = ("bert", "another-password-of-his")
 Serve = Callable[..., AbstractContextManager[str]]
 
 
-def fault_injection(machine: Machine, folder: Path) -> Serve:
-    """Return what runs a server with a fault and yields its address."""
-    python = machine.server_python()
+def fault_injection(python: str, folder: Path) -> Serve:
+    """Return what runs a server with a fault and yields its address; with `first` it makes its own databases."""
 
     @contextmanager
-    def start(fault: str, **env: str) -> Iterator[str]:
+    def start(fault: str, *, first: bool = False, **env: str) -> Iterator[str]:
         home = folder / fault
         home.mkdir(exist_ok=True)
+        if not (first or (home / "tracking.db").exists()):
+            snapshots.copy(python, home)
         port = free_port()
         env = {**settings(home, port), "PYTHONPATH": str(PLUGINS), **env}
         with running([python, str(SCRIPT), fault], env, port, path="health") as address:

@@ -14,6 +14,7 @@ import requests
 
 from deployer.catalogue import CONSTRAINTS, PLUGINS
 from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
+from tests.support import snapshots
 from tests.support.machine import DEPLOYER
 from tests.support.servers import PASSWORD, free_port, running, settings
 
@@ -98,5 +99,9 @@ def served(case: Case, python: str, folder: Path, more: Mapping[str, str] | None
     env |= {"_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY": SIGNING_KEY, "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN": SIGNING_KEY}
     env |= {"MLFLOW_WORKERS": str(case.workers), "DEPLOYER_ACCESS_LOG": "true", "PYTHONUNBUFFERED": "1"}
     env |= more or {}
+    if fresh := not (folder / "tracking.db").exists():
+        snapshots.copy(python, folder)
     with running([python, str(PLUGINS / "launch.py")], env, port, path="health/stores") as address:
+        if fresh:
+            snapshots.keep(python, folder)
         yield Server(case, address, folder / "server.log", python)

@@ -207,6 +207,30 @@ def test_a_member_gives_a_model_version_no_source_elsewhere(scene: Scene) -> Non
     assert scene.stored("SELECT * FROM model_versions WHERE name = 'own'") == []
 
 
+def test_a_refused_source_says_nothing_about_the_servers_files(scene: Scene) -> None:
+    folder = scene.server.log.parent.resolve()
+    link, target = folder / "a-link", folder / "what-only-the-server-knows"
+    link.symlink_to(target)
+    run, _ = new_run(scene, scene.member, scene.experiment)
+    model, _ = new_logged_model(scene, scene.member, scene.experiment)
+    scene.ask(f"{API}/registered-models/create", {"name": "of links"}).raise_for_status()
+
+    def refusal(source: str, named: dict[str, str]) -> str:
+        made = scene.ask(f"{API}/model-versions/create", {"name": "of links", "source": source, **named})
+        assert made.status_code == 400, (source, made.text)
+        return made.text
+
+    ways: tuple[dict[str, str], ...] = ({}, {"run_id": run}, {"model_id": model})
+    for named in ways:
+        for source in (str(link), f"file://{link}"):
+            assert target.name not in refusal(source, named)
+    for named in ways:
+        for scheme in ("mlflow-artifacts", "runs", "s3"):
+            of_link, of_nothing = (refusal(f"{scheme}:{folder}/{name}", named) for name in (link.name, "no-link"))
+            assert of_link.replace(link.name, "no-link") == of_nothing
+        assert str(folder) not in refusal("dummy-source", named)  # a prompt's placeholder; a relative path for MLflow
+
+
 def test_a_location_that_was_stored_earlier_is_not_used(scene: Scene) -> None:
     trace, archived, elsewhere = scene.new_trace(), scene.new_trace(), scene.server.log.with_name("elsewhere")
     elsewhere.mkdir(exist_ok=True)

@@ -11,13 +11,17 @@ import socket
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.local.conftest import HOSTILE_USER
 from tests.soak.test_disk_full import small_disk
+from tests.support.killing import interrupt_in_step
 from tests.support.machine import Machine, kill_group
 
 CREATE = ("create", "--target", "local")
+ANOTHER_BOOT = "00000000-0000-0000-0000-000000000000"
 HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
 
 
@@ -35,7 +39,7 @@ def test_a_path_is_no_name_for_whatever_command(machine: Machine, command: str) 
 
 
 def require_refused(machine: Machine, command: str, name: str) -> None:
-    refused = machine.run(command, "--", name, code=2)
+    refused = machine.here(command, "--", name, code=2)
     assert "name" in refused.stderr.lower()
     assert refused.stdout == ""
     assert not (machine.state / "servers").exists() or list((machine.state / "servers").iterdir()) == []
@@ -61,7 +65,7 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
 def test_a_spec_file_with_mistakes_is_refused(machine: Machine, case: str) -> None:
     content, wanted = BAD_FILES[case]
     (machine.home / "spec.yaml").write_bytes(content)
-    refused = machine.run("create", "-f", "spec.yaml", "--target", "local", code=2)
+    refused = machine.here("create", "-f", "spec.yaml", "--target", "local", code=2)
     assert wanted in refused.stderr
     assert "spec.yaml" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -69,7 +73,7 @@ def test_a_spec_file_with_mistakes_is_refused(machine: Machine, case: str) -> No
 
 @pytest.mark.parametrize("path", [".", "missing.yaml", "/dev/zero", "a\0b"[:1] + "/b", "x" * 300])
 def test_a_spec_file_that_cannot_be_read_is_refused(machine: Machine, path: str) -> None:
-    refused = machine.run("create", "-f", path, "--target", "local", code=2)
+    refused = machine.here("create", "-f", path, "--target", "local", code=2)
     assert "cannot be read as a spec file" in refused.stderr
 
 
@@ -84,19 +88,19 @@ def test_a_spec_file_that_cannot_be_read_is_refused(machine: Machine, path: str)
     ],
 )
 def test_a_password_mlflow_would_not_take_is_refused_unquoted(machine: Machine, password: str, wanted: str) -> None:
-    refused = machine.run("create", "--target", "local", "--password-file", "-", stdin=password, code=2)
+    refused = machine.here("create", "--target", "local", "--password-file", "-", stdin=password, code=2)
     assert wanted in refused.stderr
     assert not password or password not in refused.stderr
 
 
 @pytest.mark.parametrize("user", ["a:b", "", " a", "ü", "a\nb"])
 def test_a_user_name_that_could_not_log_in_is_refused(machine: Machine, user: str) -> None:
-    assert "Error: --username" in machine.run("create", "--target", "local", "--username", user, code=2).stderr
+    assert "Error: --username" in machine.here("create", "--target", "local", "--username", user, code=2).stderr
 
 
 @pytest.mark.parametrize("port", ["0", "80", "65536", "x"])
 def test_a_port_that_is_none_is_refused(machine: Machine, port: str) -> None:
-    assert f"--port {port}: must be a whole number" in machine.run("create", "--port", port, code=2).stderr
+    assert f"--port {port}: must be a whole number" in machine.here("create", "--port", port, code=2).stderr
 
 
 def test_a_port_in_use_is_named_and_another_can_be_chosen(machine: Machine) -> None:
@@ -109,25 +113,9 @@ def test_a_port_in_use_is_named_and_another_can_be_chosen(machine: Machine) -> N
     assert machine.create("mlflow", "--port", str(port))["address"].endswith(f":{port}")
 
 
-def test_a_port_taken_while_stopped_is_an_error_and_not_another_port(machine: Machine) -> None:
-    created = machine.create()
-    machine.run("stop")
-    with socket.create_server(("127.0.0.1", int(created["address"].rpartition(":")[2]))):
-        assert "cannot be used" in machine.run("start", code=5).stderr
-    machine.run("start")
-
-
-def test_a_port_of_another_server_of_ours_is_refused_even_while_that_is_stopped(machine: Machine) -> None:
-    port = machine.create("one")["address"].rpartition(":")[2]
-    machine.run("stop", "one")
-    assert (
-        "belongs to your server one" in machine.run("create", "two", "--target", "local", "--port", port, code=5).stderr
-    )
-
-
 @pytest.mark.parametrize("python", ["/nonexistent/python", "/bin/ls", "/etc/passwd", "/", "no-such-python"])
 def test_a_wrong_interpreter_is_refused(machine: Machine, python: str) -> None:
-    refused = machine.run("create", "--target", "local", "--python", python, code=2)
+    refused = machine.here("create", "--target", "local", "--python", python, code=2)
     assert f"--python (spec.local.python) {python}: " in refused.stderr
 
 
@@ -174,7 +162,7 @@ def test_stop_and_delete_need_no_room_on_a_full_disk(bare_machine: Machine, envi
 
 
 def test_an_unsupported_release_is_refused_before_anything_is_done(machine: Machine) -> None:
-    assert "not supported" in machine.run("create", "--target", "local", "--mlflow-version", "2.9.0", code=2).stderr
+    assert "not supported" in machine.here("create", "--target", "local", "--mlflow-version", "2.9.0", code=2).stderr
 
 
 def test_a_state_directory_that_cannot_be_written_is_named(machine: Machine) -> None:
@@ -190,7 +178,7 @@ def test_a_state_directory_that_cannot_be_written_is_named(machine: Machine) -> 
 
 @pytest.mark.parametrize("odd", ["100%", "what?", "a#b"])
 def test_a_state_directory_mlflow_could_not_address_is_refused(machine: Machine, odd: str) -> None:
-    assert "another directory" in machine.run("list", env={"XDG_STATE_HOME": f"{machine.home}/{odd}"}, code=1).stderr
+    assert "another directory" in machine.here("list", env={"XDG_STATE_HOME": f"{machine.home}/{odd}"}, code=1).stderr
 
 
 def test_a_state_directory_with_blanks_and_umlauts_works(machine: Machine, environments: Path) -> None:
@@ -213,14 +201,14 @@ def test_damaged_state_is_named_and_not_overwritten(machine: Machine) -> None:
     for damage in ("{", "[]", '{"spec": {}}', "\0" * 100):
         record.write_text(damage)
         for command in ("status", "create", "delete"):
-            refused = machine.run(command, code=1).stderr
+            refused = machine.here(command, code=1).stderr
             assert "record.json" in refused
             assert "Next: put the file back from a backup; without one, `deployer delete mlflow" in refused
         assert record.read_text() == damage
     whole = machine.state / "servers/mlflow/secrets.json"
     for damage in ("{", "{}"):
         whole.write_text(damage)
-        assert "Next: put the file back from a backup" in machine.run("show-password", code=1).stderr
+        assert "Next: put the file back from a backup" in machine.here("show-password", code=1).stderr
     machine.run("delete", "--delete-data", "--yes")
     assert (machine.processes(), list((machine.state / "servers").iterdir())) == ([], [])
 
@@ -229,7 +217,7 @@ def test_credentials_that_are_gone_are_named_and_the_data_stays(machine: Machine
     machine.create()
     (machine.state / "servers/mlflow/secrets.json").unlink()
     for command, code in (("show-password", 1), ("start", 5), ("create", 5), ("rotate-password", 1)):
-        refused = machine.run(command, code=code).stderr
+        refused = machine.here(command, code=code).stderr
         assert "secrets.json" in refused
         assert " gone" in refused
         assert "from a backup" in refused
@@ -262,23 +250,21 @@ def test_creates_of_many_names_at_once_get_ports_of_their_own(machine: Machine) 
     assert len({machine.record(name)["assigned"]["ports"]["http"] for name in names}) == 3
 
 
-@pytest.mark.parametrize("moment", ["record", "environment", "start", "ready"])
-def test_ctrl_c_says_that_nothing_is_lost_and_the_same_command_goes_on(
-    bare_machine: Machine, environments: Path, moment: str
-) -> None:
-    machine = bare_machine
-    if moment != "environment":
-        machine.share(environments)
-    process = machine.popen("create", "--target", "local")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if f"] {moment} ..." in line:
-            break
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command goes on" in err
-    assert "Traceback" not in err
+def test_ctrl_c_says_that_nothing_is_lost_and_the_same_command_goes_on(machine: Machine) -> None:
+    for step in ("record", "ready"):
+        interrupt_in_step(machine, CREATE, step)
+    machine.run("stop")
+    require_goes_on(machine, "start")
+
+
+@pytest.mark.full_scale  # otherwise test_external.py interrupts the installation that its tests need anyway
+def test_ctrl_c_while_mlflow_is_installed_loses_nothing(bare_machine: Machine) -> None:
+    require_goes_on(bare_machine, "environment")
+
+
+def require_goes_on(machine: Machine, step: str) -> None:
+    """Interrupt a `create` in a step, and let the next one end."""
+    interrupt_in_step(machine, CREATE, step)
     machine.create()
     assert machine.remains() == []
     assert len(machine.processes()) == 1
@@ -327,51 +313,6 @@ def test_another_name_deletes_nothing(server: Machine) -> None:
     assert server.json("status")["state"] == "ready"
 
 
-def test_a_recycled_pid_is_never_killed(machine: Machine) -> None:
-    """The record names a pid that now belongs to somebody else: after a reboot, and in the same boot."""
-    machine.create()
-    record = machine.state / "servers/mlflow/process.json"
-    identity = json.loads(record.read_text())
-    machine.run("stop")
-    with subprocess.Popen(["sleep", "600"]) as innocent:
-        try:
-            for boot in (identity["boot"], "00000000-0000-0000-0000-000000000000"):
-                for command in ("stop", "create", "delete"):
-                    record.write_text(json.dumps({**identity, "pid": innocent.pid, "boot": boot}))
-                    machine.run(command)
-                    machine.run("stop", code=None)
-                    assert innocent.poll() is None
-                machine.create()
-                machine.run("stop")
-        finally:
-            innocent.kill()
-
-
-def test_a_rebooted_machine_is_seen_and_create_starts_the_server_again(machine: Machine) -> None:
-    machine.create()
-    record = machine.state / "servers/mlflow/process.json"
-    identity = json.loads(record.read_text())
-    machine.run("stop")
-    record.write_text(json.dumps({**identity, "boot": "00000000-0000-0000-0000-000000000000"}))
-    assert machine.json("status", code=3)["state"] == "rebooted"
-    machine.create()
-    assert machine.json("status")["proven"] is True
-
-
-def test_a_server_of_another_host_is_neither_killed_nor_doubled(machine: Machine) -> None:
-    machine.create()
-    record = machine.state / "servers/mlflow/process.json"
-    identity = json.loads(record.read_text())
-    machine.run("stop")
-    record.write_text(json.dumps({**identity, "boot": "other", "host": "login7"}))
-    for command in ("create", "stop", "delete"):
-        refused = machine.run(command, code=5)
-        assert "login7" in refused.stderr
-        assert "deployer stop mlflow --take-over" in refused.stderr
-    record.unlink()
-    machine.create()
-
-
 def test_a_closed_pipe_is_no_traceback(server: Machine) -> None:
     process = server.popen("logs", "--follow")
     assert process.stdout is not None
@@ -413,18 +354,11 @@ def test_a_change_that_cannot_be_had_changes_nothing(server: Machine, change: tu
     assert server.json("create")["changed"] is False
 
 
-def test_a_deleted_server_comes_back_as_it_was_asked_for(machine: Machine) -> None:
-    machine.create("mlflow", "--username", "alice", "--default-permission", "READ")
-    machine.run("delete")
-    machine.create()
-    assert machine.record()["spec"]["spec"]["auth"] == {"adminUsername": "alice", "defaultPermission": "READ"}
-
-
-def test_a_change_of_the_record_alone_is_a_change(machine: Machine) -> None:
-    machine.create()
-    port = machine.record()["assigned"]["ports"]["http"]  # the one that it has: now it is asked for
-    (machine.home / "spec.yaml").write_text(f"{HEADER}spec: {{local: {{port: {port}}}}}\n")
-    assert machine.json("create", "-f", "spec.yaml", "--target", "local")["changed"] is True
+def test_a_change_of_the_record_alone_is_a_change(server: Machine) -> None:
+    port = server.record()["assigned"]["ports"]["http"]  # the one that it has: now it is asked for
+    spec = {"auth": {"adminUsername": HOSTILE_USER}, "local": {"port": port}}
+    (server.home / "spec.yaml").write_text(f"{HEADER}spec: {json.dumps(spec)}\n")
+    assert server.json("create", "-f", "spec.yaml", "--target", "local")["changed"] is True
 
 
 def test_what_changes_nothing_is_refused_and_nothing_of_it_is_stored(server: Machine) -> None:
@@ -459,36 +393,24 @@ def test_the_log_begins_without_a_warning_of_a_library(server: Machine) -> None:
     assert "Warning" not in log.splitlines()[0]
 
 
-def test_a_locked_record_of_another_machine_is_neither_ready_nor_killed(machine: Machine) -> None:
-    """As on a network file system, which carries locks from machine to machine."""
-    machine.create()
-    record = machine.state / "servers/mlflow/process.json"
-    identity = json.loads(record.read_text())
-    machine.run("stop")
-    record.write_text(json.dumps({**identity, "boot": "other", "host": "login7"}))
-    with record.open("r+b") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        assert machine.json("status", code=3)["state"] == "elsewhere"
-        for command in ("create", "stop", "delete"):
-            assert "login7" in machine.run(command, code=5).stderr
+def test_one_damaged_server_hides_and_blocks_no_other(server: Machine) -> None:
+    record = server.state / "servers/mlflow/record.json"
+    whole = record.read_bytes()
+    record.write_text("{")
+    assert server.create("two")["changed"] is True
+    assert {view["name"]: view["state"] for view in server.json("list")} == {"mlflow": "damaged", "two": "ready"}
+    record.write_bytes(whole)
+    server.run("delete", "two", "--delete-data", "--yes")
 
 
-def test_one_damaged_server_hides_and_blocks_no_other(machine: Machine) -> None:
-    machine.create("one")
-    machine.run("stop", "one")
-    (machine.state / "servers/one/record.json").write_text("{")
-    assert machine.create("two")["changed"] is True
-    assert {view["name"]: view["state"] for view in machine.json("list")} == {"one": "damaged", "two": "ready"}
-
-
-def test_a_kubeconfig_that_cannot_be_read_is_no_reason_for_a_local_server(machine: Machine) -> None:
-    config = machine.home / "config"
+def test_a_kubeconfig_that_cannot_be_read_is_no_reason_for_a_local_server(server: Machine) -> None:
+    config = server.home / "config"
     for content in ("{", "a: 2024-99-99"):
         config.write_text(content)
-        refused = machine.run("create", env={"KUBECONFIG": str(config)}, code=2)
+        refused = server.here("create", "new", env={"KUBECONFIG": str(config)}, code=2)
         assert "add --target local" in refused.stderr
-    assert "cannot be read" in machine.run("create", env={"KUBECONFIG": str(machine.home)}, code=2).stderr
-    machine.run("create", "--target", "local", env={"KUBECONFIG": str(config)})
+    assert "cannot be read" in server.here("create", "new", env={"KUBECONFIG": str(server.home)}, code=2).stderr
+    server.run("create", "--target", "local", env={"KUBECONFIG": str(config)})
 
 
 def test_closed_standard_streams_harm_nobody(machine: Machine) -> None:
@@ -502,33 +424,106 @@ def test_closed_standard_streams_harm_nobody(machine: Machine) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_a_full_output_is_one_line_and_a_lost_progress_none(machine: Machine) -> None:
-    machine.shell("$DEPLOYER create --target local 2>/dev/full")
-    full = machine.shell("$DEPLOYER list >/dev/full", code=1)
-    assert full.stderr == "Error: cannot write to standard output: No space left on device\n"
-
-
-def test_a_start_that_waited_behind_a_delete_makes_no_new_server(machine: Machine) -> None:
-    machine.create()
-    machine.run("stop")
-    lock = machine.state / "servers/.mlflow.lock"
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        starting = machine.popen("start")
-        assert starting.stderr is not None
-        for line in starting.stderr:
-            if "waiting for" in line:
-                break
-        (machine.state / "servers/mlflow").rename(machine.home / "deleted meanwhile")
-        lock.unlink()
-    _, err = starting.communicate(timeout=60)
-    assert starting.returncode == 5
-    assert "changed or deleted this server meanwhile" in err
-    assert machine.processes() == []
-
-
 def test_other_names_for_the_loopback_are_kept_from_the_proxy(server: Machine) -> None:
     proxied = {"http_proxy": "http://127.0.0.1:9"}
     assert 'NO_PROXY="127.0.0.1' in server.run("env", env=proxied).stdout
     assert "NO_PROXY" not in server.run("env", env={**proxied, "no_proxy": "127.0.0.1"}).stdout
     server.run("verify", env=proxied)
+
+
+@pytest.fixture(scope="module")
+def identity(server: Machine) -> dict[str, Any]:
+    """What the record of the server's process said while the server ran."""
+    found: dict[str, Any] = json.loads((server.state / "servers/mlflow/process.json").read_text())
+    return found
+
+
+@pytest.fixture
+def stopped(server: Machine, identity: dict[str, Any]) -> Machine:
+    """The user of `server`, which is stopped. The tests that need it stopped are the last ones of this file."""
+    if server.processes():
+        server.run("stop")
+    return server
+
+
+def test_a_port_of_another_server_of_ours_is_refused_even_while_that_is_stopped(stopped: Machine) -> None:
+    port = str(stopped.record()["assigned"]["ports"]["http"])
+    refused = stopped.here("create", "two", "--target", "local", "--port", port, code=5).stderr
+    assert "belongs to your server mlflow" in refused
+
+
+def test_a_recycled_pid_is_never_killed(stopped: Machine, identity: dict[str, Any]) -> None:
+    """The record names a pid that now belongs to somebody else: after a reboot, and in the same boot."""
+    record = stopped.state / "servers/mlflow/process.json"
+    with subprocess.Popen(["sleep", "600"]) as innocent:
+        try:
+            for boot in (identity["boot"], ANOTHER_BOOT):
+                for command in ("stop", "delete", "create"):
+                    record.write_text(json.dumps({**identity, "pid": innocent.pid, "boot": boot}))
+                    stopped.run(command)
+                    stopped.run("stop", code=None)
+                    assert innocent.poll() is None
+        finally:
+            innocent.kill()
+
+
+def test_a_server_of_another_host_is_neither_killed_nor_doubled(stopped: Machine, identity: dict[str, Any]) -> None:
+    record = stopped.state / "servers/mlflow/process.json"
+    record.write_text(json.dumps({**identity, "boot": "other", "host": "login7"}))
+    for command in ("create", "stop", "delete"):
+        refused = stopped.here(command, code=5)
+        assert "login7" in refused.stderr
+        assert "deployer stop mlflow --take-over" in refused.stderr
+    record.unlink()
+
+
+def test_a_locked_record_of_another_machine_is_neither_ready_nor_killed(
+    stopped: Machine, identity: dict[str, Any]
+) -> None:
+    """As on a network file system, which carries locks from machine to machine."""
+    record = stopped.state / "servers/mlflow/process.json"
+    record.write_text(json.dumps({**identity, "boot": "other", "host": "login7"}))
+    with record.open("r+b") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert stopped.json("status", code=3)["state"] == "elsewhere"
+        for command in ("create", "stop", "delete"):
+            assert "login7" in stopped.run(command, code=5).stderr
+    record.unlink()
+
+
+def test_a_start_that_waited_behind_a_delete_makes_no_new_server(stopped: Machine) -> None:
+    lock, folder = stopped.state / "servers/.mlflow.lock", stopped.state / "servers/mlflow"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        starting = stopped.popen("start")
+        assert starting.stderr is not None
+        for line in starting.stderr:
+            if "waiting for" in line:
+                break
+        folder.rename(stopped.home / "deleted meanwhile")
+        lock.unlink()
+    _, err = starting.communicate(timeout=60)
+    assert starting.returncode == 5
+    assert "changed or deleted this server meanwhile" in err
+    assert stopped.processes() == []
+    (stopped.home / "deleted meanwhile").rename(folder)
+
+
+def test_a_port_taken_while_stopped_is_an_error_and_not_another_port(stopped: Machine) -> None:
+    with socket.create_server(("127.0.0.1", stopped.record()["assigned"]["ports"]["http"])):
+        assert "cannot be used" in stopped.run("start", code=5).stderr
+
+
+def test_a_full_output_is_one_line_and_a_lost_progress_none(stopped: Machine) -> None:
+    stopped.shell("$DEPLOYER start 2>/dev/full")
+    full = stopped.shell("$DEPLOYER list >/dev/full", code=1)
+    assert full.stderr == "Error: cannot write to standard output: No space left on device\n"
+
+
+def test_a_rebooted_machine_is_seen_and_create_starts_the_server_again(
+    stopped: Machine, identity: dict[str, Any]
+) -> None:
+    (stopped.state / "servers/mlflow/process.json").write_text(json.dumps({**identity, "boot": ANOTHER_BOOT}))
+    assert stopped.json("status", code=3)["state"] == "rebooted"
+    stopped.create()
+    assert stopped.json("status")["proven"] is True

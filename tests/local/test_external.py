@@ -23,7 +23,7 @@ from deployer.catalogue import PLUGINS
 from deployer.core import sizing
 from tests.local.test_rotate import edit, secrets_file, status
 from tests.support import postgres
-from tests.support.killing import kill_in_step
+from tests.support.killing import interrupt_in_step, kill_in_step
 from tests.support.load import API
 from tests.support.machine import Machine, watched
 from tests.support.postgres import PostgreSQL
@@ -123,11 +123,13 @@ def team(new_team: Callable[[], Team]) -> Team:
 
 @pytest.fixture(scope="module")
 def environments(tmp_path_factory: pytest.TempPathFactory, server: PostgreSQL) -> Path:
-    """One with the driver; the other suites have theirs without it."""
+    """One with the driver; the other suites have theirs without it. Its installation is interrupted once."""
     machine = Machine(tmp_path_factory.mktemp("environments"))
     with watched([machine]):
         made_in(server, "builder").give(machine)
+        interrupt_in_step(machine, ("create", "builder", *FILE), "environment")
         machine.run("create", "builder", *FILE)
+        assert machine.remains() == []
         machine.run("delete", "builder", "--delete-data", "--yes")
     return machine.state / "environments"
 
@@ -210,7 +212,7 @@ def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machin
 
     most, count = 0, f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{team.user}';"
     with ThreadPoolExecutor(64) as crowd:
-        answers = [crowd.submit(ask, number) for number in range(1200)]
+        answers = [crowd.submit(ask, number) for number in range(600)]
         while not all(answer.done() for answer in answers):
             most = max(most, int(team.server.sql(count)))
     assert {answer.result() for answer in answers} == {200}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
+import secrets
 import socket
 import sqlite3
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +22,7 @@ import requests
 
 from deployer.catalogue import PLUGINS
 from deployer.core import sizing
-from tests.local.fault_injection import ADMIN, ANNA, BERT, SCRIPT, Serve, add, client, counted, who
+from tests.local.fault_injection import ADMIN, ANNA, BERT, SCRIPT, Serve, add, client, counted, fault_injection, who
 from tests.support.load import API
 from tests.support.machine import Machine
 from tests.support.servers import free_port, settings
@@ -59,29 +61,41 @@ def statements(address: str, login: tuple[str, str] | None) -> dict[str, int]:
         return found
 
 
-def test_a_login_costs_one_statement_and_permissions_two_more(serve: Serve) -> None:
+@pytest.fixture(scope="module")
+def usual(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server as it is, for the tests that neither guess many passwords nor ask for other settings."""
+    (python,) = map(str, environments.glob("mlflow-*/bin/python"))
+    with fault_injection(python, tmp_path_factory.mktemp("usual"))("usual") as address:
+        yield address
+
+
+@pytest.fixture
+def anna(usual: str) -> tuple[str, str]:
+    """A member of `usual` whose login no test has used before."""
+    login = (f"anna-{secrets.token_hex(4)}@uni.example", ANNA[1])
+    add(usual, login)
+    return login
+
+
+def test_a_login_costs_one_statement_and_permissions_two_more(serve: Serve, usual: str, anna: tuple[str, str]) -> None:
     with serve("open") as address:
         bare = statements(address, None)
-    with serve("usual") as address:
-        add(address, ANNA)
-        assert statements(address, ADMIN) == {kind: count + 1 for kind, count in bare.items()}
-        over = {kind: count - bare[kind] for kind, count in statements(address, ANNA).items()}
+    assert statements(usual, ADMIN) == {kind: count + 1 for kind, count in bare.items()}
+    over = {kind: count - bare[kind] for kind, count in statements(usual, anna).items()}
     assert max(over.values()) <= 3, over
 
 
-def test_a_password_is_checked_once_whoever_is_wrong_and_as_often_for_nobody(serve: Serve) -> None:
-    with serve("usual") as address:
-        add(address, ANNA)
-        for login, status in ((ANNA, 200), ((ANNA[0], "wrong"), 401), (("nobody", "wrong"), 401)):
-            counted(address)
-            assert [who(address, login).status_code for _ in range(3)] == [status] * 3
-            assert counted(address)["checks"] == 1, login
+def test_a_password_is_checked_once_whoever_is_wrong_and_as_often_for_nobody(usual: str, anna: tuple[str, str]) -> None:
+    for login, status in ((anna, 200), ((anna[0], "wrong"), 401), (("nobody", "wrong"), 401)):
+        counted(usual)
+        assert [who(usual, login).status_code for _ in range(3)] == [status] * 3
+        assert counted(usual)["checks"] == 1, login
 
 
 @pytest.mark.timeout(1200)
 def test_many_first_logins_at_once_stay_within_the_computed_memory(serve: Serve, tmp_path: Path, soak: bool) -> None:
     people = [f"person {number}" for number in range(500 if soak else 60)]
-    with serve("usual") as address:
+    with serve("usual", first=True) as address:
         add(address, ANNA)
         with closing(sqlite3.connect(tmp_path / "usual/auth.db", timeout=60)) as database, database:
             copy = "INSERT INTO users (username, password_hash, is_admin) SELECT ?, password_hash, 0"
@@ -153,46 +167,46 @@ def test_a_function_of_ones_own_lets_in_whom_it_knows(serve: Serve) -> None:
                 assert answer.status_code == status, (path, password)
 
 
-def test_a_guess_by_another_scheme_is_not_even_checked(serve: Serve) -> None:
-    with serve("usual") as address:
-        add(address, ANNA)
-        counted(address)
-        for number in range(5):
-            line = {"Authorization": f'Digest username="{ANNA[0]}", password="guess {number}"'}
-            assert requests.get(f"{address}/{API}/users/current", headers=line, timeout=60).status_code == 401
-        assert counted(address)["checks"] == 0
+def test_a_guess_by_another_scheme_is_not_even_checked(usual: str, anna: tuple[str, str]) -> None:
+    counted(usual)
+    for number in range(5):
+        line = {"Authorization": f'Digest username="{anna[0]}", password="guess {number}"'}
+        assert requests.get(f"{usual}/{API}/users/current", headers=line, timeout=60).status_code == 401
+    assert counted(usual)["checks"] == 0
 
 
-def test_a_request_that_takes_long_to_come_is_served_by_what_holds_when_it_has_come(serve: Serve) -> None:
-    with serve("usual") as address:
-        add(address, ANNA, BERT)
-        host, _, port = address.removeprefix("http://").partition(":")
-        body = json.dumps({"name": "of somebody who is gone"}).encode()
+def test_a_request_that_takes_long_to_come_is_served_by_what_holds_when_it_has_come(
+    usual: str, anna: tuple[str, str]
+) -> None:
+    bert = ("bert-who-stays", BERT[1])
+    add(usual, bert)
+    host, _, port = usual.removeprefix("http://").partition(":")
+    body = json.dumps({"name": "of somebody who is gone"}).encode()
 
-        def begin(login: tuple[str, str], *headers: str) -> socket.socket:
-            told = base64.b64encode(":".join(login).encode()).decode()
-            lines = [f"POST /{API}/experiments/create HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Basic {told}"]
-            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", *headers]
-            connection = socket.create_connection((host, int(port)), timeout=30)
-            connection.sendall("\r\n".join([*lines, "Expect: 100-continue", "", ""]).encode())
-            assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")  # only the body is missing now
-            return connection
+    def begin(login: tuple[str, str], *headers: str) -> socket.socket:
+        told = base64.b64encode(":".join(login).encode()).decode()
+        lines = [f"POST /{API}/experiments/create HTTP/1.1", f"Host: {host}:{port}", f"Authorization: Basic {told}"]
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", *headers]
+        connection = socket.create_connection((host, int(port)), timeout=30)
+        connection.sendall("\r\n".join([*lines, "Expect: 100-continue", "", ""]).encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")  # only the body is missing now
+        return connection
 
-        def end(connection: socket.socket) -> bytes:
-            with connection, connection.makefile("rb") as answer:
-                connection.sendall(body)
-                return answer.read().split(b" ", 2)[1]
+    def end(connection: socket.socket) -> bytes:
+        with connection, connection.makefile("rb") as answer:
+            connection.sendall(body)
+            return answer.read().split(b" ", 2)[1]
 
-        # the first is not known yet, the second is; the third goes the longer way
-        waiting = [begin(ANNA)]
-        assert who(address, ANNA).status_code == who(address, BERT).status_code == 200
-        waiting += [begin(ANNA), begin(ANNA, "X-MLFLOW-WORKSPACE: ")]
-        staying = begin(BERT, "X-MLFLOW-WORKSPACE: ")
-        with client(ADMIN) as admin:
-            gone = admin.delete(f"{address}/{API}/users/delete", json={"username": ANNA[0]}, timeout=60)
-            assert gone.status_code == 200
-        assert [end(connection) for connection in waiting] == [b"401"] * 3
-        assert end(staying) == b"200"
+    # the first is not known yet, the second is; the third goes the longer way
+    waiting = [begin(anna)]
+    assert who(usual, anna).status_code == who(usual, bert).status_code == 200
+    waiting += [begin(anna), begin(anna, "X-MLFLOW-WORKSPACE: ")]
+    staying = begin(bert, "X-MLFLOW-WORKSPACE: ")
+    with client(ADMIN) as admin:
+        gone = admin.delete(f"{usual}/{API}/users/delete", json={"username": anna[0]}, timeout=60)
+        assert gone.status_code == 200
+    assert [end(connection) for connection in waiting] == [b"401"] * 3
+    assert end(staying) == b"200"
 
 
 def test_nobody_waits_for_the_check_of_another(serve: Serve, tmp_path: Path) -> None:
@@ -231,7 +245,7 @@ def test_an_exception_in_the_check_lets_nobody_in(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("path", [f"{API}/users/current", f"{API}-artifacts/artifacts"])
-def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_connection(serve: Serve, path: str) -> None:
+def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_connection(usual: str, path: str) -> None:
     told = base64.b64encode(":".join(ADMIN).encode()).decode()
     parts = f'username="{ADMIN[0]}", password="{ADMIN[1]}"'  # which Flask reads of any scheme
     odd = [
@@ -244,21 +258,20 @@ def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_conne
         "Basic !!!!",
         "Basic AGE6Yg==",
     ]
-    with serve("usual") as address:
-        host, _, port = address.removeprefix("http://").partition(":")
+    host, _, port = usual.removeprefix("http://").partition(":")
 
-        def request(*headers: str) -> bytes:
-            lines = [f"GET /{path} HTTP/1.1", f"Host: {host}:{port}", *(f"Authorization: {text}" for text in headers)]
-            return "\r\n".join([*lines, "", ""]).encode()
+    def request(*headers: str) -> bytes:
+        lines = [f"GET /{path} HTTP/1.1", f"Host: {host}:{port}", *(f"Authorization: {text}" for text in headers)]
+        return "\r\n".join([*lines, "", ""]).encode()
 
-        for text in odd:
-            with socket.create_connection((host, int(port)), timeout=30) as connection:
-                connection.sendall(request(f"Basic {told}") + request(*filter(None, [text])))
-                statuses, seen = [], b""
-                while len(statuses) < 2:
-                    seen += connection.recv(65536) or pytest.fail(f"closed after {statuses}")
-                    statuses = re.findall(rb"HTTP/1.1 (\d+) ", seen)
-            assert statuses == [b"200", b"401"], text
+    for text in odd:
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(request(f"Basic {told}") + request(*filter(None, [text])))
+            statuses, seen = [], b""
+            while len(statuses) < 2:
+                seen += connection.recv(65536) or pytest.fail(f"closed after {statuses}")
+                statuses = re.findall(rb"HTTP/1.1 (\d+) ", seen)
+        assert statuses == [b"200", b"401"], text
 
 
 OF_LOGINS = ("authenticate_user", "get_user", "list_grants")
@@ -379,26 +392,24 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
         assert let_in(ANNA) == let_in(BERT) == (True,) * len(asked)
 
 
-def test_whatever_changes_holds_at_once_also_within_a_request(serve: Serve) -> None:
-    with serve("usual") as address:
-        add(address, ANNA)
-        users = f"{address}/{API}/users"
-        with client(ANNA) as anna, client(ADMIN) as admin:
-            assert anna.get(f"{users}/current", timeout=60).status_code == 200
-            assert anna.get(f"{users}/get?username=admin", timeout=60).status_code == 403
-            for is_admin, status in ((True, 200), (False, 403)):
-                body = {"username": ANNA[0], "is_admin": is_admin}
-                assert admin.patch(f"{users}/update-admin", json=body, timeout=60).status_code == 200
-                assert anna.get(f"{users}/get?username=admin", timeout=60).status_code == status
-            body = {"username": ANNA[0], "password": "the-next-password", "current_password": "not-hers-at-all"}
-            assert anna.patch(f"{users}/update-password", json=body, timeout=60).status_code != 200
-            assert anna.get(f"{users}/current", timeout=60).status_code == 200
-            body["current_password"] = ANNA[1]
-            assert anna.patch(f"{users}/update-password", json=body, timeout=60).status_code == 200
-            assert anna.get(f"{users}/current", timeout=60).status_code == 401
-            assert who(address, (ANNA[0], "the-next-password")).status_code == 200
-            assert admin.delete(f"{users}/delete", json={"username": ANNA[0]}, timeout=60).status_code == 200
-            assert who(address, (ANNA[0], "the-next-password")).status_code == 401
+def test_whatever_changes_holds_at_once_also_within_a_request(usual: str, anna: tuple[str, str]) -> None:
+    users = f"{usual}/{API}/users"
+    with client(anna) as own, client(ADMIN) as admin:
+        assert own.get(f"{users}/current", timeout=60).status_code == 200
+        assert own.get(f"{users}/get?username=admin", timeout=60).status_code == 403
+        for is_admin, status in ((True, 200), (False, 403)):
+            body = {"username": anna[0], "is_admin": is_admin}
+            assert admin.patch(f"{users}/update-admin", json=body, timeout=60).status_code == 200
+            assert own.get(f"{users}/get?username=admin", timeout=60).status_code == status
+        body = {"username": anna[0], "password": "the-next-password", "current_password": "not-hers-at-all"}
+        assert own.patch(f"{users}/update-password", json=body, timeout=60).status_code != 200
+        assert own.get(f"{users}/current", timeout=60).status_code == 200
+        body["current_password"] = anna[1]
+        assert own.patch(f"{users}/update-password", json=body, timeout=60).status_code == 200
+        assert own.get(f"{users}/current", timeout=60).status_code == 401
+        assert who(usual, (anna[0], "the-next-password")).status_code == 200
+        assert admin.delete(f"{users}/delete", json={"username": anna[0]}, timeout=60).status_code == 200
+        assert who(usual, (anna[0], "the-next-password")).status_code == 401
 
 
 def test_a_proof_waits_where_somebody_else_has_guessed(machine: Machine) -> None:

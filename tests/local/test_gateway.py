@@ -1,13 +1,17 @@
-"""The requests of a gateway endpoint are stored in the endpoint's own experiment, and members do not take that one."""
+"""Members use only the endpoints of the gateway, and requests are stored in the experiments of these endpoints."""
 
 from __future__ import annotations
 
+import base64
+import json
 import sqlite3
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -20,6 +24,7 @@ V2 = "api/2.0/mlflow"
 V3 = "api/3.0/mlflow"
 ENDPOINTS = f"{V3}/gateway/endpoints"
 SAID = [{"role": "user", "content": "hello"}]
+NOWHERE = "https://127.0.0.1:9/v1"  # no model listens there
 
 Login = tuple[str, str]
 
@@ -29,7 +34,9 @@ def server(
     request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     more = {
-        "MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true",  # for a model at a port where nothing listens
+        # for models on this machine, which answer over HTTP or not at all
+        "MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES": "http,https",
         # MLflow writes a summary under the caller's trace only if it exports spans before the call ends. With batches,
         # this depends on the moment.
         "MLFLOW_USE_BATCH_SPAN_PROCESSOR": "false",
@@ -49,11 +56,11 @@ def experiment(server: Server, login: Login, name: str) -> str:
     return str(answer.json()["experiment_id"])
 
 
-def ask_for_endpoint(server: Server, name: str, **more: Any) -> requests.Response:
-    """Ask for an endpoint of a model that does not answer, as the administrator."""
+def ask_for_endpoint(server: Server, name: str, api_base: str = NOWHERE, **more: Any) -> requests.Response:
+    """Ask for an endpoint of a model, as the administrator."""
     secret = {"secret_name": f"{name}-key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
-    nowhere = {"auth_config": {"api_base": "https://127.0.0.1:9/v1"}}
-    key = server.change(f"{V3}/gateway/secrets/create", {**secret, **nowhere})["secret"]["secret_id"]
+    where = {"auth_config": {"api_base": api_base}}
+    key = server.change(f"{V3}/gateway/secrets/create", {**secret, **where})["secret"]["secret_id"]
     definition = {"name": f"{name}-model", "secret_id": key, "provider": "openai", "model_name": "gpt-4o"}
     model = server.change(f"{V3}/gateway/model-definitions/create", definition)["model_definition"]
     models = [{"model_definition_id": model["model_definition_id"], "linkage_type": "PRIMARY", "weight": 1.0}]
@@ -203,7 +210,73 @@ def test_a_member_with_use_reaches_the_model(server: Server, mia: Login, path: s
     assert answers[1].status_code == 403, answers[1].text
 
 
+def test_the_other_routes_of_a_provider_are_closed(server: Server, mia: Login) -> None:
+    with provider() as (address, received):
+        endpoint(server, "with-other-routes", mia, api_base=address)
+        for path in ("chat/completions", "files", "..%2Fadmin"):
+            for login in (mia, ADMIN):
+                answer = server.ask(f"gateway/proxy/with-other-routes/{path}", login, {"messages": SAID})
+                assert answer.status_code == 403, answer.text
+    assert received == []
+
+
 # --- headers ---
+
+
+@contextmanager
+def provider() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Run a provider of models on this machine; yield its address and the headers of all requests to the provider."""
+    received: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            received.append({name.lower(): value for name, value in self.headers.items()})
+            message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}
+            body = json.dumps(
+                {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [message]}
+            )
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}/v1", received
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def test_a_provider_gets_only_the_headers_that_it_needs(server: Server, mia: Login) -> None:
+    """A provider may read from a header where to send the key, and must not get the password of a member."""
+    with provider() as (address, received):
+        endpoint(server, "with-headers", mia, api_base=address)
+        chat, body = f"{server.address}/gateway/openai/v1/chat/completions", {"model": "with-headers", "messages": SAID}
+        needed = {"OpenAI-Beta": "assistants=v2", "User-Agent": "codex_cli 1.0"}
+        chosen = {"x-portkey-custom-host": "https://elsewhere.example", "Cookie": "a=b"}
+        requests.post(chat, json=body, auth=mia, headers={**needed, **chosen}, timeout=60).raise_for_status()
+        login = {"X-MLflow-Authorization": basic(mia), "Authorization": "Bearer of-mia"}
+        own = requests.post(chat, json=body, headers={**needed, **chosen, **login}, timeout=60)
+        own.raise_for_status()
+    usual, with_own_key = received
+    for found in received:
+        assert {name: found.get(name.lower()) for name in needed} == needed
+        assert not {name.lower() for name in chosen} & found.keys(), found
+        assert not any("mlflow" in name for name in found), found
+    assert usual["authorization"] == "Bearer of-nobody"
+    assert with_own_key["authorization"] == "Bearer of-mia"
+
+
+def basic(login: Login) -> str:
+    return f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"
 
 
 def test_the_removed_header_is_the_one_that_mlflow_reads(server: Server) -> None:

@@ -22,11 +22,11 @@ def require_one_proven_server(machine: Machine) -> None:
     assert machine.json("status")["proven"] is True
     assert len(machine.processes()) == 1
     assert machine.remains() == []
-    machine.run("verify")
+    machine.here("verify")
 
 
 def require_nothing(machine: Machine, port: int | None) -> None:
-    machine.run(*DELETE, code=None)
+    machine.here(*DELETE, code=None)
     assert machine.processes() == []
     assert machine.remains() == []
     with suppress(FileNotFoundError):

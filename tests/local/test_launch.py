@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from deployer.catalogue import PLUGINS
+from tests.support import snapshots
 from tests.support.machine import Machine
 from tests.support.servers import PASSWORD, free_port, running, settings
 
@@ -35,10 +36,11 @@ def command(machine: Machine) -> list[str]:
 def databases(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the databases of a server that has run."""
     folder, port = tmp_path_factory.mktemp("databases"), free_port()
-    (python,) = environments.glob("mlflow-*/bin/python")
-    launch = [str(python), str(PLUGINS / "launch.py")]
-    with running(launch, settings(folder, port), port, path="health/stores"):
-        pass
+    (python,) = map(str, environments.glob("mlflow-*/bin/python"))
+    snapshots.copy(python, folder)
+    if not list(folder.glob("*.db")):
+        with running([python, str(PLUGINS / "launch.py")], settings(folder, port), port, path="health/stores"):
+            snapshots.keep(python, folder)
     return folder
 
 
@@ -135,9 +137,10 @@ def test_a_taken_port_is_refused_before_anything_is_made(machine: Machine, tmp_p
     assert list(tmp_path.glob("*.db")) == []
 
 
-def test_stores_health_fails_when_a_database_cannot_be_read(machine: Machine, tmp_path: Path) -> None:
-    port = free_port()
-    with running(command(machine), settings(tmp_path, port), port, path="health/stores") as address:
+def test_stores_health_fails_when_a_database_cannot_be_read(
+    machine: Machine, tmp_path: Path, made: dict[str, str]
+) -> None:
+    with running(command(machine), made, int(made["MLFLOW_PORT"]), path="health/stores") as address:
         with sqlite3.connect(tmp_path / "auth.db") as connection:
             connection.execute("ALTER TABLE users RENAME TO away")
         connection.close()
@@ -147,10 +150,9 @@ def test_stores_health_fails_when_a_database_cannot_be_read(machine: Machine, tm
         assert requests.get(f"{address}/health", timeout=30).status_code == 200
 
 
-def test_a_connection_stays_open_for_as_long_as_a_proxy_pauses(machine: Machine, tmp_path: Path) -> None:
-    port = free_port()
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    with running(command(machine), settings(tmp_path, port), port), closing(connection):
+def test_a_connection_stays_open_for_as_long_as_a_proxy_pauses(shared_machine: Machine) -> None:
+    address = shared_machine.create()["address"]
+    with closing(HTTPConnection("127.0.0.1", int(address.rpartition(":")[2]), timeout=60)) as connection:
         connection.auto_open = 0
         connection.connect()
         for pause in (0, 7):  # the usual five seconds are less than any proxy's
@@ -159,9 +161,9 @@ def test_a_connection_stays_open_for_as_long_as_a_proxy_pauses(machine: Machine,
             assert connection.getresponse().read() == b"OK"
 
 
-def test_hosts_and_origins_are_checked(machine: Machine) -> None:
-    address = machine.create()["address"]
-    login = ("admin", machine.password())
+def test_hosts_and_origins_are_checked(shared_machine: Machine) -> None:
+    address = shared_machine.create()["address"]
+    login = ("admin", shared_machine.password())
     url = f"{address}/api/2.0/mlflow/experiments/search"
     for path in (url, f"{address}/health/stores"):
         assert requests.get(path, headers={"Host": "evil.example.org"}, auth=login, timeout=30).status_code == 403
@@ -170,26 +172,26 @@ def test_hosts_and_origins_are_checked(machine: Machine) -> None:
         assert answer.status_code == status
 
 
-def test_the_keys_survive_stop_delete_and_create(machine: Machine) -> None:
-    machine.create()
-    secrets = machine.state / "servers/mlflow/secrets.json"
+def test_the_keys_survive_stop_delete_and_create(shared_machine: Machine) -> None:
+    shared_machine.create()
+    secrets = shared_machine.state / "servers/mlflow/secrets.json"
     before = secrets.read_text()
     for command_line in (["stop"], ["start"], ["delete"], ["create", "--target", "local"]):
-        machine.run(*command_line)
+        shared_machine.run(*command_line)
         assert secrets.read_text() == before
 
 
-def test_create_passes_the_refusal_on_and_the_data_stays(machine: Machine) -> None:
-    machine.create()
-    machine.run("stop")
-    database = machine.state / "servers/mlflow/data/tracking.db"
+def test_create_passes_the_refusal_on_and_the_data_stays(shared_machine: Machine) -> None:
+    shared_machine.create()
+    shared_machine.run("stop")
+    database = shared_machine.state / "servers/mlflow/data/tracking.db"
     with sqlite3.connect(database) as connection:
         (head,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     connection.close()
     before = set_revision(database, "alembic_version", "0123456789ab")
-    refused = machine.run("create", code=1)
+    refused = shared_machine.run("create", code=1)
     assert "the tracking database has schema 0123456789ab" in refused.stderr
-    assert f"{machine.server_python()} -m mlflow db upgrade sqlite:///{database}" in refused.stderr
+    assert f"{shared_machine.server_python()} -m mlflow db upgrade sqlite:///{database}" in refused.stderr
     assert database.read_bytes() == before
     set_revision(database, "alembic_version", head)
-    assert machine.create()["changed"] is True
+    assert shared_machine.create()["changed"] is True

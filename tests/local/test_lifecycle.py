@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,26 +16,33 @@ import requests
 
 from deployer.catalogue import CONSTRAINTS
 from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
-from tests.support.machine import DEPLOYER, Machine
+from tests.support.machine import DEPLOYER, Machine, alive
 
 TRAINING = Path(__file__).with_name("training.py")
 ROUND_TRIP = Path(__file__).with_name("round_trip.py")
 
 
-def in_clean_shell(machine: Machine, python: str, *arguments: str) -> str:
-    """Paste what `create` printed into an empty environment and run a program there."""
+def in_clean_shell(machine: Machine, python: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Paste what `create` printed into an environment with nothing else than `env`, and run a program there."""
     printed = machine.run("create").stdout
     lines = [line.strip() for line in printed.splitlines() if line.strip().startswith("export ")]
     assert len(lines) == 3
     assert machine.password() not in printed
     script = "\n".join([*lines, "exec " + shlex.join([python, *arguments])])
-    clean = {"PATH": "/usr/bin:/bin", "HOME": str(machine.home)}
+    clean = {"PATH": "/usr/bin:/bin", "HOME": str(machine.home), **(env or {})}
     done = subprocess.run(
         ["sh", "-c", script], env=clean, capture_output=True, text=True, timeout=600, cwd=machine.home, check=False
     )
     machine.hear("a client", done.stdout, done.stderr)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.fixture
+def shared(shared_machine: Machine) -> Machine:
+    """The user of the tests that need any server that runs and is proven, with all its usual settings."""
+    shared_machine.create()
+    return shared_machine
 
 
 def test_create_proves_the_server_and_says_how_to_use_it(machine: Machine) -> None:
@@ -52,11 +60,10 @@ def test_create_proves_the_server_and_says_how_to_use_it(machine: Machine) -> No
     assert machine.run("verify").returncode == 0
 
 
-def test_the_environment_holds_the_tested_versions_and_status_tells_them_by_their_hash(machine: Machine) -> None:
-    machine.create()
-    pip = [sys.executable, "-m", "pip", "--python", machine.server_python(), "--disable-pip-version-check", "freeze"]
+def test_the_environment_holds_the_tested_versions_and_status_tells_them_by_their_hash(shared: Machine) -> None:
+    pip = [sys.executable, "-m", "pip", "--python", shared.server_python(), "--disable-pip-version-check", "freeze"]
     frozen = subprocess.run(pip, capture_output=True, check=True, timeout=60).stdout
-    assert machine.json("status")["packages"] == f"sha256:{hashlib.sha256(frozen).hexdigest()}"
+    assert shared.json("status")["packages"] == f"sha256:{hashlib.sha256(frozen).hexdigest()}"
     tested = (CONSTRAINTS / constraints_file(DEFAULT_MLFLOW)).read_text().lower().replace("_", "-").splitlines()
     allowed = {line.partition(" ;")[0] for line in tested}
     installed = {line.lower().replace("_", "-") for line in frozen.decode().splitlines()}
@@ -64,24 +71,23 @@ def test_the_environment_holds_the_tested_versions_and_status_tells_them_by_thei
     assert {line for line in installed - allowed if not line.startswith("mlflow")} == set()
 
 
-def test_a_second_create_changes_nothing_and_says_so(machine: Machine) -> None:
-    machine.create()
-    before = (machine.record(), machine.pid())
-    again = machine.run("create")
+def test_a_second_create_changes_nothing_and_says_so(shared: Machine) -> None:
+    before = (shared.record(), shared.pid())
+    again = shared.run("create")
     assert "Nothing to change" in again.stdout
-    assert (machine.record(), machine.pid()) == before
-    assert machine.json("create")["changed"] is False
+    assert (shared.record(), shared.pid()) == before
+    assert shared.json("create")["changed"] is False
 
 
-def test_a_changed_spec_is_shown_and_applied_and_nothing_else_changes(machine: Machine) -> None:
-    first = machine.create()
-    pid, password = machine.pid(), machine.password()
-    changed = machine.run("create", "mlflow", "--default-permission", "READ")
+def test_a_changed_spec_is_shown_and_applied_and_nothing_else_changes(shared: Machine) -> None:
+    first = shared.create()
+    pid, password = shared.pid(), shared.password()
+    changed = shared.run("create", "mlflow", "--default-permission", "READ")
     assert 'Change: spec.auth.defaultPermission: "NO_PERMISSIONS" -> "READ"' in changed.stderr
-    assert machine.pid() != pid
-    assert machine.password() == password
-    assert machine.json("create")["address"] == first["address"]
-    assert "default_permission = READ" in (machine.state / "servers/mlflow/files/basic_auth.ini").read_text()
+    assert shared.pid() != pid
+    assert shared.password() == password
+    assert shared.json("create")["address"] == first["address"]
+    assert "default_permission = READ" in (shared.state / "servers/mlflow/files/basic_auth.ini").read_text()
 
 
 def test_a_spec_file_from_init_creates_that_server(machine: Machine) -> None:
@@ -104,20 +110,18 @@ def test_a_given_user_and_password_are_taken(machine: Machine) -> None:
     assert "cannot rename" in machine.run("create", "--username", "other", code=5).stderr
 
 
-def test_pasted_lines_let_plain_mlflow_train_register_and_find_a_model(machine: Machine, client_python: str) -> None:
-    machine.create()
-    out = in_clean_shell(machine, client_python, str(TRAINING))
+def test_pasted_lines_let_plain_mlflow_train_register_and_find_a_model(shared: Machine, client_python: str) -> None:
+    out = in_clean_shell(shared, client_python, str(TRAINING))
     assert out.strip().endswith("all done")
 
 
-def test_small_and_large_artifacts_come_back_byte_for_byte(machine: Machine, client_python: str, soak: bool) -> None:
-    machine.create()
-    out = in_clean_shell(machine, client_python, str(ROUND_TRIP), "1024", str((600 if soak else 60) * 1000 * 1000))
+def test_small_and_large_artifacts_come_back_byte_for_byte(shared: Machine, client_python: str, soak: bool) -> None:
+    out = in_clean_shell(shared, client_python, str(ROUND_TRIP), "1024", str((600 if soak else 60) * 1000 * 1000))
     assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
 
 
 def test_delete_keeps_runs_and_password_and_create_brings_them_back(machine: Machine, client_python: str) -> None:
-    first = machine.create()
+    first = machine.create("mlflow", "--username", "alice", "--default-permission", "READ")
     password = machine.password()
     write = "run = mlflow.start_run(); mlflow.log_text('kept', 'note.txt'); print('id', run.info.run_id)"
     program = f"import mlflow; {write}"
@@ -132,6 +136,7 @@ def test_delete_keeps_runs_and_password_and_create_brings_them_back(machine: Mac
     again = machine.create()
     assert again["address"] == first["address"]
     assert machine.password() == password
+    assert machine.record()["spec"]["spec"]["auth"] == {"adminUsername": "alice", "defaultPermission": "READ"}
     program = (
         f"import mlflow\nprint(mlflow.artifacts.load_text(mlflow.get_run('{run_id}').info.artifact_uri + '/note.txt'))"
     )
@@ -147,54 +152,53 @@ def test_delete_with_data_leaves_nothing(machine: Machine) -> None:
     assert "no server" in machine.run("delete", "--delete-data", "--yes", code=1).stderr
 
 
-def test_stop_and_start_keep_address_and_password(machine: Machine) -> None:
-    first, password = machine.create(), machine.password()
-    machine.run("stop")
-    assert machine.processes() == []
-    assert machine.json("status", code=3)["state"] == "stopped"
-    machine.run("start")
-    assert machine.json("status")["address"] == first["address"]
-    assert machine.password() == password
+def test_stop_and_start_keep_address_and_password(shared: Machine) -> None:
+    first, password = shared.create(), shared.password()
+    shared.run("stop")
+    assert shared.processes() == []
+    assert shared.json("status", code=3)["state"] == "stopped"
+    shared.run("start")
+    assert shared.json("status")["address"] == first["address"]
+    assert shared.password() == password
 
 
-def test_a_crashed_server_is_seen_and_create_brings_it_back_proven(machine: Machine) -> None:
-    machine.create()
-    os.kill(machine.pid(), signal.SIGKILL)
-    while machine.processes():  # until the kernel has ended it
+def test_a_crashed_server_is_seen_and_create_brings_it_back_proven(shared: Machine) -> None:
+    pid = shared.pid()
+    os.kill(pid, signal.SIGKILL)
+    while alive(pid):  # until the kernel has ended it
         pass
-    assert machine.json("status", code=3)["state"] == "crashed"
-    assert machine.json("create")["changed"] is True
-    assert machine.json("status")["proven"] is True
+    assert shared.json("status", code=3)["state"] == "crashed"
+    assert shared.json("create")["changed"] is True
+    assert shared.json("status")["proven"] is True
 
 
-def test_two_servers_live_side_by_side_on_ports_of_their_own(machine: Machine) -> None:
-    one, two = machine.create("one"), machine.create("two")
+def test_two_servers_live_side_by_side_on_ports_of_their_own(shared: Machine) -> None:
+    one, two = shared.create(), shared.create("two")
     assert one["address"] != two["address"]
-    assert machine.password("one") != machine.password("two")
-    machine.run("delete", "one", "--delete-data", "--yes")
-    assert machine.json("status", "two")["state"] == "ready"
+    assert shared.password() != shared.password("two")
+    shared.run("delete", "two", "--delete-data", "--yes")
+    assert shared.json("status")["state"] == "ready"
 
 
-def test_verify_takes_any_server_by_its_address(machine: Machine) -> None:
-    created = machine.create()
-    login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": machine.password()}
-    machine.run("verify", "--tracking-uri", created["address"], env=login)
+def test_verify_takes_any_server_by_its_address(shared: Machine) -> None:
+    created = shared.create()
+    login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": shared.password()}
+    shared.run("verify", "--tracking-uri", created["address"], env=login)
     login["MLFLOW_TRACKING_PASSWORD"] = "something-else-entirely"
-    refused = machine.run("verify", "--tracking-uri", created["address"], env=login, code=1)
+    refused = shared.run("verify", "--tracking-uri", created["address"], env=login, code=1)
     assert "password accepted: the server does not accept this user name or password" in refused.stderr
 
 
-def test_the_state_is_private_and_no_output_holds_a_secret(machine: Machine) -> None:
-    machine.create()
-    stored = (machine.state / "servers/mlflow/secrets.json").read_text()
+def test_the_state_is_private_and_no_output_holds_a_secret(shared: Machine) -> None:
+    stored = (shared.state / "servers/mlflow/secrets.json").read_text()
     values = [part for part in stored.split('"') if len(part) >= 30]
     assert len(values) == 4
-    assert machine.password() in values
-    for path in [machine.state, *machine.state.glob("servers/**/*")]:
+    assert shared.password() in values
+    for path in [shared.state, *shared.state.glob("servers/**/*")]:
         if not path.is_symlink() and "data" not in path.parts:
             assert path.stat().st_mode & 0o077 == 0 or path.parent.stat().st_mode & 0o077 == 0
-    assert machine.state.stat().st_mode & 0o777 == 0o700
-    assert (machine.state / "servers/mlflow/secrets.json").stat().st_mode & 0o777 == 0o600
+    assert shared.state.stat().st_mode & 0o777 == 0o700
+    assert (shared.state / "servers/mlflow/secrets.json").stat().st_mode & 0o777 == 0o600
     commands = (
         ["create"],
         ["status"],
@@ -207,10 +211,10 @@ def test_the_state_is_private_and_no_output_holds_a_secret(machine: Machine) -> 
         ["start"],
         ["delete"],
     )
-    printed = "".join(done.stdout + done.stderr for done in (machine.run(*command) for command in commands))
+    printed = "".join(done.stdout + done.stderr for done in (shared.run(*command) for command in commands))
     arguments = Path("/proc/self/cmdline").read_text()
     assert not [value for value in values if value in printed + arguments]
-    kept = (machine.state / "servers/mlflow/record.json").read_text()
+    kept = (shared.state / "servers/mlflow/record.json").read_text()
     assert not [value for value in values if value in kept]
 
 
@@ -228,27 +232,24 @@ def test_render_needs_no_home_no_cluster_and_no_file(machine: Machine) -> None:
         assert f"kind: {kind}\n" in done.stdout
 
 
-def test_a_terminal_without_unicode_gets_words_for_marks(machine: Machine) -> None:
-    machine.create()
+def test_a_terminal_without_unicode_gets_words_for_marks(shared: Machine) -> None:
     ascii_only = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
-    marks = [line.split()[0] for line in machine.run("verify", env=ascii_only).stdout.splitlines()[1:]]
+    marks = [line.split()[0] for line in shared.run("verify", env=ascii_only).stdout.splitlines()[1:]]
     assert marks == ["ok"] * 9
-    assert machine.run("list", env=ascii_only).stdout.isascii()
+    assert shared.run("list", env=ascii_only).stdout.isascii()
 
 
-def test_each_run_has_its_log_and_the_one_before_is_kept(machine: Machine) -> None:
-    machine.create()
-    machine.run("stop")
-    machine.run("start")
+def test_each_run_has_its_log_and_the_one_before_is_kept(shared: Machine) -> None:
+    shared.run("stop")
+    shared.run("start")
     for log in ("server.log", "server.log.1"):
-        assert (machine.state / "servers/mlflow" / log).read_text().count("Application startup complete") == 1
+        assert (shared.state / "servers/mlflow" / log).read_text().count("Application startup complete") == 1
 
 
 def test_what_a_killed_deployer_left_half_written_goes_with_a_create_that_has_nothing_else_to_do(
-    machine: Machine,
+    shared: Machine,
 ) -> None:
-    machine.create()
-    draft = machine.state / "servers" / "mlflow" / ".draft-killed"
+    draft = shared.state / "servers" / "mlflow" / ".draft-killed"
     draft.write_text("half")
-    assert machine.create()["changed"] is False
+    assert shared.create()["changed"] is False
     assert not draft.exists()

@@ -33,7 +33,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Ite
     folder = tmp_path_factory.mktemp("flooded")
     machine = Machine(folder)
     machine.share(environments)
-    with watched([machine]), fault_injection(machine, folder)("usual") as address:
+    with watched([machine]), fault_injection(machine.server_python(), folder)("usual") as address:
         add(address, ANNA)
         with closing(sqlite3.connect(folder / "usual/auth.db", timeout=60)) as database, database:
             copy = "INSERT INTO users (username, password_hash, is_admin) SELECT ?, password_hash, 0"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +14,14 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
 
 from tests.local.minors import ADMIN, CASES, Server, served
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 V2 = "api/2.0/mlflow"
 V3 = "api/3.0/mlflow"
 MCP = f"{V3}/mcp-servers"
@@ -69,6 +73,17 @@ def scene(
 ) -> Iterator[Scene]:
     with served(request.param, python_of(request.param.version), tmp_path_factory.mktemp("permissions")) as server:
         yield Scene(server, server.member("mia"), server.member("owner"))
+
+
+def test_the_documented_program_adds_a_member(scene: Scene) -> None:
+    """With MLflow's own client; the program asks for the password on standard input."""
+    (program,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs/credentials.md").read_text(), re.DOTALL)
+    login = {"MLFLOW_TRACKING_USERNAME": ADMIN[0], "MLFLOW_TRACKING_PASSWORD": ADMIN[1]}
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(scene.server.log.parent), "MLFLOW_TRACKING_URI": scene.server.address}
+    alice, python = ("alice", "the-password-of-alice"), scene.server.python
+    subprocess.run([python, "-c", program], env=env | login, input=alice[1], text=True, check=True, timeout=300)
+    shared = f"{V2}/experiments/get-by-name?experiment_name=shared"
+    assert [scene.status(shared, login) for login in (alice, scene.mia)] == [200, 403]
 
 
 # --- permissions that an earlier object has left behind ---
@@ -154,6 +169,21 @@ def test_a_new_mcp_server_has_no_old_permissions(scene: Scene, by_its_version: b
         scene.make(MCP, {"name": name}, scene.owner)
     asked = f"{MCP}/{name}"
     assert [scene.status(asked, login) for login in (scene.mia, scene.owner)] == [403, 200]
+
+
+def test_a_line_break_after_a_name_does_not_bypass_a_denial(scene: Scene) -> None:
+    """FastAPI's routes ignore a line break at the end of the path, and MLflow's permission check does not."""
+    member, name = scene.server.member(scene.new("member")), f"com.example/{scene.new('server')}"
+    scene.make(MCP, {"name": name}, scene.owner)
+    scene.role(member, "mcp_server", "*", "MANAGE")
+    scene.grant("mcp_server", name, "DENY", to=member)
+    asked = f"{MCP}/{name}"
+    assert scene.status(asked, member) == 403
+    for method in ("GET", "PATCH", "DELETE"):
+        body = {"description": "changed"} if method == "PATCH" else None
+        assert scene.status(f"{asked}%0A", member, body, method) == 400
+    assert scene.status(f"{MCP}%0A", member) == 400
+    assert scene.status(asked, scene.owner) == 200
 
 
 def test_a_new_skill_has_no_old_permissions(scene: Scene) -> None:
@@ -327,3 +357,53 @@ def test_a_scorer_asks_only_models_that_its_author_may_use(scene: Scene) -> None
     assert register("openai:/gpt-4o") == 200
     scene.grant("gateway_endpoint", identifier, "USE", member)
     assert register(f"gateway:/{name}") == 200
+
+
+def test_the_list_of_an_endpoints_scorers_has_no_hidden_scorer(scene: Scene) -> None:
+    name, identifier = endpoint(scene)
+    member = scene.server.member(scene.new("member"))
+    judge = {"instructions_judge_pydantic_data": {"model": f"gateway:/{name}", "instructions": "{{ outputs }}"}}
+    scene.grant("gateway_endpoint", identifier, "READ", member)
+    for scorer, reads_experiment, reads_scorer in (
+        ("readable", True, True),
+        ("in a hidden experiment", False, True),
+        ("hidden/itself", True, False),
+    ):
+        experiment = scene.experiment()
+        body = {"experiment_id": experiment, "name": scorer, "serialized_scorer": json.dumps(judge)}
+        scene.make(f"{V3}/scorers/register", body)
+        if reads_experiment:
+            scene.grant("experiment", experiment, "READ", member)
+        scene.grant("scorer", f"{experiment}/{quote(scorer, safe='')}", "READ" if reads_scorer else "DENY", member)
+
+    def listed(login: Login, resource: str = "") -> list[str]:
+        asked = f"{V3}/gateway/endpoints/bindings/list?endpoint_id={identifier}{resource}"
+        return sorted(binding["display_name"] for binding in scene.make(asked, None, login, "GET").get("bindings", []))
+
+    assert listed(member) == listed(member, "&resource_type=scorer") == ["readable"]
+    assert listed(ADMIN) == ["hidden/itself", "in a hidden experiment", "readable"]
+    scene.role(member, "scorer_version", "*", "DENY")
+    assert listed(member) == []
+
+
+# --- copies of model versions ---
+
+
+def test_a_denial_of_model_versions_also_denies_their_copies_in_prompts(scene: Scene) -> None:
+    model, owner = scene.new("model"), scene.owner
+    run = scene.make(f"{V2}/runs/create", {"experiment_id": scene.experiment(owner)}, owner)["run"]["info"]
+    scene.make(f"{V2}/registered-models/create", {"name": model}, owner)
+    source = {"source": f"{run['artifact_uri']}/m", "run_id": run["run_id"]}
+    scene.make(f"{V2}/model-versions/create", {"name": model, **source}, owner)
+    reader, denied = (scene.server.member(scene.new(each)) for each in ("reader", "denied"))
+    scene.role(denied, "registered_model_version", "*", "DENY")
+    for member, status in ((reader, 200), (denied, 403)):
+        scene.grant("registered_model", model, "READ", member)
+        for tags in ([], PROMPT):
+            own = scene.new("own")
+            scene.make(f"{V2}/registered-models/create", {"name": own, "tags": tags}, member)
+            for suffix in ("1", "latest"):
+                copy = {"name": own, "source": f"models:/{model}/{suffix}"}
+                assert scene.status(f"{V2}/model-versions/create", member, copy) == status, (member, tags, suffix)
+        written = {"name": own, "source": "prompt-template", "tags": PROMPT}
+        assert scene.status(f"{V2}/model-versions/create", member, written) == 200

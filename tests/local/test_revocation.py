@@ -23,12 +23,13 @@ CLIENTS = 8
 
 
 @pytest.fixture(scope="module")
-def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def addresses(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[list[str]]:
     """Two servers of two workers each on one PostgreSQL."""
     folder = tmp_path_factory.mktemp("replicas")
-    python = postgres.python(folder)
+    (python,) = map(str, environments.glob("mlflow-*/bin/python"))
+    driver = {"PYTHONPATH": postgres.driver(folder)}
     with ExitStack() as stack:
-        urls = stack.enter_context(postgres.running(python))
+        urls = stack.enter_context(postgres.running(postgres.programs(folder)))
         found = []
         for number in range(REPLICAS):
             home, port = folder / str(number), free_port()
@@ -36,7 +37,7 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
             env = settings(home, port)
             ini = Path(env["MLFLOW_AUTH_CONFIG_PATH"])
             ini.write_text(ini.read_text().replace(f"sqlite:///{home}/auth.db", urls["auth"]))
-            env |= {"MLFLOW_BACKEND_STORE_URI": urls["tracking"], "MLFLOW_WORKERS": str(WORKERS)}
+            env |= {"MLFLOW_BACKEND_STORE_URI": urls["tracking"], "MLFLOW_WORKERS": str(WORKERS)} | driver
             command = [python, str(PLUGINS / "launch.py")]
             # one after the other: MLflow's first starts on an empty database must not meet
             found.append(stack.enter_context(running(command, env, port, path="health/stores")))

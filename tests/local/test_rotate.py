@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import requests
 
+from deployer.core.address import url
 from tests.support.killing import go_on, kills_of, measure, stopped_after
 from tests.support.load import API, Load, rotate_under_load
 from tests.support.machine import Machine, kill_group
@@ -19,25 +22,47 @@ from tests.support.machine import Machine, kill_group
 ROTATE = ("rotate-password",)
 MEMBER = "anna@uni.example"
 ROTATE_MEMBER = ("rotate-password", "--user", MEMBER)
+HER_OWN = "a-password-of-her-own"
+
+
+@pytest.fixture
+def machine(shared_machine: Machine) -> Machine:
+    """The user of all tests of this file. Each test begins with `create`, and leaves a server that is proven."""
+    return shared_machine
+
+
+def users_api(machine: Machine) -> str:
+    return f"{url(None, machine.record()['assigned']['ports']['http'])}/{API}/users"
 
 
 def status(machine: Machine, password: str, user: str = "admin") -> int:
-    address = machine.json("status", code=None)["address"]
-    url = f"{address}/{API}/users/current"
-    while (answer := requests.get(url, auth=(user, password), timeout=30)).status_code == 429:
+    current = f"{users_api(machine)}/current"
+    while (answer := requests.get(current, auth=(user, password), timeout=30)).status_code == 429:
         time.sleep(int(answer.headers["Retry-After"]))
     return answer.status_code
 
 
-def member_password(machine: Machine) -> str:
-    return machine.run("show-password", "--user", MEMBER).stdout.removesuffix("\n")
+def member_password(machine: Machine, member: str) -> str:
+    return machine.here("show-password", "--user", member).stdout.removesuffix("\n")
 
 
-def add_member(machine: Machine, address: str, password: str = "a-password-of-her-own") -> str:
-    body = {"username": MEMBER, "password": password}
-    made = requests.post(f"{address}/{API}/users/create", json=body, auth=("admin", machine.password()), timeout=30)
+def add_member(machine: Machine, name: str, password: str = HER_OWN) -> None:
+    body = {"username": name, "password": password}
+    made = requests.post(f"{users_api(machine)}/create", json=body, auth=("admin", machine.password()), timeout=30)
     made.raise_for_status()
-    return password
+
+
+@pytest.fixture
+def member(machine: Machine) -> str:
+    """A member of the server that no test has met before, with a password of their own."""
+    machine.create()
+    name = f"m{secrets.token_hex(4)}@uni.example"
+    add_member(machine, name)
+    return name
+
+
+def rotation(user: str) -> tuple[str, ...]:
+    return ROTATE if user == "admin" else (*ROTATE, "--user", user)
 
 
 def secrets_file(machine: Machine) -> Path:
@@ -68,85 +93,87 @@ def test_a_new_password_is_proven_and_the_server_is_not_restarted(machine: Machi
     assert "pending" not in json.loads(secrets_file(machine).read_text())["admin"]
 
 
-def test_a_chosen_password_is_taken_and_outlives_restart_and_delete(machine: Machine, tmp_path: Path) -> None:
+def test_a_chosen_password_is_taken_and_outlives_stop_start_and_delete(machine: Machine, tmp_path: Path) -> None:
     machine.create()
     (tmp_path / "password").write_text("chosen by a person\n")
-    machine.run(*ROTATE, "--password-file", str(tmp_path / "password"))
-    for command in (("stop",), ("start",), ("delete",), ("create", "--target", "local")):
+    machine.here(*ROTATE, "--password-file", str(tmp_path / "password"))
+    machine.run("stop")
+    assert "deployer start mlflow" in machine.here(*ROTATE, code=3).stderr
+    for command in (("start",), ("delete",), ("create", "--target", "local")):
         machine.run(*command)
     assert machine.password() == "chosen by a person"
     assert status(machine, "chosen by a person") == 200
     (tmp_path / "password").write_text("short")
-    assert "at least 12" in machine.run(*ROTATE, "--password-file", str(tmp_path / "password"), code=2).stderr
+    assert "at least 12" in machine.here(*ROTATE, "--password-file", str(tmp_path / "password"), code=2).stderr
     assert status(machine, "chosen by a person") == 200
 
 
-def test_a_member_gets_a_password_from_the_administrator_and_it_is_kept(machine: Machine) -> None:
-    own = add_member(machine, machine.create()["address"])
-    assert "no password of" in machine.run("show-password", "--user", MEMBER, code=1).stderr
-    assert "no user 'bertil'" in machine.run(*ROTATE, "--user", "bertil", code=1).stderr
-    assert "':'" in machine.run(*ROTATE, "--user", "a:b", code=2).stderr
-    machine.run(*ROTATE_MEMBER)
-    first = member_password(machine)
-    assert (status(machine, first, MEMBER), status(machine, own, MEMBER)) == (200, 401)
+def test_a_member_gets_a_password_from_the_administrator_and_it_is_kept(machine: Machine, member: str) -> None:
+    assert "no password of" in machine.here("show-password", "--user", member, code=1).stderr
+    assert "no user 'bertil'" in machine.here(*ROTATE, "--user", "bertil", code=1).stderr
+    assert "':'" in machine.here(*ROTATE, "--user", "a:b", code=2).stderr
+    machine.here(*ROTATE, "--user", member)
+    first = member_password(machine, member)
+    assert (status(machine, first, member), status(machine, HER_OWN, member)) == (200, 401)
     admin = machine.password()
-    machine.run(*ROTATE_MEMBER)
-    assert (status(machine, first, MEMBER), status(machine, member_password(machine), MEMBER)) == (401, 200)
+    machine.here(*ROTATE, "--user", member)
+    assert (status(machine, first, member), status(machine, member_password(machine, member), member)) == (401, 200)
     assert machine.password() == admin
     assert machine.create()["changed"] is False
 
 
 def test_a_password_changed_elsewhere_is_named_and_recovered_only_when_told(machine: Machine) -> None:
-    address = machine.create()["address"]
-    body = {"username": "admin", "password": "changed-on-the-page", "current_password": machine.password()}
-    url = f"{address}/{API}/users/update-password"
-    requests.patch(url, json=body, auth=("admin", machine.password()), timeout=30).raise_for_status()
+    machine.create()
+    admin = ("admin", machine.password())
+    body = {"username": "admin", "password": "changed-on-the-page", "current_password": admin[1]}
+    requests.patch(f"{users_api(machine)}/update-password", json=body, auth=admin, timeout=30).raise_for_status()
     before = secrets_file(machine).read_bytes()
-    assert "--recover" in machine.run(*ROTATE, code=5).stderr
+    assert "--recover" in machine.here(*ROTATE, code=5).stderr
     assert secrets_file(machine).read_bytes() == before
-    machine.run(*ROTATE, "--recover")
+    machine.here(*ROTATE, "--recover")
     assert (status(machine, machine.password()), status(machine, "changed-on-the-page")) == (200, 401)
     assert machine.create()["changed"] is False
-    machine.run("verify")
+    machine.here("verify")
 
 
 def test_an_administrator_whose_account_is_gone_is_made_again(machine: Machine) -> None:
-    address = machine.create()["address"]
+    machine.create()
     admin = ("admin", machine.password())
     for path, method, body in (
         ("create", "POST", {"username": "other", "password": "another-long-one"}),
         ("update-admin", "PATCH", {"username": "other", "is_admin": True}),
     ):
-        requests.request(method, f"{address}/{API}/users/{path}", json=body, auth=admin, timeout=30).raise_for_status()
-    url = f"{address}/{API}/users/delete"
-    gone = requests.delete(url, json={"username": "admin"}, auth=("other", "another-long-one"), timeout=30)
-    gone.raise_for_status()
+        asked = requests.request(method, f"{users_api(machine)}/{path}", json=body, auth=admin, timeout=30)
+        asked.raise_for_status()
+    other, body = ("other", "another-long-one"), {"username": "admin"}
+    requests.delete(f"{users_api(machine)}/delete", json=body, auth=other, timeout=30).raise_for_status()
     assert status(machine, admin[1]) == 401
-    machine.run(*ROTATE, "--recover")
+    machine.here(*ROTATE, "--recover")
     assert status(machine, machine.password()) == 200
-    machine.run("verify")
+    machine.here("verify")
 
 
-def test_a_stopped_server_and_one_that_is_not_there_are_named(machine: Machine) -> None:
-    assert "no server" in machine.run(*ROTATE, "--target", "local", code=1).stderr
+def test_a_server_that_is_not_there_is_named(machine: Machine) -> None:
+    assert "no server" in machine.here(*ROTATE, "nowhere", "--target", "local", code=1).stderr
+
+
+def test_a_server_without_a_bucket_has_no_keys_of_a_bucket(machine: Machine) -> None:
     machine.create()
-    machine.run("stop")
-    password = machine.password()
-    assert "deployer start mlflow" in machine.run(*ROTATE, code=3).stderr
-    assert machine.password() == password
+    assert "keeps its artifacts on its volume" in machine.run("rotate-keys", "s3", code=2).stderr
+    assert "no server" in machine.here("rotate-keys", "s3", "other", "--target", "local", code=1).stderr
 
 
-@pytest.mark.parametrize("command", [ROTATE, ROTATE_MEMBER], ids=["admin", "member"])
+@pytest.mark.parametrize("kind", ["admin", "member"])
 def test_a_chosen_password_is_proven_again_whether_it_was_killed_or_only_repeated(
-    machine: Machine, tmp_path: Path, command: tuple[str, ...]
+    machine: Machine, member: str, tmp_path: Path, kind: str
 ) -> None:
-    add_member(machine, machine.create()["address"])
-    (tmp_path / "password").write_text("chosen by a person\n")
-    chosen = (*command, "--password-file", str(tmp_path / "password"))
+    user = member if kind == "member" else "admin"
+    (tmp_path / "password").write_text(f"chosen by the {kind}\n")
+    chosen = (*rotation(user), "--password-file", str(tmp_path / "password"))
     kill_group(stopped_after(machine, "ok record", *chosen))
     for _ in range(2):
-        machine.run(*chosen)
-    assert status(machine, "chosen by a person", MEMBER if command is ROTATE_MEMBER else "admin") == 200
+        machine.here(*chosen)
+    assert status(machine, f"chosen by the {kind}", user) == 200
     assert machine.create()["changed"] is False
 
 
@@ -155,22 +182,21 @@ def test_a_pending_password_edited_into_none_gives_way_to_a_new_one(machine: Mac
     old = machine.password()
     kill_group(stopped_after(machine, "ok stage", *ROTATE))
     edit(machine, pending="oops")
-    machine.run(*ROTATE)
+    machine.here(*ROTATE)
     assert (status(machine, machine.password()), status(machine, old)) == (200, 401)
 
 
-def test_a_half_done_rotation_is_ended_by_what_is_told_to_type(machine: Machine) -> None:
-    add_member(machine, machine.create()["address"])
-    kill_group(stopped_after(machine, "ok stage", *ROTATE_MEMBER))
-    told = machine.run("show-password", "--user", MEMBER, code=1).stderr
-    assert f"`deployer rotate-password mlflow --user {MEMBER}" in told
-    machine.run(*ROTATE_MEMBER)
-    kill_group(stopped_after(machine, "ok change", *ROTATE_MEMBER))
-    told = machine.run("show-password", "--user", MEMBER).stderr
+def test_a_half_done_rotation_is_ended_by_what_is_told_to_type(machine: Machine, member: str) -> None:
+    kill_group(stopped_after(machine, "ok stage", *rotation(member)))
+    told = machine.here("show-password", "--user", member, code=1).stderr
+    assert f"`deployer rotate-password mlflow --user {member}" in told
+    machine.here(*rotation(member))
+    kill_group(stopped_after(machine, "ok change", *rotation(member)))
+    told = machine.here("show-password", "--user", member).stderr
     line = told[told.index("`deployer ") + len("`deployer ") :].partition("`")[0]
     machine.shell(f'"$DEPLOYER" {line}')
-    assert "interrupted" not in machine.run("show-password", "--user", MEMBER).stderr
-    assert status(machine, member_password(machine), MEMBER) == 200
+    assert "interrupted" not in machine.here("show-password", "--user", member).stderr
+    assert status(machine, member_password(machine, member), member) == 200
 
 
 def test_no_password_is_sent_to_whoever_has_the_port_of_a_server_that_does_not_run(machine: Machine) -> None:
@@ -183,25 +209,30 @@ def test_no_password_is_sent_to_whoever_has_the_port_of_a_server_that_does_not_r
             machine.run(*command)
         with pytest.raises(TimeoutError):
             listener.accept()
+    machine.run("start")
+    machine.here(*ROTATE)
 
 
-def test_a_member_is_not_blamed_for_the_administrators_password(machine: Machine) -> None:
-    add_member(machine, machine.create()["address"])
+def test_a_member_is_not_blamed_for_the_administrators_password(machine: Machine, member: str) -> None:
+    good = secrets_file(machine).read_bytes()
     edit(machine, current="not-the-password-any-more")
-    for command in (ROTATE_MEMBER, ("share", "--user", MEMBER)):
-        told = machine.run(*command, code=5).stderr
+    for command in (rotation(member), ("share", "--user", member)):
+        told = machine.here(*command, code=5).stderr
         assert "does not accept the stored password of 'admin'" in told
         assert "rotate-password mlflow --recover" in told
+    secrets_file(machine).write_bytes(good)
 
 
 def test_a_database_that_cannot_be_written_is_named_by_a_recovery(machine: Machine) -> None:
     machine.create()
+    good = secrets_file(machine).read_bytes()
     edit(machine, current="not-the-password-any-more")
     (database,) = machine.state.glob("servers/mlflow/**/auth.db")
     with closing(sqlite3.connect(database)) as locked:
         locked.execute("BEGIN IMMEDIATE")
-        told = machine.run(*ROTATE, "--recover", code=None).stderr
+        told = machine.here(*ROTATE, "--recover", code=None).stderr
     assert "OperationalError: database is locked" in told
+    secrets_file(machine).write_bytes(good)
 
 
 @pytest.mark.parametrize("line", ["ok stage", "ok change"])
@@ -221,13 +252,13 @@ def test_an_edit_and_a_kill_are_named_and_recovered_when_told(machine: Machine) 
     process = stopped_after(machine, "ok change", *ROTATE)
     kill_group(process)
     edit(machine, pending="somebody-edited-this")
-    assert "--recover" in machine.run(*ROTATE, code=5).stderr
-    machine.run(*ROTATE, "--recover")
+    assert "--recover" in machine.here(*ROTATE, code=5).stderr
+    machine.here(*ROTATE, "--recover")
     assert status(machine, machine.password()) == 200
     edit(machine, pending="x" * 65537)  # no header can carry it
-    machine.run(*ROTATE)
+    machine.here(*ROTATE)
     edit(machine, pending="x" * 65537, current="y" * 65537)
-    machine.run(*ROTATE, "--recover")
+    machine.here(*ROTATE, "--recover")
     assert status(machine, machine.password()) == 200
     assert machine.create()["changed"] is False
 
@@ -243,25 +274,25 @@ def test_two_at_once_wait_for_one_another_and_end_with_one_password(machine: Mac
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("command", [ROTATE, ROTATE_MEMBER], ids=["admin", "member"])
+@pytest.mark.parametrize("kind", ["admin", "member"])
 def test_a_rotation_killed_at_any_instant_goes_on(
-    machine: Machine, seed: int, soak: bool, command: tuple[str, ...]
+    machine: Machine, member: str, seed: int, soak: bool, kind: str
 ) -> None:
-    add_member(machine, machine.create()["address"])
-    machine.run(*ROTATE_MEMBER)
+    user = member if kind == "member" else "admin"
+    command = rotation(user)
+    machine.here(*command)
     measured = measure(machine, command)
     assert {"stage", "change", "record", "verify"} <= set(measured[1])
-    user = MEMBER if command is ROTATE_MEMBER else "admin"
 
     def shown() -> str:
-        return machine.password() if user == "admin" else member_password(machine)
+        return machine.password() if user == "admin" else member_password(machine, user)
 
-    for kill in kills_of(seed, f"rotate {user}", command, measured, soak=soak):
+    for kill in kills_of(seed, f"rotate {kind}", command, measured, soak=soak):
         before = shown()
         kill(machine)
         assert status(machine, shown(), user) == 200
         machine.run("create")  # a half-done rotation keeps nobody from anything else
-        machine.run(*command)
+        machine.here(*command)
         assert (status(machine, shown(), user), status(machine, before, user)) == (200, 401)
         assert machine.remains() == []
     assert machine.create()["changed"] is False
@@ -275,10 +306,9 @@ def candidates(machine: Machine, user: str) -> list[str]:
 
 
 def rotations_under_load(machine: Machine, rounds: int, writes: int) -> None:
-    address = machine.json("status")["address"]
-    add_member(machine, address)
-    machine.run(*ROTATE_MEMBER)
-    load = Load(address, lambda user: candidates(machine, user))
+    add_member(machine, MEMBER)
+    machine.here(*ROTATE_MEMBER)
+    load = Load(url(None, machine.record()["assigned"]["ports"]["http"]), lambda user: candidates(machine, user))
     rotate_under_load(load, {"admin": (machine, ROTATE), MEMBER: (machine, ROTATE_MEMBER)}, rounds, writes)
 
 
@@ -287,11 +317,12 @@ def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_o
     machine: Machine, soak: bool
 ) -> None:
     machine.create()
-    rotations_under_load(machine, 20, 5000 if soak else 300)
+    rotations_under_load(machine, 20 if soak else 5, 5000 if soak else 100)
 
 
 @pytest.mark.timeout(3600)
-def test_two_workers_change_a_password_as_one(machine: Machine, soak: bool) -> None:
+def test_two_workers_change_a_password_as_one(new_machine: Callable[[], Machine], soak: bool) -> None:
+    machine = new_machine()
     machine.create("mlflow", "--workers", "2")
     assert len(machine.processes()) == 3
     rotations_under_load(machine, 20 if soak else 3, 500 if soak else 30)

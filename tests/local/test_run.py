@@ -39,7 +39,9 @@ def test_it_proves_the_server_says_how_to_reach_it_and_stops_it_when_asked_to_en
     assert machine.json("status", code=3)["state"] == "stopped"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.full_scale)]
+)
 def test_a_signal_before_it_is_up_leaves_nothing_running(machine: Machine, number: signal.Signals) -> None:
     process = machine.popen("run")
     assert process.stderr is not None
@@ -131,7 +133,7 @@ def test_an_ipv6_address_does_as_well(machine: Machine) -> None:
 def test_a_host_that_is_not_this_machine_is_refused_before_anything_is_made(
     machine: Machine, host: str, words: str
 ) -> None:
-    assert words in machine.run("create", "--target", "local", "--host", host, code=2).stderr
+    assert words in machine.here("create", "--target", "local", "--host", host, code=2).stderr
     assert machine.json("list") == []
 
 

@@ -25,6 +25,8 @@ from tests.support.machine import Machine
 from tests.support.object_store import READER, WRITER, ObjectStore, error, forms, objecting, rclone, seaweedfs
 
 INFO = "api/3.0/mlflow/server-info"
+UPLOADS = "api/2.0/mlflow-artifacts/mpu/create"
+IN_PARTS = {"MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(10 * 1000 * 1000)}
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +67,9 @@ def test_large_artifacts_come_back_byte_for_byte(
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     info = requests.get(f"{created['address']}/{INFO}", timeout=30).json()
     assert {info["multipart_uploads_enabled"], info["multipart_downloads_enabled"]} == {transfer == "direct"}
-    # from 500 MB on a client sends it straight to the service in parts
-    sizes = ("1024", str((600 if soak or transfer == "direct" else 60) * 1000 * 1000))
-    out = in_clean_shell(machine, client_python, str(ROUND_TRIP), *sizes)
+    # from 500 MB on a client sends it straight to the service in parts, unless told to do so earlier
+    sizes, parts = ("1024", str((600 if soak else 60) * 1000 * 1000)), {} if soak else IN_PARTS
+    out = in_clean_shell(machine, client_python, str(ROUND_TRIP), *sizes, env=parts)
     assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
     assert not list((machine.state / "servers/mlflow/data").glob("artifacts/**/*.bin"))
 
@@ -112,11 +114,17 @@ def test_each_supported_mlflow_moves_artifacts_as_it_is_told(
             "MLFLOW_TRACKING_URI": server.address,
             "MLFLOW_TRACKING_USERNAME": ADMIN[0],
             "MLFLOW_TRACKING_PASSWORD": ADMIN[1],
-            "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(10 * 1000 * 1000),
+            **IN_PARTS,
         }
         command = [server.python, str(ROUND_TRIP), "1024", str(25 * 1000 * 1000)]
         done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300, check=False)
         assert [line for line in done.stdout.splitlines() if line in ("same", "different")] == ["same"] * 2, done.stderr
+        path = f"{UPLOADS}/{server.experiment('parts')}/run/artifacts"
+        counts = (0, -1, 10_001, 9_000_000_000_000_000_000)  # a URL for each of these parts would fill the memory
+        refused = [server.ask(path, ADMIN, {"path": "x", "num_parts": count}).status_code for count in counts]
+        assert refused == [400] * len(counts)
+        parts = server.ask(path, ADMIN, {"path": "x", "num_parts": 3}).json()["credentials"]
+        assert [part["part_number"] for part in parts] == [1, 2, 3]
     kept = client(Bucket(other_store.endpoint, bucket), Keys("test", *WRITER)).list_objects_v2(Bucket=bucket)
     assert sorted(item["Size"] for item in kept["Contents"]) == [1024, 25 * 1000 * 1000]
 
@@ -156,19 +164,18 @@ def test_the_keys_are_named_by_where_they_were_found_and_never_shown(
 def test_keys_that_may_not_write_stop_it_before_anything_is_made_and_better_ones_go_on(
     machine: Machine, store: ObjectStore, bucket: str
 ) -> None:
-    with_keys(machine, store)
-    machine.create("maker", *options(store, bucket)[2:])
+    client(Bucket(store.endpoint, bucket), Keys("test", *WRITER)).create_bucket(Bucket=bucket)
     with_keys(machine, store, READER)
     refused = machine.run("create", *options(store, bucket)[:-1], code=1).stderr
     assert "cannot write an object in bucket" in refused
     assert "the keys do not allow it" in refused
-    assert [server["name"] for server in machine.json("list")] == ["maker"]
+    assert machine.json("list") == []
     with_keys(machine, store)
     assert machine.json("create", *options(store, bucket))["changed"] is True
 
 
 def test_without_keys_it_says_where_it_looked(machine: Machine, store: ObjectStore, bucket: str) -> None:
-    refused = machine.run("create", *options(store, bucket), code=1).stderr
+    refused = machine.here("create", *options(store, bucket), code=1).stderr
     assert f"no S3 keys for {store.endpoint}" in refused
     assert "allas-conf -m S3" in refused
 
@@ -194,10 +201,10 @@ def test_each_refusal_has_a_message_of_its_own(machine: Machine, store: ObjectSt
     with objecting(store, lambda method, _: answers.get(method)) as endpoint:
         refusing = ObjectStore(endpoint)
         with_keys(machine, refusing)
-        refused = machine.run("create", *options(refusing, bucket)[:-1], code=1).stderr
+        refused = machine.here("create", *options(refusing, bucket)[:-1], code=1).stderr
     assert words in refused
     assert code in refused
-    assert machine.json("list") == []
+    assert not list((machine.state / "servers").glob("[!.]*"))
 
 
 def test_a_service_that_refuses_the_new_checksums_is_good_enough(
@@ -227,43 +234,50 @@ def test_bytes_that_come_back_altered_are_noticed(machine: Machine, store: Objec
     with objecting(store, alter) as endpoint:
         altering = ObjectStore(endpoint)
         with_keys(machine, altering)
-        assert "gives back 14 bytes other than" in machine.run("create", *options(altering, bucket), code=1).stderr
+        assert "gives back 14 bytes other than" in machine.here("create", *options(altering, bucket), code=1).stderr
 
 
 def test_an_endpoint_that_nobody_answers_at_is_named(machine: Machine, bucket: str) -> None:
     nowhere = ObjectStore("http://127.0.0.1:9")
     with_keys(machine, nowhere)
-    failed = machine.run("create", *options(nowhere, bucket)[:-1], code=1).stderr
+    failed = machine.here("create", *options(nowhere, bucket)[:-1], code=1).stderr
     assert "it cannot be reached from here" in failed
     assert "--s3-endpoint" in failed
-    assert machine.json("list") == []
+    assert not list((machine.state / "servers").glob("[!.]*"))
 
 
 @pytest.mark.parametrize(
     "endpoint", ["a3s.fi", "ftp://a3s.fi", "https://me:secret-canary@a3s.fi", "https://a3s.fi/bucket", "https://", " "]
 )
 def test_an_endpoint_that_is_none_is_refused_unquoted(machine: Machine, endpoint: str) -> None:
-    refused = machine.run("create", "--target", "local", "--bucket", "abc", "--s3-endpoint", endpoint, code=2).stderr
+    refused = machine.here("create", "--target", "local", "--bucket", "abc", "--s3-endpoint", endpoint, code=2).stderr
     assert "Error: --s3-endpoint: " in refused
     assert "canary" not in refused
 
 
-def test_artifacts_are_not_looked_for_elsewhere_once_there_are_some(
-    machine: Machine, store: ObjectStore, bucket: str
-) -> None:
-    with_keys(machine, store)
-    machine.run("create", *options(store, bucket))
-    refused = machine.run("create", "mlflow", "--bucket", f"{bucket}-2", code=5).stderr
+@pytest.fixture(scope="module")
+def kept_bucket() -> str:
+    """The bucket of the server of `keeper`."""
+    return f"kept-{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def keeper(shared_machine: Machine, store: ObjectStore, kept_bucket: str) -> Machine:
+    """One user for several tests, with a server that keeps its artifacts in `kept_bucket` and is proven."""
+    with_keys(shared_machine, store)
+    shared_machine.run("create", *options(store, kept_bucket))
+    return shared_machine
+
+
+def test_artifacts_are_not_looked_for_elsewhere_once_there_are_some(keeper: Machine, kept_bucket: str) -> None:
+    refused = keeper.run("create", "mlflow", "--bucket", f"{kept_bucket}-2", code=5).stderr
     assert "are not moved from there" in refused
-    record = json.loads(Path(machine.state / "servers/mlflow/record.json").read_text())
-    assert record["spec"]["spec"]["artifacts"]["bucket"] == bucket
+    record = json.loads(Path(keeper.state / "servers/mlflow/record.json").read_text())
+    assert record["spec"]["spec"]["artifacts"]["bucket"] == kept_bucket
 
 
-def test_keys_that_were_exchanged_by_hand_restart_the_server_with_them(
-    machine: Machine, store: ObjectStore, bucket: str
-) -> None:
-    with_keys(machine, store)
-    machine.run("create", *options(store, bucket))
+def test_keys_that_were_exchanged_by_hand_restart_the_server_with_them(keeper: Machine) -> None:
+    machine = keeper
     kept = machine.state / "servers/mlflow/secrets.json"
     good = kept.read_text()
     kept.write_text(good.replace("TEAM", "READ").replace("team/", "read/"))

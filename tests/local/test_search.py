@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 
-from tests.local.fault_injection import ADMIN, Serve, add, client, counted
+from tests.local.fault_injection import ADMIN, Serve, add, client, counted, fault_injection
+from tests.support import snapshots
 from tests.support.load import API
 
 COUNT = 30
@@ -119,43 +123,71 @@ def pages(session: requests.Session, address: str, search: dict[str, Any]) -> It
         token = found.get("next_page_token", "")
 
 
-def test_everybody_finds_what_mlflow_lets_them_find(serve: Serve) -> None:
-    told = []
-    for fault in ("usual", "own search"):
-        with serve(fault) as address:
-            experiments = prepare(address)
-            prepare_others(address, experiments)
-            found: dict[tuple[str, int | str], list[Any]] = {}
-            for name in GRANTS:
-                with client((name, PASSWORD)) as member:
-                    for number, search in enumerate(SEARCHES):
-                        all_pages = list(pages(member, address, search))
-                        found[name, number] = [experiment for page in all_pages for experiment in page]
-                        if fault == "usual":
-                            assert {len(page) for page in all_pages[:-1]} <= {search["max_results"]}
-                    for kind in KINDS:
-                        all_pages = list(pages_of(member, address, kind, experiments))
-                        found[name, kind] = [row for page in all_pages for row in page]
-                        if fault == "usual":
-                            assert [len(page) for page in all_pages[:-1]] == [3] * (len(all_pages) - 1)
-                            assert all_pages[-1] or len(all_pages) == 1
-            told.append(found)
-    assert told[0] == told[1]
-    assert {len(found) for found in told[0].values()} >= {0, 1, COUNT}
+@dataclass(frozen=True)
+class Prepared:
+    """A running server with experiments, other objects, members and grants, and the numbers of the experiments."""
+
+    address: str
+    folder: Path
+    experiments: list[str]
+
+    def copied(self, folder: Path) -> None:
+        """Put the databases as they are now into a new folder."""
+        folder.mkdir()
+        for name in snapshots.NAMES:
+            (folder / name).write_bytes(snapshots.content(self.folder / name))
+
+
+@pytest.fixture(scope="module")
+def prepared(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    (python,) = map(str, environments.glob("mlflow-*/bin/python"))
+    folder = tmp_path_factory.mktemp("prepared")
+    with fault_injection(python, folder)("usual") as address:
+        experiments = prepare(address)
+        prepare_others(address, experiments)
+        yield Prepared(address, folder / "usual", experiments)
+
+
+def found_by_everybody(address: str, experiments: list[str]) -> dict[tuple[str, int | str], list[list[Any]]]:
+    """Return the pages that each member finds with each search."""
+    found: dict[tuple[str, int | str], list[list[Any]]] = {}
+    for name in GRANTS:
+        with client((name, PASSWORD)) as member:
+            for number, search in enumerate(SEARCHES):
+                found[name, number] = list(pages(member, address, search))
+            for kind in KINDS:
+                found[name, kind] = list(pages_of(member, address, kind, experiments))
+    return found
+
+
+def without_pages(found: dict[tuple[str, int | str], list[list[Any]]]) -> dict[tuple[str, int | str], list[Any]]:
+    return {search: [row for page in all_pages for row in page] for search, all_pages in found.items()}
+
+
+def test_everybody_finds_what_mlflow_lets_them_find(prepared: Prepared, serve: Serve, tmp_path: Path) -> None:
+    paged = found_by_everybody(prepared.address, prepared.experiments)
+    found = without_pages(paged)
+    prepared.copied(tmp_path / "own search")
+    with serve("own search") as address:
+        assert without_pages(found_by_everybody(address, prepared.experiments)) == found
+    for (_, search), all_pages in paged.items():
+        if isinstance(search, int):
+            assert {len(page) for page in all_pages[:-1]} <= {SEARCHES[search]["max_results"]}
+        else:
+            assert [len(page) for page in all_pages[:-1]] == [3] * (len(all_pages) - 1)
+            assert all_pages[-1] or len(all_pages) == 1
+    assert {len(rows) for rows in found.values()} >= {0, 1, COUNT}
     for kind in KINDS:
-        assert {len(told[0][name, kind]) for name in GRANTS} >= {0, FEW - 1, FEW}, kind
+        assert {len(found[name, kind]) for name in GRANTS} >= {0, FEW - 1, FEW}, kind
 
 
-def test_it_costs_as_much_as_without_a_login_and_the_look_ups(serve: Serve) -> None:
+def test_it_costs_as_much_as_without_a_login_and_the_look_ups(prepared: Prepared, serve: Serve, tmp_path: Path) -> None:
     search = {"max_results": 5}
+    prepared.copied(tmp_path / "open")
     with serve("open") as address:
-        for number in range(COUNT):
-            body = {"name": f"of all {number}"}
-            requests.post(f"{address}/{API}/experiments/create", json=body, timeout=60).raise_for_status()
         bare = cost(address, None, search)
-    with serve("usual") as address:
-        prepare(address)
-        over = {name: cost(address, (name, PASSWORD), search) - bare for name in ("nothing", "one", "some", "all")}
+    members = ("nothing", "one", "some", "all")
+    over = {name: cost(prepared.address, (name, PASSWORD), search) - bare for name in members}
     assert max(over.values()) <= 3, over
 
 

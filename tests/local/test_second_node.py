@@ -86,6 +86,11 @@ STAYS = {
     "login": (("login",), 5),
     "rotate-password": (("rotate-password",), 5),
     "share --user": (("share", "--user", "anna"), 5),
+    "create --dry-run": (("create", "--dry-run"), 5),
+    "start --dry-run": (("start", "--dry-run"), 5),
+    "stop --dry-run": (("stop", "--dry-run"), 5),
+    "delete --dry-run": (("delete", "--dry-run"), 5),
+    "rotate-password --dry-run": (("rotate-password", "--dry-run"), 5),
 }
 
 

@@ -246,6 +246,41 @@ def test_a_member_makes_no_prompt_of_a_model_and_no_model_of_a_prompt(server: Se
     assert server.ask(f"{V2}/registered-models/get?name={name}", owner).status_code == 403
 
 
+# --- the scorer of a guardrail ---
+
+
+def test_a_member_replaces_no_scorer_of_a_guardrail(server: Server) -> None:
+    editor, experiment = server.member("editor-of-scorers"), server.experiment("with a guardrail")
+    scorer = {"experiment_id": experiment, "name": "guard"}
+
+    def register(login: Login, name: str) -> Any:
+        answer = server.ask(
+            f"{V3}/scorers/register", login, {**scorer, "serialized_scorer": json.dumps({"name": name})}
+        )
+        assert answer.ok, answer.text
+        return answer.json()
+
+    register(ADMIN, "first")
+    guarding = register(ADMIN, "guarding")
+    grant(server, editor, "experiment", experiment, "EDIT")
+    grant(server, editor, "scorer", f"{experiment}/guard", "MANAGE")
+    used = {"scorer_id": guarding["scorer_id"], "scorer_version": guarding["version"]}
+    body = {"name": "kept", "stage": "BEFORE", "action": "VALIDATION", **used}
+    made = server.change(f"{V3}/gateway/guardrails/create", body)["guardrail"]
+    refused = [
+        server.ask(f"{V3}/scorers/delete", editor, {**scorer, **version}, "DELETE")
+        for version in ({"version": guarding["version"]}, {})
+    ]
+    assert [answer.status_code for answer in refused] == [400, 400], [answer.text for answer in refused]
+    assert register(editor, "another")["version"] == guarding["version"] + 1
+    found = server.change(f"{V3}/gateway/guardrails/get?guardrail_id={made['guardrail_id']}", None, "GET")["guardrail"]
+    assert json.loads(found["scorer"]["serialized_scorer"])["name"] == "guarding", found
+    for version in (1, guarding["version"] + 1):  # the guardrail does not use these
+        server.ask(f"{V3}/scorers/delete", editor, {**scorer, "version": version}, "DELETE").raise_for_status()
+    server.change(f"{V3}/gateway/guardrails/delete", {"guardrail_id": made["guardrail_id"]}, "DELETE")
+    server.ask(f"{V3}/scorers/delete", editor, scorer, "DELETE").raise_for_status()
+
+
 # --- calls of a guardrail ---
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from deployer.catalogue import PLUGINS, catalogue
+from tests.support import snapshots
 from tests.support.machine import Machine
 from tests.support.servers import LOGIN, PASSWORD, free_port, relay, running, settings
 
@@ -34,10 +37,28 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_right_server_started_by_hand_passes(machine: Machine, folder: Path) -> None:
-    port = free_port()
-    with running(launch(machine), settings(folder, port), port, path="health/stores") as address:
-        machine.run("verify", "--tracking-uri", address, env=LOGIN)
+@dataclass(frozen=True)
+class Right:
+    """A server with nothing wrong, for the tests that put something wrong between it and `verify`."""
+
+    address: str
+    artifacts: Path
+
+    def files(self) -> list[Path]:
+        return [path for path in self.artifacts.rglob("*") if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def right(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Right]:
+    (python,) = map(str, environments.glob("mlflow-*/bin/python"))
+    folder, port = tmp_path_factory.mktemp("right"), free_port()
+    snapshots.copy(python, folder)
+    with running([python, str(PLUGINS / "launch.py")], settings(folder, port), port, path="health/stores") as address:
+        yield Right(address, folder / "artifacts")
+
+
+def test_a_right_server_started_by_hand_passes(machine: Machine, right: Right) -> None:
+    machine.run("verify", "--tracking-uri", right.address, env=LOGIN)
 
 
 def test_authentication_off(machine: Machine, folder: Path) -> None:
@@ -49,13 +70,10 @@ def test_authentication_off(machine: Machine, folder: Path) -> None:
         )
 
 
-def test_another_password(machine: Machine, folder: Path) -> None:
-    port = free_port()
-    other = {**LOGIN, "MLFLOW_TRACKING_PASSWORD": "not-the-password-at-all"}
-    with running(launch(machine), settings(folder, port), port, path="health/stores") as address:
-        said = failed_check(machine, address, other)
-        assert said.startswith("password accepted: the server does not accept this user name or password (401)")
-        assert said.endswith("(the user name was 'admin')")
+def test_another_password(machine: Machine, right: Right) -> None:
+    said = failed_check(machine, right.address, {**LOGIN, "MLFLOW_TRACKING_PASSWORD": "not-the-password-at-all"})
+    assert said.startswith("password accepted: the server does not accept this user name or password (401)")
+    assert said.endswith("(the user name was 'admin')")
 
 
 def test_a_read_only_artifact_folder(machine: Machine, folder: Path) -> None:
@@ -94,19 +112,14 @@ def test_wrong_allowed_hosts(machine: Machine, folder: Path) -> None:
         )
 
 
-def test_an_artifact_altered_on_disk_between_write_and_read(machine: Machine, folder: Path) -> None:
-    port = free_port()
-
+def test_an_artifact_altered_on_disk_between_write_and_read(machine: Machine, right: Right) -> None:
     def alter() -> None:
-        (artifact,) = [path for path in (folder / "artifacts").rglob("*") if path.is_file()]
+        (artifact,) = right.files()
         content = bytearray(artifact.read_bytes())
         content[len(content) // 2] ^= 1
         artifact.write_bytes(content)
 
-    with (
-        running(launch(machine), settings(folder, port), port, path="health/stores") as address,
-        relay(address, alter) as altering,
-    ):
+    with relay(right.address, alter) as altering:
         assert failed_check(machine, altering).startswith(
             "artifact read back: the artifact reads back altered: wrote 4096"
         )
@@ -115,29 +128,22 @@ def test_an_artifact_altered_on_disk_between_write_and_read(machine: Machine, fo
 RIGHT = f"Basic {base64.b64encode(f'admin:{PASSWORD}'.encode()).decode()}"
 
 
-def test_any_password_accepted(machine: Machine, folder: Path) -> None:
+def test_any_password_accepted(machine: Machine, right: Right) -> None:
     """By something in front of the server that brings a login of its own."""
-    port = free_port()
     with (
-        running(launch(machine), settings(folder, port), port, path="health/stores") as address,
-        relay(address, login=lambda _method, _path, given: RIGHT if given else "") as careless,
+        relay(right.address, login=lambda _method, _path, given: RIGHT if given else "") as careless,
     ):
         assert failed_check(machine, careless) == (
             "wrong password refused: the server answers a wrong password with 200: authentication is off"
         )
 
 
-def test_artifacts_open_to_any_password(machine: Machine, folder: Path) -> None:
-    port = free_port()
-
+def test_artifacts_open_to_any_password(machine: Machine, right: Right) -> None:
     def careless_login(method: str, path: str, given: str) -> str:
         """Replace only the login of reads: the proof sends a PUT at the same time, which would empty the artifact."""
         return RIGHT if given and method == "GET" and "-artifacts/" in path else given
 
-    with (
-        running(launch(machine), settings(folder, port), port, path="health/stores") as address,
-        relay(address, login=careless_login) as careless,
-    ):
+    with relay(right.address, login=careless_login) as careless:
         said = failed_check(machine, careless)
         assert said.startswith("strangers kept out: GET api/2.0/mlflow-artifacts/artifacts/")
         assert said.endswith("answers a wrong password with 200, not 401")
@@ -154,10 +160,8 @@ def test_something_else_there(machine: Machine, folder: Path) -> None:
         assert "is this an MLflow server?" in failed_check(machine, address)
 
 
-def test_verify_leaves_no_artifact_and_one_experiment(machine: Machine, folder: Path) -> None:
-    port = free_port()
-    with running(launch(machine), settings(folder, port), port, path="health/stores") as address:
-        for _ in range(3):
-            machine.run("verify", "--tracking-uri", address, env=LOGIN)
-        assert [path for path in (folder / "artifacts").rglob("*") if path.is_file()] == []
-        assert len(list((folder / "artifacts").iterdir())) == 1
+def test_verify_leaves_no_artifact_and_one_experiment(machine: Machine, right: Right) -> None:
+    for _ in range(3):
+        machine.run("verify", "--tracking-uri", right.address, env=LOGIN)
+    assert right.files() == []
+    assert len(list(right.artifacts.iterdir())) == 1

@@ -15,30 +15,6 @@ from tests.support.machine import DEPLOYER, Machine
 from tests.testbed.packages import SHELLS, install
 
 
-def test_wait_returns_when_the_server_is_ready_or_proven(server: Machine) -> None:
-    server.run("stop")
-    waiting = [server.popen("wait", *condition) for condition in ((), ("--for", "verified", "-o", "json"))]
-    for process in waiting:
-        assert process.stderr is not None
-        assert "Server 'mlflow' is stopped" in process.stderr.readline()
-    server.run("start")
-    ready, verified = (process.communicate(timeout=120) for process in waiting)
-    assert [process.returncode for process in waiting] == [0, 0]
-    assert ready[0] == f"Server 'mlflow' is ready at {server.json('status')['address']}.\n"
-    assert json.loads(verified[0])["proven"] is True
-
-
-def test_wait_for_a_stopped_server_ends_in_time_and_says_what_starts_it(server: Machine) -> None:
-    server.run("stop")
-    try:
-        late = server.run("wait", "--timeout", "1", code=3).stderr
-        assert "Not ready: server 'mlflow' is not ready in time: stopped" in late
-        assert "`deployer start mlflow --target local` starts it" in late
-    finally:
-        server.run("start")
-    assert "is ready at" in server.run("wait", "--timeout", "1").stdout
-
-
 def test_wait_knows_a_server_that_does_not_exist(machine: Machine) -> None:
     assert "there is no server 'mlflow' here" in machine.run("wait", "--target", "local", code=1).stderr
 
@@ -76,14 +52,6 @@ def test_open_without_a_browser_prints_the_address(server: Machine) -> None:
     assert "No browser was found here" in done.stderr
 
 
-def test_open_needs_a_server_that_runs(server: Machine) -> None:
-    server.run("stop")
-    try:
-        assert "`deployer start mlflow --target local` starts it" in server.run("open", code=3).stderr
-    finally:
-        server.run("start")
-
-
 @pytest.mark.parametrize(
     ("shell", "ask"), [("zsh", "zsh -n {script}"), ("fish", "fish -c 'source {script}; complete -C \"deployer st\"'")]
 )
@@ -98,3 +66,34 @@ def test_the_other_shells_read_their_scripts(server: Machine, tmp_path: Path, sh
     )
     offered = [line.split("\t")[0] for line in done.stdout.splitlines()]
     assert (offered, done.stderr) == (["start", "status", "stop"] if shell == "fish" else [], "")
+
+
+@pytest.fixture
+def stopped(server: Machine) -> Machine:
+    """The user of `server`, which is stopped. The last test of this file starts it again."""
+    if server.processes():
+        server.run("stop")
+    return server
+
+
+def test_wait_for_a_stopped_server_ends_in_time_and_says_what_starts_it(stopped: Machine) -> None:
+    late = stopped.run("wait", "--timeout", "1", code=3).stderr
+    assert "Not ready: server 'mlflow' is not ready in time: stopped" in late
+    assert "`deployer start mlflow --target local` starts it" in late
+
+
+def test_open_needs_a_server_that_runs(stopped: Machine) -> None:
+    assert "`deployer start mlflow --target local` starts it" in stopped.here("open", code=3).stderr
+
+
+def test_wait_returns_when_the_server_is_ready_or_proven(stopped: Machine) -> None:
+    waiting = [stopped.popen("wait", *condition) for condition in ((), ("--for", "verified", "-o", "json"))]
+    for process in waiting:
+        assert process.stderr is not None
+        assert "Server 'mlflow' is stopped" in process.stderr.readline()
+    stopped.run("start")
+    ready, verified = (process.communicate(timeout=120) for process in waiting)
+    assert [process.returncode for process in waiting] == [0, 0]
+    assert ready[0] == f"Server 'mlflow' is ready at {stopped.json('status')['address']}.\n"
+    assert json.loads(verified[0])["proven"] is True
+    assert "is ready at" in stopped.run("wait", "--timeout", "1").stdout

@@ -64,6 +64,20 @@ def kill_in_step(machine: Machine, command: tuple[str, ...], step: str, chance: 
     kill_group(process)
 
 
+def interrupt_in_step(machine: Machine, command: tuple[str, ...], step: str) -> None:
+    """Press Ctrl-C in a step; the command must end at once and say that it can go on."""
+    process = machine.popen(*command)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if f"] {step} ..." in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
+
+
 def instants(seed: int, what: str, count: int, duration: float) -> list[float]:
     chance = random.Random(f"{seed} {what}")
     return [chance.uniform(0, duration) for _ in range(count)]

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +28,14 @@ NAMES = ("tracking", "auth")
 def python(folder: Path) -> str:
     """Make an environment with MLflow, its driver for PostgreSQL and PostgreSQL itself; return its Python."""
     return _environment(folder, f"mlflow[auth]=={DEFAULT_MLFLOW}", PSYCOPG, POSTGRES)
+
+
+def driver(folder: Path) -> str:
+    """Install MLflow's driver for PostgreSQL into a folder for PYTHONPATH, beside an environment without the driver."""
+    uv, made = str(DEPLOYER.with_name("uv")), str(folder / "driver")
+    install = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", made, PSYCOPG]
+    subprocess.run(install, check=True, timeout=600)
+    return made
 
 
 def programs(folder: Path) -> str:

@@ -29,7 +29,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def _without_secrets(report: pytest.TestReport) -> pytest.TestReport:
     """Take every secret out of a report; where there was one, the test has failed."""
-    texts = [("its failure", report.longreprtext), *report.sections]
+    texts = [(title, text) for title, text in (("its failure", report.longreprtext), *report.sections) if text]
     found = [finding for title, text in texts for finding in SESSION.scanner.scan(text, f"{report.nodeid}: {title}")]
     if found:
         told = "\n".join(["secrets in what pytest prints:", *map(str, found)])

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from tests.testbed import testbed
+from tests.testbed.api import Api, api_at
 from tests.testbed.certificates import YEAR
 from tests.testbed.command import run, wait_until
 from tests.testbed.configuration import APPS_DOMAIN, ROUTES_DOMAIN
@@ -77,6 +78,10 @@ class Cluster:
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - subprocess' own name for it
         return run(*self.provider.kubectl(), *arguments, stdin=input)
 
+    @property
+    def _api(self) -> Api:
+        return api_at(self.admin_kubeconfig)
+
     def apply(self, *objects: Mapping[str, Any]) -> None:
         self.kubectl("apply", "--server-side", "--filename=-", input=yaml.safe_dump_all(objects))
 
@@ -105,35 +110,32 @@ class Cluster:
     @contextmanager
     def project(self, name: str | None = None) -> Iterator[str]:
         """A namespace for one test in the shape of a project on Rahti, made past its API; only inside `openshift()`."""
-        self.kubectl("get", "crd", "routes.route.openshift.io")
+        if self._api.get("apis/apiextensions.k8s.io/v1/customresourcedefinitions/routes.route.openshift.io") is None:
+            raise RuntimeError("a project needs `openshift()`")
         made = name or f"test-{secrets.token_hex(4)}"
-        uid = project.free_uid(json.loads(self.kubectl("get", "namespaces", "--output=json"))["items"])
+        uid = project.free_uid(json.loads(self._api.get("api/v1/namespaces") or b"{}")["items"])
         namespace = project.namespace(made, "nobody", "csc_project: 1000123", "", uid)
         with self._made(namespace, *project.limits(made), comes_again=bool(name)):
             yield made
 
     @contextmanager
     def _made(self, namespace: Mapping[str, Any], *content: Mapping[str, Any], comes_again: bool) -> Iterator[None]:
-        name = namespace["metadata"]["name"]
-        self.apply(namespace, *content)
+        name, api = namespace["metadata"]["name"], self._api
+        for item in (namespace, *content):
+            api.apply(item)
         # pods need the account that a controller makes, and the certificate that another copies; controllers that have
         # missed the API server look for it again after half a minute only
-        wait_until(lambda: self._has_account(name), f"service account of {name}", 120)
+        needed = (f"{name}/serviceaccounts/default", f"{name}/configmaps/kube-root-ca.crt")
+        for path in (f"api/v1/namespaces/{part}" for part in needed):
+            wait_until(lambda path=path: api.get(path) is not None, f"service account of {name}", 120)
         try:
             yield
-        finally:
-            # a test may have ended it itself
-            gone_is_well = "--ignore-not-found"
-            self.kubectl(
-                "delete", "pods", "--all", f"--namespace={name}", "--grace-period=1", "--wait=false", gone_is_well
-            )
+        finally:  # a test may have ended the namespace itself
+            api.delete(f"api/v1/namespaces/{name}/pods?gracePeriodSeconds=1")
+            api.delete(f"api/v1/namespaces/{name}")
             # the namespace controller rests for five seconds first: worth waiting for only if the name may come again
-            wait = f"--wait={str(comes_again).lower()}"
-            self.kubectl("delete", "namespace", name, wait, "--timeout=90s", gone_is_well)
-
-    def _has_account(self, namespace: str) -> bool:
-        found = self.kubectl("get", "serviceaccounts,configmaps", f"--namespace={namespace}", "--output=name")
-        return "serviceaccount/default" in found and "kube-root-ca.crt" in found
+            if comes_again:
+                wait_until(lambda: api.get(f"api/v1/namespaces/{name}") is None, f"the end of namespace {name}", 90)
 
     def user(
         self,
@@ -151,10 +153,10 @@ class Cluster:
         role_kind = "ClusterRole"
         if rules is not None:
             role_kind, role = "Role", f"of-{name}"
-            self.apply(_rbac("Role", role, namespace, rules=[dict(rule) for rule in rules]))
+            self._api.apply(_rbac("Role", role, namespace, rules=[dict(rule) for rule in rules]))
         subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}
         granted = {"apiGroup": "rbac.authorization.k8s.io", "kind": role_kind, "name": role}
-        self.apply(_rbac("RoleBinding", f"of-{name}", namespace, roleRef=granted, subjects=[subject]))
+        self._api.apply(_rbac("RoleBinding", f"of-{name}", namespace, roleRef=granted, subjects=[subject]))
         file = self.provider.users / f"{namespace}-{name}.kubeconfig"
         file.touch(mode=0o600)
         file.write_text(self.provider.user_kubeconfig(name, namespace, seconds))
@@ -186,9 +188,11 @@ class Cluster:
 
     def audit(self, user: str | None = None, since: datetime | None = None) -> list[dict[str, Any]]:
         """The API server's audit events, of one user and not before an instant; `requestURI` has a dry run's query."""
-        lines = self.audit_log.read_text().split("\n")[:-1]  # what follows the last newline is still being written
-        # a log of many megabytes is searched for the name before any of it is parsed
-        events = [json.loads(line) for line in lines if user is None or user in line]
+        name = (user or "").encode()
+        with self.audit_log.open("rb") as log:
+            # a log of many megabytes is searched for the name before any of it is parsed; a line without its end is
+            # still being written
+            events = [json.loads(line) for line in log if name in line and line.endswith(b"\n")]
         return [
             event
             for event in events

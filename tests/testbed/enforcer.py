@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kubernetes import client, config, watch
+from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
 from tests.testbed.policy import Object, ruleset
@@ -47,8 +47,12 @@ class Collection:
         self._listed.set()
         self._changed.set()
         version = answer["metadata"]["resourceVersion"]
-        for event in watch.Watch().stream(self._listing, resource_version=version, timeout_seconds=300):
-            item = event["raw_object"]
+        # as text: the client library's own reader makes an object of every field of every pod
+        lines = self._listing(watch=True, resource_version=version, timeout_seconds=300, _preload_content=False)
+        for event in map(json.loads, lines):
+            item = event["object"]
+            if event["type"] == "ERROR":
+                raise OSError(item.get("message"))
             if event["type"] == "DELETED":
                 self.objects.pop(item["metadata"]["uid"], None)
             else:

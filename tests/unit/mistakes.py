@@ -353,6 +353,7 @@ MISTAKES = [
     ),
     ("create --no-pin", f"Error: --no-pin {HERE}", ELSEWHERE),
     ("create --take-over", "Error: --take-over is for a server that exists, and 'mlflow' is a new one", LEAVE),
+    ("create --force-conflicts", f"Error: --force-conflicts {HERE}", ELSEWHERE),
     # commands of other tools
     *(
         (f"{typed}", f"Error: there is no command {typed}; did you mean {meant}?", f"Next: `deployer {meant} --help`")

@@ -31,7 +31,7 @@ def completions(home: Path, words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("st", ["status", "stop", "start"]),
+        ("st", ["stop", "start", "status"]),
         ("rotate-p", ["rotate-password"]),
         ("status --wa", ["--watch"]),
         ("--vers", ["--version"]),
@@ -50,6 +50,12 @@ def test_names_of_servers_on_this_machine_are_completed(tmp_path):
         (folder / "record.json").write_text("{}")
     assert completions(tmp_path, "stop te") == ["team-a", "team-b"]
     assert completions(tmp_path, "verify o") == ["other"]
+
+
+def test_workloads_of_a_server_on_this_machine_are_completed(tmp_path):
+    (tmp_path / "state/mlflow-deployer/servers/team-a/team-a-cache").mkdir(parents=True)
+    assert completions(tmp_path, "logs team-a --workload ''") == ["server", "cache"]
+    assert completions(tmp_path, "logs team-a --workload c") == ["cache"]
 
 
 def test_completion_creates_nothing(tmp_path):

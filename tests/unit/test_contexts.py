@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deployer.core.errors import UsageError
+from deployer.core.remedies import Remedy
 from deployer.kube.contexts import Contexts, Named, kubeconfigs, read_contexts
 
 from .strategies import hostile
@@ -110,7 +111,7 @@ def test_a_file_that_is_no_kubeconfig_is_named_and_not_shown(kubeconfig, content
     with pytest.raises(UsageError) as refusal:
         read_contexts()
     assert refusal.value.message == f"the kubeconfig {folder / 'config-1'} is not YAML of the right form"
-    assert "--target local" in refusal.value.hint
+    assert refusal.value.hint is Remedy.MEND_KUBECONFIG
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(kubeconfig):
@@ -118,7 +119,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(kubeconfig):
     (folder / "config-0").mkdir()  # what root, too, cannot read as a file
     with pytest.raises(UsageError, match=r"config-0 cannot be read: Is a directory") as refusal:
         read_contexts()
-    assert "--target local" in refusal.value.hint
+    assert refusal.value.hint is Remedy.MAKE_READABLE
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -537,12 +537,20 @@ def test_only_what_the_last_proxy_says_is_believed(forwarded, headers, address, 
 def test_the_access_log_names_who_asked_and_holds_neither_query_nor_what_is_no_name(capsys):
     server = Server(access_log=True)
     for login in ("anna:right", "bert\n10.0.0.1 - anna:right", "anna:wrong", None):
-        asyncio.run(server.ask(login, path='/a"\n b/ä'))
+        asyncio.run(server.ask(login, path='/a"\r b/ä'))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(" ")[2] for line in lines] == ["anna", "-", "-", "-"]
-    answers = [line.partition('"GET /a%22%0A%20b/%C3%A4" ')[2][:5] for line in lines]
+    answers = [line.partition('"GET /a%22%0D%20b/%C3%A4" ')[2][:5] for line in lines]
     assert answers == ["200 -", "401 -", "401 -", "401 -"]
     assert "right" not in "".join(lines)
+
+
+def test_a_path_with_a_line_break_is_refused_and_is_one_line_of_the_access_log(capsys):
+    server = Server(access_log=True)
+    for path in ("/a\n", "/a\nb"):
+        asyncio.run(server.ask("anna:right", path=path))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.partition('"GET /a%0A" ')[2][:3] == second.partition('"GET /a%0Ab" ')[2][:3] == "400"
 
 
 def test_the_access_log_names_nobody_whom_mlflow_has_not_let_in(capsys):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from deployer import catalogue
 from deployer.core import bypass, document
 from deployer.core.errors import InvalidSpec
 from deployer.core.platform import KUBERNETES, RAHTI, Platform
 from deployer.core.spec import API_VERSION, KIND
 from deployer.core.support import require_supported
+from deployer.operations import render
 from deployer.operations.render import credentials, manifests
 
 from .readers import expand, judged, read_ini, read_yaml
@@ -28,19 +30,32 @@ PROXY = r"https?://[a-z0-9]([-a-z0-9.]{0,20}[a-z0-9])?:[0-9]{1,5}"
 LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_programs():
+    """The server's programs, of one line each: to read all of them again for each example takes most of the time."""
+    data = catalogue.catalogue()
+    short = replace(data, plugins={name: f"# {name}\n" for name in data.plugins})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "catalogue", lambda: short)
+        yield
+
+
 class Rendered:
-    """The manifests of a spec, read when asked for."""
+    """The manifests of a spec, each read once, when asked for."""
 
     def __init__(self, spec, platform):
         self._documents, _ = manifests(spec, platform, "team-a")
+        self._read = {}
         self.secrets = list(yaml.safe_load_all(credentials(spec, {})))
 
     def kinds(self):
         return [key.partition("/")[0] for key in self._documents]
 
     def one(self, kind):
-        (text,) = [text for key, text in self._documents.items() if key.startswith(f"{kind}/")]
-        return read_yaml(text)
+        if kind not in self._read:
+            (text,) = [text for key, text in self._documents.items() if key.startswith(f"{kind}/")]
+            self._read[kind] = read_yaml(text)
+        return self._read[kind]
 
     def pod(self):
         return self.one("Deployment")["spec"]["template"]["spec"]

@@ -13,7 +13,7 @@ from deployer.core.errors import Conflict, StateError
 from deployer.core.record import Record
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
-from deployer.core.stack import SecretRef
+from deployer.core.stack import SERVER, SecretRef
 from deployer.targets import Deadline
 from deployer.targets.local import process
 from deployer.targets.local.store import LocalStore
@@ -37,8 +37,11 @@ def test_a_deleted_server_keeps_its_credentials_unless_its_data_goes(store: Loca
     store.create_if_absent(FIRST)
     store.save(Record(Spec()))
     store.data.mkdir()
-    for name in (store.log, store.process):
-        name.write_text("of the process")
+    other = store.workload("cache")
+    other.path.mkdir()
+    for folder in (store.workload(SERVER), other):
+        for path in (folder.log, folder.process):
+            path.write_text("of the process")
     store.forget(data=False, deadline=Deadline.after(60))
     assert {path.name for path in store.folder.iterdir()} == {"data", "record.json", "secrets.json"}
     store.forget(data=True, deadline=Deadline.after(60))

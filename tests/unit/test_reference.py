@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deployer.cli.app import COMMANDS
-from deployer.cli.flags import FLAGS
+from deployer.cli.flags import NAMES
 from tools.reference import pages as reference
 from tools.reference.markdown import anchor
 
@@ -42,7 +42,7 @@ def test_the_pages_do_not_depend_on_the_terminal_or_the_user(pages, tmp_path):
 def test_every_command_and_every_flag_of_the_spec_is_there(pages):
     headings = [line for line in pages["commands.md"].splitlines() if line.startswith("## ")]
     assert headings == [f"## deployer {name}" for name in COMMANDS]
-    for path, flag in FLAGS.items():
+    for path, flag in NAMES.items():
         assert flag in pages["commands.md"], path
         row = re.compile(rf"^\| `{path.rpartition('.')[2]}` \|.*\| `{re.escape(flag)}` \|$", re.MULTILINE)
         assert row.search(pages["spec.md"]), path

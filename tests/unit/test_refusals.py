@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deployer.cli.remedies import words
 from deployer.core.errors import Conflict, DeployerError, Forbidden, NotFound, StateError
+from deployer.core.remedies import Remedy
 from deployer.kube.refusals import (
     Call,
     ClusterUnreachable,
@@ -242,7 +244,7 @@ def test_a_conflict_names_every_owner_and_field_and_the_way_to_take_them_over():
     error = refusal(409, answer(409, "Conflict", "Apply failed with 2 conflicts", causes=OWNED), CALL)
     assert 'containers[name="server"].image belongs to "argocd-controller" using apps/v1' in error.message
     assert "conflict with" not in error.message
-    assert "--take-over" in error.hint
+    assert error.hint is Remedy.OVERWRITE_FIELDS
 
 
 ROUTE = Call("patch", "routes.route.openshift.io", "mlflow", "team-a")
@@ -255,24 +257,24 @@ ROUTE = Call("patch", "routes.route.openshift.io", "mlflow", "team-a")
         (
             ROUTE,
             f'spec.host: Invalid value: "{"m" * 64}.a.org": must be no more than 63 characters',
-            "choose another host name with --host",
+            Remedy.CHOOSE_HOST,
         ),
         (
             ROUTE,
             "spec.host: Forbidden: you do not have permission to set the host field of the route",
-            "routes/custom-host",
+            Remedy.LEAVE_HOST_OUT,
         ),
     ],
 )
 def test_an_object_that_is_invalid_comes_with_what_to_do(call, message, hint):
-    assert hint in refusal(422, answer(422, "Invalid", message), call).hint
+    assert words(hint) in words(refusal(422, answer(422, "Invalid", message), call).hint)
 
 
 @pytest.mark.parametrize("causes", [None, [], [{"reason": "FieldValueInvalid", "message": "a", "field": "b"}]])
 def test_a_conflict_about_no_field_is_told_in_the_cluster_s_words(causes):
     error = refusal(409, answer(409, "Conflict", STALE, causes=causes), CALL)
     assert STALE in error.message
-    assert "--take-over" not in error.hint
+    assert error.hint is not Remedy.OVERWRITE_FIELDS
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 import typer
 
 from deployer.cli.app import app
+from deployer.cli.command_groups import EXAMPLES, GENERAL
+from deployer.cli.command_groups import GROUPS as COMMAND_GROUPS
+from deployer.cli.help import GROUPS, OPTIONS
 from tools.reference.markdown import anchor, code, prose, table
 
 
@@ -19,9 +23,12 @@ def page() -> str:
     commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
     shown = {name: command for name, command in commands.items() if not command.hidden}
     lines = ["# Commands", "", prose(inspect.cleandoc(group.help)), ""]
-    lines += table(("command", "purpose"), [_overview(name, command) for name, command in shown.items()])
+    for title, names in COMMAND_GROUPS.items():
+        lines += [f"**{title}**", ""]
+        lines += table(("command", "purpose"), [_overview(name, shown[name]) for name in names if name in shown])
     lines += ["Every command has the option `-h, --help`. These options stand before the command:", ""]
     lines += _options(group)
+    lines += _examples(GENERAL)
     for name, command in shown.items():
         lines += _section(name, command, typer.Context(command, parent=context, info_name=name))
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -40,13 +47,24 @@ def _section(name: str, command: Any, context: Any) -> list[str]:
         *("```console", usage, "```", ""),
         *table(("argument", "meaning", "default"), rows),
         *_options(command),
+        *_examples(EXAMPLES.get(name, ())),
     ]
 
 
 def _options(command: Any) -> list[str]:
+    """Return a table for each group of options."""
     options = [param for param in command.params if param.param_type_name == "option" and not param.hidden]
-    rows = [(_spelling(param), prose(param.help or ""), _default(param)) for param in options]
-    return table(("option", "meaning", "default"), rows)
+    groups = {title: [each for each in options if (each.rich_help_panel or OPTIONS) == title] for title in GROUPS}
+    lines: list[str] = []
+    for title, params in groups.items():
+        rows = [(_spelling(param), prose(param.help or ""), _default(param)) for param in params]
+        lines += table((title.lower(), "meaning", "default"), rows)
+    return lines
+
+
+def _examples(examples: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [line for comment, example in examples for line in (f"# {comment}", example)]
+    return ["```console", *lines, "```", ""] if lines else []
 
 
 def _spelling(param: Any) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from deployer.cli.flags import FLAGS
+from deployer.cli.flags import NAMES
 from deployer.core.example import example
 from deployer.core.spec import NOT_BUILT, Spec, json_schema
 from tools.reference.markdown import anchor, code, prose, table
@@ -58,7 +58,7 @@ def _row(schema: _Schema, path: str, name: str, part: _Schema) -> tuple[str, ...
     full = f"{path}.{name}".lstrip(".")
     default = field.get("default")
     shown = "required" if name in part.get("required", ()) else code(_yaml(default)) if default is not None else ""
-    flag = code(FLAGS[full]) if full in FLAGS and _is_chosen(field) else ""
+    flag = code(NAMES[full]) if full in NAMES and _is_chosen(field) else ""
     return code(name), _type(schema, full, field), shown, prose(field.get("description", "")), flag
 
 

@@ -4,144 +4,87 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployer.cli import output
-from deployer.cli.client import client_of, lines_for
-from deployer.cli.created import fields_of, warn_of_plain_http
+from deployer.cli.help import CLUSTER
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
-    Bucket,
     Context,
     DatabaseFile,
-    DefaultPermission,
     File,
+    ForceConflicts,
     Format,
     MakeBucket,
-    MlflowVersion,
     Namespace,
     OptionalName,
     Output,
     PasswordFile,
-    Port,
-    Python,
-    S3Endpoint,
-    S3Prefix,
-    S3Region,
     TakeOver,
     TargetKind,
     TargetOption,
     Timeout,
-    Transfer,
-    Username,
-    Workers,
 )
+from deployer.cli.plans import DryRun, print_plan
 from deployer.cli.progress import step_list
-from deployer.cli.wanted import own_flags, wanted_server
-from deployer.cli.where import find_target
 from deployer.core.errors import UsageError
-from deployer.core.platform import PROFILES
-from deployer.operations.create import Created, create
-from deployer.operations.pin import pin, require_pods, unpin
-from deployer.operations.records import typed
-from deployer.targets import Deadline, Target
+
+if TYPE_CHECKING:
+    from deployer.cli.wanted import WantedServer
+    from deployer.operations.create import Created
+    from deployer.operations.plan import Plan
+    from deployer.targets import Target
 
 
 def command(
+    flags: Mapping[str, Any],
     name: OptionalName = None,
     file: File = None,
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
-    port: Port = None,
-    python: Python = None,
-    mlflow_version: MlflowVersion = None,
-    workers: Workers = None,
-    username: Username = None,
     password_file: PasswordFile = None,
-    default_permission: DefaultPermission = None,
     database_file: DatabaseFile = None,
-    profile: Annotated[
-        str | None, typer.Option("--profile", metavar="PROFILE", help=f"Kind of cluster: {', '.join(PROFILES)}.")
-    ] = None,
-    expose: Annotated[
-        str | None, typer.Option("--expose", metavar="KIND", help="ingress, gateway, route or none.")
-    ] = None,
-    host: Annotated[
-        str | None,
-        typer.Option("--host", metavar="HOST", help="Public host name; on this machine: name or address to listen at."),
-    ] = None,
-    ingress_class: Annotated[
-        str | None, typer.Option("--ingress-class", metavar="CLASS", help="Class of the Ingress.")
-    ] = None,
-    tls_secret: Annotated[
-        str | None, typer.Option("--tls-secret", metavar="SECRET", help="Secret with the host's certificate.")
-    ] = None,
-    allow_from: Annotated[
-        list[str] | None,
-        typer.Option("--allow-from", metavar="NETWORK", help="Network that may connect; again, or commas, for more."),
-    ] = None,
-    allow_everyone: Annotated[
-        bool, typer.Option("--allow-everyone", help="Consent to everybody: as --allow-from, or instead of it.")
-    ] = False,
-    gateway: Annotated[
-        str | None, typer.Option("--gateway", metavar="NAMESPACE/NAME", help="NAMESPACE/NAME of the Gateway.")
-    ] = None,
-    ingress_namespace: Annotated[
-        str | None,
-        typer.Option(
-            "--ingress-namespace", metavar="NAMESPACE", help="Namespace that traffic from outside comes through."
-        ),
-    ] = None,
-    volume_size: Annotated[
-        str | None, typer.Option("--volume-size", metavar="SIZE", help="Size of the volume, such as 10Gi.")
-    ] = None,
-    storage_class: Annotated[
-        str | None, typer.Option("--storage-class", metavar="CLASS", help="Storage class of the volume.")
-    ] = None,
     create_project: Annotated[
-        bool, typer.Option("--create-project", help="Make the OpenShift project that -n names.")
+        bool,
+        typer.Option("--create-project", help="Create the OpenShift project that -n names.", rich_help_panel=CLUSTER),
     ] = False,
     csc_project: Annotated[
         str | None,
-        typer.Option("--csc-project", metavar="NUMBER", help="CSC project that pays for it, such as 2001234."),
+        typer.Option(
+            "--csc-project",
+            metavar="NUMBER",
+            help="CSC project for the new OpenShift project, such as 2001234.",
+            rich_help_panel=CLUSTER,
+        ),
     ] = None,
-    bucket: Bucket = None,
-    s3_endpoint: S3Endpoint = None,
-    s3_region: S3Region = None,
-    s3_prefix: S3Prefix = None,
-    transfer: Transfer = None,
     make_bucket: MakeBucket = False,
     pin_image: Annotated[
         bool | None,
         typer.Option(
-            "--pin/--no-pin", help="Run the image that was proven by its digest from now on.", show_default=False
+            "--pin/--no-pin",
+            help="Pin the verified image by digest; --no-pin removes the pin.",
+            show_default=False,
+            rich_help_panel=CLUSTER,
         ),
     ] = None,
     take_over: TakeOver = False,
+    force_conflicts: ForceConflicts = False,
+    dry_run: DryRun = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
 ) -> None:
-    """Create a server, or bring one up to date, and prove it."""
-    flags = {
-        **own_flags(
-            port=port, python=python, mlflow_version=mlflow_version, workers=workers, username=username,
-            default_permission=default_permission, bucket=bucket, s3_endpoint=s3_endpoint, s3_region=s3_region,
-            s3_prefix=s3_prefix, transfer=transfer,
-        ),
-        "spec.profile": profile,
-        "spec.exposure.type": expose,
-        "spec.exposure.ingressClass": ingress_class,
-        "spec.exposure.tlsSecret": tls_secret,
-        "spec.exposure.gateway": gateway,
-        "spec.exposure.allowFrom": [item for text in allow_from for item in text.split(",")] if allow_from else None,
-        "spec.exposure.allowEveryone": allow_everyone or None,
-        "spec.networkPolicy.ingressNamespace": ingress_namespace,
-        "spec.volume.size": volume_size,
-        "spec.volume.storageClass": storage_class,
-    }  # fmt: skip
+    """Create or update a server, and verify it. `flags` are by the paths of their fields."""
+    from deployer.cli.created import warn_of_plain_http
+    from deployer.cli.wanted import wanted_server
+    from deployer.cli.where import find_target, project_is_there
+    from deployer.operations.create import create
+    from deployer.operations.pin import pin, require_pods, unpin
+    from deployer.targets import Deadline
+
     if target is TargetKind.local and (create_project or csc_project is not None):
         raise UsageError(
             "--create-project needs a cluster, and --target local is this machine", hint="leave one of the two out"
@@ -151,8 +94,18 @@ def command(
     project = _project(namespace, csc_project) if create_project else None
 
     def place(wanted: str) -> Target:
-        found = find_target(wanted, target, namespace, context, take_over=take_over, introduce=True, project=project)
-        if pin_image is False and not found.namespace:
+        found = find_target(
+            wanted,
+            target,
+            namespace,
+            context,
+            take_over=take_over,
+            force_conflicts=force_conflicts,
+            introduce=True,
+            project=project,
+            dry_run=dry_run,
+        )
+        if pin_image is False and not found.capabilities.pins_images:
             raise UsageError(
                 "--no-pin needs a cluster, and this server runs on this machine",
                 hint="leave it out, or add --target kubernetes",
@@ -160,14 +113,23 @@ def command(
         return found
 
     asked = wanted_server(
-        name, file, flags, host=host, password_file=password_file, database_file=database_file, place=place
+        name,
+        file,
+        flags,
+        password_file=password_file,
+        database_file=database_file,
+        place=place,
+        namespace_missing=lambda _: dry_run and project is not None and not project_is_there(namespace, context),
     )
-    if take_over and asked.record is None and not asked.target.namespace:
+    if take_over and asked.record is None and asked.target.capabilities.stored_here:
         raise UsageError(
             f"--take-over is for a server that exists, and {asked.target.name!r} is a new one", hint="leave it out"
         )
     if pin_image:
         require_pods(asked.target)
+    if dry_run:
+        print_plan(asked.target, _plan(asked, make_bucket=make_bucket, pin_image=pin_image), form)
+        return
     provided = asked.provided_credentials(make_bucket=make_bucket)
     deadline = Deadline.after(timeout)
     with step_list(asked.changes) as progress:
@@ -179,6 +141,28 @@ def command(
             created = pin(asked.target, created, deadline, progress)
     warn_of_plain_http(asked.target, created)
     _print(asked.target, created, form)
+
+
+def _plan(asked: WantedServer, *, make_bucket: bool, pin_image: bool | None) -> Plan:
+    """Return what the command would do, from reads alone."""
+    from deployer.operations.plan import Plan, Planned
+    from deployer.operations.plan_create import plan_create, plan_unasked, with_pin, without_pin
+
+    place, spec, record = asked.target, asked.spec, asked.record
+    if asked.namespace_missing:
+        project = Planned("project", needed=True, state=f"you have no project {place.namespace!r} yet")
+        return Plan((project, *plan_unasked(place, spec)), (), ("What the cluster says is known once it is made.",))
+    first: tuple[Planned, ...] = ()
+    provided, makes_bucket = asked.untried_credentials(make_bucket=make_bucket)
+    if makes_bucket:
+        first = (Planned("bucket", needed=True, state="the bucket does not exist yet"),)
+    if record and pin_image is False:
+        record, unpinned = without_pin(record)
+        first += unpinned
+    plan = plan_create(place, spec, record, asked.password, provided)
+    if pin_image:
+        plan = with_pin(plan, spec, record)
+    return replace(plan, steps=(*first, *plan.steps))
 
 
 def _project(namespace: str | None, csc_project: str | None) -> str:
@@ -196,6 +180,11 @@ def _project(namespace: str | None, csc_project: str | None) -> str:
 
 
 def _print(place: Target, created: Created, form: Format) -> None:
+    from deployer.cli import output
+    from deployer.cli.client import client_of, lines_for
+    from deployer.cli.created import fields_of
+    from deployer.operations.records import typed
+
     spec = created.record.spec
     if form is Format.json:
         output.print_json(
@@ -220,7 +209,7 @@ def _print(place: Target, created: Created, form: Format) -> None:
             f"`{typed(place, 'verify')}` tries that.\n"
         )
     output.print_fields(fields_of(place, created))
-    if place.namespace and not created.record.assigned.host:
+    if place.needs_tunnel(created.record.assigned):
         port = created.record.assigned.ports["http"]
         print(
             "\nThis address holds inside the cluster, for the namespace that --ingress-namespace lets in. "

@@ -6,13 +6,8 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli import output
-from deployer.cli.effective import effective
 from deployer.cli.options import Context, Format, Namespace, OptionalName, Output, TargetOption
-from deployer.cli.spec_options import SPEC_FILE, read_limited, spec_from
-from deployer.cli.where import find_target
 from deployer.core.errors import Drifted
-from deployer.operations.drift import drift
 
 
 def command(
@@ -26,6 +21,12 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Show what differs from what was asked for; exit code 6 when something does."""
+    from deployer.cli import output
+    from deployer.cli.effective import effective
+    from deployer.cli.spec_options import SPEC_FILE, read_limited, spec_from
+    from deployer.cli.where import find_target
+    from deployer.operations.drift import drift
+
     content = read_limited(file, SPEC_FILE) if file is not None else b""
     spec = spec_from(name, file, {}, None, content=content)[0] if file is not None else None
     place = find_target(spec.name if spec else "mlflow" if name is None else name, target, namespace, context)

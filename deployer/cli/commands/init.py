@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from deployer.cli.options import Name
-from deployer.cli.spec_options import spec_from, write_private
-from deployer.core.example import example
 
 
 def command(
@@ -19,6 +17,9 @@ def command(
     ] = "mlflow.yaml",
 ) -> None:
     """Write a commented spec file."""
+    from deployer.cli.spec_options import spec_from, write_private
+    from deployer.core.example import example
+
     spec, _ = spec_from(name, None, {}, None, command="init")
     if file == "-":
         print(example(spec), end="")

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from deployer.cli import output
 from deployer.cli.options import Context, Format, Namespace, Output, TargetKind, TargetOption
 from deployer.cli.progress import note
-from deployer.cli.where import require_namespace, require_one_place
 from deployer.core.errors import DeployerError, NotFound, StateError
-from deployer.kube.contexts import in_a_pod, read_contexts
-from deployer.operations.status import View, status
-from deployer.targets import Target
-from deployer.targets.local.store import server_names, state_directory
-from deployer.targets.local.target import local_target
+
+if TYPE_CHECKING:
+    from deployer.operations.status import View
+    from deployer.targets import Target
 
 
 def command(
     target: TargetOption = None, namespace: Namespace = None, context: Context = None, form: Output = Format.text
 ) -> None:
     """List all servers, also those whose data alone is kept."""
+    from deployer.cli.where import require_namespace, require_one_place
+    from deployer.kube.contexts import in_a_pod, read_contexts
+    from deployer.targets.local.store import server_names, state_directory
+    from deployer.targets.local.target import local_target
+
     views: list[View] = []
     require_namespace(namespace)
     require_one_place(target, namespace, context)
@@ -38,6 +41,8 @@ def command(
 
 
 def _print(views: Sequence[View], form: Format) -> None:
+    from deployer.cli import output
+
     if form is Format.json:
         output.print_json([view.document() for view in views])
     elif not views:
@@ -64,6 +69,8 @@ def _on_cluster(namespace: str | None, context: str | None) -> list[View]:
 
 
 def _status_of(name: str, target_of: Callable[[str], Target]) -> Iterator[View]:
+    from deployer.operations.status import View, status
+
     target = target_of(name)
     try:
         yield status(target)

@@ -7,12 +7,10 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from deployer.cli import output
-from deployer.cli.client import client_at, client_of
 from deployer.cli.login_options import (
     AuthorityFile,
     Keyring,
@@ -24,24 +22,22 @@ from deployer.cli.login_options import (
 )
 from deployer.cli.options import Context, Format, Namespace, Output, TargetOption, Timeout
 from deployer.cli.progress import note
-from deployer.cli.where import find_target
-from deployer.core.credentials import Owner
 from deployer.core.errors import UsageError
 from deployer.core.snippets import PASSWORD, URI, USERNAME, Client, shell_way
-from deployer.operations.login import Kept, keep, keep_in_keyring, reachable
-from deployer.operations.logins import login_of
-from deployer.operations.records import endpoint_of
-from deployer.targets import Deadline, Target
-from deployer.tracking.client import Endpoint, Login, private_authority
-from deployer.tracking.login import User, check
+
+if TYPE_CHECKING:
+    from deployer.operations.login import Kept
+    from deployer.targets import Target
+    from deployer.tracking.client import Login
+    from deployer.tracking.login import User
 
 _WINNERS: Final = (USERNAME, PASSWORD)  # mlflow/utils/credentials.py: these variables override the file
 
 
 def command(
-    server: Annotated[str, typer.Argument(metavar="NAME|URL", help="A server's name, or any server's address.")] = (
-        "mlflow"
-    ),
+    server: Annotated[
+        str, typer.Argument(metavar="NAME|URL", help="Name of a server, or address of any MLflow server.")
+    ] = ("mlflow"),
     username: Username = None,
     password_file: PasswordFile = None,
     keyring: Keyring = False,
@@ -53,6 +49,15 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Check a login and keep it in ~/.mlflow/credentials, where MLflow looks for it; print what else to export."""
+    from deployer.cli.client import client_at, client_of
+    from deployer.cli.where import find_target
+    from deployer.core.credentials import Owner
+    from deployer.operations.login import keep, keep_in_keyring, reachable
+    from deployer.operations.records import endpoint_of
+    from deployer.targets import Deadline
+    from deployer.tracking.client import Endpoint
+    from deployer.tracking.login import check
+
     address = address_in(server)
     if address is None:
         if ca_file is not None:
@@ -76,6 +81,9 @@ def command(
 
 def _member(place: Target, username: str | None, password_file: str | None) -> Login:
     """Return the stored login, or the login of a named member."""
+    from deployer.operations.logins import login_of
+    from deployer.operations.records import endpoint_of
+
     if username is None and password_file is not None:
         raise UsageError(
             "--password-file needs --username, which says whose password it is", hint="add --username NAME"
@@ -84,12 +92,16 @@ def _member(place: Target, username: str | None, password_file: str | None) -> L
 
 
 def _authority(ca_file: str | None) -> str | None:
+    from deployer.tracking.client import private_authority
+
     if ca_file is not None and not Path(ca_file).is_file():
         raise UsageError(f"--ca-file {ca_file}: there is no such file", hint="give the path of a certificate in PEM")
     return ca_file or private_authority()
 
 
 def _report(client: Client, user: User, kept: Kept, form: Format) -> None:
+    from deployer.cli import output
+
     lines = [f"export {URI}={shlex.quote(client.url)}"]
     if kept.keyring:
         reads = f"{_keyring_command()} get {shlex.quote(client.url)} {shlex.quote(user.username)}"

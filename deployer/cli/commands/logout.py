@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployer.cli import output
 from deployer.cli.login_options import Keyring, Username, address_in, require_no_place
 from deployer.cli.options import Context, Format, Namespace, Output, TargetKind, TargetOption
 from deployer.cli.progress import note
-from deployer.cli.where import find_target
-from deployer.clients import keyring as rings
-from deployer.core.credentials import Owner
 from deployer.core.errors import DeployerError, NotFound, UsageError
-from deployer.operations.login import drop, kept_owner
-from deployer.operations.logins import login_of
-from deployer.operations.records import endpoint_of
-from deployer.targets import Target
+
+if TYPE_CHECKING:
+    from deployer.core.credentials import Owner
+    from deployer.targets import Target
 
 
 def command(
     server: Annotated[
         str | None,
-        typer.Argument(metavar="NAME|URL", help="Whose login; the one that is kept if not given.", show_default=False),
+        typer.Argument(metavar="NAME|URL", help="Server of the login; default: the stored login.", show_default=False),
     ] = None,
     username: Username = None,
     keyring: Keyring = False,
@@ -34,6 +30,9 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Take the login that `deployer login` keeps away again, and give back the one before it."""
+    from deployer.clients import keyring as rings
+    from deployer.operations.login import drop, kept_owner
+
     if server is None or address_in(server) is not None:
         require_no_place(target, namespace, context)
     if username is not None and not keyring:
@@ -57,6 +56,9 @@ def command(
 
 def _owner(server: str, target: TargetKind | None, namespace: str | None, context: str | None) -> Owner:
     """Return the owner that identifies a login: by address, or only by name if the server is gone."""
+    from deployer.core.credentials import Owner
+    from deployer.operations.records import endpoint_of
+
     address = address_in(server)
     if address is not None:
         return Owner(address)
@@ -68,6 +70,8 @@ def _owner(server: str, target: TargetKind | None, namespace: str | None, contex
 
 
 def _place(name: str, target: TargetKind | None, namespace: str | None, context: str | None) -> Target:
+    from deployer.cli.where import find_target
+
     return find_target(name, target, namespace, context, quiet=True)
 
 
@@ -75,6 +79,10 @@ def _in_keyring(
     server: str, username: str | None, target: TargetKind | None, namespace: str | None, context: str | None
 ) -> tuple[str, str | None]:
     """Return the address and the user of a stored password; the user is None if the keyring knows none."""
+    from deployer.clients import keyring as rings
+    from deployer.operations.logins import login_of
+    from deployer.operations.records import endpoint_of
+
     address = address_in(server)
     if address is not None:
         user = username or os.environ.get("MLFLOW_TRACKING_USERNAME") or rings.known_user(address)
@@ -90,6 +98,8 @@ def _in_keyring(
 
 
 def _say(form: Format, *, removed: bool, where: str, whose: str, left: str | None) -> None:
+    from deployer.cli import output
+
     if form is Format.json:
         output.print_json({"removed": removed, "address": whose or None})
     elif removed:

@@ -8,10 +8,7 @@ import webbrowser
 from deployer.cli.ending import Stopped
 from deployer.cli.options import Context, Name, Namespace, TargetOption
 from deployer.cli.progress import note
-from deployer.cli.where import find_target
 from deployer.core.errors import NotReady
-from deployer.operations.away import require_reach
-from deployer.operations.records import endpoint_of, require_record, typed
 
 
 def command(
@@ -21,6 +18,10 @@ def command(
     context: Context = None,
 ) -> None:
     """Open a server in the browser."""
+    from deployer.cli.where import find_target
+    from deployer.operations.away import require_reach
+    from deployer.operations.records import endpoint_of, require_record, typed
+
     place = find_target(name, target, namespace, context, quiet=True)
     endpoint, assigned = endpoint_of(place), require_record(place).assigned
     live = place.runtime.observe()

@@ -6,8 +6,7 @@ import textwrap
 from typing import Any, Final
 
 from deployer.cli.options import Format, Output
-from deployer.cli.output import print_json
-from deployer.core.document import any_of
+from deployer.core.errors import any_of
 from deployer.core.networks import KNOWN
 from deployer.core.platform import PROFILES, Platform
 from deployer.core.routes import ALLOW_LISTS
@@ -18,6 +17,8 @@ _INDENT: Final = 12
 
 def command(form: Output = Format.text) -> None:
     """Print the kinds of cluster that --profile knows, and how each is recognised."""
+    from deployer.cli.output import print_json
+
     if form is Format.json:
         print_json({"profiles": [_document(platform) for platform in PROFILES.values()], "networks": dict(KNOWN)})
         return

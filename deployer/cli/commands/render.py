@@ -8,21 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from deployer.cli.effective import effective
 from deployer.cli.options import DatabaseFile, Format, OptionalName, Output
-from deployer.cli.output import print_json
 from deployer.cli.progress import note
-from deployer.cli.spec_options import SPEC_FILE, databases_from, read_limited, spec_from, write_private
-from deployer.cli.where import require_namespace
-from deployer.core import document
-from deployer.core.databases import HINT
-from deployer.core.document import any_of
-from deployer.core.errors import InvalidSpec, UsageError, one_line
+from deployer.core.errors import InvalidSpec, UsageError, any_of, one_line
 from deployer.core.platform import PROFILES, profile_of
-from deployer.core.spec import ExternalDatabase
-from deployer.core.support import require_supported
-from deployer.operations.artifacts import found_keys
-from deployer.operations.render import credentials, manifests
 
 
 def command(
@@ -30,24 +19,35 @@ def command(
     profile: Annotated[
         str | None,
         typer.Option(
-            "--profile", metavar="PROFILE", help=f"Kind of cluster, if not as in the spec: {', '.join(PROFILES)}."
+            "--profile", metavar="PROFILE", help=f"Kind of cluster; default: that of the spec. {', '.join(PROFILES)}."
         ),
     ] = None,
     file: Annotated[
         str | None, typer.Option("--file", "-f", metavar="FILE", help="Spec file, - for standard input.")
     ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", metavar="NAMESPACE", help="Namespace the manifests are for.")
+        str, typer.Option("--namespace", "-n", metavar="NAMESPACE", help="Namespace of the manifests.")
     ] = "default",
     host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Public host name.")] = None,
     credentials_file: Annotated[
         str | None,
-        typer.Option("--credentials", metavar="FILE", help="Also make the Secrets, in this new file (mode 0600)."),
+        typer.Option("--credentials", metavar="FILE", help="Also write the Secrets to this new file (mode 0600)."),
     ] = None,
     database_file: DatabaseFile = None,
     form: Output = Format.text,
 ) -> None:
     """Print the Kubernetes manifests of a server."""
+    from deployer.cli.effective import effective
+    from deployer.cli.output import print_json
+    from deployer.cli.spec_options import SPEC_FILE, databases_from, read_limited, spec_from, write_private
+    from deployer.cli.where import require_namespace
+    from deployer.core import document
+    from deployer.core.databases import HINT
+    from deployer.core.spec import ExternalDatabase
+    from deployer.core.support import require_supported
+    from deployer.operations.artifacts import found_keys
+    from deployer.operations.render import credentials, manifests
+
     if profile is not None and profile not in PROFILES:
         raise UsageError(
             f"--profile {one_line(profile)}: there is no such profile", hint=f"it is {any_of([*PROFILES])}"

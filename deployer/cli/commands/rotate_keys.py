@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli import output
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
     Context,
+    ForceConflicts,
     Format,
     Name,
     Namespace,
@@ -20,26 +20,44 @@ from deployer.cli.options import (
     TargetOption,
     Timeout,
 )
+from deployer.cli.plans import DryRun, print_plan
 from deployer.cli.progress import note, step_list
-from deployer.cli.where import find_target
-from deployer.operations.rotate_keys import require_rotatable, rotate_s3_keys
-from deployer.targets import Deadline
 
 
 def command(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="s3; the others (flask, kek, webhook) stay.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="s3; the keys flask, kek and webhook cannot be rotated.")],
     name: Name = "mlflow",
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
     take_over: TakeOver = False,
+    force_conflicts: ForceConflicts = False,
+    dry_run: DryRun = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
     form: Output = Format.text,
 ) -> None:
-    """Exchange the keys of the bucket that holds a server's artifacts; they are found where `create` finds them."""
+    """Replace the S3 keys of a server; deployer finds the new keys where `create` finds keys."""
+    from deployer.cli import output
+    from deployer.cli.where import find_target
+    from deployer.operations.plan_create import plan_rotate_keys
+    from deployer.operations.rotate_keys import require_rotatable, rotate_s3_keys
+    from deployer.targets import Deadline
+
     require_rotatable(kind)
-    place = find_target(name, target, namespace, context, take_over=take_over, introduce=True)
+    place = find_target(
+        name,
+        target,
+        namespace,
+        context,
+        take_over=take_over,
+        force_conflicts=force_conflicts,
+        introduce=True,
+        dry_run=dry_run,
+    )
     home = Path(os.path.expanduser("~"))
+    if dry_run:
+        print_plan(place, plan_rotate_keys(place, os.environ, home, note), form)
+        return
     with step_list() as progress:
         rotated = rotate_s3_keys(place, os.environ, home, note, Deadline.after(timeout), progress)
     if form is Format.json:

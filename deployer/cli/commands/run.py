@@ -3,93 +3,66 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from deployer.cli import output
-from deployer.cli.created import fields_of, laptop_line, warn_of_plain_http
 from deployer.cli.ending import Ending, ending
 from deployer.cli.options import (
     DEFAULT_TIMEOUT,
-    Bucket,
     DatabaseFile,
-    DefaultPermission,
     File,
     MakeBucket,
-    MlflowVersion,
     OptionalName,
     PasswordFile,
-    Port,
-    Python,
-    S3Endpoint,
-    S3Prefix,
-    S3Region,
     TakeOver,
     TargetKind,
     TargetOption,
     Timeout,
-    Transfer,
-    Username,
-    Workers,
 )
 from deployer.cli.progress import note, step_list
-from deployer.cli.wanted import WantedServer, own_flags, wanted_server
-from deployer.cli.where import find_target
 from deployer.core.errors import DeployerError, NotReady, UsageError, VerificationFailed
-from deployer.operations.create import Created, create
-from deployer.operations.foreground import end, end_quietly, stay
-from deployer.targets import Deadline, Target
-from deployer.targets.local.foreground import LocalForeground
+
+if TYPE_CHECKING:
+    from deployer.cli.wanted import WantedServer
+    from deployer.operations.create import Created
+    from deployer.targets import Target
 
 
 def command(
+    flags: Mapping[str, Any],
     name: OptionalName = None,
     file: File = None,
     target: TargetOption = None,
-    port: Port = None,
-    host: Annotated[
-        str | None, typer.Option("--host", metavar="HOST", help="Name or address to listen at; 127.0.0.1 if none.")
-    ] = None,
-    python: Python = None,
-    mlflow_version: MlflowVersion = None,
-    workers: Workers = None,
-    username: Username = None,
     password_file: PasswordFile = None,
-    default_permission: DefaultPermission = None,
     database_file: DatabaseFile = None,
-    bucket: Bucket = None,
-    s3_endpoint: S3Endpoint = None,
-    s3_region: S3Region = None,
-    s3_prefix: S3Prefix = None,
-    transfer: Transfer = None,
     make_bucket: MakeBucket = False,
     take_over: TakeOver = False,
     timeout: Timeout = DEFAULT_TIMEOUT,
 ) -> None:
     """Run a server in the foreground, proven first; Ctrl-C, SIGTERM or SIGHUP stops it: exit code 0."""
+    from deployer.cli.wanted import wanted_server
+    from deployer.cli.where import find_target
+
     if target is TargetKind.kubernetes:
         raise UsageError(
             "`run` keeps a server of this machine in the foreground; on a cluster the cluster keeps it",
             hint="`deployer create --target kubernetes`, or leave --target out",
         )
-    flags = own_flags(
-        port=port, python=python, mlflow_version=mlflow_version, workers=workers, username=username,
-        default_permission=default_permission, bucket=bucket, s3_endpoint=s3_endpoint, s3_region=s3_region,
-        s3_prefix=s3_prefix, transfer=transfer,
-    )  # fmt: skip
 
     def place(wanted: str) -> Target:
         note("Target: this machine (`run` knows no other)")
         return find_target(wanted, TargetKind.local, take_over=take_over, quiet=True)
 
-    asked = wanted_server(
-        name, file, flags, host=host, password_file=password_file, database_file=database_file, place=place
-    )
+    asked = wanted_server(name, file, flags, password_file=password_file, database_file=database_file, place=place)
     _run(asked, make_bucket=make_bucket, timeout=timeout)
 
 
 def _run(asked: WantedServer, *, make_bucket: bool, timeout: float) -> None:
+    from deployer.operations.create import create
+    from deployer.operations.foreground import end, end_quietly, stay
+    from deployer.targets import Deadline
+    from deployer.targets.local.foreground import LocalForeground
+
     foreground, name = LocalForeground(asked.target.name), asked.target.name
     with foreground.hold(), ending() as signals, step_list(asked.changes) as progress:
         ran = asked.target.runtime.observe().state == "running"
@@ -111,6 +84,9 @@ def _run(asked: WantedServer, *, make_bucket: bool, timeout: float) -> None:
 
 
 def _tell(place: Target, created: Created, signals: Ending) -> None:
+    from deployer.cli import output
+    from deployer.cli.created import fields_of, laptop_line, warn_of_plain_http
+
     warn_of_plain_http(place, created)
     output.print_report(created.report)
     print(f"\nServer {place.name!r} is running and verified.\n")

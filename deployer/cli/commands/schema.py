@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from deployer.cli.output import print_json
-from deployer.core.spec import json_schema
-
 
 def command() -> None:
     """Print the JSON Schema of a spec file."""
+    from deployer.cli.output import print_json
+    from deployer.core.spec import json_schema
+
     print_json(json_schema())

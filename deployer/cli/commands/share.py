@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import shlex
 import socket
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployer.cli import output
-from deployer.cli.client import client_of, own_command
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption, Timeout
 from deployer.cli.progress import note
-from deployer.cli.stopped import warn_if_stopped
-from deployer.cli.where import find_target, require_user
 from deployer.core.errors import Conflict, NotFound, NotReady
-from deployer.core.invitation import Way, invitation
 from deployer.core.snippets import Client
-from deployer.operations.away import away
-from deployer.operations.login import reachable
-from deployer.operations.logins import login_of, recovery
-from deployer.operations.records import endpoint_of, require_record, typed
-from deployer.targets import Deadline, Target
-from deployer.tracking.client import Unreachable
-from deployer.tracking.login import Unauthenticated, exists
+
+if TYPE_CHECKING:
+    from deployer.core.invitation import Way
+    from deployer.targets import Target
 
 
 def command(
     name: Name = "mlflow",
     user: Annotated[
         str | None,
-        typer.Option("--user", metavar="NAME", help="The colleague's user name; it must exist.", show_default=False),
+        typer.Option(
+            "--user", metavar="NAME", help="User name of the colleague; the account must exist.", show_default=False
+        ),
     ] = None,
     target: TargetOption = None,
     namespace: Namespace = None,
@@ -39,6 +33,18 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Print what a colleague needs to start with a server; the password is not in it."""
+    from deployer.cli import output
+    from deployer.cli.client import client_of
+    from deployer.cli.stopped import warn_if_stopped
+    from deployer.cli.where import find_target, require_user
+    from deployer.core.invitation import invitation
+    from deployer.operations.login import reachable
+    from deployer.operations.logins import login_of, recovery
+    from deployer.operations.records import endpoint_of, typed
+    from deployer.targets import Deadline
+    from deployer.tracking.client import Unreachable
+    from deployer.tracking.login import Unauthenticated, exists
+
     require_user(user)
     place = find_target(name, target, namespace, context, quiet=True)
     endpoint, admin = endpoint_of(place), login_of(place)
@@ -70,20 +76,25 @@ def command(
 
 
 def _way(place: Target) -> Way:
+    from deployer.core.invitation import Way
+    from deployer.operations.away import away
+    from deployer.operations.records import require_record
+
     record = require_record(place)
     exposure: Any = record.spec.spec.exposure
     networks = getattr(exposure, "allow_from", None) or ()
     live = away(place)
-    closed = place.namespace is not None and not record.assigned.host
     return Way(
         tuple(map(str, networks)),
         machine=(live and live.host) or socket.gethostname(),
-        namespace=(place.namespace or "") if closed else "",
+        namespace=(place.namespace or "") if place.needs_tunnel(record.assigned) else "",
         port=record.assigned.ports.get("http", 0),
     )
 
 
 def _to_the_sender(place: Target, client: Client, user: str | None) -> list[str]:
+    from deployer.cli.client import own_command
+
     options = shlex.join([*place.options, *(["--user", user] if user else [])])
     notes = [
         "The text below holds no password. Hand that over another way (in person, a messenger, a password manager):",

@@ -8,23 +8,26 @@ import typer
 
 from deployer.cli.options import Context, Name, Namespace, TargetOption
 from deployer.cli.progress import note
-from deployer.cli.where import find_target, require_user
-from deployer.operations.away import out_of_reach
-from deployer.operations.logins import interrupted, login_of
-from deployer.operations.records import typed
 
 
 def command(
     name: Name = "mlflow",
     user: Annotated[
         str | None,
-        typer.Option("--user", metavar="NAME", help="A member instead of the administrator.", show_default=False),
+        typer.Option(
+            "--user", metavar="NAME", help="Name of a member; default: the administrator.", show_default=False
+        ),
     ] = None,
     target: TargetOption = None,
     namespace: Namespace = None,
     context: Context = None,
 ) -> None:
     """Print the administrator's password, or a member's that deployer made, and nothing else."""
+    from deployer.cli.where import find_target, require_user
+    from deployer.operations.away import out_of_reach
+    from deployer.operations.logins import interrupted, login_of
+    from deployer.operations.records import typed
+
     require_user(user)
     place = find_target(name, target, namespace, context, quiet=True)
     password = login_of(place, user).password

@@ -5,19 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from deployer.cli import output
 from deployer.cli.ending import Stopped
 from deployer.cli.options import Context, Format, Name, Namespace, Output, TargetOption
 from deployer.cli.progress import note
-from deployer.cli.where import find_target
-from deployer.operations.records import typed
-from deployer.operations.status import Examined, View, examine
-from deployer.operations.wait import changes
-from deployer.targets.local.other_data import unused_data
+
+if TYPE_CHECKING:
+    from deployer.operations.status import Examined, View
 
 _MIB: Final = 1 << 20
 _STARTED_AGAIN: Final = ("stopped", "crashed", "rebooted")
@@ -29,11 +26,18 @@ def command(
     namespace: Namespace = None,
     context: Context = None,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Print a line now and at each change, until interrupted.")
+        bool, typer.Option("--watch", "-w", help="Print a line now and after each change, until interrupted.")
     ] = False,
     form: Output = Format.text,
 ) -> None:
     """Show one server; exit code 3 when it is not ready."""
+    from deployer.cli import output
+    from deployer.cli.where import find_target
+    from deployer.operations.records import typed
+    from deployer.operations.status import examine
+    from deployer.operations.wait import changes
+    from deployer.targets.local.other_data import unused_data
+
     place = find_target(name, target, namespace, context, quiet=True)
     if watch:
         try:
@@ -41,7 +45,7 @@ def command(
         except KeyboardInterrupt:
             raise Stopped from None
     found = examine(place)
-    if place.kind == "local":
+    if place.capabilities.stored_here:
         for warning in unused_data(name, None):
             note(warning)
     if form is Format.json:
@@ -57,6 +61,8 @@ def command(
 
 
 def _print_each(views: Iterable[View], form: Format) -> None:
+    from deployer.cli import output
+
     for view in views:
         if form is Format.json:
             output.print_json(view.document())

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployer.cli import output
 from deployer.cli.login_options import require_no_place
 from deployer.cli.options import Context, Format, Namespace, OptionalName, Output, TargetOption, Timeout
 from deployer.cli.progress import note
-from deployer.cli.where import find_target
 from deployer.core.errors import NotReady, UsageError
-from deployer.operations.away import require_reach
-from deployer.operations.logins import login_of, recovery
-from deployer.operations.records import endpoint_of, require_record
-from deployer.targets import Deadline
-from deployer.tracking.client import Endpoint, Login, private_authority
-from deployer.tracking.verify import verify
+
+if TYPE_CHECKING:
+    from deployer.tracking.client import Login
 
 
 def command(
@@ -32,13 +27,22 @@ def command(
         typer.Option(
             "--tracking-uri",
             metavar="URL",
-            help="Any MLflow server instead; its login from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+            help="Address of any MLflow server; login from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
         ),
     ] = None,
     timeout: Timeout = 120,
     form: Output = Format.text,
 ) -> None:
     """Prove that a server works and is closed to strangers; exit code 1 when it does not."""
+    from deployer.cli import output
+    from deployer.cli.where import find_target
+    from deployer.operations.away import require_reach
+    from deployer.operations.logins import login_of, recovery
+    from deployer.operations.records import endpoint_of, require_record
+    from deployer.targets import Deadline
+    from deployer.tracking.client import Endpoint, private_authority
+    from deployer.tracking.verify import verify
+
     place = None
     if tracking_uri is not None:
         if name is not None:
@@ -75,6 +79,8 @@ def command(
 
 
 def _login_from_environment(uri: str) -> Login:
+    from deployer.tracking.client import Login
+
     if not uri.startswith(("http://", "https://")) or "@" in uri:
         raise UsageError(
             "--tracking-uri: that is not a server's address, or holds a login",

@@ -7,13 +7,9 @@ from typing import Annotated
 
 import typer
 
-from deployer.cli import output
 from deployer.cli.options import DEFAULT_TIMEOUT, Context, Format, Name, Namespace, Output, TargetOption, Timeout
 from deployer.cli.parsing import choice
 from deployer.cli.progress import note
-from deployer.cli.where import find_target
-from deployer.operations.wait import wait_for
-from deployer.targets import Deadline
 
 
 class ConditionName(StrEnum):
@@ -31,7 +27,7 @@ def command(
             "--for",
             metavar="CONDITION",
             parser=choice("--for", ConditionName),
-            help="ready: the server reads its databases; verified: it has also passed the proof since its start.",
+            help="ready: the server reads its databases; verified: it has also passed all checks since its start.",
         ),
     ] = ConditionName.ready,
     target: TargetOption = None,
@@ -41,6 +37,11 @@ def command(
     form: Output = Format.text,
 ) -> None:
     """Wait until a server is ready, or proven."""
+    from deployer.cli import output
+    from deployer.cli.where import find_target
+    from deployer.operations.wait import wait_for
+    from deployer.targets import Deadline
+
     place = find_target(name, target, namespace, context, quiet=True)
     view = wait_for(place, condition.value, Deadline.after(timeout), note)
     if form is Format.json:

@@ -55,6 +55,7 @@ COMPANIONS: Final = (
     "freed_memory.py",
     "gateway_costs.py",
     "gateway_experiments.py",
+    "gateway_headers.py",
     "gateway_routes.py",
     "gateway_traces.py",
     "guess_turns.py",
@@ -68,6 +69,7 @@ COMPANIONS: Final = (
     "matcher.py",
     "missing_ids.py",
     "model_links.py",
+    "named_files.py",
     "object_owners.py",
     "one_reading.py",
     "origins.py",
@@ -94,6 +96,7 @@ COMPANIONS: Final = (
     "trace_owners.py",
     "user_names.py",
     "version_locations.py",
+    "version_sources.py",
     "wildcard_names.py",
     "workers.py",
     "workspaces.py",
@@ -212,4 +215,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         # MLflow stores whole files there on their way to and from S3
         scratch=artifacts.scratch if isinstance(artifacts, S3Artifacts) else None,
         keys=assigned.keys if external or isinstance(artifacts, S3Artifacts) else None,
+        # a cluster ignores both
+        interpreter=spec.spec.local.python if direct else None,
+        listen=spec.spec.local.host if direct else None,
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
+from deployer.core.admission import http_route_problem, ingress_problem, route_state
 from deployer.core.assigned import Assigned
 from deployer.core.components import server
 from deployer.core.errors import Forbidden, NotReady
@@ -23,7 +24,6 @@ from deployer.core.reach import (
     is_issued,
     verdict,
 )
-from deployer.core.readiness import http_route_problem, ingress_problem, route_state
 from deployer.core.routes import allow_list
 from deployer.kube import objects
 from deployer.kube.refusals import UnknownApi

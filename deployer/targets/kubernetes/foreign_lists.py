@@ -1,10 +1,11 @@
-"""Allow-lists that others have set on a server's Route: reported, rejected, or removed with --take-over."""
+"""Allow-lists that others have set on a server's Route: reported, rejected, or removed by force."""
 
 from __future__ import annotations
 
 from deployer.core.changes import Change
 from deployer.core.errors import Conflict
 from deployer.core.manifest import Manifest, ref_of
+from deployer.core.remedies import Remedy
 from deployer.core.routes import foreign_lists
 from deployer.kube import objects
 from deployer.kube.session import Session
@@ -23,7 +24,7 @@ def removals(applied: Manifest, manifest: Manifest, *, force: bool) -> tuple[Cha
         said = ", ".join(f"{key}: {text!r}" for key, text in foreign.items())
         raise Conflict(
             f"somebody else has set on {ref} who may connect ({said})",
-            hint="add --take-over to remove it; --allow-from with --take-over sets another list in its place",
+            hint=Remedy.REPLACE_ALLOW_LIST,
         )
     return tuple(Change(f"{ref} metadata.annotations.{key}", text, None) for key, text in foreign.items())
 

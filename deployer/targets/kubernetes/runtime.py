@@ -4,51 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final
 
 import yaml
 
 from deployer.catalogue import catalogue
+from deployer.core.admission import RouteState, route_state
 from deployer.core.assigned import Assigned
 from deployer.core.changes import Change, foreign_changes, is_fixed, object_changes
-from deployer.core.components import build, server
-from deployer.core.errors import Conflict, NotReady, ServerRefused, UsageError, last_line
+from deployer.core.components import build
+from deployer.core.errors import Conflict, NotReady, ServerRefused, StateError, UsageError, last_line
 from deployer.core.image_status import running_image
-from deployer.core.manifest import (
-    DEPLOYMENT,
-    HTTP_ROUTE,
-    INGRESS,
-    KINDS,
-    POD,
-    PVC,
-    ROUTE,
-    SERVICE,
-    Manifest,
-    Ref,
-    ref_of,
-)
+from deployer.core.inventory import WORKLOAD_KINDS, removals, workloads_of
+from deployer.core.manifest import KINDS, PVC, ROUTE, Manifest, Ref, ref_of
 from deployer.core.outcome import Done, Outcome
 from deployer.core.platform import PROFILES, Platform, recognised
-from deployer.core.readiness import RouteState, Snapshot, readiness, route_state
+from deployer.core.remedies import Remedy
 from deployer.core.rendering import Renderer
 from deployer.core.routes import allow_list, require_host_label
 from deployer.core.secrets import Secrets
 from deployer.core.spec import Spec
-from deployer.core.stack import Stack
-from deployer.kube import objects, rollout
+from deployer.core.stack import SERVER, Stack, Workload
+from deployer.kube import objects
 from deployer.kube.refusals import Rejected, UnknownApi
 from deployer.kube.session import Session
 from deployer.kube.streams import lines_of_log
 from deployer.targets import Circumstances, Deadline, Live, Program, Software
 from deployer.targets.kubernetes import foreign_lists
-from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
+from deployer.targets.kubernetes.store import KubernetesStore, is_own
+from deployer.targets.kubernetes.workloads import KubernetesWorkloads
 
 PORT: Final = 5000
-_SERVING: Final = frozenset({INGRESS.name, HTTP_ROUTE.name, ROUTE.name, SERVICE.name, DEPLOYMENT.name})
 _POLL_SECONDS: Final = 0.2
 _ADMISSION_SECONDS: Final = 30.0  # routers answer within a second
 _AT_ONCE: Final = 4
@@ -67,7 +57,7 @@ class KubernetesRuntime:
         self._note = note
         self._take_over = take_over
         self._list_replaced: float | None = None
-        self._pods = f"{selector(name)},app.kubernetes.io/component={server.SERVER}"
+        self._workloads = KubernetesWorkloads(session, store, name, note, self._stored_stack)
         data = catalogue()
         self._renderer = Renderer(data.templates, data.plugins)
 
@@ -84,11 +74,11 @@ class KubernetesRuntime:
         context = self._session.context
         return recognised(context.server, context.name, self._session.api_groups())
 
-    def prepared(self, spec: Spec) -> Outcome:  # part of the Protocol
+    def prepared(self, workloads: Sequence[Workload]) -> Outcome:  # part of the Protocol
         """Return Done: the cluster pulls the image itself."""
         return Done(f"namespace {self._session.namespace}")
 
-    def prepare(self, spec: Spec, deadline: Deadline) -> None:
+    def prepare(self, workloads: Sequence[Workload], deadline: Deadline) -> None:
         """Do nothing; never called, see `prepared`."""
 
     def check(self, spec: Spec, before: Assigned) -> None:
@@ -98,7 +88,7 @@ class KubernetesRuntime:
         assigned = self.predict_assignment(spec, before)
         if assigned.host:
             self._store.require_host(assigned.host)
-        self.pending(build(spec, self.platform(spec, before), assigned), spec, Live("stopped"))
+        self.pending(build(spec, self.platform(spec, before), assigned), Live("stopped"))
 
     def assigned(self, spec: Spec, before: Assigned) -> bool:
         """Tell whether host and port match the spec, and whether a Route still has the host that was assigned."""
@@ -127,7 +117,6 @@ class KubernetesRuntime:
         stack = build(spec, self.platform(spec, before), dataclasses.replace(assigned, host=None))
         (manifest,) = [manifest for manifest in self.rendered(stack) if manifest["kind"] == ROUTE.name]
         self._store.save_inventory({*self._store.inventory(), ref_of(manifest)})
-        self._require_not_leaving(ref_of(manifest), deadline)
         self._apply(manifest, deadline)
         state = self._admitted(deadline)
         if assigned.own_host and state.cname:
@@ -192,7 +181,7 @@ class KubernetesRuntime:
         documents = self._renderer.manifests(stack).values()
         return [yaml.load(text, Loader=_Loader) for text in documents]  # noqa: S506  # a safe loader; own templates
 
-    def pending(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+    def pending(self, stack: Stack, live: Live) -> tuple[Change, ...]:
         """Return what an apply would change, as the API server reports it in a dry run.
 
         Raises:
@@ -200,7 +189,7 @@ class KubernetesRuntime:
         """
         return self._differences(stack, force=self._take_over)
 
-    def drift(self, stack: Stack, spec: Spec, live: Live) -> tuple[Change, ...]:
+    def drift(self, stack: Stack, live: Live) -> tuple[Change, ...]:
         """Return all differences from the rendered objects, including fields that others have taken over or added."""
         rendered = [self._own(ref_of(manifest)) for manifest in self.rendered(stack)]
         added = [change for live in rendered if live for change in foreign_changes(ref_of(live), live)]
@@ -218,8 +207,11 @@ class KubernetesRuntime:
         unknown = [
             Change(str(ref), "not in the inventory", "there") for ref in map(ref_of, manifests) if ref not in inventory
         ]
+        # a workload that is gone but still listed would count as a workload that does not run
         superfluous = [
-            Change(str(ref), "there", None) for ref in self._superfluous(manifests, inventory) if self._own(ref)
+            Change(str(ref), "there" if live else "in the inventory", None)
+            for ref in self._superfluous(manifests, inventory)
+            if (live := self._own(ref)) or ref.kind in WORKLOAD_KINDS
         ]
         return (*(change for changes in found for change in changes), *unknown, *superfluous)
 
@@ -230,8 +222,7 @@ class KubernetesRuntime:
             if live and not is_own(live, self._name) and not self._take_over:
                 raise Conflict(
                     f"{ref} is there already in namespace {self._session.namespace!r} and is not deployer's",
-                    hint="choose another name for the server, remove that object, or add --take-over to make it "
-                    "deployer's",
+                    hint=Remedy.ADOPT_OBJECT,
                 )
             if live and live["metadata"].get("deletionTimestamp"):
                 return (Change(str(ref), "being deleted", "there"),)
@@ -257,23 +248,40 @@ class KubernetesRuntime:
         rendered = {ref_of(manifest) for manifest in manifests}
         return sorted(ref for ref in inventory if ref not in rendered and ref.kind != PVC.name)
 
-    def apply(self, stack: Stack, spec: Spec, secrets: Secrets, deadline: Deadline) -> None:
-        """Apply all objects, and prune objects of the inventory that are not rendered any more, except volumes."""
+    def apply(self, stack: Stack, secrets: Secrets, deadline: Deadline) -> None:
+        """Apply all objects, and prune objects of the inventory that are not rendered any more, except volumes.
+
+        Workloads come last, each when the workloads that it needs are ready.
+        """
         manifests = self.rendered(stack)
         inventory = self._store.inventory()
         superfluous = self._superfluous(manifests, inventory)
         claims = [ref for ref in inventory if ref.kind == PVC.name]
         rendered = [ref_of(manifest) for manifest in manifests]
         self._store.save_inventory([*rendered, *claims, *superfluous])
+        self._end_replaced(stack, superfluous, deadline)
         for manifest in manifests:
-            self._require_not_leaving(ref_of(manifest), deadline)
-            self._apply(manifest, deadline)
+            if manifest["kind"] not in WORKLOAD_KINDS:
+                self._apply(manifest, deadline)
+        by_ref = {ref_of(manifest): manifest for manifest in manifests}
+        workloads = workloads_of(stack)
+        for one in workloads:
+            if needs := stack.workload(one.name).needs:
+                self._workloads.wait(deadline, [other for other in workloads if other.name in needs])
+            self._apply(by_ref[one.ref], deadline)
         if superfluous:
-            self._delete(superfluous, deadline)
+            self._remove(superfluous, deadline, staying={workload.name for workload in stack.workloads})
             self._store.save_inventory([*rendered, *claims])
+
+    def _end_replaced(self, stack: Stack, superfluous: Iterable[Ref], deadline: Deadline) -> None:
+        """End workloads that get another kind. Old and new pods must not use a volume at the same time."""
+        names = {one.ref.name for one in workloads_of(stack)}
+        if replaced := [ref for ref in superfluous if ref.kind in WORKLOAD_KINDS and ref.name in names]:
+            self._remove(replaced, deadline)
 
     def _apply(self, manifest: Manifest, deadline: Deadline) -> None:
         ref = ref_of(manifest)
+        self._require_not_leaving(ref, deadline)
         route = self._own(ref) if ref.kind == ROUTE.name else None
         if route and is_fixed(route, manifest):
             self._delete([ref], deadline)
@@ -323,65 +331,49 @@ class KubernetesRuntime:
             deadline.require(f"{ref} is still being deleted")
             time.sleep(_POLL_SECONDS)
 
-    def observe(self) -> Live:
-        """Return the state of the server's Deployment."""
-        deployment = objects.get(self._session, DEPLOYMENT, self._name)
-        if deployment is None or not is_own(deployment, self._name):
-            return Live("stopped", "there is no Deployment", ready=False)
-        if deployment["spec"].get("replicas", 1) == 0 and not self._living():
-            return Live("stopped", "scaled to 0", ready=False)
-        state = readiness(Snapshot(deployment))
-        metadata = deployment["metadata"]
-        identity = f"{metadata['uid']}:{metadata['generation']}"
-        return Live("running", f"Deployment {self._name}", identity, ready=state.ready)
+    def _stored_stack(self) -> Stack | None:
+        """Return the Stack of the stored record, None without a readable record."""
+        with suppress(StateError):  # a damaged record must not prevent a delete
+            if record := self._store.load():
+                return build(record.spec, self.platform(record.spec, record.assigned), record.assigned)
+        return None
 
-    def software(self, spec: Spec) -> Software:
-        """Return the image of the newest running pod."""
-        for pod in rollout.pods_of(self._session, self._pods):
-            if found := running_image(pod, server.SERVER):
+    def observe(self) -> Live:
+        """Return the state of the server's workloads."""
+        return self._workloads.observe()
+
+    def software(self, workloads: Sequence[Workload]) -> Software:
+        """Return the image of the newest running pod of the workload `server`."""
+        for pod in self._workloads.pods(SERVER):
+            if found := running_image(pod, SERVER):
                 return Software(image=found.image, digest=found.digest)
         return Software()
 
     def explain(self, live: Live) -> str:
         """Return why the server's pods are not ready, from the conditions and events of the cluster."""
-        if live.state != "running" or live.ready:
-            return live.detail
-        deployment = objects.get(self._session, DEPLOYMENT, self._name)
-        return rollout.status(self._session, deployment, self._pods, self._note).reason
+        return live.detail if live.state != "running" or live.ready else self._workloads.explain()
 
-    def circumstances(self, spec: Spec, live: Live) -> Circumstances:
-        """Return the server's volume claim, and when the pod started; only the pod knows the used space."""
-        volumes = server.volumes(spec, self.platform(spec, Assigned()), Assigned())
-        data = ", ".join(f"PersistentVolumeClaim {self._name}-{v.name} ({v.size})" for v in volumes)
-        pods = rollout.pods_of(self._session, self._pods) if live.state == "running" else []
+    def circumstances(self, stack: Stack, live: Live) -> Circumstances:
+        """Return the server's volume claims, and when its pod started; only the pods know the used space."""
+        data = ", ".join(f"PersistentVolumeClaim {self._name}-{v.name} ({v.size})" for v in stack.volumes)
+        pods = self._workloads.pods(SERVER) if live.state == "running" else []
         started = (pods[0].get("status") or {}).get("startTime") if pods else None
         return Circumstances(data or None, since=datetime.fromisoformat(started) if started else None)
 
     def stop(self, deadline: Deadline) -> None:
-        """Scale the Deployment to 0, regardless of other changes to it, and wait until its pods have ended."""
-        if self._own(Ref(DEPLOYMENT.name, self._name)):
-            objects.scale(self._session, DEPLOYMENT, self._name, 0)
-        self._await_no_pods(deadline)
+        """Scale the workloads to 0 in reverse start order, each when the pods of the one before have ended."""
+        self._workloads.stop(deadline)
 
-    def _await_no_pods(self, deadline: Deadline) -> None:
-        while pods := self._living():
-            deadline.require(f"{_name(pods[0])} has not ended")
-            time.sleep(_POLL_SECONDS)
-
-    def _living(self) -> list[Manifest]:
-        """Return the pods that run or terminate; evicted and failed pods are only records."""
-        pods, _ = objects.listed(self._session, POD, labels=self._pods)
-        return [
-            pod
-            for pod in pods
-            if pod["metadata"].get("deletionTimestamp")
-            or (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-        ]
+    def _removable(self) -> list[Ref]:
+        return [ref for ref in self._store.remaining() if ref.kind != PVC.name]
 
     def remains(self) -> tuple[str, ...]:
         """Return the server's existing objects, except volumes."""
-        refs = [ref for ref in self._store.remaining() if ref.kind != PVC.name]
-        return (*(str(ref) for ref in refs if self._own(ref) is not None), *map(_name, self._living()))
+        refs = self._removable()
+        existing = [str(ref) for ref in refs if self._own(ref) is not None]
+        for workload in sorted({one.name for one in self._workloads.among(refs)}):
+            existing += [f"Pod/{pod['metadata']['name']}" for pod in self._workloads.living(workload)]
+        return tuple(existing)
 
     def remove(self, deadline: Deadline) -> None:
         """Delete the server's own objects, except volumes.
@@ -389,10 +381,14 @@ class KubernetesRuntime:
         Objects that protect the server or that its pods read, such as the NetworkPolicy, are deleted after the last pod
         has ended. Until then, nobody may gain access.
         """
-        refs = [ref for ref in self._store.remaining() if ref.kind != PVC.name]
-        self._delete([ref for ref in refs if ref.kind in _SERVING], deadline)
-        self._await_no_pods(deadline)
-        self._delete([ref for ref in refs if ref.kind not in _SERVING], deadline)
+        self._remove(self._removable(), deadline)
+
+    def _remove(self, refs: Sequence[Ref], deadline: Deadline, staying: Collection[str] = ()) -> None:
+        """Delete objects in the order of `removals`; the pods of the workloads in `staying` run on."""
+        for group, workload in removals(refs, self._workloads.among(refs)):
+            self._delete(group, deadline)
+            if workload is not None and workload not in staying:
+                self._workloads.await_no_pods(workload, deadline)
 
     def _own(self, ref: Ref) -> Manifest | None:
         try:
@@ -411,41 +407,34 @@ class KubernetesRuntime:
                 deadline.require(f"{ref} is still being deleted")
                 time.sleep(_POLL_SECONDS)
 
-    def wait(self, assigned: Assigned, deadline: Deadline) -> None:
-        """Wait until the Deployment is ready."""
-        rollout.wait(self._session, self._name, self._pods, lambda: deadline.left, self._note)
+    def wait(self, stack: Stack, deadline: Deadline) -> None:
+        """Wait until all workloads are ready."""
+        self._workloads.wait(deadline)
 
-    def execute(self, stack: Stack, spec: Spec, secrets: Secrets, work: Program, deadline: Deadline) -> None:
+    def execute(self, stack: Stack, secrets: Secrets, work: Program, deadline: Deadline) -> None:
         """Run a program in the server's container."""
         from deployer.kube.websockets import run  # noqa: PLC0415  # slow import that most commands do not need
 
         pod = self.newest_pod()["metadata"]["name"]
         command = ("python", "-c", work.source)
-        code, _, said = run(self._session, pod, server.SERVER, command, seconds=deadline.left, stdin=work.stdin)
+        code, _, said = run(self._session, pod, SERVER, command, seconds=deadline.left, stdin=work.stdin)
         if code:
             raise ServerRefused(f"the server's own Python in pod {pod} failed: {last_line(said)}")
 
-    def logs(self, tail: int, *, follow: bool) -> Iterator[str]:
-        """Yield lines of the newest pod's log, beginning with the last `tail` lines."""
-        pod = self.newest_pod()
-        yield from lines_of_log(self._session, pod["metadata"]["name"], server.SERVER, tail, follow=follow)
+    def logs(self, workload: str, tail: int, *, follow: bool) -> Iterator[str]:
+        """Yield lines of the log of a workload's newest pod, beginning with the last `tail` lines."""
+        pod = self._workloads.newest_pod(workload)
+        yield from lines_of_log(self._session, pod["metadata"]["name"], workload, tail, follow=follow)
 
     def newest_pod(self) -> Manifest:
-        """Return the newest pod of the server.
+        """Return the newest pod of the workload `server`.
 
         Raises:
             NotReady: the server has no pod.
         """
-        pods = rollout.pods_of(self._session, self._pods)
-        if not pods:
-            raise NotReady(f"server {self._name!r} has no pod", hint=f"`deployer status {self._name}` says why")
-        return pods[0]
+        return self._workloads.newest_pod()
 
 
 def _never_bound(live: Manifest) -> bool:
     unbound = not live["spec"].get("volumeName") and (live.get("status") or {}).get("phase") == "Pending"
     return live["kind"] == PVC.name and unbound
-
-
-def _name(pod: Manifest) -> str:
-    return f"Pod/{pod['metadata']['name']}"

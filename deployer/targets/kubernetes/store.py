@@ -16,13 +16,18 @@ from deployer.core.components import MANAGED_BY
 from deployer.core.errors import Conflict, DeployerError, Forbidden, InvalidSpec, StateError
 from deployer.core.manifest import (
     CONFIG_MAP,
+    DEPLOYMENT,
     EVENT,
+    HTTP_ROUTE,
     KINDS,
     LEASE,
     POD,
     PVC,
     REPLICA_SET,
+    ROUTE,
     SECRET,
+    STATEFUL_SET,
+    Kind,
     Manifest,
     Ref,
     ref_from,
@@ -31,17 +36,29 @@ from deployer.core.record import Record, record_from
 from deployer.core.rendering import secret_manifests
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
 from deployer.core.stack import SecretRef
-from deployer.kube import objects
+from deployer.kube import objects, rights
 from deployer.kube.lease import held, held_by_another
 from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
-from deployer.targets import Deadline
+from deployer.targets import ChangeKind, Deadline
 
 RECORD_LABEL: Final = "mlflow-deployer.github.io/record"
 _POLL_SECONDS: Final = 0.2
 _TRIES: Final = 5
 _NOT_IN_INVENTORY: Final = (POD, EVENT, REPLICA_SET, LEASE, SECRET)
-_BUILT_IN: Final = ("apps", "networking.k8s.io")
+# Users without cluster-wide rights get 403 for an API that is not installed. A server without a StatefulSet needs no
+# right to StatefulSets.
+_MAY_BE_UNREADABLE: Final = (HTTP_ROUTE, ROUTE, STATEFUL_SET)
+_LOCK: Final = tuple((verb, LEASE, "") for verb in ("create", "update", "delete"))
+# what each change needs besides the rendered objects, which a dry run of their apply checks
+_ACTIONS: Final[Mapping[ChangeKind, tuple[tuple[str, Kind, str], ...]]] = {
+    "create": (*_LOCK, ("create", CONFIG_MAP, ""), ("update", CONFIG_MAP, ""), ("create", SECRET, "")),
+    "update": (*_LOCK, ("update", CONFIG_MAP, "")),
+    "rotate": (*_LOCK, ("update", CONFIG_MAP, ""), ("update", SECRET, "")),
+    "stop": (*_LOCK, ("patch", DEPLOYMENT, "scale")),
+    "delete": (*_LOCK, ("update", CONFIG_MAP, "")),
+    "delete data": (*_LOCK, ("update", CONFIG_MAP, ""), ("delete", CONFIG_MAP, ""), ("delete", SECRET, "")),
+}
 
 
 def own_labels(name: str) -> dict[str, str]:
@@ -114,9 +131,9 @@ class KubernetesStore:
             try:
                 items, _ = objects.listed(self._session, kind, labels=selector(self._name))
             except (UnknownApi, Forbidden):
-                if not kind.group or kind.group in _BUILT_IN:
+                if kind not in _MAY_BE_UNREADABLE:
                     raise
-                continue  # the API is not installed; users without cluster-wide rights get 403 for it
+                continue
             found += [Ref(kind.name, item["metadata"]["name"]) for item in items]
         return tuple(found)
 
@@ -220,6 +237,17 @@ class KubernetesStore:
         """Lock this server for one deployer."""
         with held(self._session, f"{self._name}-lock", self._labels(), reason, lambda: deadline.left, waiting):
             yield
+
+    def require_rights(self, change: ChangeKind) -> None:
+        """Check that the user may lock the server, and store or delete what belongs to it.
+
+        Raises:
+            Forbidden: the user may not.
+        """
+        rights.require(self._session, _ACTIONS[change])
+        if change.startswith("delete"):
+            kinds = sorted({ref.kind for ref in self.remaining()} - ({PVC.name} if change == "delete" else set()))
+            rights.require(self._session, [("delete", KINDS[kind], "") for kind in kinds])
 
     def forget(self, *, data: bool, deadline: Deadline) -> None:
         """Do nothing without `data`; with `data`, delete the volumes, the Secrets and, last, the record."""

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from deployer.kube.session import Session
-from deployer.targets import Target
+from deployer.targets import Capabilities, Target
 from deployer.targets.kubernetes.access import KubernetesAccess
 from deployer.targets.kubernetes.runtime import KubernetesRuntime
 from deployer.targets.kubernetes.store import KubernetesStore
+
+CAPABILITIES: Final = Capabilities(
+    exposes=True, pins_images=True, shares_network=False, shared_by_machines=False, stored_here=False
+)
 
 
 def kubernetes_target(
@@ -25,4 +30,6 @@ def kubernetes_target(
     context = session.context
     where = f"namespace {context.namespace} of {context.server}" + (f", as {user}" if user else "")
     options = ("--namespace", context.namespace, *(() if context.in_cluster else ("--context", context.name)))
-    return Target(name, "kubernetes", where, options, context.namespace, store, runtime, access)
+    return Target(
+        name, "kubernetes", where, options, context.namespace, CAPABILITIES, store, runtime, runtime, runtime, access
+    )

@@ -10,6 +10,7 @@ from io import SEEK_END
 from typing import Final, TextIO
 
 from deployer.core.errors import Conflict
+from deployer.core.stack import SERVER
 from deployer.targets import Deadline
 from deployer.targets.local import process
 from deployer.targets.local.locks import hold
@@ -48,23 +49,23 @@ class LocalForeground:
             yield
 
     def stay(self, wake: int, line: Callable[[str], None], *, whole: bool) -> bool:
-        """Pass on the server's output until the server ends (False) or `wake` becomes readable (True)."""
-        watched = process.watch(self._store.process)
-        if watched is None:
-            return _readable(wake, _SIGNAL_MILLISECONDS)
-        try:
-            with self._store.log.open(encoding="utf-8", errors="replace") as log:
-                if not whole:
-                    log.seek(0, SEEK_END)
-                poll = select.poll()
-                for descriptor in (wake, watched):
-                    poll.register(descriptor, select.POLLIN)
-                ready: list[tuple[int, int]] = []
-                while not ready:
-                    ready = poll.poll(_LOG_MILLISECONDS)
-                    _hand_on(log, line)
-        finally:
-            os.close(watched)
+        """Pass on the output of the server until one of its workloads ends (False) or `wake` is readable (True)."""
+        with ExitStack() as stack:
+            poll = select.poll()
+            poll.register(wake, select.POLLIN)
+            for folder in self._store.workloads():
+                watched = process.watch(folder.process)
+                if watched is None:
+                    return _readable(wake, _SIGNAL_MILLISECONDS)
+                stack.callback(os.close, watched)
+                poll.register(watched, select.POLLIN)
+            log = stack.enter_context(self._store.workload(SERVER).log.open(encoding="utf-8", errors="replace"))
+            if not whole:
+                log.seek(0, SEEK_END)
+            ready: list[tuple[int, int]] = []
+            while not ready:
+                ready = poll.poll(_LOG_MILLISECONDS)
+                _hand_on(log, line)
         return _readable(wake, _SIGNAL_MILLISECONDS)
 
 

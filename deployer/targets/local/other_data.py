@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from deployer.targets.local.store import LocalStore, state_directory
+from deployer.targets.local.store import FOLDER, LocalStore, state_home
 
 # MLflow's default places for runs and artifacts: mlflow.db in new releases, mlruns in old ones
 _NAMES: Final = ("mlflow.db", "mlruns", "mlartifacts")
@@ -17,7 +17,7 @@ def unused_data(name: str, where: Path | None) -> Iterator[str]:
 
     `where` is the current folder when a server is created for the first time, else None.
     """
-    store = LocalStore(state_directory(), name)
+    store = LocalStore(state_home() / FOLDER, name)
     if where is not None and (found := _found(where)):
         yield (
             f"Warning: {_listed(found)} in {where} {_are(found)} not used: server {name!r} has its own data in "

@@ -10,6 +10,7 @@ from typing import Final
 
 from deployer.core.address import LOOPBACK, at_loopback, everywhere
 from deployer.core.errors import Conflict, StateError, UsageError
+from deployer.core.stack import SERVER, Workload
 from deployer.targets.local.listeners import listener_at
 from deployer.targets.local.store import LocalStore, server_names
 
@@ -55,6 +56,25 @@ class Ports:
         raise Conflict(
             f"no free port from {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1}", hint="choose one with --port"
         )
+
+    def listen_for(self, workload: Workload) -> socket.socket:
+        """Return the socket of a workload. Only the port of the workload `server` can be chosen.
+
+        Raises:
+            Conflict: the port is taken.
+            UsageError: the workload's host is not this machine.
+        """
+        host = workload.listen or LOOPBACK
+        try:
+            return listen(workload.port, host, self._name)
+        except Conflict as error:
+            if workload.name == SERVER:
+                raise
+            raise Conflict(
+                f"workload {workload.name!r} of server {self._name!r} needs port {workload.port} of {host}, "
+                f"and {self.holder_of(workload.port)} has it",
+                hint="end that program, then type the same command again",
+            ) from error
 
     def holder_of(self, port: int) -> str:
         """Return who holds a port that this server could not get."""

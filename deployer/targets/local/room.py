@@ -22,7 +22,7 @@ DATA_BYTES: Final = 8 * _MIB
 
 @dataclass(frozen=True)
 class Need:
-    """A number of bytes that an existing folder must have free, and their purpose."""
+    """A number of bytes that a folder must have free, and their purpose; the folder need not exist yet."""
 
     folder: Path
     size: int
@@ -63,9 +63,9 @@ def require_room(needs: Sequence[Need]) -> None:
     """
     by_disk: dict[int, list[Need]] = {}
     for need in needs:
-        by_disk.setdefault(os.stat(need.folder).st_dev, []).append(need)
+        by_disk.setdefault(os.stat(_existing(need.folder)).st_dev, []).append(need)
     for together in by_disk.values():
-        disk = os.statvfs(together[0].folder)
+        disk = os.statvfs(_existing(together[0].folder))
         free, wanted = disk.f_bavail * disk.f_frsize, sum(need.size for need in together)
         if free < wanted:
             raise StateError(
@@ -73,3 +73,7 @@ def require_room(needs: Sequence[Need]) -> None:
                 f"({', '.join(map(str, together))}), {mib(free)} are free; nothing was changed",
                 hint="free some space, or set XDG_STATE_HOME to a directory on a larger disk",
             )
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())

@@ -16,8 +16,10 @@ from typing import Any, Final
 from deployer.core.errors import Conflict, Damaged, DeployerError, Forbidden, InvalidSpec, NoRoom, StateError
 from deployer.core.record import Record, record_from
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, Secrets
+from deployer.core.settings import DATA_VOLUME
 from deployer.core.stack import SecretRef
-from deployer.targets import Deadline
+from deployer.targets import ChangeKind, Deadline
+from deployer.targets.local.folders import WorkloadFolder, folder_of, folders_in
 from deployer.targets.local.locks import FULL, hold, sweep
 
 FOLDER: Final = "mlflow-deployer"  # below the state home
@@ -39,8 +41,10 @@ def state_home() -> Path:
         raise StateError("you have no home directory here", hint="set HOME or XDG_STATE_HOME") from None
 
 
-def state_directory() -> Path:
+def state_directory(*, make: bool = True) -> Path:
     """Return `$XDG_STATE_HOME/mlflow-deployer` (XDG Base Directory specification); create it as a private directory.
+
+    Without `make`, only check the directory and change nothing.
 
     Raises:
         StateError, Forbidden: the directory cannot be created, belongs to another user, or its path does not fit in a
@@ -55,10 +59,15 @@ def state_directory() -> Path:
             hint="set XDG_STATE_HOME to another directory",
         )
     with explained(folder):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if make:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif not folder.exists():
+            return folder
         owner = folder.stat()
         if owner.st_uid != os.geteuid():
             raise Forbidden(f"the state directory {folder} belongs to user id {owner.st_uid}, not to you")
+        if not make:
+            return folder
         if owner.st_mode & 0o077:
             folder.chmod(0o700)
         for part in ("servers", "environments"):
@@ -106,13 +115,21 @@ class LocalStore:
         self._servers = state / "servers"
         self.folder = self._servers / name
         self.data = self.folder / "data"
-        self.log = self.folder / "server.log"
-        self.process = self.folder / "process.json"
-        self.files = self.folder / "files"
-        self.temporary = self.folder / "tmp"
         self._trash = self._servers / f".deleted-{name}"
         self._record = self.folder / "record.json"
         self._secrets = self.folder / "secrets.json"
+
+    def volume(self, name: str) -> Path:
+        """Return the folder of a volume."""
+        return self.data if name == DATA_VOLUME else self.folder / "volumes" / name
+
+    def workload(self, name: str) -> WorkloadFolder:
+        """Return the files of a workload."""
+        return folder_of(self.folder, name)
+
+    def workloads(self) -> tuple[WorkloadFolder, ...]:
+        """Return the files of all workloads that were ever started and not deleted: first the workload `server`."""
+        return folders_in(self.folder)
 
     def load(self) -> Record | None:
         """Return the record, None without one.
@@ -226,6 +243,17 @@ class LocalStore:
         """Tell whether half-written files exist. The lock itself ends with its holder."""
         return any(self.folder.glob(".draft-*"))
 
+    def require_rights(self, change: ChangeKind) -> None:  # part of the Protocol
+        """Check that the folder, or the nearest folder above it that exists, is writable.
+
+        Raises:
+            Forbidden: it is not.
+        """
+        folder = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        with explained(folder):
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
     def forget(self, *, data: bool, deadline: Deadline) -> None:  # part of the Protocol
         """Delete everything but data, credentials and ports; with `data`, delete those too."""
         with explained(self.folder):
@@ -236,9 +264,10 @@ class LocalStore:
                     self.folder.rename(self._trash)
                 self._remove_trash()
                 return
-            for folder in (self.files, self.temporary):
+            server, *others = self.workloads()
+            for folder in (server.files, server.temporary, *(other.path for other in others)):
                 shutil.rmtree(folder, ignore_errors=True)
-            for path in (self.process, self.log, self.log.with_suffix(".log.1")):
+            for path in (server.process, server.log, server.log.with_suffix(".log.1")):
                 path.unlink(missing_ok=True)
 
     def _remove_trash(self) -> None:

@@ -1,0 +1,61 @@
+"""Whether a controller serves an Ingress, HTTPRoute or Route, read from objects in the form of the API."""
+
+import pytest
+
+from deployer.core.admission import http_route_problem, ingress_problem, route_state
+
+
+def ingress(of_class="nginx", served=False):
+    status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}} if served else {"loadBalancer": {}}
+    return {"metadata": {"name": "mlflow"}, "spec": {"ingressClassName": of_class}, "status": status}
+
+
+def test_an_ingress_that_no_controller_has_taken_is_named_with_its_class():
+    assert ingress_problem(ingress(served=True)) is None
+    assert "of class 'nginx'" in ingress_problem(ingress()).reason
+    assert "names no class" in ingress_problem(ingress(None)).reason
+    assert "--ingress-class" in ingress_problem({"metadata": {"name": "mlflow"}, "spec": {}}).hint
+
+
+def test_a_route_that_a_gateway_does_not_take_says_why_in_its_words():
+    spec = {"parentRefs": [{"namespace": "ingress", "name": "shared"}]}
+
+    def route(*conditions):
+        return {"spec": spec, "status": {"parents": [{"conditions": list(conditions)}] if conditions else []}}
+
+    taken = {"type": "Accepted", "status": "True"}
+    assert http_route_problem(route(taken)) is None
+    assert "no controller has taken the HTTPRoute to Gateway ingress/shared" in http_route_problem(route()).reason
+    refused = {"status": "False", "reason": "NotAllowedByListeners", "message": "other\nnamespaces"}
+    assert "(NotAllowedByListeners: other\\nnamespaces)" in http_route_problem(route(taken, refused)).reason
+
+
+HOST = "mlflow-team-a.apps.example.org"
+
+
+def said(status, host=HOST, reason=None, **more):
+    """What a router writes of a Route (route.openshift.io/v1, RouteIngress)."""
+    condition = {"type": "Admitted", "status": status, "reason": reason, "message": "because\nof it"}
+    return {"host": host, "conditions": [{"type": "Other", "status": "True"}, condition], **more}
+
+
+@pytest.mark.parametrize(
+    ("ingress", "host", "problem", "hint"),
+    [
+        ([], None, None, None),
+        ([{"host": HOST}], None, None, None),
+        ([said("True", routerCanonicalHostname="router.example.org")], HOST, None, None),
+        ([said("True", host="older.example.org")], None, None, None),
+        ([said("False", reason="NoGood")], None, "(NoGood: because\\nof it)", "--expose"),
+        ([said("False", reason="HostAlreadyClaimed")], None, "HostAlreadyClaimed", "--host"),
+        ([said("False", reason="NoGood"), said("True")], HOST, None, None),
+    ],
+)
+def test_a_route_is_what_its_routers_say(ingress, host, problem, hint):
+    state = route_state({"spec": {"host": HOST}, "status": {"ingress": ingress}})
+    assert state.host == host
+    assert (state.problem is None) == (problem is None)
+    if state.problem:
+        assert problem in state.problem.reason
+        assert hint in state.problem.hint
+    assert state.cname == (ingress[-1].get("routerCanonicalHostname") if host else None)
