@@ -10,16 +10,21 @@ from typing import Final
 
 PACKAGE: Final = Path(__file__).parent
 PLUGINS: Final = PACKAGE / "plugin"
+PROGRAMS: Final = PLUGINS / "programs"
 CONSTRAINTS: Final = PACKAGE / "constraints"
 SHIPPED: Final = (".py", ".tsv")
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Templates and plugin sources by file name."""
+    """Templates by file name, plugin sources by path in the plugin's folder, and programs by file name.
+
+    The plugin sources are delivered with the server. A program is one file, which runs on its own.
+    """
 
     templates: Mapping[str, str]
     plugins: Mapping[str, str]
+    programs: Mapping[str, str]
 
 
 @cache
@@ -30,5 +35,10 @@ def catalogue() -> Catalogue:
         folder = PACKAGE.parent / "templates"
     return Catalogue(
         templates={path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.j2"))},
-        plugins={path.name: path.read_text("utf-8") for path in sorted(PLUGINS.iterdir()) if path.suffix in SHIPPED},
+        plugins={
+            path.relative_to(PLUGINS).as_posix(): path.read_text("utf-8")
+            for path in sorted(PLUGINS.rglob("*"))
+            if path.suffix in SHIPPED and PROGRAMS not in path.parents
+        },
+        programs={path.name: path.read_text("utf-8") for path in sorted(PROGRAMS.glob("*.py"))},
     )

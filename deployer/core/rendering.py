@@ -25,7 +25,7 @@ from deployer.core.stack import (
     FilePath,
     Patch,
     Piece,
-    PluginFile,
+    PluginFolder,
     SecretRef,
     Stack,
     TemplateFile,
@@ -129,16 +129,27 @@ def _environment(sources: tuple[tuple[str, str], ...]) -> jinja2.Environment:
 
 
 class Renderer:
-    """Renders files and manifests from templates and plugin sources, both given by file name."""
+    """Renders files and manifests from templates, given by file name, and plugin sources, given by path."""
 
     def __init__(self, templates: Mapping[str, str], plugins: Mapping[str, str]) -> None:
         self._environment = _environment(tuple(templates.items()))
         self._plugins = plugins
 
-    def file(self, file: TemplateFile | PluginFile, join: Callable[[Text], str]) -> str:
-        """Return the content of a file; `join` turns the pieces of each value into one string."""
-        if isinstance(file, PluginFile):
-            return self._plugins[file.name]
+    def files(self, workload: Workload, join: Callable[[Text], str]) -> dict[str, str]:
+        """Return the content of each file of a workload by its path in the folder of files, sorted by path.
+
+        `join` turns the pieces of each value into one string.
+        """
+        texts: dict[str, str] = {}
+        for name, file in workload.files.items():
+            if isinstance(file, PluginFolder):
+                texts |= {f"{name}{path}": text for path, text in self._plugins.items()}
+            else:
+                texts[name] = self.file(file, join)
+        return dict(sorted(texts.items()))
+
+    def file(self, file: TemplateFile, join: Callable[[Text], str]) -> str:
+        """Return the content of a configuration file."""
         values = {key: join(text) for key, text in file.values.items()}
         return self._environment.get_template(file.template).render(values=values)
 
@@ -167,9 +178,10 @@ class Renderer:
         for workload in stack.start_order:  # pods never run without the policy that guards them
             render("NetworkPolicy", stack.object_name(workload.name), "networkpolicy.yaml.j2", workload=workload)
         for workload in stack.start_order:
-            files = {name: self.file(file, _joiner(stack)) for name, file in sorted(workload.files.items())}
+            files = self.files(workload, _joiner(stack))
             config_map, name = f"{stack.name}-{workload.name}", stack.object_name(workload.name)
-            render("ConfigMap", config_map, "configmap.yaml.j2", data=files)
+            data = {config_map_key(path): text for path, text in files.items()}
+            render("ConfigMap", config_map, "configmap.yaml.j2", data=data)
             render("Service", name, "service.yaml.j2", workload=workload)
             # pods do not restart after a change in a ConfigMap, but they do after a change of an annotation
             files_hash = hashlib.sha256(documents[f"ConfigMap/{config_map}"].encode()).hexdigest()
@@ -182,6 +194,11 @@ class Renderer:
             render(kind, stack.name, template, service=stack.object_name(exposed), port=port)
         _require_fitting(stack, documents)
         return documents
+
+
+def config_map_key(path: str) -> str:
+    """Return the key of a file in a ConfigMap: keys have no slash (kubernetes.io/docs, ConfigMap object)."""
+    return path.replace("/", ".")
 
 
 def _require_fitting(stack: Stack, documents: Mapping[str, str]) -> None:
@@ -243,7 +260,7 @@ def _pod_template(stack: Stack, workload: Workload, files: Mapping[str, str]) ->
         "workload": workload,
         "command": [join(text).replace("$", "$$") for text in workload.command],
         "env": env,
-        "files": sorted(files),
+        "files": {config_map_key(path): path for path in files},
         "mounts": {volume: f"{MOUNTS}/{volume}" for volume in workload.volumes},
         "files_folder": FILES,
         "trusted_ca_file": TRUSTED_CA,

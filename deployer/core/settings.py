@@ -24,7 +24,7 @@ MAX_REQUEST_BODY: Final = "DEPLOYER_MAX_REQUEST_BODY"
 AUTH_DATABASE: Final = "DEPLOYER_AUTH_DATABASE_URI"
 
 # MLflow's own cache may keep accepting an old password if the password changes during a login check, and always does so
-# with several workers. fastauth.py works without this cache.
+# with several workers. The plugin works without this cache.
 AUTH_CACHE_SECONDS: Final = 0
 
 

@@ -9,7 +9,7 @@ from deployer.core.stack import Resources
 
 # Upper bounds of the results of `make bench-logins`, in MiB: one process at rest, one further process after a load, and
 # the peak of 500 people who log in for the first time at once. Each login check takes 32. At most two checks run at
-# once (plugin/fastauth_checks.py). The room of the others is for requests: large searches, metrics, artifacts.
+# once (plugin/auth/verified_passwords.py). The room of the others is for requests: large searches, metrics, artifacts.
 SERVER_AT_REST_MIB: Final = 288
 FURTHER_WORKER_MIB: Final = 160
 COLD_LOGIN_MIB: Final = 32

@@ -84,10 +84,8 @@ class TemplateFile:
 
 
 @dataclass(frozen=True)
-class PluginFile:
-    """A file of `deployer/plugin/`, delivered unchanged."""
-
-    name: str
+class PluginFolder:
+    """The delivered files of `deployer/plugin/`, unchanged; its name is "", or a folder with a slash at the end."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ class Workload:
     image: str
     command: tuple[Text, ...]
     env: Mapping[str, Text]
-    files: Mapping[str, TemplateFile | PluginFile]
+    files: Mapping[str, TemplateFile | PluginFolder]
     port: int
     volumes: tuple[str, ...]
     probe: Probe

@@ -6,8 +6,8 @@ import re
 from typing import Final
 
 DEFAULT_MLFLOW: Final = "3.17.2"
-# launch.py depends on names inside MLflow. They were checked for these minor versions. The plugin does not import
-# deployer and has its own list (fastauth.py).
+# The plugin depends on names inside MLflow. They were checked for these minor versions. The plugin does not import
+# deployer and has its own list (plugin/seams.tsv).
 SUPPORTED_MINORS: Final = ((3, 17), (3, 18))
 MIN_PYTHON: Final = (3, 10)  # MLflow 3.17 metadata: Requires-Python >=3.10
 

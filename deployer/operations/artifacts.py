@@ -109,6 +109,12 @@ def _exists(target: Target, wanted: S3Artifacts, keys: Keys, note: Callable[[str
         return True
 
 
+def _changed(keys: Keys, stored: Secrets) -> dict[SecretRef, str]:
+    """Return the keys as secrets; empty if the server has the same keys already."""
+    found = _secrets(keys)
+    return {} if all(stored.values.get(ref) == value for ref, value in found.items()) else found
+
+
 def other_keys(
     target: Target,
     wanted: S3Artifacts,
@@ -125,8 +131,7 @@ def other_keys(
     from deployer.storage import trial  # noqa: PLC0415  # loads boto3
 
     keys = _found(wanted, environment, home, note)
-    found = _secrets(keys)
-    if all(stored.values.get(ref) == value for ref, value in found.items()):
+    if not (found := _changed(keys, stored)):
         return {}
     bucket = trial.Bucket(wanted.endpoint, wanted.bucket, wanted.prefix or "", wanted.region)
     try:
@@ -154,8 +159,7 @@ def untried_other_keys(
         DeployerError: no keys for the service were found, or the service does not accept them.
     """
     keys = _found(wanted, environment, home, note)
-    found = _secrets(keys)
-    if all(stored.values.get(ref) == value for ref, value in found.items()):
+    if not (found := _changed(keys, stored)):
         return {}
     _exists(target, wanted, keys, note, optional=False)
     return found

@@ -84,7 +84,7 @@ def try_out(
     if not new or target.runtime.observe().state != "running":
         return
     stack = target.stack(before.spec, before.assigned)
-    work = Program(catalogue().plugins[TRIAL], json.dumps(new) + "\n")
+    work = Program(catalogue().programs[TRIAL], json.dumps(new) + "\n")
     try:
         target.runtime.execute(stack, stored, work, deadline)
     except ServerRefused as error:

@@ -314,7 +314,7 @@ class Rotation:
             record = require_record(target)
             stack = target.stack(record.spec, record.assigned)
             told = json.dumps({"username": self._user, "password": self._known()}) + "\n"
-            work = Program(catalogue().plugins[RECOVER], told)
+            work = Program(catalogue().programs[RECOVER], told)
             target.runtime.execute(stack, stored, work, deadline)
 
     def _recorded(self, observed: Observed) -> Outcome:

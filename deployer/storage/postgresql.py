@@ -15,7 +15,7 @@ import pg8000.native
 from deployer.core.databases import Database
 from deployer.core.errors import one_line
 
-_SECONDS: Final = 15  # a host without a response for this time counts as unreachable; as in plugin/trial.py
+_SECONDS: Final = 15  # a host without a response for this time counts as unreachable; as in plugin/programs/trial.py
 # PostgreSQL's manual, "Message Formats": the response to SSLRequest is one byte, S or N, or an ErrorResponse, E
 _SSL_REQUEST: Final = struct.pack("!ii", 8, 80877103)
 _ANSWERS: Final = (b"S", b"N", b"E")

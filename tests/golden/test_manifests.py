@@ -89,10 +89,25 @@ def test_a_difference_from_another_text_is_noticed():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_configmap_holds_the_launcher_byte_for_byte(case):
-    (files,) = [item["data"] for item in objects(case) if item["kind"] == "ConfigMap"]
-    assert files["launch.py"].encode() == (PLUGINS / "launch.py").read_bytes()
+def test_the_pod_gets_each_file_of_the_plugin_byte_for_byte_and_no_program_that_runs_elsewhere(case):
+    items = objects(case)
+    (files,) = [item["data"] for item in items if item["kind"] == "ConfigMap"]
+    (pod,) = [item["spec"]["template"]["spec"] for item in items if item["kind"] == "Deployment"]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "files"]
+    source = volume["configMap"] if "configMap" in volume else volume["projected"]["sources"][0]["configMap"]
+    mounted = {item["path"]: files[item["key"]] for item in source["items"]}
+    assert mounted == {**delivered(), "basic_auth.ini": files["basic_auth.ini"]}
+    assert len(files) == len(mounted)
     assert "def main" not in rendered_now(case)
+
+
+@cache
+def delivered():
+    """Return the files of the plugin's folder by path, whatever their suffix, without caches of tools."""
+    paths = [path.relative_to(PLUGINS) for path in sorted(PLUGINS.rglob("*")) if path.is_file()]
+    skipped = ("programs/", "__pycache__/", ".")
+    kept = [path for path in paths if not path.as_posix().startswith(skipped) and "__pycache__" not in path.parts]
+    return {path.as_posix(): (PLUGINS / path).read_text("utf-8") for path in kept}
 
 
 @pytest.mark.parametrize("case", CASES)

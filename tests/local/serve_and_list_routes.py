@@ -12,6 +12,9 @@ from pathlib import Path
 
 import launch
 
+launch.load()
+from deployer_plugin import application, listener, mlflow_environment, start  # noqa: E402  # it exists once loaded
+
 # what begins so is let in with any login (mlflow/server/auth/__init__.py `_find_fastapi_validator`)
 OPEN_TO_MEMBERS = "/ajax-api/3.0/mlflow/assistant-of-a-plugin"
 EXTRA = [
@@ -61,13 +64,13 @@ def fastapi_routes(application):
                 yield {"side": "fastapi", "method": method, "path": route.path}
 
 
-launch.configure_mlflow()
-launch.prepare_databases()
+mlflow_environment.configure_mlflow()
+application.prepare_databases()
 if "extra" in sys.argv:
     add_routes()
-served = launch.create_app()
+served = application.create_app()
 found = {"routes": [*flask_routes(), *fastapi_routes(served)], "documented": sorted(served.openapi()["paths"])}
 found["extra"] = EXTRA if "extra" in sys.argv else []
 Path(sys.argv[1]).write_text(json.dumps(found), "utf-8")
 if "list" not in sys.argv:
-    launch.serve(served, launch.listening_socket())
+    start.serve(served, listener.listening_socket())

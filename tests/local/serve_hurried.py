@@ -7,8 +7,11 @@ import sys
 
 import launch
 
-connections = launch.beside("connections")
+launch.load()
+from deployer_plugin import start  # noqa: E402  # the package exists once it is loaded
+from deployer_plugin.serving import connections  # noqa: E402
+
 shorter = dict(word.split("=") for word in sys.argv[1:])
 assert shorter.keys() <= connections.LIMITS.keys()
 connections.LIMITS = {**connections.LIMITS, **{wait: float(seconds) for wait, seconds in shorter.items()}}
-launch.main()
+start.main()

@@ -30,12 +30,20 @@ from pathlib import Path
 import launch
 import werkzeug.security
 
+launch.load()
+from deployer_plugin import mlflow_environment, start  # noqa: E402  # it exists once loaded
+from deployer_plugin.application import create_app, prepare_databases  # noqa: E402
+from deployer_plugin.auth import config_file, flask_route, gate, login_checks, throttle  # noqa: E402
+from deployer_plugin.listener import listening_socket  # noqa: E402
+from deployer_plugin.permissions import experiment_search, readable_rows, search_patterns  # noqa: E402
+from deployer_plugin.settings import Refusal  # noqa: E402
+
 started, statements, checks, passages = False, [], [], []
 usual_check = werkzeug.security.check_password_hash
 
 
 def check(stored, password):
-    """The check that launch.py hands to fastauth.py."""
+    """The check of the server."""
     checks.append(stored)
     if fault == "failing" and started:
         raise RuntimeError("broken on purpose")
@@ -82,40 +90,31 @@ def breakable(owner, name):
 
 
 def break_parts():
-    import fair_executor
-    import fair_queue
-    import fastauth
-    import fastauth_checks
-    import fastauth_gate
-    import fastauth_memory
-    import login_checks
-    import shared_work
+    from deployer_plugin.auth import fair_executor, fair_queue, logins, request_cache, shared_work, verified_passwords
     from mlflow.server import auth
     from mlflow.server.auth.db.models import SqlUser
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 
     parts = {
-        fastauth.Logins: (
+        logins.Logins: (
             "look_up",
             "pair",
             "known",
-            "was_right",
-            "verified_by_any_worker",
-            "was_checked",
             "check",
             "begin_anew",
             "record",
             "defer",
             "authenticate",
         ),
-        fastauth_checks.Throttle: ("take",),
+        verified_passwords.Verified: ("was_right", "verified_by_any_worker", "was_checked"),
+        throttle.Throttle: ("take",),
         fair_queue.FairQueue: ("push",),
         fair_executor.FairExecutor: ("run",),
         shared_work.SharedWork: ("do",),
         login_checks.LoginChecks: ("decide",),
-        fastauth_gate: ("credentials",),
-        fastauth_memory.Memory: ("confirm", "user_once", "grants_once"),
+        gate: ("credentials",),
+        request_cache.Memory: ("confirm", "user_once", "grants_once"),
         SqlAlchemyStore: ("get_user", "list_grants"),
         SqlUser: ("to_mlflow_entity",),
         auth: (
@@ -157,8 +156,8 @@ def refusals():
             for other in (lambda *anything: True, None):
                 setattr(owner, name, other)
                 try:
-                    launch.create_app()
-                except launch.Refusal as refusal:
+                    create_app()
+                except Refusal as refusal:
                     yield str(refusal)
                 setattr(owner, name, usual)
 
@@ -169,14 +168,14 @@ def refusals():
 
     SqlAlchemyStore.authenticate_user = authenticate_user
     try:
-        launch.create_app()
-    except launch.Refusal as refusal:
+        create_app()
+    except Refusal as refusal:
         yield str(refusal)
 
 
 fault = sys.argv[1]
 werkzeug.security.check_password_hash = check
-launch.configure_mlflow()
+mlflow_environment.configure_mlflow()
 if fault == "own way":  # before MLflow reads it
 
     def own_way():
@@ -186,24 +185,24 @@ if fault == "own way":  # before MLflow reads it
         known = request.authorization and request.authorization.password == os.environ["OWN_PASSWORD"]
         return Authorization("basic", {"username": "admin"}) if known else auth.make_basic_auth_response()
 
-    launch.beside("auth_config").lay_over(authorization_function="__main__:own_way")
-launch.prepare_databases()
+    config_file.lay_over(authorization_function="__main__:own_way")
+prepare_databases()
 if fault == "long way":
-    launch.beside("fastauth_routes").install = lambda app: None
+    flask_route.install = lambda app: None
 if fault == "own search":
-    launch.beside("fastauth_search").install = lambda: None
-    launch.beside("readable_rows").install = lambda *_: None
+    experiment_search.install = lambda: None
+    readable_rows.install = lambda: None
+    search_patterns.install = lambda: None
 if fault == "changed":
     print(json.dumps(list(refusals())), flush=True)
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     SqlAlchemyStore.authenticate_user = lambda self, username, password, realm=None: True
-    launch.main()
+    start.main()
 if fault == "broken":
-    launch.beside("fastauth_gate").Gate.__init__.__kwdefaults__["pause"] = 0.0
-    launch.beside("login_checks").REST = 0
-    throttle = launch.beside("fastauth_checks").Throttle
-    throttle.__init__.__defaults__ = (10**6, *throttle.__init__.__defaults__[1:])
+    gate.Gate.__init__.__kwdefaults__["pause"] = 0.0
+    login_checks.REST = 0
+    throttle.Throttle.__init__.__defaults__ = (10**6, *throttle.Throttle.__init__.__defaults__[1:])
 if fault == "open":
     from mlflow.server import handlers
     from mlflow.server.fastapi_app import app as application
@@ -211,7 +210,7 @@ if fault == "open":
     settings = (os.environ[f"_MLFLOW_SERVER_{name}"] for name in ("FILE_STORE", "REGISTRY_STORE", "ARTIFACT_ROOT"))
     handlers.initialize_backend_stores(*settings)
 else:
-    application = launch.create_app()
+    application = create_app()
     from mlflow.server import auth
 if fault == "broken":
     break_parts()
@@ -233,4 +232,4 @@ async def passage(self, scope, receive, send):
 
 BaseHTTPMiddleware.__call__ = passage
 started = True
-launch.serve(served, launch.listening_socket())
+start.serve(served, listening_socket())

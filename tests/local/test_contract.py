@@ -21,11 +21,13 @@ import requests
 
 from deployer.catalogue import PLUGINS
 from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS
-from deployer.plugin import routes
+from deployer.plugin import seams
+from deployer.plugin.permissions import routes
 from tests.local.minors import ADMIN, CASES, SIGNING_KEY, Case, Server, served
 from tests.support.servers import PASSWORD, settings
 
 LISTING = Path(__file__).with_name("serve_and_list_routes.py")
+SEAMS = Path(__file__).with_name("list_seams.py")
 LATER = "quite-another-password"
 CURRENT = "api/2.0/mlflow/users/current"
 ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
@@ -118,6 +120,19 @@ def test_the_list_of_routes_is_that_of_the_application(
     assert set(routes.permissions(lines, None)) == {
         (route["method"], route["path"]) for route in found if route["path"]
     }
+
+
+@pytest.mark.parametrize("version", [case.version for case in CASES])
+def test_each_mlflow_is_as_the_table_of_seams_lists_it(
+    version: str, python_of: Callable[[str], str], tmp_path: Path
+) -> None:
+    env = {**settings(tmp_path, 1), "PYTHONPATH": str(PLUGINS)}
+    command = [python_of(version), str(SEAMS)]
+    told = subprocess.run(command, cwd=tmp_path, env=env, check=True, timeout=300, capture_output=True, text=True)
+    found = json.loads(told.stdout.splitlines()[-1])
+    assert {place: text for _, place, text in found if text} == {}
+    assert [(kind, place) for kind, place, _ in found] == [(seam.kind, seam.place) for seam in seams.of(version)]
+    assert len(found) > 100
 
 
 def trace(trace_id: str, experiment: str, said: str) -> dict[str, Any]:

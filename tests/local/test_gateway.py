@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from deployer.plugin.internal_headers import BYPASS
+from deployer.plugin.gateway.internal_headers import BYPASS
 from tests.local.minors import ADMIN, CASES, Server, served
 
 V2 = "api/2.0/mlflow"

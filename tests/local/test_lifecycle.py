@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployer.catalogue import CONSTRAINTS
+from deployer.catalogue import CONSTRAINTS, catalogue
 from deployer.core.versions import DEFAULT_MLFLOW, constraints_file
 from tests.support.machine import DEPLOYER, Machine, alive
 
@@ -82,12 +82,16 @@ def test_a_second_create_changes_nothing_and_says_so(shared: Machine) -> None:
 def test_a_changed_spec_is_shown_and_applied_and_nothing_else_changes(shared: Machine) -> None:
     first = shared.create()
     pid, password = shared.pid(), shared.password()
+    files = shared.state / "servers/mlflow/files"
+    (files / "old.py").write_text("of an earlier release of deployer")
     changed = shared.run("create", "mlflow", "--default-permission", "READ")
     assert 'Change: spec.auth.defaultPermission: "NO_PERMISSIONS" -> "READ"' in changed.stderr
     assert shared.pid() != pid
     assert shared.password() == password
     assert shared.json("create")["address"] == first["address"]
-    assert "default_permission = READ" in (shared.state / "servers/mlflow/files/basic_auth.ini").read_text()
+    assert "default_permission = READ" in (files / "basic_auth.ini").read_text()
+    delivered = {path.relative_to(files).as_posix(): path.read_text() for path in files.rglob("*") if path.is_file()}
+    assert delivered == {**catalogue().plugins, "basic_auth.ini": delivered["basic_auth.ini"]}
 
 
 def test_a_spec_file_from_init_creates_that_server(machine: Machine) -> None:

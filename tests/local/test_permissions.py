@@ -407,3 +407,75 @@ def test_a_denial_of_model_versions_also_denies_their_copies_in_prompts(scene: S
                 assert scene.status(f"{V2}/model-versions/create", member, copy) == status, (member, tags, suffix)
         written = {"name": own, "source": "prompt-template", "tags": PROMPT}
         assert scene.status(f"{V2}/model-versions/create", member, written) == 200
+
+
+# --- permissions on the workspace ---
+
+
+def test_a_permission_on_the_workspace_shows_only_what_it_lets_read(scene: Scene) -> None:
+    experiment, model = scene.experiment(), scene.new("model")
+    run = scene.make(f"{V2}/runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
+    scene.make(f"{V2}/registered-models/create", {"name": model})
+    scorer = {"experiment_id": experiment, "name": "judge", "serialized_scorer": json.dumps({"name": "judge"})}
+    scene.make(f"{V3}/scorers/register", scorer)
+
+    def sees(login: Login) -> list[bool]:
+        experiments = scene.make(f"{V2}/experiments/search", {"max_results": 1000}, login).get("experiments", [])
+        runs = scene.make(f"{V2}/runs/search", {"experiment_ids": [experiment]}, login).get("runs", [])
+        models = scene.make(f"{V2}/registered-models/search?max_results=1000", None, login, "GET")
+        scorers = scene.make(f"{V3}/scorers/list", None, login, "GET").get("scorers", [])
+        return [
+            experiment in {each["experiment_id"] for each in experiments},
+            run in {each["info"]["run_id"] for each in runs},
+            model in {each["name"] for each in models.get("registered_models", [])},
+            experiment in {str(each["experiment_id"]) for each in scorers},
+        ]
+
+    for permission, readable in (("USE", False), ("MANAGE", True)):
+        member = scene.server.member(scene.new("member"))
+        scene.role(member, "workspace", "*", permission)
+        asked = f"{V2}/experiments/get?experiment_id={experiment}"
+        assert scene.status(asked, member) == (200 if readable else 403)
+        assert sees(member) == [readable] * 4, permission
+        own = scene.experiment(member)
+        assert scene.status(f"{V2}/experiments/get?experiment_id={own}", member) == 200
+
+
+# --- denied runs, logged models and assessments ---
+
+
+def test_traces_are_not_selected_by_objects_that_are_denied(scene: Scene) -> None:
+    experiment = scene.experiment()
+    where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
+    counted = {"experiment_ids": [experiment], "view_type": "TRACES", "metric_name": "trace_count"}
+    counted["aggregations"] = [{"aggregation_type": "COUNT"}]
+    metrics, search, issues = f"{V3}/traces/metrics", f"{V3}/traces/search", f"{V3}/issues/search"
+
+    def selects(key: str) -> dict[str, Any]:
+        return {**counted, "filters": ["trace.status = 'OK'", f"trace.metadata.`{key}` = 'x'"]}
+
+    by_issue = {"locations": [where], "filter": "issue.id = 'iss-1'"}
+    requests_by_tier: dict[str, list[tuple[str, dict[str, Any]]]] = {
+        "run": [(metrics, selects("mlflow.sourceRun"))],
+        "logged_model": [(metrics, selects("mlflow.modelId"))],
+        "assessment": [(search, by_issue), (issues, {"experiment_id": experiment, "include_trace_count": True})],
+    }
+    harmless = [(metrics, selects("other")), (search, {"locations": [where]}), (issues, {"experiment_id": experiment})]
+    for tier in (None, *requests_by_tier):
+        member = scene.server.member(scene.new("member"))
+        scene.grant("experiment", experiment, "READ", member)
+        if tier:
+            scene.role(member, tier, "*", "DENY")
+        for path, body in harmless:
+            assert scene.status(path, member, body) == 200, (tier, path, body)
+        for selected, asked in requests_by_tier.items():
+            for path, body in asked:
+                assert scene.status(path, member, body) == (403 if tier == selected else 200), (tier, path, body)
+
+
+def test_a_new_dataset_belongs_to_experiments_by_their_usual_number(scene: Scene) -> None:
+    experiment, owner = scene.experiment(scene.owner), scene.owner
+    created = {"name": scene.new("dataset"), "experiment_ids": [f"0{experiment}", experiment]}
+    dataset = scene.make(f"{V3}/datasets/create", created, owner)["dataset"]
+    asked = f"{V3}/datasets/{dataset['dataset_id']}/experiment-ids"
+    assert scene.make(asked, None, owner, "GET")["experiment_ids"] == [experiment]

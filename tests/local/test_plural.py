@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.local.foreground import running
 from tests.support.machine import Machine, kill_group, watched
 from tests.support.servers import free_port
 
@@ -169,15 +170,15 @@ def test_a_killed_workload_is_named_and_the_same_command_starts_it_again(machine
 
 @pytest.mark.timeout(1800)
 def test_a_create_killed_between_two_workloads_goes_on_or_is_undone(machine: PluralMachine) -> None:
-    for workload, running in (("store", ["store"]), ("cache", ["store", "cache"])):
+    for workload, started in (("store", ["store"]), ("cache", ["store", "cache"])):
         held = machine.hold(f"hold-{workload}")
         for command in (("stop",), ("delete", "--delete-data", "--yes"), CREATE):
             (machine.folder(workload) / f"{workload}.log").unlink(missing_ok=True)
             creating = machine.popen(*CREATE)
             machine.until(workload, "not ready")
             kill_group(creating)
-            assert machine.recorded() == running
-            assert set(machine.processes()) == {machine.pid_of(name) for name in running}
+            assert machine.recorded() == started
+            assert set(machine.processes()) == {machine.pid_of(name) for name in started}
             seen = machine.json("status", code=3)
             assert seen["state"] == "crashed"
             assert re.search(r"workload '(server|cache)' does not run: never started", seen["detail"])
@@ -233,11 +234,9 @@ def test_a_port_that_is_taken_is_told_before_anything_is_made(machine: PluralMac
 
 @pytest.mark.timeout(1800)
 def test_a_foreground_server_ends_with_any_of_its_workloads(machine: PluralMachine) -> None:
-    foreground = machine.popen("run")
-    while not (machine.server / "record.json").exists() or not machine.record().get("proof"):
-        assert foreground.poll() is None
-        time.sleep(0.1)
-    os.kill(machine.pid_of("cache"), signal.SIGKILL)
-    done = machine.ended(foreground, 3)
-    assert "workload 'cache' does not run" in done.stderr
+    with running(machine) as foreground:
+        foreground.until_up()
+        os.kill(machine.pid_of("cache"), signal.SIGKILL)
+        assert foreground.ended() == 3
+    assert "workload 'cache' does not run" in foreground.errors
     assert machine.processes() == []

@@ -16,7 +16,7 @@ import requests
 
 from deployer.catalogue import PLUGINS
 from deployer.core.versions import DEFAULT_MLFLOW
-from deployer.plugin import routes
+from deployer.plugin.permissions import routes
 from tests.local.fake_model import fake_model
 from tests.support.machine import Machine, watched
 from tests.support.servers import free_port, running

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from deployer.catalogue import PLUGINS
+from deployer.catalogue import PROGRAMS
 from tests.local.foreground import running
 from tests.support.machine import Machine
 from tests.support.servers import free_port
@@ -151,7 +151,8 @@ def test_a_cluster_needs_nobody_in_the_foreground(machine: Machine) -> None:
 def test_a_server_whose_starter_is_gone_does_not_start(tmp_path: Path) -> None:
     """The starter has looked for what to end and found nothing; the child must not go on after that."""
     record = tmp_path / "process.json"
-    command = [sys.executable, "-I", "-S", str(PLUGINS / "register.py"), str(record), "print", "--", "/bin/sleep", "60"]
+    register = [sys.executable, "-I", "-S", str(PROGRAMS / "register.py")]
+    command = [*register, str(record), "print", "--", "/bin/sleep", "60"]
     reads, writes = os.pipe()
     os.close(reads)
     actions = [(os.POSIX_SPAWN_DUP2, writes, 4)]

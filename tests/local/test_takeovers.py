@@ -285,14 +285,14 @@ def test_a_member_replaces_no_scorer_of_a_guardrail(server: Server) -> None:
 
 
 @contextmanager
-def listener() -> Iterator[tuple[int, list[str]]]:
-    """Listen on a port of this machine; yield the port and the paths of all requests."""
+def listener(status: int = 500) -> Iterator[tuple[int, list[str]]]:
+    """Listen on a port of this machine and answer with a status; yield the port and the paths of all requests."""
     paths: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:  # the name of http.server
             paths.append(self.path)
-            self.send_error(500)
+            self.send_error(status)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -308,31 +308,35 @@ def listener() -> Iterator[tuple[int, list[str]]]:
         answering.server_close()
 
 
-def guarded_endpoint(server: Server) -> str:
+def ensemble(server: Server, **of_class: Any) -> str:
+    """Return a serialized scorer that contains one other scorer."""
+    of_release = {"mlflow_version": server.case.version, "serialization_version": 1}
+    all_of = {"ensemble_fn": "majority_vote", "scorers": [{"name": "one", **of_release, **of_class}]}
+    return json.dumps({"name": "judge", **of_release, "ensemble_scorer_data": all_of})
+
+
+def guarded_endpoint(server: Server, prefix: str = "") -> str:
     """Make a gateway endpoint with a guardrail that has another endpoint rewrite each request; return its name."""
-    secret = {"secret_name": "key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
+    secret = {"secret_name": f"{prefix}key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
     nowhere = {"auth_config": {"api_base": "https://127.0.0.1:9/v1"}}
     key = server.change(f"{V3}/gateway/secrets/create", {**secret, **nowhere})["secret"]["secret_id"]
     made = {}
-    for name in ("rewriting", "guarded"):
+    for name in (f"{prefix}rewriting", f"{prefix}guarded"):
         definition = {"name": f"{name}-model", "secret_id": key, "provider": "openai", "model_name": "gpt-4o"}
         model = server.change(f"{V3}/gateway/model-definitions/create", definition)["model_definition"]
         models = [{"model_definition_id": model["model_definition_id"], "linkage_type": "PRIMARY", "weight": 1.0}]
         endpoint = {"name": name, "model_configs": models}
         made[name] = server.change(f"{V3}/gateway/endpoints/create", endpoint)["endpoint"]["endpoint_id"]
-    of_release = {"mlflow_version": server.case.version, "serialization_version": 1}
     # before the model has answered, this scorer finds no text and fails, without a call of its own
-    pii = {"builtin_scorer_class": "PIIDetection", "builtin_scorer_pydantic_data": {"name": "pii"}}
-    all_of = {"ensemble_fn": "majority_vote", "scorers": [{"name": "pii", **of_release, **pii}]}
-    serialized = json.dumps({"name": "judge", **of_release, "ensemble_scorer_data": all_of})
-    scorer = {"experiment_id": server.experiment("judged"), "name": "judge", "serialized_scorer": serialized}
+    serialized = ensemble(server, builtin_scorer_class="PIIDetection", builtin_scorer_pydantic_data={"name": "pii"})
+    scorer = {"experiment_id": server.experiment(f"{prefix}judged"), "name": "judge", "serialized_scorer": serialized}
     registered = server.change(f"{V3}/scorers/register", scorer)
     guardrail = {"name": "guard", "scorer_id": registered["scorer_id"], "scorer_version": registered["version"]}
-    rewrites = {"stage": "BEFORE", "action": "SANITIZATION", "action_endpoint_id": made["rewriting"]}
+    rewrites = {"stage": "BEFORE", "action": "SANITIZATION", "action_endpoint_id": made[f"{prefix}rewriting"]}
     created = server.change(f"{V3}/gateway/guardrails/create", {**guardrail, **rewrites})["guardrail"]
-    added = {"endpoint_id": made["guarded"], "guardrail_id": created["guardrail_id"]}
+    added = {"endpoint_id": made[f"{prefix}guarded"], "guardrail_id": created["guardrail_id"]}
     server.change(f"{V3}/gateway/guardrails/add-to-endpoint", added)
-    return "guarded"
+    return f"{prefix}guarded"
 
 
 def test_a_guardrail_asks_this_server_whatever_host_the_request_names(server: Server) -> None:
@@ -349,3 +353,40 @@ def test_a_guardrail_asks_this_server_whatever_host_the_request_names(server: Se
     asked = [line for line in server.log.read_text().splitlines() if "/gateway/rewriting/mlflow/invocations" in line]
     assert len(asked) == 2
     assert all(f" {ADMIN[0]} " in line and '" 500 ' in line for line in asked), asked  # no refused host or login
+
+
+# names in the module of the built-in scorers that are no built-in scorers, with arguments that contain an address
+OPENING: dict[str, dict[str, str]] = {
+    "InstructionsJudge": {"name": "x", "instructions": "Is {{ inputs }} fine?", "model": "gateway:/x"},
+    "invoke_judge_model": {"model_uri": "gateway:/x", "prompt": "p", "assessment_name": "a"},
+}
+
+
+@pytest.mark.parametrize("name", OPENING)
+def test_a_scorer_opens_no_address_of_a_member(server: Server, mia: Login, name: str) -> None:
+    own = server.ask(f"{V2}/experiments/create", mia, {"name": f"scorers with {name}"}).json()["experiment_id"]
+    guarded = guarded_endpoint(server, f"{name}-")
+    with listener(400) as (port, paths):
+        arguments = {**OPENING[name], "base_url": f"http://127.0.0.1:{port}/"}
+        opening = ensemble(server, builtin_scorer_class=name, builtin_scorer_pydantic_data=arguments)
+        scorer = {"experiment_id": own, "name": "opening", "serialized_scorer": opening}
+        answer = server.ask(f"{V3}/scorers/register", mia, scorer)
+        # MLflow 3.18 accepts the scorer, but does not run it
+        assert answer.status_code == (400 if server.case.version.startswith("3.17") else 200), answer.text
+        # a scorer that was registered before the server refused it
+        update = "UPDATE scorer_versions SET serialized_scorer = ? WHERE scorer_id IN (SELECT scorer_id FROM scorers"
+        of_guardrail = " JOIN experiments USING (experiment_id) WHERE name = ?)"
+        rows(server, update + of_guardrail, opening, f"{name}-judged")
+        body = {"model": guarded, "messages": [{"role": "user", "content": "hello"}]}
+        server.ask("gateway/mlflow/v1/chat/completions", ADMIN, body)
+    assert paths == []
+    assert "Unknown builtin scorer class" in server.log.read_text()
+
+
+def test_built_in_scorers_are_registered(server: Server, mia: Login) -> None:
+    own = server.ask(f"{V2}/experiments/create", mia, {"name": "with built-in scorers"}).json()["experiment_id"]
+    for name in ("PIIDetection", "Guidelines", "RelevanceToQuery"):
+        of_class = {"builtin_scorer_class": name, "builtin_scorer_pydantic_data": {"name": "one"}}
+        for serialized in (ensemble(server, **of_class), json.dumps({"name": "one", **of_class})):
+            scorer = {"experiment_id": own, "name": f"scorer {name}", "serialized_scorer": serialized}
+            server.ask(f"{V3}/scorers/register", mia, scorer).raise_for_status()

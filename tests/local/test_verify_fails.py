@@ -98,6 +98,8 @@ def reachable_launch(machine: Machine, folder: Path) -> list[str]:
             path.chmod(path.stat().st_mode | 0o011)
     for name, content in catalogue().plugins.items():
         copy = folder / name
+        copy.parent.mkdir(exist_ok=True)
+        copy.parent.chmod(copy.parent.stat().st_mode | 0o011)
         copy.write_text(content, "utf-8")
         copy.chmod(0o644)
     return [str(python), str(folder / "launch.py")]

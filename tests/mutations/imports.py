@@ -17,7 +17,11 @@ from tests.mutations.table import ROOT, UNIT
 COMMAND = "deployer/cli/app.py"
 RUNS_THE_COMMAND = ('with_name("deployer")', "import DEPLOYER")
 # files that no import names, and the module that reads them
-READ_BY = {"templates/": "deployer/catalogue.py", "deployer/plugin/routes.tsv": "deployer/plugin/routes.py"}
+READ_BY = {
+    "templates/": "deployer/catalogue.py",
+    "deployer/plugin/permissions/routes.tsv": "deployer/plugin/permissions/routes.py",
+    "deployer/plugin/seams.tsv": "deployer/plugin/seams.py",
+}
 
 
 @cache

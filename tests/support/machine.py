@@ -232,9 +232,13 @@ class Machine:
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process has not ended yet; its environment goes before its locks do."""
+    """Tell whether a process has not ended yet; its environment goes before its locks do.
+
+    Its first thread can be a zombie while other threads still hold the locks.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
 

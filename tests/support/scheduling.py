@@ -19,8 +19,9 @@ LONG_SCOPES = (MACHINE, CLUSTER, SERVERS, SECOND_CLUSTER)
 OF_SERVERS = {
     f"test_{name}.py"
     for name in (
-        "artifact_locations", "connections", "contract", "experiment_numbers", "gateway", "members", "one_reading",
-        "one_request", "owners", "permissions", "revocation", "search", "takeovers", "verify_fails",
+        "artifact_locations", "connections", "contract", "experiment_numbers", "gateway", "members", "named_files",
+        "one_reading", "one_request", "origins", "owners", "permissions", "revocation", "search", "search_patterns",
+        "takeovers", "verify_fails",
     )
 }  # fmt: skip
 # the files of tests/cluster that run on a second cluster, in the process that is free first

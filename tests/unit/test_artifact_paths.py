@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.plugin.artifact_paths import names_experiment, owners, segments_of
+from deployer.plugin.permissions.artifact_paths import names_experiment, owners, segments_of
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from deployer.plugin import auth_config, databases
+from deployer.plugin.storage import databases
 
 URI = "postgresql+psycopg2://u:p%40%25%%(x)s@h/d"
 
@@ -28,7 +28,7 @@ def read():
 def test_an_address_from_the_environment_takes_the_place_of_that_in_the_file(file, monkeypatch):
     monkeypatch.setenv(databases.AUTH_DATABASE, URI)
     before = file.read_text()
-    databases.point_to_auth_database(auth_config.lay_over)
+    databases.point_to_auth_database()
     assert read() == {"default_permission": "READ", "database_uri": URI, "name": "100%"}
     assert file.read_text() == before
     assert databases.AUTH_DATABASE not in os.environ
@@ -36,7 +36,7 @@ def test_an_address_from_the_environment_takes_the_place_of_that_in_the_file(fil
 
 def test_a_forked_process_reads_the_same(file, monkeypatch):
     monkeypatch.setenv(databases.AUTH_DATABASE, URI)
-    databases.point_to_auth_database(auth_config.lay_over)
+    databases.point_to_auth_database()
     pid = os.fork()
     if not pid:
         os._exit(0 if read()["database_uri"] == URI else 1)
@@ -51,6 +51,6 @@ def test_the_command_that_upgrades_a_database_has_no_url_in_it():
 
 
 def test_without_one_the_file_itself_is_read(file):
-    databases.point_to_auth_database(auth_config.lay_over)
+    databases.point_to_auth_database()
     assert os.environ["MLFLOW_AUTH_CONFIG_PATH"] == str(file)
     assert read()["database_uri"] == "sqlite:///a%20b"

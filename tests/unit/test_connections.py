@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from deployer.plugin.connections import BURST, LIMITS, MOST_HOLDING, Found, Register, is_overdue, spare
-from deployer.plugin.descriptors import LARGEST_RESERVE, MOST_CONNECTIONS, Listener, most_connections
+from deployer.plugin.serving.connections import BURST, LIMITS, MOST_HOLDING, Found, Register, is_overdue, spare
+from deployer.plugin.serving.descriptors import LARGEST_RESERVE, MOST_CONNECTIONS, Listener, most_connections
 
 
 class Connection:

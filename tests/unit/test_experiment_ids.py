@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deployer.plugin.experiment_ids import canonical, without_dots
+from deployer.plugin.permissions.experiment_ids import canonical, without_dots
 
 
 @pytest.mark.parametrize("spelling", ["2", "02", " 2", "2 ", "+2", "0_2", "\u0662"])

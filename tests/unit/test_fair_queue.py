@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.plugin.fair_queue import FairQueue, Full
+from deployer.plugin.auth.fair_queue import FairQueue, Full
 
 
 def filled(queue, *items):

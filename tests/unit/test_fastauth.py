@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.plugin.fastauth_checks import Throttle, Verified
+from deployer.plugin.auth.throttle import Throttle
+from deployer.plugin.auth.verified_passwords import Verified
 
 
 class Check:

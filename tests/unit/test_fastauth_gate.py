@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployer.plugin import login_checks
-from deployer.plugin.credentials_header import credentials
-from deployer.plugin.fastauth import PassthroughAuthenticator
-from deployer.plugin.fastauth_checks import Throttle, Verified
-from deployer.plugin.fastauth_gate import Gate
-from deployer.plugin.login_checks import AT_ONCE
+from deployer.plugin.auth import login_checks
+from deployer.plugin.auth.credentials_header import credentials
+from deployer.plugin.auth.gate import Gate
+from deployer.plugin.auth.login_checks import AT_ONCE
+from deployer.plugin.auth.passthrough import PassthroughAuthenticator
+from deployer.plugin.auth.throttle import Throttle
+from deployer.plugin.auth.verified_passwords import Verified
 
 LONG = f"{'n' * 255}:{chr(0x1F600) * 1024}"
 
@@ -32,6 +33,7 @@ class Logins:
         self.error = None
         self.right = {"right"}
         self.elsewhere = set()
+        self.passwords = self
 
     def look_up(self, username):
         if self.error:

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from deployer.plugin import fastauth_memory
-from deployer.plugin.fastauth import Logins
-from deployer.plugin.fastauth_checks import Verified
+from deployer.plugin.auth import request_cache
+from deployer.plugin.auth.logins import Logins
+from deployer.plugin.auth.verified_passwords import Verified
 
 
 class Store:
@@ -35,24 +35,24 @@ class User:
 
 
 class Wrapped(Store):
-    get_user = fastauth_memory._user_of_the_request(Store.get_user)
-    list_grants = fastauth_memory._grants_of_the_request(Store.list_grants, None)
-    update_user = fastauth_memory._forgets(Store.update_user)
+    get_user = request_cache._user_of_the_request(Store.get_user)
+    list_grants = request_cache._grants_of_the_request(Store.list_grants, None, known=False)
+    update_user = request_cache._forgets(Store.update_user)
 
 
 @pytest.fixture
 def logins():
-    made = Logins(None, Verified(lambda stored, password: stored == password[::-1]), fastauth_memory, "nobody's")
+    made = Logins(None, Verified(lambda stored, password: stored == password[::-1]), "nobody's")
     made.look_up = lambda _username: pytest.fail("nothing is asked of the database here")
     made.begin_anew()
     yield made
-    fastauth_memory.current.set(None)
+    request_cache.current.set(None)
 
 
 def served(logins, user):
     """Begin a request and let it be served."""
     logins.record(user, "anna", "abc", accepted=True)
-    fastauth_memory.current.get().confirm(True, user)
+    request_cache.current.get().confirm(True, user)
 
 
 def test_until_a_request_is_served_what_was_found_out_is_good_for_one_answer(logins):
@@ -115,7 +115,7 @@ def test_a_login_is_looked_up_when_it_is_served_and_then_no_more(logins, found):
     assert logins.is_authenticated() is found
     assert logins.authenticate("anna", "abc") is True
     assert logins.is_authenticated() is True
-    assert fastauth_memory.current.get().user is user
+    assert request_cache.current.get().user is user
     logins.look_up = lambda _username: None
     assert logins.authenticate("anna", "abc") is True
 
@@ -129,7 +129,7 @@ def test_who_is_deleted_before_that_is_refused(logins, found):
     logins.look_up = lambda _username: None
     assert logins.authenticate("anna", "abc") is False
     assert logins.is_authenticated() is False
-    assert fastauth_memory.current.get().user is None
+    assert request_cache.current.get().user is None
 
 
 def test_a_request_has_one_login_and_who_is_let_in_may_be_asked_for_it_again(logins):
@@ -142,14 +142,14 @@ def test_a_request_has_one_login_and_who_is_let_in_may_be_asked_for_it_again(log
 
 
 def test_outside_of_requests_whoever_asks_is_told(logins):
-    fastauth_memory.current.set(None)
+    request_cache.current.set(None)
     logins.look_up = lambda _username: User()
     assert [logins.authenticate("anna", password) for password in ("abc", "guess")] == [True, False]
 
 
 def test_what_is_no_password_is_none(logins):
     assert [logins.authenticate(*login) for login in ((None, None), ("anna", None), (None, "abc"))] == [False] * 3
-    assert Logins(None, None, fastauth_memory, "").look_up("an\0na") is None
+    assert Logins(None, None, "").look_up("an\0na") is None
 
 
 def test_on_the_event_loop_nobody_is_checked_who_was_not_before(logins):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployer.plugin.fastauth_routes import LONGEST, REMEMBERED, Straight
+from deployer.plugin.auth.flask_route import LONGEST, REMEMBERED, Straight
 
 
 class Looks:

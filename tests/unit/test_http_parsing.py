@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployer.core.secrets import MAX_PASSWORD
-from deployer.plugin.compressed_bodies import TooLarge, decompressed
-from deployer.plugin.credentials_header import LONGEST
-from deployer.plugin.http_parsing import LARGEST_HEAD, LINEAR, MOST_LINES, is_too_large, linear, unquoted
+from deployer.plugin.auth.credentials_header import LONGEST
+from deployer.plugin.bodies.compressed import TooLarge, decompressed
+from deployer.plugin.serving.http_parsing import LARGEST_HEAD, LINEAR, MOST_LINES, is_too_large, linear, unquoted
 
 HEADER, CHUNK = LINEAR
 BLANKS = b" " * 30_000

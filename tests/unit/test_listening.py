@@ -6,9 +6,9 @@ import socket
 import pytest
 
 from deployer.core.errors import UsageError
-from deployer.plugin import launch
-from deployer.plugin.connections import Register
-from deployer.plugin.descriptors import Listener
+from deployer.plugin.listener import listening_socket
+from deployer.plugin.serving.connections import Register
+from deployer.plugin.serving.descriptors import Listener
 from deployer.targets.local.ports import listen
 
 
@@ -17,7 +17,7 @@ def test_a_socket_of_its_own_names_its_protocol_so_that_answers_are_not_delayed(
     monkeypatch.setenv("MLFLOW_HOST", host)
     monkeypatch.setenv("MLFLOW_PORT", "0")
     monkeypatch.delenv("LISTEN_FDS", raising=False)
-    with launch.listening_socket() as listener:
+    with listening_socket() as listener:
         assert listener.proto == socket.IPPROTO_TCP
         with socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
             accepted, _ = listener.accept()

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from deployer.plugin import log_limits
-from deployer.plugin.log_limits import DIFFERENT, LONGEST, WINDOW_SECONDS, Repeats, keep_newest
+from deployer.plugin.serving import log_limits
+from deployer.plugin.serving.log_limits import DIFFERENT, LONGEST, WINDOW_SECONDS, Repeats, keep_newest
 
 
 @pytest.fixture

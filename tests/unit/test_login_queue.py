@@ -6,14 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from deployer.plugin import refusal_pause
-from deployer.plugin.client_presence import Client, ClientLeft
-from deployer.plugin.fair_executor import IN_A_ROW, FairExecutor
-from deployer.plugin.fair_queue import FairQueue, Full
-from deployer.plugin.fastauth_checks import Throttle
-from deployer.plugin.guess_turns import GuessTurns, TooLate
-from deployer.plugin.refusal_pause import RefusalPause
-from deployer.plugin.shared_work import SharedWork
+from deployer.plugin.auth import refusal_pause
+from deployer.plugin.auth.client_presence import Client, ClientLeft
+from deployer.plugin.auth.fair_executor import IN_A_ROW, FairExecutor
+from deployer.plugin.auth.fair_queue import FairQueue, Full
+from deployer.plugin.auth.guess_turns import GuessTurns, TooLate
+from deployer.plugin.auth.refusal_pause import RefusalPause
+from deployer.plugin.auth.shared_work import SharedWork
+from deployer.plugin.auth.throttle import Throttle
 
 
 class Clock:

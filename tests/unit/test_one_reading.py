@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from deployer.plugin.one_reading import BOTH, DIFFERENT, NO_TEXT, SPELLING, without_repeats, wrong_with_parameters
+from deployer.plugin.permissions.one_reading import (
+    BOTH,
+    DIFFERENT,
+    NO_TEXT,
+    SPELLING,
+    without_repeats,
+    wrong_with_parameters,
+)
 
 FIELDS = {"runId": "run_id", "runUuid": "run_uuid", "modelId": "model_id", "experimentIds": "experiment_ids"}
 TWO_RUNS = DIFFERENT.format(name="run_id")

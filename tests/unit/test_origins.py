@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployer.plugin.origins import Origins, is_foreign, is_listed, parsed
+from deployer.plugin.auth.origins import Origins, is_foreign, is_listed, parsed
 
 LISTED = ("https://mlflow.example.org", "https://*.lab.example.org")
 

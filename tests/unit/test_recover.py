@@ -1,6 +1,6 @@
 """What the program that sets a lost password says where it cannot."""
 
-from deployer.plugin.recover import reason
+from deployer.plugin.programs.recover import reason
 
 
 class DriverError(Exception):

@@ -22,7 +22,7 @@ from deployer.core.rendering import (
 )
 from deployer.core.secrets import ADMIN_PASSWORD, ADMIN_USERNAME, FLASK_KEY
 from deployer.core.spec import Spec
-from deployer.core.stack import FilePath, PluginFile, SecretRef, TemplateFile, VolumePath
+from deployer.core.stack import FilePath, PluginFolder, SecretRef, TemplateFile, VolumePath
 
 from .readers import expand, read_ini, read_yaml
 from .strategies import HAZARDS, hostile
@@ -166,10 +166,10 @@ def test_the_kubelet_runs_the_command_as_it_was_meant(arguments):
 
 @given(hostile, hostile)
 def test_a_file_reaches_its_configmap_byte_for_byte(source, value):
-    renderer = Renderer(catalogue().templates, {"a.py": source})
-    stack = replace(STACK, workloads=(replace(WORKLOAD, files={"a.py": PluginFile("a.py")}),))
+    renderer = Renderer(catalogue().templates, {"a.py": source, "b/c.py": source})
+    stack = replace(STACK, workloads=(replace(WORKLOAD, files={"": PluginFolder()}),))
     text = renderer.manifests(stack)["ConfigMap/mlflow-server"]
-    assert read_yaml(text)["data"] == {"a.py": source}
+    assert read_yaml(text)["data"] == {"a.py": source, "b.c.py": source}
     if carried_by_ini(value):
         files = {"b.ini": TemplateFile("basic_auth.ini.j2", {"key": (value,)})}
         assert read_ini(rendered("ConfigMap", files=files)["data"]["b.ini"]) == {"key": value}

@@ -3,7 +3,7 @@
 import pytest
 
 from deployer.core.versions import SUPPORTED_MINORS
-from deployer.plugin import routes
+from deployer.plugin.permissions import routes
 
 LINES = routes.parse(routes.FILE.read_text("utf-8"))
 TEXT = """

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from deployer.plugin import self_calls
+from deployer.plugin.gateway import self_calls
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from deployer.plugin import trace_export_parts
-from deployer.plugin.decoded_bodies import MOST_QUERY, MOST_VALIDATED, MOST_VALUES, bounds
-from deployer.plugin.trace_export_parts import LIGHT, MOST_COMMAS, Schema, has_too_many, weight
+from deployer.plugin.bodies import trace_export_parts
+from deployer.plugin.bodies.decoded import MOST_QUERY, MOST_VALIDATED, MOST_VALUES, bounds
+from deployer.plugin.bodies.trace_export_parts import LIGHT, MOST_COMMAS, Schema, has_too_many, weight
 
 VALUE: Schema = {}
 VALUE[1] = (1, VALUE)  # of values

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from deployer.catalogue import CONSTRAINTS
 from deployer.core.versions import DEFAULT_MLFLOW, SUPPORTED_MINORS, constraints_file, unsupported_reason
-from deployer.plugin import fastauth
+from deployer.plugin import seams
 
 from .strategies import hostile
 
@@ -16,9 +16,9 @@ def test_the_default_version_is_supported():
 
 
 def test_the_fast_checks_know_the_versions_that_this_release_runs_and_no_others():
-    assert fastauth.SUPPORTED_MINORS == SUPPORTED_MINORS
+    assert seams.SUPPORTED_MINORS == SUPPORTED_MINORS
     known = ["3.17.2", "3.18.0", "3.18.0rc1", "3.16.0", "3.19.0", "13.17.0", "3.170.0", "4.17.0", "3", "unknown"]
-    assert [version for version in known if fastauth.supports(version)] == ["3.17.2", "3.18.0", "3.18.0rc1"]
+    assert [version for version in known if seams.supports(version)] == ["3.17.2", "3.18.0", "3.18.0rc1"]
 
 
 @pytest.mark.parametrize("minor", SUPPORTED_MINORS)

@@ -15,7 +15,7 @@ from deployer.core.stack import (
     Exposure,
     FilePath,
     Package,
-    PluginFile,
+    PluginFolder,
     Probe,
     SecretRef,
     TemplateFile,
@@ -25,82 +25,7 @@ from deployer.core.stack import (
 from deployer.core.versions import constraints_file
 
 SERVER: Final = "server"
-LAUNCH: Final = "launch.py"
-# files that launch.py imports from its own folder
-COMPANIONS: Final = (
-    "artifact_locations.py",
-    "artifact_paths.py",
-    "artifacts.py",
-    "auth_config.py",
-    "bodies.py",
-    "client_presence.py",
-    "compressed_bodies.py",
-    "connections.py",
-    "credentials_header.py",
-    "databases.py",
-    "decoded_bodies.py",
-    "descriptors.py",
-    "engines.py",
-    "experiment_ids.py",
-    "experiment_numbers.py",
-    "fair_executor.py",
-    "fair_queue.py",
-    "fastauth.py",
-    "fastauth_checks.py",
-    "fastauth_closed.py",
-    "fastauth_gate.py",
-    "fastauth_memory.py",
-    "fastauth_routes.py",
-    "fastauth_search.py",
-    "freed_memory.py",
-    "gateway_costs.py",
-    "gateway_experiments.py",
-    "gateway_headers.py",
-    "gateway_routes.py",
-    "gateway_traces.py",
-    "guess_turns.py",
-    "health.py",
-    "hidden_names.py",
-    "http_parsing.py",
-    "http_protocol.py",
-    "internal_headers.py",
-    "log_limits.py",
-    "login_checks.py",
-    "matcher.py",
-    "missing_ids.py",
-    "model_links.py",
-    "named_files.py",
-    "object_owners.py",
-    "one_reading.py",
-    "origins.py",
-    "prompt_markers.py",
-    "readable_rows.py",
-    "refusal_pause.py",
-    "regular_expressions.py",
-    "review_queues.py",
-    "role_names.py",
-    "routes.py",
-    "routes.tsv",
-    "run_assessments.py",
-    "scorer_experiments.py",
-    "search_filters.py",
-    "self_calls.py",
-    "serving.py",
-    "shared_datasets.py",
-    "shared_work.py",
-    "stale_grants.py",
-    "static_files.py",
-    "threads.py",
-    "trace_export_parts.py",
-    "trace_exports.py",
-    "trace_owners.py",
-    "user_names.py",
-    "version_locations.py",
-    "version_sources.py",
-    "wildcard_names.py",
-    "workers.py",
-    "workspaces.py",
-)
+LAUNCH: Final = "launch.py"  # in the plugin
 _S3_CLIENT: Final = "boto3>=1.36,<2"
 _POSTGRESQL_DRIVER: Final = "psycopg2-binary>=2.9,<3"
 IMAGE: Final = "ghcr.io/mlflow/mlflow:v{version}-full"  # only the -full image has the auth extra
@@ -183,7 +108,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
     port, artifacts, external = assigned.ports["http"], spec.spec.artifacts, _external(spec)
     threads = sizing.threads(spec.spec.workers, shared=external)
     direct = exposure.host if exposure.kind == "none" else None  # no proxy in front of the server terminates TLS
-    # a page on the address in the Host header of the request needs no entry (plugin/origins.py)
+    # a page on the address in the Host header of the request needs no entry (plugin/auth/origins.py)
     origins = [url(direct, port) if direct else f"https://{exposure.host}"] if exposure.host else []
     return Workload(
         name=SERVER,
@@ -202,7 +127,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
             **settings.outbound_environment(spec.spec.proxy, trusted_ca=spec.spec.pod.trusted_ca is not None),
         },
         files={
-            **{name: PluginFile(name) for name in (LAUNCH, *COMPANIONS)},
+            "": PluginFolder(),
             settings.AUTH_INI: TemplateFile(
                 "basic_auth.ini.j2",
                 settings.auth_settings(spec.spec.auth.default_permission, external=external),
@@ -216,6 +141,6 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         scratch=artifacts.scratch if isinstance(artifacts, S3Artifacts) else None,
         keys=assigned.keys if external or isinstance(artifacts, S3Artifacts) else None,
         # a cluster ignores both
-        interpreter=spec.spec.local.python if direct else None,
-        listen=spec.spec.local.host if direct else None,
+        interpreter=None if assigned.namespace else spec.spec.local.python,
+        listen=None if assigned.namespace else spec.spec.local.host,
     )

@@ -89,7 +89,7 @@ class KubernetesWorkloads:
         self._stack = stack
 
     def among(self, refs: Collection[Ref]) -> tuple[ListedWorkload, ...]:
-        """Return the workloads among these objects in start order; if there are none, the server."""
+        """Return the workloads among these objects in start order. Without any, return the server."""
         found = listed_workloads(self._name, refs) or (ListedWorkload(SERVER, Ref(DEPLOYMENT.name, self._name)),)
         return in_start_order(found, self._stack()) if len(found) > 1 else found
 

@@ -72,7 +72,7 @@ class LocalForeground:
 def _hand_on(log: TextIO, line: Callable[[str], None]) -> None:
     while text := log.readline():
         line(text.rstrip("\n"))
-    if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut the log (plugin/log_limits.py)
+    if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut the log (plugin/serving/log_limits.py)
         log.seek(0, SEEK_END)
 
 

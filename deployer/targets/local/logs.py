@@ -25,7 +25,7 @@ def lines_of(path: Path, tail: int, *, follow: bool) -> Iterator[str]:
             if line := log.readline():
                 yield line.rstrip("\n")
             else:
-                if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut the log (plugin/log_limits.py)
+                if os.fstat(log.fileno()).st_size < log.tell():  # the server has cut the log (log_limits.py)
                     log.seek(0, os.SEEK_END)
                 time.sleep(_POLL_SECONDS)
 

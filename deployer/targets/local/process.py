@@ -85,7 +85,7 @@ def start(
 
     The process gets `listener` as descriptor 3; its standard output and error go to `log`.
     """
-    register = Path(__file__).parents[2] / "plugin" / "register.py"
+    register = Path(__file__).parents[2] / "plugin" / "programs" / "register.py"
     argv = [command[0], "-I", "-S", str(register), str(record), fingerprint, "--", *command]
     registered, registering = os.pipe()
     # a number from 10 up: if 0, 1 or 2 were closed here, the actions below could replace the listener's number

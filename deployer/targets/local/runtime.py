@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -56,7 +57,7 @@ class LocalRuntime:
         return () if live.fingerprint == wanted else (Change("process settings", live.fingerprint, wanted),)
 
     def drift(self, stack: Stack, live: Live) -> tuple[Change, ...]:
-        """Return the same as `pending`: nobody else changes a process.
+        """Return the result of `pending`, because nobody else changes a process.
 
         Raises:
             Conflict: the server runs on another machine.
@@ -66,7 +67,7 @@ class LocalRuntime:
         return self.pending(stack, live)
 
     def apply(self, stack: Stack, secrets: Secrets, deadline: Deadline) -> None:
-        """Stop all running processes and start the workloads of `stack`, each when those that it needs are ready.
+        """Stop all processes. Then start each workload of `stack` when the workloads that it needs are ready.
 
         Return as soon as the last process exists.
 
@@ -98,12 +99,17 @@ class LocalRuntime:
                 clear(folder.path)
 
     def _write(self, workload: Workload, texts: Texts) -> None:
-        """Write the files of a workload. From then on `observe` expects the workload to run."""
+        """Replace the files of a workload, so that none of an earlier release remains.
+
+        From then on `observe` expects the workload to run.
+        """
         folder = self._store.workload(workload.name)
-        for path in (folder.path, folder.files):
-            path.mkdir(mode=0o700, exist_ok=True)
+        folder.path.mkdir(mode=0o700, exist_ok=True)
+        shutil.rmtree(folder.files, ignore_errors=True)
+        folder.files.mkdir(mode=0o700, exist_ok=True)
         make_private(folder.temporary)
         for name, text in texts.files(workload).items():
+            (folder.files / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             (folder.files / name).write_text(text, "utf-8")
         if folder.log.exists():  # one log per run: error messages quote the last lines, which must be of this run
             folder.log.replace(folder.log.with_suffix(".log.1"))
@@ -162,7 +168,7 @@ class LocalRuntime:
         return Circumstances(", ".join(map(str, folders)), size, counted, since)
 
     def stop(self, deadline: Deadline) -> None:
-        """End the processes: those that were started last first.
+        """End the processes in reverse order of their start.
 
         Raises:
             Conflict: a process runs, or last ran, on another machine that shares this directory.

@@ -46,7 +46,7 @@ class Texts:
         return inherited | own | {"TMPDIR": str(self._store.workload(workload.name).temporary)}
 
     def files(self, workload: Workload) -> dict[str, str]:
-        """Return the contents of the workload's files by name.
+        """Return the contents of the workload's files by path in the folder of files.
 
         Raises:
             StateError: a file cannot hold a value.
@@ -56,7 +56,7 @@ class Texts:
             return "".join(self._place(workload, piece) for piece in text)
 
         try:
-            return {name: self._renderer.file(file, join) for name, file in workload.files.items()}
+            return self._renderer.files(workload, join)
         except Unrepresentable as error:
             raise StateError(f"the server's configuration cannot be written: {error}") from error
 

@@ -1,0 +1,1 @@
+"""Who sends a request: logins, passwords, and the limits of guesses."""

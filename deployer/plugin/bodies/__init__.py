@@ -1,0 +1,1 @@
+"""The sizes of request bodies: as sent, decompressed and decoded."""

@@ -1,0 +1,1 @@
+"""MLflow's AI gateway: what its endpoints store, call and count."""

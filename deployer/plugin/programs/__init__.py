@@ -1,0 +1,1 @@
+"""Programs of one file each, which run on their own and are not delivered with the server."""

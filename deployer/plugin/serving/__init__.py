@@ -1,0 +1,1 @@
+"""Processes, threads, connections and the log."""
