@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 SEED ?= 20261121
 MLFLOW ?= 3.17.2
 DIST ?= dist
-# the servers of this machine in one process, the cluster in another (tests/support/scheduling.py)
-SIDE_BY_SIDE := --numprocesses 2
+# two processes for servers of this machine, one for each cluster (tests/support/scheduling.py); most tests wait for
+# servers, so two processors suffice
+SIDE_BY_SIDE := --numprocesses 4
 # hypothesis tries five times as many examples as by default (tests/support/hypothesis_profiles.py)
 THOROUGH := --hypothesis-profile thorough
 PYTEST = $(BIN)/python -m pytest --seed $(SEED) --slowest 25
@@ -34,7 +35,7 @@ test: $(VENV)/.test lint  ## lint and all tests at a small scale (root; Debian; 
 	$(PYTEST) $(THOROUGH) $(SIDE_BY_SIDE) --cov --cov-report=term:skip-covered
 
 test-unit: $(VENV)/.test  ## unit and golden tests, with few random examples
-	$(PYTEST) $(SIDE_BY_SIDE) --quiet tests/unit tests/golden
+	$(PYTEST) --numprocesses 2 --quiet tests/unit tests/golden
 
 test-local: $(VENV)/.test lint  ## lint and the tests that need no cluster, on any Linux
 	$(PYTEST) $(THOROUGH) tests/unit tests/golden tests/local

@@ -38,7 +38,7 @@ def data(user: User) -> dict[str, str]:
 
 
 def require_proven_with(user: User, team: Team) -> None:
-    assert {key: url for key, url in data(user).items() if "database" in key} == team.existing_secrets()
+    assert {key: url for key, url in data(user).items() if "database" in key} == team.stored_urls()
     assert user.json("status")["proven"] is True
     assert user.json("create")["changed"] is False
 

@@ -12,6 +12,8 @@ from deployer.core.spec.versions import DEFAULT_MLFLOW
 from tests.local.fault_injection import Serve, fault_injection
 from tests.local.minors import install
 from tests.support.machine import Machine, watched
+from tests.support.made_once import made_once
+from tests.support.servers import free_port
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +21,14 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The server's environment, made once by the real command; by `make mutations`, once for many runs of pytest."""
     if made := os.environ.get("DEPLOYER_TEST_ENVIRONMENTS"):
         return Path(made)
-    machine = Machine(tmp_path_factory.mktemp("environments"))
-    with watched([machine]):
-        machine.create("builder")
-        machine.run("delete", "builder", "--delete-data", "--yes")
-    return machine.state / "environments"
+
+    def make(home: Path) -> None:
+        machine = Machine(home)
+        with watched([machine]):
+            machine.create("builder", "--port", str(free_port()))
+            machine.run("delete", "builder", "--delete-data", "--yes")
+
+    return Machine(made_once(tmp_path_factory, "environments", make)).state / "environments"
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +38,8 @@ def python_of(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
     def python(version: str) -> str:
         if version not in made:
-            made[version] = install(version, tmp_path_factory.mktemp(f"mlflow-{version}") / "venv")
+            folder = made_once(tmp_path_factory, f"mlflow-{version}", lambda folder: install(version, folder / "venv"))
+            made[version] = str(folder / "venv/bin/python")
         return made[version]
 
     return python

@@ -75,8 +75,8 @@ class Server:
         return str(self.change("api/2.0/mlflow/experiments/create", {"name": name})["experiment_id"])
 
 
-def install(version: str, folder: Path) -> str:
-    """Make an environment with an MLflow, and return its Python."""
+def install(version: str, folder: Path) -> None:
+    """Make an environment with an MLflow."""
     uv, python = str(DEPLOYER.with_name("uv")), str(folder / "bin" / "python")
     subprocess.run([uv, "venv", "--quiet", str(folder)], check=True, timeout=60)
     add = [uv, "pip", "install", "--quiet", "--python", python, "boto3>=1.36,<2"]
@@ -86,7 +86,6 @@ def install(version: str, folder: Path) -> str:
         uploads = "python-multipart"  # reads the forms with which 3.18 takes skills
         subprocess.run([*add, f"mlflow[auth]=={DEFAULT_MLFLOW}", uploads, *tested], check=True, timeout=600)
         subprocess.run([*add, "--no-deps", f"mlflow=={version}"], check=True, timeout=600)
-    return python
 
 
 @contextmanager

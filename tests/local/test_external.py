@@ -48,7 +48,7 @@ class Team:
         databases = {"tracking": self.tracking, "auth": self.auth}
         return {name: self.server.url(self.user, self.password, database) for name, database in databases.items()}
 
-    def existing_secrets(self) -> dict[str, str]:
+    def stored_urls(self) -> dict[str, str]:
         """Return the URLs as deployer stores them."""
         return {f"{name}-database-url": url.replace("://", "+psycopg2://") for name, url in self.urls().items()}
 
@@ -141,7 +141,7 @@ def stored(machine: Machine) -> dict[str, str]:
 
 def require_proven_with(machine: Machine, team: Team) -> None:
     """Assert that the server runs, proven, with this login alone."""
-    assert stored(machine) == team.existing_secrets()
+    assert stored(machine) == team.stored_urls()
     assert machine.json("status")["proven"] is True
     assert machine.json("create")["changed"] is False
     assert machine.remains() == []
@@ -313,7 +313,7 @@ def test_the_secrets_that_are_rendered_hold_the_urls_and_the_manifests_do_not(ma
     assert "tracking-database-url" in manifests
     path = machine.home / "secrets.yaml"
     assert path.stat().st_mode & 0o777 == 0o600
-    assert all(json.dumps(url) in path.read_text() for url in team.existing_secrets().values())
+    assert all(json.dumps(url) in path.read_text() for url in team.stored_urls().values())
 
 
 @full_scale
@@ -456,7 +456,7 @@ def python_of(environments: Path) -> str:
 def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
     environments: Path, team: Team, tmp_path: Path
 ) -> None:
-    command, urls = [python_of(environments), str(PLUGINS / "launch.py")], team.existing_secrets()
+    command, urls = [python_of(environments), str(PLUGINS / "launch.py")], team.stored_urls()
     with ExitStack() as stack:
         failed: list[AssertionError] = []
         both = threading.Barrier(2)
@@ -491,7 +491,7 @@ def test_tables_of_a_first_start_that_was_cut_short_are_completed(
         "import sys, sqlalchemy; from mlflow.store.tracking.dbmodels.initial_models import Base\n"
         "Base.metadata.create_all(sqlalchemy.create_engine(sys.stdin.read()))"
     )
-    url = team.existing_secrets()["tracking-database-url"]
+    url = team.stored_urls()["tracking-database-url"]
     subprocess.run([python_of(environments), "-c", cut_short], input=url, text=True, check=True, timeout=120)
     assert "experiments" in team.server.sql("SELECT tablename FROM pg_tables;", team.tracking).split()
     team.give(machine)
@@ -513,7 +513,7 @@ def test_another_schema_is_refused_and_the_command_for_it_has_the_url_in_no_argu
     assert f"the {name} database has schema 0123456789ab, this MLflow needs {head}" in refused
     (command,) = re.findall(r"\(`read -rs URL; export URL`\) and run: (.*)", refused)
     team.server.sql(f"UPDATE {table} SET version_num = '{head}';", database)
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(machine.home), "URL": team.existing_secrets()[f"{name}-database-url"]}
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(machine.home), "URL": team.stored_urls()[f"{name}-database-url"]}
     subprocess.run(["sh", "-c", command], env=env, check=True, timeout=120, capture_output=True)
     machine.run("start")
     require_proven_with(machine, team)

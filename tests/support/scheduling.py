@@ -12,8 +12,18 @@ from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 # the scopes that take minutes, the longest first; every other test is a scope of its own
-MACHINE, CLUSTER, SECOND_CLUSTER = "machine", "cluster", "second cluster"
-LONG_SCOPES = (MACHINE, CLUSTER, SECOND_CLUSTER)
+MACHINE, SERVERS, CLUSTER, SECOND_CLUSTER = "machine", "servers", "cluster", "second cluster"
+LONG_SCOPES = (MACHINE, CLUSTER, SERVERS, SECOND_CLUSTER)
+# the files of tests/local that start servers by themselves: the system gives each server a port. `deployer create`
+# chooses ports instead, and would give one port to servers of two processes
+OF_SERVERS = {
+    f"test_{name}.py"
+    for name in (
+        "artifact_locations", "connections", "contract", "experiment_numbers", "gateway", "members", "named_files",
+        "one_reading", "one_request", "origins", "owners", "permissions", "revocation", "search", "search_patterns",
+        "takeovers", "verify_fails",
+    )
+}  # fmt: skip
 # the files of tests/cluster that run on a second cluster, in the process that is free first
 ON_SECOND_CLUSTER = {f"test_{name}.py" for name in ("rights", "route", "s3", "storage", "streams", "traced_life")}
 
@@ -25,7 +35,7 @@ class Build(Protocol):
 
 
 class LongScopesFirst(LoadScopeScheduling):
-    """One process for all tests that share this machine's ports, one for each cluster, and any for other tests.
+    """One process for all tests that choose ports, one for other servers, one for each cluster, any for other tests.
 
     pytest-xdist would hand out the scope with the most tests first. Here the order is that of LONG_SCOPES. While the
     cluster is being built, which may take half an hour, a process gets single tests instead of waiting for the cluster.
@@ -62,6 +72,8 @@ def scope_of(nodeid: str) -> str:
     _, folder, file, *_ = re.split("/|::", nodeid)
     if folder == "cluster":
         return SECOND_CLUSTER if file in ON_SECOND_CLUSTER and not _kind() else CLUSTER
+    if folder == "local" and file in OF_SERVERS:
+        return SERVERS
     return MACHINE if folder in {"local", "soak"} else nodeid
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ from tests.support.scheduling import (
     CLUSTER,
     LONG_SCOPES,
     MACHINE,
+    OF_SERVERS,
     ON_SECOND_CLUSTER,
     SECOND_CLUSTER,
+    SERVERS,
     next_scope,
     scope_of,
 )
@@ -132,13 +135,20 @@ def test_unit_tests_run_while_the_cluster_is_built_and_its_own_tests_as_soon_as_
 
 def test_what_shares_ports_or_a_cluster_is_one_scope_and_any_other_test_is_one_of_its_own() -> None:
     assert scope_of("tests/local/test_a.py::test_b") == scope_of("tests/soak/test_c.py::test_d") == MACHINE
+    assert {scope_of(f"tests/local/{file}::test_a") for file in OF_SERVERS} == {SERVERS}
     assert scope_of("tests/cluster/test_kill.py::test_a[b]") == CLUSTER
     assert {scope_of(f"tests/cluster/{file}::test_a") for file in ON_SECOND_CLUSTER} == {SECOND_CLUSTER}
     assert scope_of("tests/unit/test_a.py::test_b[c/d]") == "tests/unit/test_a.py::test_b[c/d]"
 
 
-def test_the_files_of_the_second_cluster_are_there() -> None:
-    assert {file for file in ON_SECOND_CLUSTER if not (CHECKOUT / "tests/cluster" / file).exists()} == set()
+@pytest.mark.parametrize(("folder", "files"), [("cluster", ON_SECOND_CLUSTER), ("local", OF_SERVERS)])
+def test_the_files_of_a_scope_are_there(folder: str, files: set[str]) -> None:
+    assert {file for file in files if not (CHECKOUT / "tests" / folder / file).exists()} == set()
+
+
+def test_files_that_start_servers_by_themselves_never_let_deployer_choose_a_port() -> None:
+    creating = re.compile(r"\.create\(|\"create\"|server: Machine")
+    assert {file for file in OF_SERVERS if creating.search((CHECKOUT / "tests/local" / file).read_text())} == set()
 
 
 def test_nothing_waits_for_a_cluster_while_there_is_other_work() -> None:
