@@ -27,6 +27,7 @@ from .permissions import (
     experiment_ids,
     experiment_numbers,
     experiment_search,
+    guardrail_scorers,
     hidden_names,
     missing_ids,
     model_links,
@@ -97,6 +98,7 @@ BEFORE_CREATION: tuple[ModuleType, ...] = (
     role_names,
     search_patterns,
     scorer_classes,
+    guardrail_scorers,
     workspace_grants,
     denied_tiers,
 )

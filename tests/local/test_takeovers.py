@@ -438,3 +438,36 @@ def test_a_judge_in_a_guardrail_uses_no_stored_login(server: Server, kind: str) 
     # in MLflow 3.17, judges in guardrails do not find the gateway
     assert bool(own) == (not server.case.version.startswith("3.17")), lines
     assert all('" 401 ' in line for line in own), own
+
+
+# --- regular expressions in guardrails ---
+
+
+def test_a_guardrail_runs_no_regular_expression_of_a_member(server: Server, mia: Login) -> None:
+    own = server.ask(f"{V2}/experiments/create", mia, {"name": "with expressions"}).json()["experiment_id"]
+    of_class = {"builtin_scorer_class": "RegexMatch", "builtin_scorer_pydantic_data": {"pattern": r"^(\w+\s?)*$"}}
+    harmless = {"builtin_scorer_class": "PIIDetection", "builtin_scorer_pydantic_data": {"name": "pii"}}
+
+    def create(name: str, serialized: str) -> requests.Response:
+        scorer = {"experiment_id": own, "name": name, "serialized_scorer": serialized}
+        registered = server.ask(f"{V3}/scorers/register", mia, scorer)
+        assert registered.ok, registered.text  # members evaluate their runs with these scorers
+        used = {"scorer_id": registered.json()["scorer_id"], "scorer_version": registered.json()["version"]}
+        body = {"name": name, "stage": "AFTER", "action": "VALIDATION", **used}
+        created: requests.Response = server.ask(f"{V3}/gateway/guardrails/create", ADMIN, body)
+        return created
+
+    alone = json.dumps({"name": "one", **of_class})
+    refused = [create("alone", alone), create("ensemble", ensemble(server, **of_class))]
+    assert [answer.status_code for answer in refused] == [400, 400], [answer.text for answer in refused]
+    assert all("do not support the scorer RegexMatch" in answer.text for answer in refused)
+
+    older = create("older", ensemble(server, **harmless)).json()["guardrail"]  # created before the server refused it
+    update = "UPDATE scorer_versions SET serialized_scorer = ? WHERE scorer_id = ?"
+    rows(server, update, alone, older["scorer"]["scorer_id"])
+    name = guarded_endpoint(server, "expressions-")
+    endpoint = server.change(f"{V3}/gateway/endpoints/get?name={name}", None, "GET")["endpoint"]
+    body = {"endpoint_id": endpoint["endpoint_id"], "guardrail_id": older["guardrail_id"]}
+    added = server.ask(f"{V3}/gateway/guardrails/add-to-endpoint", ADMIN, body)
+    assert added.status_code == 400, added.text
+    assert "do not support the scorer RegexMatch" in added.text
