@@ -19,7 +19,7 @@ from .auth.passthrough import PassthroughAuthenticator
 from .auth.throttle import Throttle
 from .auth.verified_passwords import Verified
 from .bodies import compressed, decoded, size_limits, trace_exports
-from .gateway import compact_route, costs, experiments, provider_headers, self_calls, traces
+from .gateway import compact_route, costs, experiments, provider_headers, self_calls, stored_logins, traces
 from .permissions import (
     artifact_locations,
     artifact_paths,
@@ -27,6 +27,7 @@ from .permissions import (
     experiment_ids,
     experiment_numbers,
     experiment_search,
+    guardrail_scorers,
     hidden_names,
     missing_ids,
     model_links,
@@ -88,6 +89,7 @@ BEFORE_CREATION: tuple[ModuleType, ...] = (
     hidden_names,
     experiment_ids,
     self_calls,
+    stored_logins,
     experiments,
     provider_headers,
     traces,
@@ -96,6 +98,7 @@ BEFORE_CREATION: tuple[ModuleType, ...] = (
     role_names,
     search_patterns,
     scorer_classes,
+    guardrail_scorers,
     workspace_grants,
     denied_tiers,
 )

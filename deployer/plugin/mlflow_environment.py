@@ -15,6 +15,9 @@ TRUST = (
     "_MLFLOW_ASSISTANT_DELEGATION_TOKEN",
     "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN",
 )
+# Logins that a client sends. If MLflow calls its own server, the server must not act as one of its users
+# (gateway/stored_logins.py).
+LOGINS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
 def ask_the_processor() -> None:
@@ -54,7 +57,7 @@ def configure_mlflow() -> None:
 
     MLflow reads these variables at import time (mlflow/server/constants.py, mlflow/server/__init__.py).
     """
-    for name in TRUST:
+    for name in (*TRUST, *LOGINS):
         os.environ.pop(name, None)
     backend = os.environ["MLFLOW_BACKEND_STORE_URI"]
     os.environ.update(
@@ -70,5 +73,6 @@ def configure_mlflow() -> None:
             # Otherwise MLflow resolves the hosts of icon URLs on the event loop, up to 5 s each
             # (mlflow/utils/validation.py `_validate_icon_url`). The server opens no icon: private hosts are harmless.
             "MLFLOW_ICON_URL_ALLOW_PRIVATE_IPS": "true",
+            "NETRC": os.devnull,  # requests would otherwise send a login from ~/.netrc when MLflow calls its own server
         }
     )

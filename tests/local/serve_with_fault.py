@@ -6,6 +6,7 @@ open      without any login
 usual     as it is
 long way  without the shorter way to Flask
 own search  everything is searched in MLflow's own way
+own like  LIKE fails on each text that contains the text in HIDDEN
 stuck     a password check that is not known takes as long as the file named by STUCK is there
 own way   a function of one's own finds out who asks, and knows somebody whom MLflow does not
 failing   once it serves, every check raises
@@ -23,6 +24,7 @@ import builtins
 import functools
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -132,6 +134,22 @@ def break_parts():
             breakable(owner, name)
 
 
+def like(pattern, text, _escape=None):
+    """SQLite's LIKE, which the server makes sensitive to case."""
+    if text is None:
+        return None
+    if os.environ["HIDDEN"].lower() in str(text).lower():
+        raise RuntimeError("evaluated on a hidden text")
+    parts = (re.escape(part).replace("_", ".") for part in pattern.split("%"))
+    return re.fullmatch(".*".join(parts), str(text), re.DOTALL) is not None
+
+
+def replace_like(connection, _cursor, statement, *_):
+    if statement.startswith("PRAGMA case_sensitive_like"):  # SQLite then registers its own function again
+        for arguments in (2, 3):
+            connection.connection.dbapi_connection.create_function("like", arguments, like)
+
+
 def refusals():
     from mlflow.server import auth, handlers
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
@@ -219,6 +237,8 @@ import anyio.to_thread  # noqa: E402  # the server's, as above
 import sqlalchemy  # noqa: E402  # after MLflow was configured
 
 sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", note)
+if fault == "own like":
+    sqlalchemy.event.listen(sqlalchemy.engine.Engine, "after_cursor_execute", replace_like)
 from starlette.middleware.base import BaseHTTPMiddleware  # noqa: E402  # as above
 
 usual_passage = BaseHTTPMiddleware.__call__

@@ -343,14 +343,38 @@ def test_a_gateway_endpoint_is_as_hidden_as_none(scene: Scene) -> None:
     assert scene.status(f"{asked}of-nobody", ADMIN) == 404
 
 
-def test_a_scorer_asks_only_models_that_its_author_may_use(scene: Scene) -> None:
+def judge(model: str) -> dict[str, Any]:
+    """Return a serialized judge that asks a model."""
+    return {"name": "one", "instructions_judge_pydantic_data": {"model": model, "instructions": "{{ outputs }}"}}
+
+
+def ensemble(*scorers: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "all", "ensemble_scorer_data": {"ensemble_fn": "majority_vote", "scorers": scorers}}
+
+
+# scorers that name a model
+NAMING: dict[str, Callable[[str], dict[str, Any]]] = {
+    "judge": judge,
+    "ensemble": lambda model: ensemble(judge("openai:/gpt-4o"), judge(model)),
+    "ensemble in an ensemble": lambda model: ensemble(ensemble(judge(model))),
+    "judge with memory": lambda model: {
+        "memory_augmented_judge_data": {"base_judge": judge("openai:/gpt-4o"), "embedding_model": model}
+    },
+    "two scorers": lambda model: {
+        "builtin_scorer_pydantic_data": {"name": "one"},
+        "third_party_scorer_data": {"model": model},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", NAMING)
+def test_a_scorer_asks_only_models_that_its_author_may_use(scene: Scene, kind: str) -> None:
     name, identifier = endpoint(scene)
     experiment, member = scene.experiment(), scene.server.member(scene.new("member"))
     scene.grant("experiment", experiment, "EDIT", member)
 
     def register(model: str) -> int:
-        judge = {"instructions_judge_pydantic_data": {"model": model, "instructions": "{{ outputs }}"}}
-        scorer = {"experiment_id": experiment, "name": "judge", "serialized_scorer": json.dumps(judge)}
+        scorer = {"experiment_id": experiment, "name": "judge", "serialized_scorer": json.dumps(NAMING[kind](model))}
         return scene.status(f"{V3}/scorers/register", member, scorer)
 
     assert [register(f"gateway:/{known}") for known in (name, "of-nobody")] == [403, 403]
@@ -362,7 +386,6 @@ def test_a_scorer_asks_only_models_that_its_author_may_use(scene: Scene) -> None
 def test_the_list_of_an_endpoints_scorers_has_no_hidden_scorer(scene: Scene) -> None:
     name, identifier = endpoint(scene)
     member = scene.server.member(scene.new("member"))
-    judge = {"instructions_judge_pydantic_data": {"model": f"gateway:/{name}", "instructions": "{{ outputs }}"}}
     scene.grant("gateway_endpoint", identifier, "READ", member)
     for scorer, reads_experiment, reads_scorer in (
         ("readable", True, True),
@@ -370,7 +393,7 @@ def test_the_list_of_an_endpoints_scorers_has_no_hidden_scorer(scene: Scene) -> 
         ("hidden/itself", True, False),
     ):
         experiment = scene.experiment()
-        body = {"experiment_id": experiment, "name": scorer, "serialized_scorer": json.dumps(judge)}
+        body = {"experiment_id": experiment, "name": scorer, "serialized_scorer": json.dumps(judge(f"gateway:/{name}"))}
         scene.make(f"{V3}/scorers/register", body)
         if reads_experiment:
             scene.grant("experiment", experiment, "READ", member)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,31 @@ def test_other_searches_of_traces_follow_the_same_rule(scene: Scene) -> None:
         assert counted.json().get("filter1_count", 0) == 0
 
 
+@contextmanager
+def with_fault(scene: Scene, python: str, folder: Path, fault: str, **env: str) -> Iterator[str]:
+    """Serve copies of the scene's databases with a fault; yield the address."""
+    (home := folder / fault).mkdir()
+    for name in snapshots.NAMES:
+        (home / name).write_bytes(snapshots.content(scene.server.log.with_name(name)))
+    with fault_injection(python, folder)(fault, **env) as address:
+        yield address
+
+
+def test_like_is_not_evaluated_on_traces_of_other_experiments(
+    scene: Scene, python_of: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The time of a long pattern would tell whether a hidden text begins as the pattern does."""
+    first = [f"{field} {comparator} '{PATTERNS[comparator]}'" for field in FIELDS for comparator in ("LIKE", "ILIKE")]
+    searches = [" AND ".join(filter(None, (text, other))) for text in first for other in JOINED]
+    python = python_of(scene.server.case.version)
+    with with_fault(scene, python, tmp_path, "own like", HIDDEN=EVIL) as address:
+        answers = {text: search(address, scene.reader, scene.own, text) for text in searches}
+        assert {text: answer.text for text, answer in answers.items() if not answer.ok} == {}
+        # LIKE fails on a value of each of these fields
+        hidden = [search(address, ADMIN, scene.hidden, text).ok for text in first if "trace.request_id" not in text]
+        assert not any(hidden)
+
+
 def test_searches_find_what_mlflow_lets_them_find(
     scene: Scene, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -155,10 +180,7 @@ def test_searches_find_what_mlflow_lets_them_find(
         assert traces[text, scene.reader, scene.own] == traces[text, ADMIN, scene.own]
     missed = {text for (text, login, _), ids in traces.items() if login == scene.reader and not ids}
     assert missed <= {text for text in LEGITIMATE if "request_id" in text}, missed
-    (home := tmp_path / "own search").mkdir()
-    for name in snapshots.NAMES:
-        (home / name).write_bytes(snapshots.content(scene.server.log.with_name(name)))
-    with fault_injection(python_of(scene.server.case.version), tmp_path)("own search") as unchanged:
+    with with_fault(scene, python_of(scene.server.case.version), tmp_path, "own search") as unchanged:
         assert {key: found(unchanged, key[1], key[2], key[0]) for key in traces} == traces
 
 
@@ -199,3 +221,5 @@ def test_a_search_on_postgresql_finds_expressions_and_refuses_failing_patterns(
                 assert found(server.address, scene.reader, scene.own, f"{field} RLIKE 'Snow'") == ["tr-plain-snow"]
                 assert found(server.address, scene.reader, scene.own, f"{field} RLIKE 'secret'") == []
                 assert found(server.address, ADMIN, scene.hidden, f"{field} RLIKE 'secret'") == ["tr-2"]
+                assert found(server.address, scene.reader, scene.own, f"{field} LIKE '%Snow%'") == ["tr-plain-snow"]
+                assert found(server.address, scene.reader, scene.own, f"{field} ILIKE '%SECRET%'") == []

@@ -32,7 +32,9 @@ def server(
     request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("takeovers")
-    more = {"MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true"}  # for a model at a port where nothing listens
+    models = "MLFLOW_GATEWAY_API_BASE"  # at ports of this machine
+    more = {f"{models}_ALLOW_PRIVATE_IPS": "true", f"{models}_ALLOWED_SCHEMES": "http,https"}
+    more |= {"MLFLOW_TRACKING_USERNAME": ADMIN[0], "MLFLOW_TRACKING_PASSWORD": ADMIN[1]}
     with served(request.param, python_of(request.param.version), folder, more) as server:
         yield server
 
@@ -315,10 +317,15 @@ def ensemble(server: Server, **of_class: Any) -> str:
     return json.dumps({"name": "judge", **of_release, "ensemble_scorer_data": all_of})
 
 
-def guarded_endpoint(server: Server, prefix: str = "") -> str:
-    """Make a gateway endpoint with a guardrail that has another endpoint rewrite each request; return its name."""
+def guarded_endpoint(
+    server: Server, prefix: str = "", serialized: str | None = None, base: str = "https://127.0.0.1:9/v1"
+) -> str:
+    """Make a gateway endpoint with a guardrail that has another endpoint rewrite each request; return its name.
+
+    `serialized` is the scorer of the guardrail, and `base` the address of the models.
+    """
     secret = {"secret_name": f"{prefix}key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
-    nowhere = {"auth_config": {"api_base": "https://127.0.0.1:9/v1"}}
+    nowhere = {"auth_config": {"api_base": base}}
     key = server.change(f"{V3}/gateway/secrets/create", {**secret, **nowhere})["secret"]["secret_id"]
     made = {}
     for name in (f"{prefix}rewriting", f"{prefix}guarded"):
@@ -328,9 +335,9 @@ def guarded_endpoint(server: Server, prefix: str = "") -> str:
         endpoint = {"name": name, "model_configs": models}
         made[name] = server.change(f"{V3}/gateway/endpoints/create", endpoint)["endpoint"]["endpoint_id"]
     # before the model has answered, this scorer finds no text and fails, without a call of its own
-    serialized = ensemble(server, builtin_scorer_class="PIIDetection", builtin_scorer_pydantic_data={"name": "pii"})
-    scorer = {"experiment_id": server.experiment(f"{prefix}judged"), "name": "judge", "serialized_scorer": serialized}
-    registered = server.change(f"{V3}/scorers/register", scorer)
+    usual = ensemble(server, builtin_scorer_class="PIIDetection", builtin_scorer_pydantic_data={"name": "pii"})
+    scorer = {"experiment_id": server.experiment(f"{prefix}judged"), "name": "judge"}
+    registered = server.change(f"{V3}/scorers/register", {**scorer, "serialized_scorer": serialized or usual})
     guardrail = {"name": "guard", "scorer_id": registered["scorer_id"], "scorer_version": registered["version"]}
     rewrites = {"stage": "BEFORE", "action": "SANITIZATION", "action_endpoint_id": made[f"{prefix}rewriting"]}
     created = server.change(f"{V3}/gateway/guardrails/create", {**guardrail, **rewrites})["guardrail"]
@@ -369,7 +376,9 @@ def test_a_scorer_opens_no_address_of_a_member(server: Server, mia: Login, name:
     with listener(400) as (port, paths):
         arguments = {**OPENING[name], "base_url": f"http://127.0.0.1:{port}/"}
         opening = ensemble(server, builtin_scorer_class=name, builtin_scorer_pydantic_data=arguments)
-        scorer = {"experiment_id": own, "name": "opening", "serialized_scorer": opening}
+        # without a name of an endpoint, which the member may not use
+        registered = opening.replace("gateway:/", "openai:/")
+        scorer = {"experiment_id": own, "name": "opening", "serialized_scorer": registered}
         answer = server.ask(f"{V3}/scorers/register", mia, scorer)
         # MLflow 3.18 accepts the scorer, but does not run it
         assert answer.status_code == (400 if server.case.version.startswith("3.17") else 200), answer.text
@@ -390,3 +399,75 @@ def test_built_in_scorers_are_registered(server: Server, mia: Login) -> None:
         for serialized in (ensemble(server, **of_class), json.dumps({"name": "one", **of_class})):
             scorer = {"experiment_id": own, "name": f"scorer {name}", "serialized_scorer": serialized}
             server.ask(f"{V3}/scorers/register", mia, scorer).raise_for_status()
+
+
+# --- the logins of the account that runs the server ---
+
+
+@contextmanager
+def stored_logins(server: Server) -> Iterator[None]:
+    """Store the administrator's login where `deployer login` and curl store logins; the fixture sets variables."""
+    home = server.log.parent
+    (home / ".mlflow").mkdir()
+    credentials, netrc = home / ".mlflow" / "credentials", home / ".netrc"
+    credentials.write_text(f"[mlflow]\nmlflow_tracking_username = {ADMIN[0]}\nmlflow_tracking_password = {ADMIN[1]}\n")
+    netrc.write_text(f"machine 127.0.0.1 login {ADMIN[0]} password {ADMIN[1]}\n")
+    try:
+        yield
+    finally:
+        credentials.unlink()
+        credentials.parent.rmdir()
+        netrc.unlink()
+
+
+@pytest.mark.parametrize("kind", ["judge", "ensemble"])
+def test_a_judge_in_a_guardrail_uses_no_stored_login(server: Server, kind: str) -> None:
+    asked = {"instructions": "Is {{ inputs }} fine?", "model": f"gateway:/{kind}-rewriting"}
+    judge = {"instructions_judge_pydantic_data": asked}
+    alone = {"name": "judge", "mlflow_version": server.case.version, "serialization_version": 1, **judge}
+    before = len(server.log.read_text())
+    with listener(400) as (port, paths), stored_logins(server):
+        serialized = json.dumps(alone) if kind == "judge" else ensemble(server, **judge)
+        guarded = guarded_endpoint(server, f"{kind}-", serialized, f"http://127.0.0.1:{port}/v1")
+        body = {"messages": [{"role": "user", "content": "hello"}]}
+        answer = server.ask(f"gateway/{guarded}/mlflow/invocations", ADMIN, body)
+    assert not answer.ok
+    assert paths == []  # neither the guarded model nor the judge's was asked
+    lines = server.log.read_text()[before:].splitlines()
+    own = [line for line in lines if '"POST /gateway/mlflow/v1/chat/completions' in line]
+    # in MLflow 3.17, judges in guardrails do not find the gateway
+    assert bool(own) == (not server.case.version.startswith("3.17")), lines
+    assert all('" 401 ' in line for line in own), own
+
+
+# --- regular expressions in guardrails ---
+
+
+def test_a_guardrail_runs_no_regular_expression_of_a_member(server: Server, mia: Login) -> None:
+    own = server.ask(f"{V2}/experiments/create", mia, {"name": "with expressions"}).json()["experiment_id"]
+    of_class = {"builtin_scorer_class": "RegexMatch", "builtin_scorer_pydantic_data": {"pattern": r"^(\w+\s?)*$"}}
+    harmless = {"builtin_scorer_class": "PIIDetection", "builtin_scorer_pydantic_data": {"name": "pii"}}
+
+    def create(name: str, serialized: str) -> requests.Response:
+        scorer = {"experiment_id": own, "name": name, "serialized_scorer": serialized}
+        registered = server.ask(f"{V3}/scorers/register", mia, scorer)
+        assert registered.ok, registered.text  # members evaluate their runs with these scorers
+        used = {"scorer_id": registered.json()["scorer_id"], "scorer_version": registered.json()["version"]}
+        body = {"name": name, "stage": "AFTER", "action": "VALIDATION", **used}
+        created: requests.Response = server.ask(f"{V3}/gateway/guardrails/create", ADMIN, body)
+        return created
+
+    alone = json.dumps({"name": "one", **of_class})
+    refused = [create("alone", alone), create("ensemble", ensemble(server, **of_class))]
+    assert [answer.status_code for answer in refused] == [400, 400], [answer.text for answer in refused]
+    assert all("do not support the scorer RegexMatch" in answer.text for answer in refused)
+
+    older = create("older", ensemble(server, **harmless)).json()["guardrail"]  # created before the server refused it
+    update = "UPDATE scorer_versions SET serialized_scorer = ? WHERE scorer_id = ?"
+    rows(server, update, alone, older["scorer"]["scorer_id"])
+    name = guarded_endpoint(server, "expressions-")
+    endpoint = server.change(f"{V3}/gateway/endpoints/get?name={name}", None, "GET")["endpoint"]
+    body = {"endpoint_id": endpoint["endpoint_id"], "guardrail_id": older["guardrail_id"]}
+    added = server.ask(f"{V3}/gateway/guardrails/add-to-endpoint", ADMIN, body)
+    assert added.status_code == 400, added.text
+    assert "do not support the scorer RegexMatch" in added.text

@@ -20,14 +20,28 @@ SECRETS = (
     "_MLFLOW_ASSISTANT_DELEGATION_TOKEN",
     "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN",
 )
+LOGINS = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)  # mlflow/utils/credentials.py
+
+
+def configured(monkeypatch: pytest.MonkeyPatch, *names: str) -> set[str]:
+    """Return the variables that are left of those with these names."""
+    databases = {"MLFLOW_BACKEND_STORE_URI": "sqlite:///a", "MLFLOW_ARTIFACTS_DESTINATION": "/a"}
+    monkeypatch.setattr(os, "environ", {**databases, **dict.fromkeys(names, "known to somebody")})
+    mlflow_environment.configure_mlflow()
+    assert os.environ["_MLFLOW_SERVER_FILE_STORE"] == "sqlite:///a"
+    return set(names) & os.environ.keys()
 
 
 def test_secrets_that_mlflow_shares_with_its_own_programs_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    databases = {"MLFLOW_BACKEND_STORE_URI": "sqlite:///a", "MLFLOW_ARTIFACTS_DESTINATION": "/a"}
-    monkeypatch.setattr(os, "environ", {**databases, **dict.fromkeys(SECRETS, "known to somebody")})
-    mlflow_environment.configure_mlflow()
-    assert not set(SECRETS) & os.environ.keys()
-    assert os.environ["_MLFLOW_SERVER_FILE_STORE"] == "sqlite:///a"
+    assert configured(monkeypatch, *SECRETS) == set()
+
+
+def test_logins_of_clients_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert configured(monkeypatch, *LOGINS) == set()
 
 
 LOADING = """

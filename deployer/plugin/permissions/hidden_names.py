@@ -4,8 +4,9 @@ MLflow looks up review queues and gateway endpoints by name before it checks per
 `validate_can_view_review_queue_by_name`, `validate_can_read_gateway_endpoint`). A 404 then says that the name does not
 exist, and a 403 that it exists. With this module, both cases get 403, unless the user may see all objects of the kind.
 
-A scorer names the gateway endpoint of its model, but MLflow checks no permission on that endpoint
-(`validate_can_register_scorer`). With this module, registering such a scorer requires USE on the endpoint.
+A scorer names the gateway endpoints of its models, but MLflow checks no permission on these endpoints
+(`validate_can_register_scorer`). With this module, registering such a scorer requires USE on each of them, also on
+those that only the scorers of an ensemble name.
 
 In the other direction, `gateway/endpoints/bindings/list` names all scorers that use an endpoint, to everybody with READ
 on the endpoint (`validate_can_list_gateway_endpoint_bindings`). With this module, the list has only the scorers that
@@ -20,6 +21,8 @@ import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+
+from .scorer_contents import entries
 
 QUEUE = "validate_can_view_review_queue_by_name"
 ENDPOINT = "validate_can_read_gateway_endpoint"
@@ -38,7 +41,7 @@ def install() -> None:
     for name, checked in (
         (QUEUE, _hiding(getattr(auth, QUEUE), _never)),
         (ENDPOINT, _hiding(getattr(auth, ENDPOINT), lambda: _reads_endpoint(auth, UNNAMED))),
-        (SCORER, _with_usable_model(getattr(auth, SCORER), auth)),
+        (SCORER, _with_usable_models(getattr(auth, SCORER), auth)),
     ):
         usual, validators = getattr(auth, name), auth.BEFORE_REQUEST_VALIDATORS
         routes = [route for route, validator in validators.items() if validator is usual]
@@ -70,28 +73,33 @@ def _reads_endpoint(auth: Any, identifier: str) -> bool:
     return bool(auth._get_gateway_endpoint_permission(identifier).can_read)
 
 
-def _with_usable_model(validate: Validator, auth: Any) -> Validator:
-    """Require USE on the gateway endpoint that a scorer's model names."""
+def _with_usable_models(validate: Validator, auth: Any) -> Validator:
+    """Require USE on each gateway endpoint that a scorer names."""
 
     @wraps(validate)
     def validate_can_register_scorer() -> bool:
         if not validate():
             return False
-        name = endpoint_of(auth._get_request_param("serialized_scorer"))
-        return name is None or _uses_endpoint(auth, name)
+        names = endpoints_of(auth._get_request_param("serialized_scorer"))
+        return all(_uses_endpoint(auth, name) for name in sorted(names))
 
     return validate_can_register_scorer
 
 
-def endpoint_of(scorer: Any) -> str | None:
-    """Return the name of the gateway endpoint in a serialized scorer, as MLflow's store reads it, or None."""
+def endpoints_of(scorer: Any) -> set[str]:
+    """Return the names of all gateway endpoints in a serialized scorer.
+
+    Every text with the form of a gateway model counts, because a scorer has its models under several keys, such as
+    `model`, `reflection_lm` and `embedding_model`.
+    """
     from mlflow.store.tracking import sqlalchemy_store as store
 
     try:
-        model = store.extract_model_from_serialized_scorer(json.loads(scorer))
-        return str(store.extract_endpoint_ref(model)) if store.is_gateway_model(model) else None
-    except (TypeError, ValueError, AttributeError):
-        return None  # the store refuses the scorer with the same error
+        decoded = json.loads(scorer)
+    except (TypeError, ValueError):
+        return set()  # MLflow refuses the scorer
+    texts = {value for _, value in entries(decoded) if isinstance(value, str)}
+    return {str(store.extract_endpoint_ref(text)) for text in texts if store.is_gateway_model(text)}
 
 
 def _uses_endpoint(auth: Any, name: str) -> bool:

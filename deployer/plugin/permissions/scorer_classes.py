@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
 
+from .scorer_contents import entries
+
 PAYLOAD = "_validate_serialized_scorer_payload"
 NAME = "builtin_scorer_class"
 
@@ -39,17 +41,9 @@ def install() -> None:
     setattr(handlers, PAYLOAD, _with_built_in_classes(getattr(handlers, PAYLOAD)))
 
 
-def names_in(value: Any) -> Iterator[Any]:
-    """Yield the name of each class in a serialized scorer, also of the scorers in an ensemble."""
-    left = [value]
-    while left:
-        found = left.pop()
-        if isinstance(found, dict):
-            if found.get(NAME) is not None:
-                yield found[NAME]
-            left.extend(found.values())
-        elif isinstance(found, list):
-            left.extend(found)
+def names_in(scorer: Any) -> Iterator[Any]:
+    """Yield the name of each class in a decoded scorer, also of the scorers in an ensemble."""
+    return (value for key, value in entries(scorer) if key == NAME and value is not None)
 
 
 def _refuse_unknown(name: Any) -> None:

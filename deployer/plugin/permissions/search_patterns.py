@@ -3,13 +3,14 @@ r"""Keeps patterns in searches from telling anything about rows that the search 
 A database evaluates the conditions of a search in any order. So it may evaluate a pattern (`RLIKE`, `LIKE`, `ILIKE`) on
 rows that another condition excludes. Some patterns fail on some values: a regular expression may take too long, and
 PostgreSQL refuses a `LIKE` pattern that ends with `\` only when the text before it has matched. A user who sees such
-an error learns something about a hidden row. Two rules prevent this:
+an error learns something about a hidden row. A user also learns something from the time, because a long `LIKE` pattern
+takes long only on a text that begins as the pattern does. Two rules prevent this:
 
-- A search of traces evaluates `RLIKE` only on values of the searched traces, which are those of the experiments in the
+- A search of traces evaluates patterns only on values of the searched traces, which are those of the experiments in the
   request. MLflow applies the experiments only to `trace_info`, and not to the subqueries for assessments, tags,
   metadata and spans (mlflow/store/tracking/sqlalchemy_store.py `_get_filter_clauses_for_search_traces`). With this
-  module, the left side of each `RLIKE` is a subquery that returns NULL for other traces. A CASE would not be enough:
-  if the search also has the condition `experiment_id = 1`, SQLite reads 1 for `experiment_id` in the CASE, too.
+  module, the left side of each pattern is a subquery that returns NULL for other traces. A CASE would not be enough: if
+  the search also has the condition `experiment_id = 1`, SQLite reads 1 for `experiment_id` in the CASE, too.
 - Every search refuses `LIKE` patterns that fail on some values.
 """
 
@@ -22,7 +23,7 @@ from typing import Any
 
 CLAUSES = "_get_filter_clauses_for_search_traces"
 LIKES = frozenset({"LIKE", "ILIKE"})
-EXPRESSION = "RLIKE"
+PATTERNS = LIKES | {"RLIKE"}
 SQLITE, POSTGRESQL = "sqlite", "postgresql"  # the names in mlflow/store/db/db_types.py
 LONGEST = 50_000  # bytes of a LIKE pattern in SQLite (https://www.sqlite.org/limits.html)
 
@@ -88,7 +89,7 @@ def _on_searched_traces(usual: Callable[[str, str], Comparison]) -> Callable[[st
     def get_sql_comparison_func(comparator: str, dialect: str) -> Comparison:
         compare, traces = usual(comparator, dialect), _searched.get()
         # no condition means no experiments; MLflow does not let members search without experiments
-        if comparator != EXPRESSION or traces is None or traces.whereclause is None:
+        if comparator not in PATTERNS or traces is None or traces.whereclause is None:
             return compare
         return lambda column, value: compare(_of_searched(traces, column), value)
 
