@@ -18,6 +18,7 @@ from typing import Final
 import requests
 
 from deployer.core.errors import VerificationFailed
+from deployer.core.remedies import Hint, Remedy
 from deployer.tracking import locations
 from deployer.tracking.client import (
     API,
@@ -49,7 +50,8 @@ METRIC_STEPS: Final = 3
 class Check:
     """The result of one check; `ok` is None if an earlier failure prevented the check.
 
-    `answered` is False if the connection failed, so the check says nothing about the server.
+    `answered` is False if the connection failed, so the check says nothing about the server. `hint` says what the user
+    can do about a failure.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Check:
     detail: str
     seconds: float = 0.0
     answered: bool = True
+    hint: Hint | None = None
 
 
 @dataclass(frozen=True)
@@ -76,19 +79,23 @@ class Report:
         """False if a check failed because the server could not be reached."""
         return all(check.answered for check in self.checks)
 
-    def require(self, refused: Callable[[], str] | None = None) -> None:
-        """Raise VerificationFailed with the message of the first failed check.
+    def require(self, refused: Callable[[], Hint] | None = None) -> None:
+        """Raise VerificationFailed with the message and the hint of the first failed check.
 
-        `refused` returns the hint for a rejected login.
+        `refused` returns the hint for a rejected login, in place of the check's.
         """
         for check in self.checks:
             if check.ok is False:
-                hint = refused() if refused and check.name == LOGIN else None
+                hint = refused() if refused and check.name == LOGIN else check.hint
                 raise VerificationFailed(f"{check.name}: {check.detail}", hint=hint)
 
 
 class _Failed(Exception):
-    """A check failed; the text is its message."""
+    """A check failed; `message` says why, and `hint` what the user can do about the failure."""
+
+    def __init__(self, message: str, hint: Hint | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @dataclass
@@ -151,15 +158,17 @@ def _run(checks: Sequence[tuple[str, _Probe]], endpoint: Endpoint, login: Login)
 def _check(name: str, probe: _Probe, proof: _Proof) -> Check:
     start = time.monotonic()
     answered = True
+    hint: Hint | None = None
     try:
         ok, detail = True, probe(proof)
     except Unreachable as error:
         ok, detail, answered = False, str(error), False
     except _Failed as error:
-        ok, detail = False, str(error)
+        ok, detail, hint = False, str(error), error.hint
     except Refused as error:
-        ok, detail = False, _explain(error)
-    return Check(name, ok, detail, time.monotonic() - start, answered)
+        failed = _explained(error)
+        ok, detail, hint = False, str(failed), failed.hint
+    return Check(name, ok, detail, time.monotonic() - start, answered, hint)
 
 
 def _clean_up(proof: _Proof) -> str:
@@ -173,14 +182,15 @@ def _clean_up(proof: _Proof) -> str:
     return left
 
 
-def _explain(error: Refused) -> str:
+def _explained(error: Refused) -> _Failed:
     if error.status == 401:
-        return "the server stopped accepting the password half-way (401)"
+        return _Failed("the server stopped accepting the password half-way (401)")
     if error.status in (403, 407):
-        return str(meaning(error))
+        said = meaning(error)
+        return _Failed(said.message, said.hint)
     if error.status == 413:
-        return "something between here and the server refuses a body of this size (413)"
-    return str(error)
+        return _Failed("something between here and the server refuses a body of this size (413)")
+    return _Failed(str(error))
 
 
 def _refused_without(client: Client, who: str) -> str:
@@ -190,7 +200,7 @@ def _refused_without(client: Client, who: str) -> str:
     if status == 401:
         return f"{who} refused with 401"
     if status in (403, 407):
-        raise _Failed(str(meaning(Refused(status, body))))
+        raise _explained(Refused(status, body))
     if status == 200:
         raise _Failed(f"the server answers {who} with 200: authentication is off")
     raise _Failed(f"{who} must be refused with 401, the answer was {status}")
@@ -223,7 +233,8 @@ def _login_accepted(proof: _Proof) -> str:
         answer = proof.admin.get(f"{API}/users/current")
     except Refused as error:
         if error.status == 401:
-            raise _Failed(f"{meaning(error)} (the user name was {proof.login.username!r})") from None
+            said = meaning(error)
+            raise _Failed(f"{said.message} (the user name was {proof.login.username!r})", said.hint) from None
         raise
     user = answer.get("user") or {}
     if user.get("username") != proof.login.username:
@@ -325,8 +336,8 @@ def _straight(method: str, url: str, headers: Mapping[str, str], content: bytes 
         return exchange(method, url, headers, content)
     except (Unreachable, Refused) as error:
         raise _Failed(
-            f"the server sends clients straight to the artifact store, which does not work: {error}; "
-            "--transfer proxied sends everything through the server"
+            f"the server sends clients straight to the artifact store, which does not work: {error}",
+            Remedy.SEND_THROUGH_SERVER,
         ) from None
 
 
