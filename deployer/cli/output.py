@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from deployer.cli.progress import writes_unicode
 from deployer.cli.remedies import words
-from deployer.tracking.verify import Check, Report
+from deployer.tracking.report import Check, Report
 
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "dim")}
 _WARNINGS: Final = {True: "!", False: "WARN"}

@@ -36,7 +36,8 @@ from deployer.operations.records import require_record
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
-from deployer.tracking.verify import Report, verify, verify_quickly
+from deployer.tracking.report import Report
+from deployer.tracking.verify import verify, verify_quickly
 
 OTHER_SETTINGS: Final = "the server runs with other settings"
 _WAY_BACK_SECONDS: Final = 120.0  # the minimum time for restoring the proven databases, even after the deadline

@@ -132,13 +132,13 @@ def or_as_before(
         if not old:
             raise
         target.store.patch_secrets(old)
-        progress.note(f"The server is not proven with the new URLs, and gets the ones before back: {error.message}")
+        progress.note(f"The server is not proven with the new URLs, and gets the old ones back: {error.message}")
         try:
             again()
         except DeployerError as second:
-            outcome = f"the ones before are stored again, and are not proven either: {second.message}"
+            outcome = f"the old URLs are stored again, but are not proven either: {second.message}"
         else:
-            outcome = "it runs with the ones before again"
+            outcome = "it runs with the old URLs again"
         raise type(error)(
             f"the server is not proven with the new URLs of its databases: {error.message}\n  {outcome}",
             hint="correct the file, then type the same command again",

@@ -29,8 +29,9 @@ from deployer.targets import Deadline, Live, Observed, Program, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
 from deployer.tracking.login import Unauthenticated, exists
 from deployer.tracking.refusals import meaning
+from deployer.tracking.report import Check, Report
 from deployer.tracking.users import accepts, change_password
-from deployer.tracking.verify import Check, Report, verify_quickly
+from deployer.tracking.verify import verify_quickly
 
 RECOVER: Final = "recover.py"
 _AGAIN_SECONDS: Final = 1.0

@@ -76,7 +76,7 @@ def rotate_s3_keys(
         if not keys:
             raise
         raise type(error)(
-            f"the server has the new S3 keys now, and is not proven with them: {error.message}",
+            f"the server has the new S3 keys now, but is not proven with them: {error.message}",
             hint="if the keys are the reason, put others where these were found (the old ones, while they hold), and "
             "type the same command again; else type it again as it is",
         ) from None

@@ -58,10 +58,10 @@ from .storage import artifact_transfers, databases, engines, regular_expressions
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-OF_ORIGINS = (Origins.__module__, "mlflow.server.fastapi_security", "starlette.middleware.cors")  # of middleware
+OF_ORIGINS = (Origins.__module__, "mlflow.server.fastapi_security", "starlette.middleware.cors")  # modules
 BASIC_AUTH = "mlflow.server.auth:authenticate_request_basic_auth"  # MLflow's default for authenticating requests
-# What closes gaps in a supported MLflow, in this order. If two modules wrap a function, the wrapper of the later one
-# runs first.
+# These modules close gaps in a supported MLflow, and are installed in this order. If two modules wrap a function, the
+# wrapper of the later one runs first.
 BEFORE_CREATION: tuple[ModuleType, ...] = (
     request_cache,
     experiment_search,
@@ -129,7 +129,8 @@ def create_app() -> FastAPI:
     _close_routes(app, VERSION, is_known=is_known)
     _add_gate(app, authenticator, is_known=is_known)
     _add_origins(app)
-    # first the checks of hosts and origins (a stable sort): pages of other sites must not learn which login is right
+    # A stable sort moves the checks of hosts and origins before the check of the login. Otherwise, pages of other sites
+    # could learn which login is right.
     app.user_middleware.sort(key=lambda found: getattr(found.cls, "__module__", "") not in OF_ORIGINS)
     return app
 

@@ -8,7 +8,7 @@ In addition, this program
 - serves `/health/stores`,
 - can take over a listening socket,
 - reads the address of the auth database from the environment (storage/databases.py, DEPLOYER_AUTH_DATABASE_URI),
-- checks passwords itself (auth/logins.py). An MLflow that the plugin does not support (seams.tsv) checks them.
+- checks passwords itself (auth/logins.py), if the plugin supports this MLflow (seams.tsv).
 
 MLflow's own environment variables configure everything:
 

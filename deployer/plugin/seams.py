@@ -1,8 +1,8 @@
 """Checks the parts of MLflow that the plugin relies on; seams.tsv lists them by minor version of MLflow.
 
-A seam is a function that the plugin replaces or calls, a function whose text the plugin repeats in another way, a table
-or list that the plugin changes, or an environment variable. `check` compares all of them once, before the plugin
-changes anything. The minor versions in seams.tsv are the supported ones.
+A seam is a function that the plugin replaces or calls, a function that the plugin reimplements, a table or list that
+the plugin changes, or an environment variable. `check` compares all of them once, before the plugin changes anything.
+The minor versions in seams.tsv are the supported ones.
 """
 
 from __future__ import annotations

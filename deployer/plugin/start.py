@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def prepared_app() -> FastAPI:
-    """Return MLflow's application on databases with its schema; meanwhile, other servers on them must wait to start."""
+    """Prepare the databases and return MLflow's application; until then, other servers on these databases wait."""
     try:
         with databases.alone():
             prepare_databases()

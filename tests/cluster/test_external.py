@@ -105,7 +105,7 @@ def test_a_login_that_does_not_work_never_takes_the_place_of_one_that_does(user:
     user.run("stop")  # nothing runs that could try them
     refused = user.run("create", *URLS, code=1).stderr
     assert "password authentication failed" in refused
-    assert "it runs with the ones before again" in refused
+    assert "it runs with the old URLs again" in refused
     require_proven_with(user, team)
 
     changed = team.with_new_password()

@@ -359,13 +359,13 @@ def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine,
     team.mistaken().give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "password authentication failed" in refused
-    assert "it runs with the ones before again" in refused
+    assert "it runs with the old URLs again" in refused
     require_proven_with(machine, team)
 
     team.colleague("SELECT ON ALL TABLES IN SCHEMA public").give(machine)  # gets in, and cannot write
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "Verification failed: the server is not proven with the new URLs" in refused
-    assert "it runs with the ones before again" in refused
+    assert "it runs with the old URLs again" in refused
     require_proven_with(machine, team)
 
 
@@ -376,7 +376,7 @@ def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(ma
     changed = team.with_new_password()
     team.mistaken().give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
-    assert "the ones before are stored again, and are not proven either" in refused
+    assert "the old URLs are stored again, but are not proven either" in refused
     changed.give(machine)
     machine.run("create", "mlflow", *FILE)
     require_proven_with(machine, changed)

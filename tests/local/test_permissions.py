@@ -458,14 +458,18 @@ def test_traces_are_not_selected_by_objects_that_are_denied(scene: Scene) -> Non
     requests_by_tier: dict[str, list[tuple[str, dict[str, Any]]]] = {
         "run": [(metrics, selects("mlflow.sourceRun"))],
         "logged_model": [(metrics, selects("mlflow.modelId"))],
-        "assessment": [(search, by_issue), (issues, {"experiment_id": experiment, "include_trace_count": True})],
+        "assessment": [(search, by_issue)],
     }
+    counting = {"experiment_id": experiment, "include_trace_count": True}
     harmless = [(metrics, selects("other")), (search, {"locations": [where]}), (issues, {"experiment_id": experiment})]
-    for tier in (None, *requests_by_tier):
+    for tier in (None, "trace", *requests_by_tier):
         member = scene.server.member(scene.new("member"))
         scene.grant("experiment", experiment, "READ", member)
         if tier:
             scene.role(member, tier, "*", "DENY")
+        assert scene.status(issues, member, counting) == (403 if tier in {"trace", "assessment"} else 200), tier
+        if tier == "trace":
+            continue
         for path, body in harmless:
             assert scene.status(path, member, body) == 200, (tier, path, body)
         for selected, asked in requests_by_tier.items():
@@ -479,3 +483,41 @@ def test_a_new_dataset_belongs_to_experiments_by_their_usual_number(scene: Scene
     dataset = scene.make(f"{V3}/datasets/create", created, owner)["dataset"]
     asked = f"{V3}/datasets/{dataset['dataset_id']}/experiment-ids"
     assert scene.make(asked, None, owner, "GET")["experiment_ids"] == [experiment]
+
+
+def test_datasets_of_runs_are_hidden_with_the_runs(scene: Scene) -> None:
+    experiment = scene.experiment()
+    run = scene.make(f"{V2}/runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
+    used = {"name": "used", "digest": "d", "source_type": "local", "source": "{}"}
+    scene.make(f"{V2}/runs/log-inputs", {"run_id": run, "datasets": [{"dataset": used}]})
+    asked = {"experiment_ids": [experiment]}
+    query = (
+        "mutation q($data: MlflowSearchDatasetsInput!) { mlflowSearchDatasets(input: $data) "
+        "{ datasetSummaries { name } apiError { message } } }"
+    )
+    for permission in (None, "DENY"):
+        member = scene.server.member(scene.new("member"))
+        scene.grant("experiment", experiment, "READ", member)
+        if permission:
+            scene.role(member, "run", "*", permission)
+        answer = scene.server.ask("ajax-api/2.0/mlflow/experiments/search-datasets", member, asked)
+        assert answer.status_code == (403 if permission else 200), answer.text
+        found = scene.server.ask(
+            "graphql", member, {"query": query, "variables": {"data": {"experimentIds": [experiment]}}}
+        )
+        assert ("used" in found.text) == (permission is None), found.text
+
+
+def test_only_a_manager_of_all_its_experiments_moves_a_dataset(scene: Scene) -> None:
+    datasets = f"{V3}/datasets"
+    for permission, status in (("EDIT", 403), ("MANAGE", 200)):
+        experiment, member = scene.experiment(), scene.server.member(scene.new("member"))
+        own = scene.experiment(member)
+        created = {"name": scene.new("dataset"), "experiment_ids": [experiment]}
+        dataset = scene.make(f"{datasets}/create", created)["dataset"]["dataset_id"]
+        scene.grant("experiment", experiment, permission, member)
+        assert scene.status(f"{datasets}/{dataset}/tags", member, {"tags": json.dumps({"a": "b"})}, "PATCH") == 200
+        for action, moved in (("add", own), ("remove", experiment)):
+            body = {"experiment_ids": [moved]}
+            assert scene.status(f"{datasets}/{dataset}/{action}-experiments", member, body) == status, permission
+        assert scene.status(f"{datasets}/{dataset}", member, None, "DELETE") == status

@@ -146,7 +146,7 @@ def test_keys_that_fail_the_server_itself_are_named_and_the_old_ones_bring_it_ba
         machine.run("create", *options(relay, bucket))
         with_keys(machine, relay, SECOND)
         failed = machine.run(*ROTATE, code=1).stderr
-        assert "Verification failed: the server has the new S3 keys now, and is not proven with them" in failed
+        assert "Verification failed: the server has the new S3 keys now, but is not proven with them" in failed
         assert "type the same command again" in failed
         with_keys(machine, relay)
         machine.run(*ROTATE)

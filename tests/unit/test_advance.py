@@ -23,7 +23,7 @@ from deployer.operations.steps import Advance, Step, advance, run
 from deployer.targets import Capabilities, Deadline, Live, Observed, Target
 from deployer.targets.local.store import LocalStore
 from deployer.tracking.client import Endpoint
-from deployer.tracking.verify import Check, Report
+from deployer.tracking.report import Check, Report
 
 PROVEN = Report((Check("a check", True, "passed"),))
 NOWHERE = Capabilities(

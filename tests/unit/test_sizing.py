@@ -1,10 +1,11 @@
 import pytest
 
+from deployer.core.spec.fields import in_bytes
 from deployer.core.stack import sizing
 
 
 def test_a_size_is_read_as_bytes():
-    assert [sizing.in_bytes(size) for size in ("1Mi", "32Mi", "3Gi", "1Ti")] == [1 << 20, 32 << 20, 3 << 30, 1 << 40]
+    assert [in_bytes(size) for size in ("1Mi", "32Mi", "3Gi", "1Ti")] == [1 << 20, 32 << 20, 3 << 30, 1 << 40]
 
 
 @pytest.mark.parametrize("threads", [4, 11, 40])

@@ -1,4 +1,4 @@
-"""What the gate and the login checks need from the logins of an MLflow."""
+"""What the gate and the login checks need from the logins of any version of MLflow."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class ClientLeft(Exception):
 
 
 class Client:
-    """The client of one request. The application calls this `receive`, which first returns the messages read here."""
+    """The client of one request. Its `receive` first returns the messages that this object has already read."""
 
     __slots__ = ("_read", "_receive", "_scope", "receive")
 
@@ -33,7 +33,7 @@ class Client:
         self._scope = scope
         self._receive = receive
         self._read: deque[Message] | None = None
-        self.receive = receive  # unchanged until a message is read here: most requests never wait
+        self.receive = receive  # the server's own, until a message is read here
 
     async def wait_for(self, work: asyncio.Future[Any]) -> None:
         """Wait until `work` is done, whether it succeeds or fails.

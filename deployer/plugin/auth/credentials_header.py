@@ -35,9 +35,9 @@ def credentials(scope: Scope) -> tuple[str, str] | None:
 def _in_one_spelling(scope: Scope, name: bytes, *, others: bool) -> tuple[str, str] | None:
     """Return the login in a header; `others` keeps headers of other schemes unchanged, even with parameters."""
     given = [value for header, value in scope["headers"] if header == name]
-    words = [value.decode("latin-1").split() for value in given]  # as MLflow: also at white space outside ASCII
+    words = [value.decode("latin-1").split() for value in given]  # as MLflow does, also at other white space
     basic = any(found[:1] and found[0].lower() == "basic" for found in words)
-    # as Werkzeug tells a token from parameters (datastructures/auth.py `Authorization.from_header`)
+    # distinguish a token from parameters as Werkzeug does (datastructures/auth.py `Authorization.from_header`)
     token = len(given) == 1 and b"=" not in given[0].rstrip(b"=")
     if not basic and all(words) and (others or token):
         return None

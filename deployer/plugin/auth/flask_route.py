@@ -92,7 +92,7 @@ def install(app: Any) -> Straight:
         lambda path, method: auth._find_fastapi_validator(path, method) is not None,
     )
 
-    class ToFlask(BaseRoute):  # type: ignore[misc]  # Starlette is the server's: it has no types here
+    class ToFlask(BaseRoute):  # type: ignore[misc]  # Starlette is installed only for the server
         def matches(self, scope: Scope) -> tuple[Match, Scope]:
             return flask.matches(scope) if straight(scope) else (Match.NONE, {})
 

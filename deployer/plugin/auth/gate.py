@@ -62,11 +62,11 @@ class Gate:
     `forwarded` says that requests come through one proxy, which appends its client's address to X-Forwarded-For.
     Earlier addresses in that header come from the client and do not count.
     `access_log` says to log each request in the Common Log Format, with the milliseconds added.
-    `has_a_thread` tells whether MLflow checks the login of a request in a thread. For such a request, the gate defers a
-    login that was right before to that thread.
+    `has_a_thread` tells whether MLflow checks the login of a request in a thread. If such a login was right earlier,
+    the gate leaves the check to that thread.
     `passes_on` says that MLflow also decides about wrong passwords, because it may have another login method.
-    `pause` is the seconds before a guesser gets a refusal for which no password was checked. A guesser who tries again
-    at once would take processor time from others.
+    `pause` is the number of seconds before a guesser gets a refusal for which no password was checked. A guesser who
+    tries again at once would take processor time from others.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Gate:
                 write_line(scope, address, who, status, time.monotonic() - begun)
 
     async def _user(self, scope: Scope, address: str, client: Client) -> str | None:
-        """Return the name of a user whose login was accepted, None if the request needs no login or MLflow decides."""
+        """Return the name of a user whose login was accepted, or None if the request needs none or MLflow decides."""
         if "\n" in scope["path"]:
             raise _line_break()
         if self._is_open(scope["path"]):

@@ -1,8 +1,8 @@
 """Makes passwords beyond the budget of their user and address wait for a turn, instead of refusing them unchecked.
 
 A user behind a shared address may log in after a stranger has used up the budget. The throttle sets the rate of turns.
-Each turn goes to one waiting password, chosen at random among the user's and the stranger's. A stranger who keeps many
-guesses waiting gets most of the turns: the rate that limits guesses also limits the user's chances.
+Each turn goes to a random one of the passwords that wait for this user and address. A stranger who keeps many guesses
+waiting gets most of the turns, and the user may wait long.
 """
 
 from __future__ import annotations

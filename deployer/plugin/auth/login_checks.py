@@ -24,7 +24,9 @@ from .throttle import Throttle
 AT_ONCE = 2  # concurrent password checks (verified_passwords.py)
 LOOK_UPS_AT_ONCE = 8  # concurrent look-ups, each with a connection to the auth database
 NEW_LOOK_UPS_AT_ONCE = 4  # concurrent look-ups for logins that may be guesses
-REST = 3  # a thread pauses this many times as long as it checked a wrong password: guesses get a part of the processor
+# After a wrong password, a thread pauses for this many times the duration of the check. So guesses get only a part of
+# the processor's time.
+REST = 3
 NICENESS = 10  # of the threads that check passwords: requests with known logins come first
 # places in a queue: for all addresses, and for one address
 LOOK_UPS = (4000, 4000)  # a look-up takes a millisecond
@@ -82,7 +84,7 @@ class LoginChecks:
             right = await self._check(check, user, guesser) if known is None else known
             wrong = checked and not right
         except asyncio.CancelledError:
-            wrong = checked  # no request waits for the result, but the thread still finds it
+            wrong = checked  # the result is unknown here: a check that has begun counts as a guess
             raise
         finally:
             if not wrong:

@@ -1,8 +1,8 @@
 """Checks passwords fast inside the MLflow server, with user changes effective at once; does not import deployer.
 
 MLflow checks a password with scrypt three to five times a request, which takes 90 ms and 32 MiB each time. MLflow's own
-cache avoids these checks for some time. During that time, the old password may still be accepted after a change. Other
-workers may do so, and also the same worker if it was checking the login during the change. This module caches pairs of
+cache avoids these checks for some time. During that time, other workers may still accept the old password after a
+change. The same worker may accept it, too, if it was checking the login during the change. This module caches pairs of
 *password hash* and password instead, and reads the hash from the database once for each request. A changed or deleted
 user is therefore a cache miss in every worker and replica at once.
 
@@ -48,7 +48,7 @@ class Logins:
 
     @cached_property
     def _question(self) -> tuple[Any, Any, Any]:
-        """The engine, the statement and MLflow's class; built once: that takes longer than the query."""
+        """The engine, the statement and MLflow's class. Building them takes longer than the query."""
         import sqlalchemy
         from mlflow.server.auth.db.models import SqlUser
 

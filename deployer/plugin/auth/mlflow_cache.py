@@ -11,11 +11,11 @@ FALLBACK_SECONDS = 300  # lifetime of right passwords in MLflow's own cache
 
 
 def choose_who_remembers(count: int) -> None:
-    """Switch MLflow's own cache on or off for `count` processes, and report an MLflow that is not supported.
+    """Switch MLflow's own cache on or off for `count` processes, and report an unsupported MLflow version.
 
     MLflow asks its own cache first, and each process has a cache of its own. If several processes serve, a process
-    would go on to accept an old password after another process has changed it. So the cache is used only if MLflow is
-    not supported and one process serves.
+    would continue to accept an old password after another process has changed it. So the cache is used only if MLflow
+    is not supported and one process serves.
     """
     from mlflow.version import VERSION
 

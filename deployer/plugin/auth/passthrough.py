@@ -1,4 +1,4 @@
-"""The logins of an MLflow that is not supported and checks passwords itself."""
+"""The logins of an unsupported MLflow version, which checks passwords itself."""
 
 from __future__ import annotations
 

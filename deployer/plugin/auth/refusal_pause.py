@@ -8,7 +8,7 @@ from collections import Counter
 
 PER_SECOND = 100  # refusals of one address, on any number of connections
 LONGEST = 10  # times the usual pause
-MOST_WAITING = 4096  # refusals of all addresses, and at most a part of the file descriptors
+MOST_WAITING = 4096  # refusals of all addresses; fewer if the process has few file descriptors
 PART_OF_DESCRIPTORS = 4
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import seams
 
-# the grants of a user; if this function has another source, its SQL statement may differ from the one used here
+# the grants of a user; if the source code of this function differs, so may its SQL statement
 GRANTS = "mlflow.server.auth.sqlalchemy_store:SqlAlchemyStore.list_grants"
 # prefixes of MLflow's own methods that change something
 CHANGES = (
@@ -31,9 +31,9 @@ EXPERIMENTS_REMEMBERED = 50_000  # runs whose experiment is remembered; runs nev
 class Memory:
     """What is known about the login of a request. No other login may be accepted for this request.
 
-    A request may be served long after its login was checked. So the first result is provisional. The result that is
-    found when the request is served is `confirmed` and holds until the end of the request. Otherwise a password change
-    during the request would end the request with an error after its work was done.
+    A request may be served long after its login was checked. So the first result is provisional. When a
+    thread serves the request, it looks the login up again. That result is `confirmed` and holds until the end of the
+    request. If it did not hold, a password change during the request would cause an error after the work was done.
     """
 
     def __init__(self, username: str, login: bytes, accepted: bool, user: Any | None) -> None:
@@ -50,7 +50,7 @@ class Memory:
         self.accepted, self.user, self.confirmed = accepted, user, True
 
     def user_once(self, read: Callable[[], Any]) -> Any:
-        """Return the user, and read it if it is unknown. Before the confirmation, a user is returned only once."""
+        """Return the user, and read it if it is unknown. Before the confirmation, it is returned only once."""
         found = read() if self.user is None else self.user
         self.user = found if self.confirmed else None
         return found

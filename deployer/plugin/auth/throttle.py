@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 
 GUESSES = 20  # wrong passwords in a row without a delay
 SECONDS_PER_GUESS = 5.0  # after these, for each further guess
-GUESSERS = 2**20  # slots for users and addresses; 8 MiB, of which a page takes memory once a slot in it is used
+GUESSERS = 2**20  # slots for users and addresses: 8 MiB; pages take memory when they are first used
 
 
 class Throttle:
@@ -30,7 +30,8 @@ class Throttle:
         self._seconds = seconds
         self._clock = clock
         self._secret = secrets.token_bytes(16)  # salted, so that clients cannot craft slot collisions
-        self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast("d")  # by slot: when the whole burst is free again
+        # by slot: the time at which the whole burst is available again
+        self._due = memoryview(mmap.mmap(-1, 8 * GUESSERS)).cast("d")
 
     def wait(self, key: Hashable) -> float:
         """Return the seconds until a guess is allowed, 0 if it is allowed now."""
@@ -47,7 +48,7 @@ class Throttle:
         return max(self._due[self._place(key)], self._clock()) + self._seconds
 
     def give_back(self, key: Hashable) -> None:
-        """Undo one `take` that turned out to be no guess."""
+        """Undo one `take` that turned out not to be a guess."""
         self._due[self._place(key)] -= self._seconds
 
     def _place(self, key: Hashable) -> int:

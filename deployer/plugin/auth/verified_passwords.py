@@ -41,7 +41,7 @@ class Verified:
         self._wrong: OrderedDict[bytes, None] = OrderedDict()  # separate: guesses must not push out right passwords
         self._once: OrderedDict[bytes, None] = OrderedDict()  # digests of user and password, whatever the hash is now
         self._not_once: OrderedDict[bytes, None] = OrderedDict()  # the same for wrong passwords
-        self._anywhere = memoryview(mmap.mmap(-1, 8 * KEPT)).cast("Q")  # of `_once`, for all processes: see `_mark`
+        self._anywhere = memoryview(mmap.mmap(-1, 8 * KEPT)).cast("Q")  # marks of `_once`, shared by all workers
         self._flights: dict[bytes, Future[bool]] = {}
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(at_once)
@@ -58,12 +58,12 @@ class Verified:
             return self._known(pair)
 
     def was_right(self, user: str, password: str) -> bool:
-        """Tell whether this was once the user's password: a client that still sends an old password does not guess."""
+        """Tell whether this was once the user's password: a client that still sends an old one is not guessing."""
         with self._lock:
             return self.digest(user, password) in self._once
 
     def was_checked(self, user: str, password: str) -> bool:
-        """Tell whether this password was checked for this user before, with any result: it is then no new guess."""
+        """Tell whether this password was checked for this user before, with any result. Then it is not a new guess."""
         digest = self.digest(user, password)
         with self._lock:
             return digest in self._once or digest in self._not_once

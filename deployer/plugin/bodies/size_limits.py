@@ -66,12 +66,14 @@ def streams_uploads(routes: Any) -> bool:
 
 
 class Capped:
-    """ASGI middleware that refuses bodies of more than `most` bytes with 413, unread if their length is declared.
+    """ASGI middleware that refuses bodies of more than `most` bytes with 413.
+
+    If a body's length is declared, the middleware refuses the body without reading it.
 
     `is_open` tells whether a path needs no login. For such a path, no body is read, and the application gets an empty
     body. If the page waited for the body, a stranger could hold a connection with one byte every few seconds.
-    `streams` says that artifact uploads are not kept in memory. If true, no upload has a bound. If false, uploads
-    without an Authorization header have one.
+    `streams` says that artifact uploads are not kept in memory. If true, uploads have no limit. If false,
+    uploads without an Authorization header have one.
     `is_validated` tells whether a request's body is decoded on the event loop (decoded.py).
     """
 
@@ -138,7 +140,7 @@ def without_body(receive: Receive) -> Receive:
 
 
 class Body:
-    """The body of one request on its way to the application; after a refusal, no response of the application passes.
+    """The body of one request on its way to the application; after a refusal, it drops the application's response.
 
     If an error is raised while a framework reads the body, the framework sends a response of its own. This class drops
     that response.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-LIGHT = 1 << 18  # bytes of an export that is not counted: its parts are few enough
+LIGHT = 1 << 18  # bytes; a smaller export is not counted, because it cannot have too many parts
 MOST_PARTS = 1 << 20  # an attribute has four; the largest usual batches have 8,192 spans (OpenTelemetry's collector)
 MOST_COMMAS = 300_000  # in JSON; an attribute has two or three
 WEIGHTS = {"Span": 20, "Event": 4, "Link": 4}  # of messages whose objects are large

@@ -17,7 +17,7 @@ BAD_REQUEST, CONTENT_TOO_LARGE = 400, 413
 
 
 def install() -> None:
-    """Replace MLflow's function; call this before MLflow's application is created, because that copies the routes."""
+    """Replace MLflow's function; call this before MLflow's application is created and copies the routes."""
     import anyio.to_thread
     from fastapi import HTTPException
     from mlflow.server import otel_api

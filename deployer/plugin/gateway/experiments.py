@@ -73,7 +73,7 @@ def _of_no_member(original: Callable[..., str]) -> Callable[..., str]:
 
 
 def _members_with(store: Any, experiment_id: str) -> list[str]:
-    """Return the names of members with a permission of their own on an experiment; permissions of roles do not count.
+    """Return the names of members with a personal permission on an experiment; permissions of roles do not count.
 
     Only administrators give permissions to roles.
     """

@@ -1,4 +1,4 @@
-"""Sends the calls that MLflow 3.17 makes to its own server to this server; does not import deployer.
+"""Makes sure that MLflow 3.17 calls this server when it calls itself; does not import deployer.
 
 A guardrail of a gateway endpoint asks a language model through the server's own routes. MLflow 3.17 takes the address
 for this call from the request's Host header (mlflow/server/asgi_utils.py `get_server_base_url`), and does not check the

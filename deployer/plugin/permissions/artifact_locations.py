@@ -17,8 +17,8 @@ SQLAlchemy mapper events check new values. They cover REST, OTLP and GraphQL, be
 tables only through their mapped classes (mlflow/store/tracking/sqlalchemy_store.py,
 mlflow/store/model_registry/sqlalchemy_store.py). Trace locations that were stored earlier are checked when MLflow is
 about to use them. version_locations.py does the same for model versions, and version_sources.py checks the source of a
-new version earlier. Stored experiment locations need no such check: MLflow appends the identifier of a run, a trace or
-a logged model to them.
+new version before MLflow's own check. Stored experiment locations need no such check: MLflow appends the identifier of
+a run, a trace or a logged model to them.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def wrong_with_model_version(_connection: Any, row: Any) -> str:
 
 
 def wrong_with_source(source: str) -> str:
-    """Return the text for a source that users may not choose."""
+    """Return the error message for a source that users may not choose."""
     return (
         f"'{source}' cannot be the source of a model version: log the model to this server, and register it from the "
         "run or the logged model."

@@ -1,4 +1,4 @@
-"""Refuses artifact paths of non-admin users that name no experiment; does not import deployer.
+"""Refuses artifact paths without an experiment, if non-admin users send them; does not import deployer.
 
 The path of an artifact on the server begins with the number of its experiment, and MLflow checks the permission on that
 experiment. For any other path, including the empty path and `.`, MLflow applies the server's default permission

@@ -1,13 +1,15 @@
-"""Requires the same permissions for all requests that select traces by other objects; does not import deployer.
+"""Requires the same permissions for all requests that reveal runs, models or assessments; does not import deployer.
 
 A role can deny all runs, all logged models or all assessments. A search of traces then must not select by the run, the
 model or the assessments of a trace, because the result would reveal them (mlflow/server/auth
-`_trace_search_selects_on_tiers`). MLflow forgets this for three requests. With this module, they require `READ`, too:
+`_trace_search_selects_on_tiers`). MLflow forgets this for four requests. With this module, they require `READ` on the
+objects that they reveal:
 
 - a query of metrics that selects traces by their run or logged model (`validate_can_query_trace_metrics`)
 - a search of traces that selects by an issue: MLflow stores the issues of a trace as assessments
 - a search of issues that asks for the number of traces, which MLflow counts from these assessments
   (`validate_can_search_issues`)
+- a search of the datasets that runs have used (`validate_can_search_datasets`, and GraphQL's `mlflowSearchDatasets`)
 """
 
 from __future__ import annotations
@@ -17,17 +19,20 @@ from functools import wraps
 from typing import Any
 
 METRICS, ISSUES = "validate_can_query_trace_metrics", "validate_can_search_issues"
-ASSESSMENT = "assessment"  # types of objects in permissions
-BY_METADATA = {"mlflow.sourceRun": "run", "mlflow.modelId": "logged_model"}
+DATASETS, OF_GRAPHQL = "validate_can_search_datasets", "mlflowSearchDatasets"
+ASSESSMENT, RUN, TRACE = "assessment", "run", "trace"  # types of objects in permissions
+BY_METADATA = {"mlflow.sourceRun": RUN, "mlflow.modelId": "logged_model"}
 EVERY = frozenset({ASSESSMENT, *BY_METADATA.values()})
 
 
 def install() -> None:
     """Add the requirements to MLflow's checks."""
-    from mlflow.protos.service_pb2 import QueryTraceMetrics
+    from mlflow.protos.service_pb2 import QueryTraceMetrics, SearchDatasets
     from mlflow.server import auth
 
     auth._trace_search_selects_on_tiers = _with_issues(auth._trace_search_selects_on_tiers)
+    middleware = auth.GraphQLAuthorizationMiddleware
+    middleware._check_authorization = _of_readable_runs(middleware._check_authorization, auth)
 
     def of_metrics() -> bool:
         message = auth._get_request_message(QueryTraceMetrics())
@@ -35,9 +40,12 @@ def install() -> None:
 
     def of_issues() -> bool:
         message = auth._get_request_message(auth.SearchIssues())
-        return _reads(auth, [message.experiment_id], {ASSESSMENT} if message.include_trace_count else set())
+        return _reads(auth, [message.experiment_id], {ASSESSMENT, TRACE} if message.include_trace_count else set())
 
-    for name, further in ((METRICS, of_metrics), (ISSUES, of_issues)):
+    def of_datasets() -> bool:
+        return _reads(auth, auth._get_request_message(SearchDatasets()).experiment_ids, {RUN})
+
+    for name, further in ((METRICS, of_metrics), (ISSUES, of_issues), (DATASETS, of_datasets)):
         usual, validators = getattr(auth, name), auth.BEFORE_REQUEST_VALIDATORS
         routes = [route for route, validator in validators.items() if validator is usual]
         validators.update(dict.fromkeys(routes, _and(usual, further)))
@@ -52,7 +60,7 @@ def tiers_of_metrics(filters: Iterable[str]) -> set[str]:
     for text in filters:
         try:
             found = SearchTraceMetricsUtils.parse_search_filter(text)
-        except MlflowException:  # the store reports the mistake to users who may read everything
+        except MlflowException:  # invalid: users who may read everything get the store's error
             return set(EVERY)
         if found.view_type == ASSESSMENT:
             tiers.add(ASSESSMENT)
@@ -69,8 +77,21 @@ def _and(usual: Callable[[], bool], further: Callable[[], bool]) -> Callable[[],
     return validate
 
 
+def _of_readable_runs(check: Callable[..., bool], auth: Any) -> Callable[..., bool]:
+    @wraps(check)
+    def check_authorization(self: Any, field_name: str, args: dict[str, Any], username: str) -> bool:
+        if not check(self, field_name, args, username):
+            return False
+        return field_name != OF_GRAPHQL or _reads(auth, args["input"].experiment_ids, {RUN})
+
+    return check_authorization
+
+
 def _reads(auth: Any, experiments: Iterable[str], tiers: Iterable[str]) -> bool:
-    """Tell whether the user may read the objects of these types; without a permission of a role, as the experiment."""
+    """Tell whether the user may read the objects of these types.
+
+    If no role has a permission on a type, the permission on the experiment decides.
+    """
     tiers = sorted(tiers)
     required = [
         auth.Requirement(tier, "*", "read", fallback_if_no_grant=(("experiment", experiment),))
@@ -96,5 +117,5 @@ def _names_issue(text: str) -> bool:
     try:
         found = SearchTraceUtils.parse_search_filter_for_search_traces(text) if text else []
         return any(SearchTraceUtils.is_issue(each["type"], each["key"], each["comparator"]) for each in found)
-    except MlflowException:  # as above; MLflow's function has returned every type
+    except MlflowException:  # invalid: MLflow's function has already returned every type
         return True

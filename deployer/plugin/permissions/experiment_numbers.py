@@ -32,7 +32,7 @@ SQLITE = "sqlite"
 LOCK = "UPDATE experiments SET name = name WHERE 0"
 NEWEST = "SELECT coalesce(max(experiment_id), 0) FROM experiments WHERE experiment_id <= :largest"
 LINKED = "SELECT DISTINCT destination_id FROM entity_associations WHERE destination_type = 'experiment'"
-FAR = 100_000  # no leftover is further above the newest experiment; a larger number may be anything
+FAR = 100_000  # a number further above the newest experiment is no leftover: it may be anything
 
 
 def install() -> None:

@@ -17,7 +17,9 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
-TYPES = frozenset({"experiment"})  # types of grants; MLflow asks for the same (workspace_grants.py), so only once
+TYPES = frozenset(
+    {"experiment"}
+)  # types of grants; MLflow asks for the same (workspace_grants.py), so one query serves both
 MOST_IDS = 1000  # in one statement; SQLite accepts 32766. For users who may read more, MLflow's filter alone applies
 LARGEST_ID = 2**63 - 1
 UNNAMED = "*"  # an experiment that no grant names
@@ -50,7 +52,7 @@ def install() -> None:
     for route, handler in auth.AFTER_REQUEST_HANDLERS.items():
         if handler is sift:
             auth.AFTER_REQUEST_HANDLERS[route] = needed
-    # handlers that decide themselves which user gets what; MLflow forbids a route for which nothing decides
+    # MLflow's list of handlers that check permissions; MLflow forbids a route without any such check
     auth._SELF_AUTHORIZING_AFTER_REQUEST_HANDLERS |= {needed}
     TrackingStore._experiment_where_clauses = _with_readable_ones(TrackingStore._experiment_where_clauses)
 
@@ -68,7 +70,7 @@ def _of_readable_ones(search: Callable[[], Any], auth: Any) -> Callable[[], Any]
 
 
 def _readable(auth: Any) -> list[int] | None:
-    """Return the experiments that the user of this request may read, or None if only a check of each can tell."""
+    """Return the experiments that the user of this request may read, or None if each one must be checked."""
     from mlflow.server.auth.permissions import get_permission
     from mlflow.utils.workspace_utils import DEFAULT_WORKSPACE_NAME
 
@@ -103,7 +105,8 @@ def _with_readable_ones(original: Callable[[Any], list[Any]]) -> Callable[[Any],
 def _where_needed(sift: Callable[[Any], None], auth: Any) -> Callable[[Any], None]:
     """Skip MLflow's filter if the user may read all experiments in a response.
 
-    The response then needs no second parsing and building. A page that has a next page is already full.
+    The response then needs no second parsing and building. A page with a next page is already full, so the filter need
+    not look for more.
     """
 
     @wraps(sift)

@@ -100,7 +100,7 @@ def _uses_endpoint(auth: Any, name: str) -> bool:
     try:
         endpoint = auth._get_tracking_store().get_gateway_endpoint(name=name)
     except MlflowException:
-        return bool(auth._get_gateway_endpoint_permission(UNNAMED).can_use)  # the store reports what is wrong
+        return bool(auth._get_gateway_endpoint_permission(UNNAMED).can_use)  # there is none; the store says so
     return bool(auth._get_gateway_endpoint_permission(endpoint.endpoint_id).can_use)
 
 

@@ -12,7 +12,8 @@ earlier objects of this name left behind are removed (stale_grants.py). Then the
 names are in unique indexes, and the numbers of experiments are primary keys. So until the transaction ends, no other
 transaction takes the name: SQLite has one writer at a time, and PostgreSQL lets the others wait.
 
-The permissions have a transaction of their own, and often a database of their own. Both transactions cannot end as one:
+The permissions have a transaction of their own, and often a database of their own. The two transactions cannot be
+committed as one:
 
 - The permissions are written first, so nobody sees the object without the permission of its creator.
 - If the object's transaction then fails, a permission may remain on a name that no object has. The permission ends when
@@ -22,8 +23,9 @@ The permissions have a transaction of their own, and often a database of their o
   early. If another user takes the name in this moment, the sender gets MANAGE on the other user's object. With two
   databases, this cannot be excluded.
 
-A scorer has permissions as long as it has versions. When any version is deleted, MLflow removes all permissions on the
-scorer. It also gives MANAGE to every user who registers a further version, which each editor of the experiment may do.
+When any version of a scorer is deleted, MLflow removes all permissions on the scorer. MLflow also gives MANAGE to each
+user who registers a further version, and every editor of the experiment may do that. With this module, a scorer keeps
+its permissions as long as it has a version, and a further version gives no permission.
 
 An experiment gets an owner only if the request's purpose is to create an experiment. Experiments that MLflow's gateway
 creates get no owner.
@@ -59,7 +61,7 @@ EXPERIMENT = "experiment"
 MODEL, PROMPT = "registered_model", "prompt"  # they share their names
 
 Names = Sequence[tuple[str, str]]  # (resource type, name in the permission); first the one that the creator manages
-NamesOf = Callable[[Any, Any], Names]  # (connection, row) -> the names of the object that begins or ends with the row
+NamesOf = Callable[[Any, Any], Names]  # (connection, row) -> the names of the object that the row creates or removes
 Listener = Callable[[Any, Any, Any], None]
 
 
@@ -84,7 +86,10 @@ def install() -> None:
 
 
 def _replace(auth: Any, name: str, by: Callable[..., None]) -> None:
-    """Replace what MLflow does after a request: in its tables, and in its module, because MLflow compares with that."""
+    """Replace a handler that MLflow runs after a request, in MLflow's tables and in its module.
+
+    MLflow compares the entries of the tables with the function in the module.
+    """
     usual = getattr(auth, name)
     for table in (auth.AFTER_REQUEST_HANDLERS, auth.FASTAPI_AFTER_REQUEST_HANDLERS):
         routes = [route for route, handler in table.items() if handler is usual]
@@ -125,7 +130,10 @@ def _redacting(auth: Any) -> Callable[[Any], None]:
 
 
 def _kinds(auth: Any) -> Iterator[tuple[type, NamesOf]]:
-    """Yield for each kind of object: the class of the rows with which objects begin and end, and their names."""
+    """Yield, for each kind of object, the class whose rows create and remove the object.
+
+    With it comes the function that returns the object's names.
+    """
     from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
     from mlflow.store.tracking.dbmodels import models
     from sqlalchemy import inspect, select

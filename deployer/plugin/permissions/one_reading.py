@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-# methods and endings of Flask's rules whose body is not a JSON object: files, and the form for new users
+# method and end of the path of routes whose body is not a JSON object: files, and the form for new users
 NO_JSON = (
     ("POST", "/mlflow/upload-artifact"),
     ("PUT", "/mlflow-artifacts/artifacts/<path:artifact_path>"),
@@ -131,7 +131,7 @@ def install() -> None:
             return None
         wrong = wrong_with(request, fields)
         if not wrong or isinstance(auth.authenticate_request(), Response):
-            return None  # in the second case, MLflow refuses the login
+            return None  # if the login is wrong, MLflow refuses the request itself
         return handlers.catch_mlflow_exception(refuse)(wrong)
 
     before = app.before_request_funcs[None]
@@ -160,7 +160,7 @@ def _fields(messages: Iterable[Any]) -> dict[str, str]:
 def _refuse_repeated_keys(app: Any) -> None:
     """Make Flask reject bodies with a repeated key as invalid JSON; Flask keeps the parsed body for later readers."""
 
-    class WithoutRepeats(type(app.json)):  # type: ignore[misc]  # Flask is the server's: it has no types here
+    class WithoutRepeats(type(app.json)):  # type: ignore[misc]  # Flask is installed only for the server
         def loads(self, text: str | bytes, **options: Any) -> Any:
             return super().loads(text, **{"object_pairs_hook": without_repeats, **options})
 

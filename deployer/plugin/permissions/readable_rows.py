@@ -1,4 +1,4 @@
-"""Excludes from every search the rows that the user may not read, in the database itself; does not import deployer.
+"""Makes the database exclude unreadable rows from every search of a user; does not import deployer.
 
 MLflow searches all rows, and then removes unreadable rows from the page that it found (mlflow/server/auth
 `filter_search_*`, `_filter_search_mcp_*`, `filter_list_review_queues`; 3.18 still does so for registered models, model
@@ -192,7 +192,7 @@ def readable(username: str, column: Any, dialect: str, resource_type: str, part:
 
     further = [] if part is None else [auth.Requirement(part, UNNAMED, auth.ACTION_NOT_DENIED)]
     can_read = auth._role_based_read_predicate(username, resource_type, also_require=further)
-    # as MLflow asks (workspace_grants.py), so one query serves both
+    # MLflow asks for the same types (workspace_grants.py), so one query serves both
     types = {resource_type, *([] if part is None else [part])}
     grants = auth.store.list_grants(auth.store.get_user(username).id, DEFAULT_WORKSPACE_NAME, types)
     named = {grant.resource_pattern for grant in grants if grant.resource_type == resource_type} - {UNNAMED}

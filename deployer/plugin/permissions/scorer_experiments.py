@@ -37,7 +37,7 @@ def install() -> None:
 
 
 def _of_granted_scorer(auth: Any) -> str | None:
-    """Return the experiment of the scorer that the requested permission is for; None for other objects."""
+    """Return the experiment of the scorer if the request grants a permission on a scorer, else None."""
     resource_type, name = map(auth._get_request_param, ("resource_type", "resource_id"))
     experiment, slash, _ = str(name).partition("/")
     return experiment if resource_type == SCORER and slash else None

@@ -87,7 +87,7 @@ def _on_searched_traces(usual: Callable[[str, str], Comparison]) -> Callable[[st
     @wraps(usual)
     def get_sql_comparison_func(comparator: str, dialect: str) -> Comparison:
         compare, traces = usual(comparator, dialect), _searched.get()
-        # only a search without experiments has no condition, and MLflow allows members no such search
+        # no condition means no experiments; MLflow does not let members search without experiments
         if comparator != EXPRESSION or traces is None or traces.whereclause is None:
             return compare
         return lambda column, value: compare(_of_searched(traces, column), value)

@@ -1,9 +1,15 @@
-"""Lets a search return a dataset only if the user may read all experiments of the dataset; does not import deployer.
+"""Protects evaluation datasets that belong to several experiments; does not import deployer.
 
 An evaluation dataset may belong to several experiments. To get a dataset, a user needs READ on all of them
 (mlflow/server/auth `validate_can_read_dataset`). To search datasets, a user needs READ only on the experiments that the
 request names (`validate_can_search_evaluation_datasets`), and the result shows name, tags and digest. With this module,
 the search returns only datasets that the user may get. readable_rows.py adds the condition to the search.
+
+To add a dataset to an experiment, or to remove the dataset from one, MLflow requires only EDIT on the dataset's
+experiments (`validate_can_add_dataset_to_experiments`, `validate_can_update_dataset`). Both take the dataset away from
+others: a dataset without experiments is closed to all members, and users of one experiment lose a dataset that another
+experiment shares. A member with EDIT could also move the dataset to an experiment of their own, and then delete it.
+With this module, both require the permission to delete the dataset, which is MANAGE on all of its experiments.
 
 MLflow stores the experiments of a new dataset as the request spells them, for example `02`. Permissions name the
 experiment `2`. With this module, the server stores numbers in MLflow's own spelling.
@@ -18,12 +24,12 @@ from typing import Any
 from .experiment_ids import EXPERIMENT, canonical
 from .readable_rows import of_readable_rows, readable
 
+MOVES = ("/add-experiments", "/remove-experiments")  # ends of routes
+
 
 def install() -> None:
-    """Add a condition to the searches of non-admin users, and store experiment numbers in one spelling.
-
-    readable_rows.py must be installed, too.
-    """
+    """Add the condition and the other checks; readable_rows.py must be installed, too."""
+    from mlflow.server import auth
     from mlflow.store.tracking.dbmodels.models import SqlEvaluationDataset
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -31,6 +37,18 @@ def install() -> None:
         SqlAlchemyStore.search_datasets, SqlEvaluationDataset, _of_readable_experiments
     )
     SqlAlchemyStore.create_dataset = _with_canonical_experiments(SqlAlchemyStore.create_dataset)
+    validators = auth.DATASET_BEFORE_REQUEST_VALIDATORS
+    for route, validator in validators.items():
+        if route[0].pattern.endswith(MOVES):
+            validators[route] = _of_deletable_datasets(validator, auth)
+
+
+def _of_deletable_datasets(usual: Callable[[], bool], auth: Any) -> Callable[[], bool]:
+    @wraps(usual)
+    def validate() -> bool:
+        return usual() and bool(auth.validate_can_delete_dataset())
+
+    return validate
 
 
 def _with_canonical_experiments(usual: Callable[..., Any]) -> Callable[..., Any]:

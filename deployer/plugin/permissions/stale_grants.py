@@ -1,6 +1,6 @@
 """Removes permissions that an earlier object of the same name has left behind; does not import deployer.
 
-MLflow stores the permissions of users in another database than the objects. It stores them by name for registered
+MLflow stores the permissions of users in one database and the objects in another. It stores them by name for registered
 models, prompts, MCP servers, skills, and scorers in an experiment. MLflow deletes an object first, and its permissions
 afterwards. MLflow checks the object (mlflow/server/auth `validate_can_manage_resource`) before it writes a permission
 (`grant_user_permission`). If the object is deleted in between, the permission remains and applies to the next object of

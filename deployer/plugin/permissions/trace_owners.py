@@ -5,7 +5,7 @@ experiment. In that case, `SqlAlchemyStore.start_trace` of MLflow 3.17 moves the
 the caller can read and delete the trace, and `log_spans` overwrites the trace's spans
 (mlflow/store/tracking/sqlalchemy_store.py). MLflow 3.18 refuses both. This module makes 3.17 refuse both, even if the
 caller has permissions on the other experiment. The header `X-Mlflow-Run-Id` of OTLP requests links traces to any run
-(mlflow/server/otel_api.py).
+(mlflow/server/otel_api.py). This module requires the permission to update the run.
 
 `start_trace` also stores the assessments in a request, each under the identifier that the request gives. If another
 trace has an assessment with this identifier, `Session.merge` would move it to the caller's trace. So no assessment may
@@ -67,7 +67,7 @@ def _keep_trace(_mapper: Any, _connection: Any, assessment: Any) -> None:
 
 
 def _override_own_trace(_mapper: Any, connection: Any, assessment: Any) -> None:
-    """Refuse to override an assessment unless it belongs to the same trace, stored or in the same request.
+    """Refuse to override an assessment of another trace, whether it is stored or in the same request.
 
     A client may send a trace again after the overridden assessment was deleted. So an unchanged value of `overrides` is
     accepted.

@@ -2,9 +2,9 @@
 
 - MLflow resolves all links in a source that is a path, and its refusal names the result (mlflow/server/handlers.py
   `_validate_source_run`, `_validate_source_model`). For other sources, the refusal tells whether the path of the source
-  has a link (`_validate_non_local_source_contains_relative_paths`). A member could ask what the server has open
-  (`/proc/self/fd/3`). With this module, MLflow resolves no path for non-admin users, and accepts only the sources that
-  artifact_locations.py accepts.
+  has a link (`_validate_non_local_source_contains_relative_paths`). So a member could find out which files the server
+  has open (`/proc/self/fd/3`). With this module, MLflow resolves no path for non-admin users, and accepts only the
+  sources that artifact_locations.py accepts.
 - A version whose source is a version of another model has the files of that version. A role can deny all model
   versions. MLflow checks this denial only for the versions of the new version's own model. If that model is a prompt,
   MLflow checks the denial of prompt versions instead (mlflow/server/auth `validate_can_create_model_version`). With
@@ -50,7 +50,10 @@ def _without_paths(validate: Callable[[str, str], None]) -> Callable[[str, str],
 
 
 def _of_administrators(validate: Callable[[str], None]) -> Callable[[str], None]:
-    """Skip the check for other users: `_without_paths` has refused relative paths already, and asks no file system."""
+    """Run MLflow's check only for administrators.
+
+    For other users, `_without_paths` has already refused relative paths, without reading the file system.
+    """
     from mlflow.server import auth
 
     @wraps(validate)

@@ -6,7 +6,7 @@ The program creates and locks the file RECORD, and writes the identity of this p
 lock and holds it for as long as it lives. A second process that wants the same file exits with 75 (EX_TEMPFAIL).
 
 Then this process leaves its session. Until then, a kill of the process group of the starter (the deployer command) also
-ends this process. From then on, the starter finds the process to end in the record.
+ends this process. From then on, the starter reads in the record which process it must end.
 
 Runs with the server's Python and does not import deployer.
 """

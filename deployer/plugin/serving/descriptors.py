@@ -14,10 +14,10 @@ import socket
 from typing import Any, Protocol
 
 LARGEST_RESERVE = 1024  # for databases, artifacts and logs; half of all descriptors if there are few
-# In one process: the hard limit may be a million. Measured with 3900 strangers who send as much as is held before a
-# login is accepted (http_protocol.py): 330 MiB, 85 KiB each.
+# The limit of one process, because the hard limit may be a million. With 3900 strangers who each send as much as the
+# server holds before a login is accepted (http_protocol.py), the process took 330 MiB, or 85 KiB each.
 MOST_CONNECTIONS = 4096
-BATCHES = 16  # of all connections, 1/BATCHES are closed at once, because the choice looks at each connection
+BATCHES = 16  # 1/BATCHES of all connections are closed at once, because the choice looks at each
 AT_ONCE = 16  # connections that are closed when databases and files have taken half of the reserve
 _NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # as in asyncio.selector_events
 
@@ -107,7 +107,7 @@ class Listener(socket.socket):
                 raise
             if self._connections.make_room(1, 1):
                 raise BlockingIOError from None  # the descriptor of the closed connection is free in the next iteration
-            self._rests = True  # asyncio calls as often as its backlog is long, and would log each failure
+            self._rests = True  # asyncio calls `accept` up to `backlog` times in a row, and would log each failure
             raise
         # the event loop needs one iteration to close connections and to count new ones
         self._rests = self._evenly or excess > 0 or connection.fileno() >= self._most

@@ -37,7 +37,7 @@ HEAD_TOO_LARGE = (
 )
 
 
-class Arrived(ReceiveBuffer):  # type: ignore[misc]  # h11 is the server's: it has no types here
+class Arrived(ReceiveBuffer):  # type: ignore[misc]  # h11 is installed only for the server
     """The received bytes that are not parsed yet. A complete head has the same bounds as an incomplete one."""
 
     head = 0  # bytes of the last head
@@ -92,7 +92,7 @@ class Register(Protocol):
         """Record that a connection no longer holds much memory."""
 
 
-class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's: it has no types here
+class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is installed only for the server
     """One connection. `waits` uses the names in `connections.LIMITS`."""
 
     def __init__(self, register: Register, *arguments: Any, **options: Any) -> None:
@@ -151,7 +151,7 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is the server's:
         self._limit_memory()
 
     def on_response_complete(self) -> None:
-        """Start to wait for the next request, or for the rest of this request's body; drop the answered one."""
+        """Start to wait for the next request, or for the rest of this request's body; free the answered request."""
         self._since, self._drained = self.loop.time(), 0
         self._real.max_size = RECEIVED_AT_ONCE
         before = self.cycle

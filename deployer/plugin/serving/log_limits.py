@@ -90,7 +90,10 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _origin(record: logging.LogRecord) -> str:
-    """Return the type of a record's error and where it was raised, because one line logs the errors of all requests."""
+    """Return the type of a record's error and where it was raised.
+
+    The place of the logging call tells nothing, because one line of code logs the errors of all requests.
+    """
     kind, _, trace = record.exc_info or (None, None, None)
     if kind is None:
         return ""

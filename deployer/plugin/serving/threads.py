@@ -21,10 +21,10 @@ def bound(app: FastAPI, count: int, *, reaps: bool) -> None:
     These threads also write traces. MLflow would write traces in the threads for artifacts, which may outnumber the
     connections.
 
-    `reaps` says to run MLflow's own work at the start (mlflow/server/fastapi_app.py `_lifespan`). In 3.17 and 3.18,
-    this work is only for the assistant and for jobs, whose routes are closed. It deletes the folders of old sessions in
-    the temporary folder, even through a link that somebody has put there. It also runs a program named `docker` to
-    remove containers.
+    If `reaps` is true, the server runs MLflow's own clean-up at its start (mlflow/server/fastapi_app.py `_lifespan`).
+    In 3.17 and 3.18, this work is only for the assistant and for jobs, whose routes are closed. It deletes the folders
+    of old sessions in the temporary folder, even through a link that somebody has put there. It also runs a program
+    named `docker` to remove containers.
     """
     import anyio.to_thread
     from mlflow.store.tracking.abstract_store import AbstractStore

@@ -22,7 +22,7 @@ KEEP_ALIVE_SECONDS = 120
 TICKS_PER_SECOND = 10  # uvicorn/server.py `main_loop`
 
 
-class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is the server's: it has no types here
+class Server(uvicorn.Server):  # type: ignore[misc]  # uvicorn is installed only for the server
     """uvicorn's server, which calls `every_second` from its main loop, so that no request needs a timer."""
 
     def __init__(self, config: Any, every_second: Callable[[], None]) -> None:

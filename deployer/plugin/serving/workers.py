@@ -54,7 +54,7 @@ def _fork(children: dict[int, float], work: Callable[[], None]) -> None:
     try:
         for number in ENDING:
             signal.signal(number, signal.SIG_DFL)
-        # if only the parent is killed, no worker may go on to serve
+        # if only the parent is killed, the workers must stop serving, too
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         if os.getppid() == parent:

@@ -1,4 +1,4 @@
-"""Makes requests for a workspace fail as errors of the client; does not import deployer.
+"""Makes requests for a workspace fail with a client error (400); does not import deployer.
 
 Servers have no workspaces (MLFLOW_ENABLE_WORKSPACES is off). For a request with the header X-MLflow-Workspace, MLflow
 raises the error FEATURE_DISABLED (mlflow/server/workspace_helpers.py). MLflow's table has no status for this error, so

@@ -52,7 +52,8 @@ def point_to_auth_database() -> None:
 def alone() -> Iterator[None]:
     """Lock the tracking database if it is PostgreSQL, because the first starts of several servers must not overlap.
 
-    The lock belongs to a transaction, not to a session. So it also works, and also ends, behind a connection pool.
+    The lock belongs to a transaction, not to a session. So it works behind a connection pool,
+    and it ends with the transaction.
 
     Raises:
         Unusable: the tracking database cannot be reached.
@@ -87,7 +88,7 @@ def prepare() -> None:
 
     tracking_uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     auth_uri = read_auth_config().database_uri
-    # in this order: in a database for both, MLflow's first tracking migration takes existing tables for its own
+    # tracking first: in a database for both, its first migration would take the auth tables for its own
     _prepare(
         tracking_uri,
         Schema(

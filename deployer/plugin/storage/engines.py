@@ -45,7 +45,10 @@ def lock_no_file() -> None:
 
 @contextmanager
 def of_logins(count: int | None) -> Iterator[None]:
-    """Give the engine that is created in this block `count` connections, at least two; None: as many as the others."""
+    """Limit the engine that is created in this block to `count` connections, but at least two.
+
+    With None, the engine gets as many as other engines.
+    """
     usual = {name: os.environ.get(name) for name in (SIZE, OVERFLOW)}
     if count:
         overflow = max(1, count // 2)  # for 0, MLflow takes ten

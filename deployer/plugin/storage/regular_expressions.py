@@ -102,7 +102,7 @@ def install() -> None:
     from mlflow.store.db import utils
 
     usual, shared = getattr(utils, "create_sqlalchemy_engine", None), Matcher()
-    if usual is None:  # an MLflow that is not supported
+    if usual is None:  # an unsupported MLflow version
         return
 
     def create_sqlalchemy_engine(db_uri: str) -> Any:

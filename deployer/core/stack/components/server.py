@@ -8,6 +8,7 @@ from deployer.core.address import url, written
 from deployer.core.secrets.databases import DATABASES
 from deployer.core.secrets.references import ADMIN_USERNAME, S3_ACCESS_KEY, S3_SECRET_KEY, SecretRef
 from deployer.core.secrets.values import GENERATED
+from deployer.core.spec.fields import in_bytes
 from deployer.core.spec.platform import Platform
 from deployer.core.spec.schema import ExternalDatabase, S3Artifacts, Spec
 from deployer.core.spec.versions import constraints_file
@@ -109,7 +110,7 @@ def workload(spec: Spec, assigned: Assigned, exposure: Exposure) -> Workload:
         env={
             **settings.server_environment(allowed_hosts(spec.name, assigned, exposure), origins, threads, port),
             "MLFLOW_WORKERS": (str(spec.spec.workers),),
-            settings.MAX_REQUEST_BODY: (str(sizing.in_bytes(spec.spec.max_request_body)),),
+            settings.MAX_REQUEST_BODY: (str(in_bytes(spec.spec.max_request_body)),),
             **({settings.FORWARDED: ("true",)} if exposure.kind != "none" else {}),
             **({settings.ACCESS_LOG: ("true",)} if spec.spec.access_log else {}),
             **({"MLFLOW_HOST": (spec.spec.local.host or direct,)} if direct else {}),
