@@ -144,10 +144,10 @@ def _told() -> Iterator[None]:
         told = explained(caught) if usage else caught
         if not isinstance(told, DeployerError):
             raise
-        sys.stderr.write(f"{told.title}: {told.message}\n")
-        if told.hint:
-            from deployer.cli.remedies import words
+        from deployer.cli.remedies import message, words
 
+        sys.stderr.write(f"{told.title}: {message(told)}\n")
+        if told.hint:
             sys.stderr.write(f"Next: {words(told.hint)}\n")
         raise typer.Exit(told.exit_code) from None
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from deployer.cli.typed import place_options
 from deployer.core.clients.job_scripts import FORMS
 from deployer.core.clients.snippets import Client
 from deployer.core.errors import UsageError
@@ -33,7 +34,7 @@ def client_of(target: Target, endpoint: Endpoint, username: str) -> Client:
     files = os.environ.get("KUBECONFIG") or ""
     whole = os.pathsep.join(os.path.abspath(file) for file in files.split(os.pathsep) if file)
     settings = (("KUBECONFIG", whole),) if whole else ()
-    return _client(target.name, endpoint, username, target.options, settings)
+    return _client(target.name, endpoint, username, place_options(target.ref), settings)
 
 
 def client_at(endpoint: Endpoint, username: str) -> Client:

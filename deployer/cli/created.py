@@ -7,6 +7,7 @@ import socket
 
 from deployer.cli.client import own_command
 from deployer.cli.progress import note
+from deployer.cli.typed import place_options
 from deployer.core.address import at_loopback, forwarding
 from deployer.operations.create import Created
 from deployer.targets import Target
@@ -16,7 +17,7 @@ from deployer.targets.local.access import user_name
 def fields_of(place: Target, created: Created) -> list[tuple[str, str]]:
     """Return address, user, the command that prints the password, and the MLflow release."""
     spec = created.record.spec
-    options = "" if place.capabilities.stored_here else f" {shlex.join(place.options)}"
+    options = "" if place.capabilities.stored_here else f" {shlex.join(place_options(place.ref))}"
     return [
         ("Address", created.endpoint.url),
         ("User", created.username),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -233,6 +234,17 @@ ALONE: Final = frozenset(
     {"spec.database.type", *(flag.path for flag in FLAGS if not flag.quoted or flag.type.metavar is None)}
 )
 """The fields whose values errors never quote."""
+
+
+def with_values(fields: Mapping[str, Any]) -> str:
+    """Return flags that set fields of a spec, by the paths of the fields; None stands for a value that users choose."""
+    rows = {flag.path: flag for flag in FLAGS}
+    typed: list[str] = []
+    for path, value in fields.items():
+        typed.append(rows[path].name)
+        if metavar := rows[path].type.metavar:
+            typed.append(metavar if value is None else str(value))
+    return shlex.join(typed)
 
 
 def with_flags(command: str, function: Command) -> Command:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from deployer.cli.progress import writes_unicode
-from deployer.tracking.report import Report
+from deployer.cli.remedies import words
+from deployer.tracking.report import Check, Report
 
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "dim")}
 _WARNINGS: Final = {True: "!", False: "WARN"}
@@ -42,7 +43,7 @@ def print_report(report: Report) -> None:
     names = max(len(check.name) for check in report.checks) + 2
     warning = _WARNINGS[marks is _MARKS]
     rows = [("", "bold", f"{'CHECK':{names}}RESULT")]
-    rows += [(*marks[check.ok], f"{check.name:{names}}{check.detail}") for check in report.checks]
+    rows += [(*marks[check.ok], f"{check.name:{names}}{_said(check)}") for check in report.checks]
     rows += [(warning, "yellow", f"{'warning':{names}}{text}") for text in report.warnings]
     if not sys.stdout.isatty():
         print("\n".join(f"{mark:{width}}{text}" for mark, _, text in rows))
@@ -57,4 +58,8 @@ def print_report(report: Report) -> None:
 
 def report_document(report: Report) -> list[dict[str, Any]]:
     """Return the proof as JSON-compatible data."""
-    return [{"check": c.name, "ok": c.ok, "detail": c.detail, "seconds": round(c.seconds, 3)} for c in report.checks]
+    return [{"check": c.name, "ok": c.ok, "detail": _said(c), "seconds": round(c.seconds, 3)} for c in report.checks]
+
+
+def _said(check: Check) -> str:
+    return f"{check.detail}; {words(check.hint)}" if check.hint else check.detail

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 
 from deployer.cli.progress import note
+from deployer.cli.typed import typed
 from deployer.core.errors import DeployerError
-from deployer.operations.records import typed
 from deployer.targets import Target
 
 
@@ -15,4 +15,6 @@ def warn_if_stopped(place: Target) -> None:
     with suppress(DeployerError):  # a user may be allowed to read the login but not the workloads
         live = place.runtime.observe()
         if live.state not in ("running", "elsewhere"):
-            note(f"Warning: server {place.name!r} does not run ({live.detail}); `{typed(place, 'start')}` starts it")
+            note(
+                f"Warning: server {place.name!r} does not run ({live.detail}); `{typed(place.ref, 'start')}` starts it"
+            )

@@ -7,6 +7,7 @@ from typing import Final
 
 from deployer.cli.options import TargetKind
 from deployer.cli.progress import note
+from deployer.cli.remedies import words
 from deployer.core.errors import UsageError, one_line
 from deployer.core.secrets.logins import username_problem
 from deployer.core.spec.fields import name_problem
@@ -57,7 +58,11 @@ def find_target(
         )
     else:
         target = local_target(
-            name, lambda holder: note(f"waiting for {holder}"), note, take_over=take_over, dry_run=dry_run
+            name,
+            lambda holder: note(f"waiting for {holder}"),
+            lambda text, hint: note(f"{text} ({words(hint)})"),
+            take_over=take_over,
+            dry_run=dry_run,
         )
     if not quiet:
         note(f"Target: {target.where} ({why})")

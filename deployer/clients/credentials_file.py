@@ -15,6 +15,7 @@ from typing import Final
 
 from deployer.core.clients.credentials import Damaged
 from deployer.core.errors import Conflict, DeployerError, Forbidden, StateError
+from deployer.core.remedies import Remedy
 
 _DRAFT: Final = ".credentials.deployer-"
 _MAX_BYTES: Final = 1 << 20
@@ -219,6 +220,6 @@ def _explained(file: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise Forbidden(
                 f"cannot write {file} ({error.strerror}); nothing was changed",
-                hint="make it writable; or leave the file out: `deployer env` prints lines that need none",
+                hint=Remedy.LEAVE_FILE_OUT,
             ) from error
         raise StateError(f"cannot use {where}: {error.strerror}", hint="mend it, then again") from error

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Final
 
 from deployer.core.errors import DeployerError, StateError
-
-_FILE_INSTEAD: Final = "leave --keyring out: the password then goes into ~/.mlflow/credentials, which only you can read"
+from deployer.core.remedies import Remedy
 
 
 class NoKeyring(DeployerError):
@@ -26,7 +24,9 @@ def keep(service: str, username: str, password: str) -> str:
     with _opened() as ring:
         ring.set_password(service, username, password)
         if ring.get_password(service, username) != password:
-            raise StateError(f"the keyring ({_name(ring)}) does not keep what it is given", hint=_FILE_INSTEAD)
+            raise StateError(
+                f"the keyring ({_name(ring)}) does not keep what it is given", hint=Remedy.LEAVE_KEYRING_OUT
+            )
         return _name(ring)
 
 
@@ -52,21 +52,19 @@ def _opened() -> Iterator[ModuleType]:
         import keyring  # noqa: PLC0415  # optional
         import keyring.errors  # noqa: PLC0415  # as above
     except ImportError:
-        raise NoKeyring(
-            "the Python package keyring is not installed here", hint="pip install keyring; or " + _FILE_INSTEAD
-        ) from None
+        raise NoKeyring("the Python package keyring is not installed here", hint=Remedy.INSTALL_KEYRING) from None
     try:
         yield keyring
     except keyring.errors.NoKeyringError:
         raise NoKeyring(
             "this machine has no keyring that keyring can use: no desktop session with Secret Service or KWallet, "
             "as on most login nodes",
-            hint=_FILE_INSTEAD,
+            hint=Remedy.LEAVE_KEYRING_OUT,
         ) from None
     except keyring.errors.KeyringLocked:
-        raise NoKeyring("the keyring is locked", hint="unlock it, then again; or " + _FILE_INSTEAD) from None
+        raise NoKeyring("the keyring is locked", hint=Remedy.UNLOCK_KEYRING) from None
     except keyring.errors.KeyringError as error:
-        raise NoKeyring(f"the keyring refuses ({type(error).__name__})", hint=_FILE_INSTEAD) from None
+        raise NoKeyring(f"the keyring refuses ({type(error).__name__})", hint=Remedy.LEAVE_KEYRING_OUT) from None
 
 
 def _name(ring: ModuleType) -> str:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deployer.core.remedies import Remedy
+from deployer.core.remedies import Hint, Remedy
 
 
 class DeployerError(Exception):
     """A failure that the user can act on.
 
-    `message` says what failed, where and why. `hint`, if there is one, says what to type next, or is a Remedy that the
-    command line puts into words. Neither holds a secret.
+    `message` says what failed, where and why. `hint`, if there is one, says what to do next: a text, or a value for
+    which the command line has the words. Neither holds a secret.
     `title` begins the message on a terminal.
     """
 
     title = "Error"
     exit_code = 1
 
-    def __init__(self, message: str, *, hint: str | Remedy | None = None) -> None:
+    def __init__(self, message: str, *, hint: Hint | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -29,6 +29,16 @@ class UsageError(DeployerError):
     """The command line is invalid, or names something that cannot be used."""
 
     exit_code = 2
+
+
+class UnusableValue(UsageError):
+    """A field of the spec, such as `spec.local.python`, has a value that cannot be used here."""
+
+    def __init__(self, path: str, value: str, problem: str, *, hint: Hint | None = None) -> None:
+        super().__init__(f"{path} {value}: {problem}", hint=hint)
+        self.path = path
+        self.value = value
+        self.problem = problem
 
 
 class NotFound(DeployerError):
@@ -126,9 +136,9 @@ class Problem:
 class InvalidSpec(UsageError):
     """A spec with mistakes; the message lists all of them."""
 
-    def __init__(self, source: str, problems: tuple[Problem, ...], *, hint: str | Remedy | None = None) -> None:
+    def __init__(self, source: str, problems: tuple[Problem, ...], *, hint: Hint | None = None) -> None:
         count = "1 mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         lines = "".join(f"\n  {problem}" for problem in problems)
-        super().__init__(f"{source}: {count}{lines}", hint=hint or "`deployer schema` prints every field")
+        super().__init__(f"{source}: {count}{lines}", hint=hint or Remedy.SEE_FIELDS)
         self.source = source
         self.problems = problems

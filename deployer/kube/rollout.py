@@ -10,6 +10,7 @@ from typing import Final
 
 from deployer.core.errors import Conflict, DeployerError, Forbidden, NotReady, ServerRefused
 from deployer.core.manifests.manifest import KINDS, POD, PVC, REPLICA_SET, STATEFUL_SET, Manifest, Ref
+from deployer.core.remedies import Remedy
 from deployer.core.status.readiness import REFUSED, Readiness, Snapshot, outdated, readiness
 from deployer.kube import objects
 from deployer.kube.session import Session
@@ -128,7 +129,7 @@ def _require_time(
     if stuck or not left():
         lead = f"{rollout.title} {'will not become ready' if stuck else 'is not ready in time'}"
         words = last_words(session, rollout.labels, note)
-        raise NotReady(f"{lead}: {state.reason}{words}", hint=state.hint or "see `deployer logs`")
+        raise NotReady(f"{lead}: {state.reason}{words}", hint=state.hint or Remedy.SEE_LOG)
 
 
 def _nudge(session: Session, rollout: Rollout, workload: Manifest, note: Callable[[str], None]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deployer.core.errors import Conflict
+from deployer.core.remedies import Remedy
 from deployer.core.secrets.references import S3_ACCESS_KEY, S3_SECRET_KEY, SecretRef
 from deployer.core.secrets.values import Secrets
 from deployer.core.spec.schema import S3Artifacts, Spec
@@ -29,7 +30,7 @@ def require_same_store(before: Record | None, spec: Spec) -> None:
     if places[0] != places[1]:
         raise Conflict(
             "the server's artifacts lie where they were first put, and are not moved from there",
-            hint="leave --bucket and the other S3 options (spec.artifacts) as they were, or make another server",
+            hint=Remedy.KEEP_ARTIFACTS,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deployer.core.address import at_loopback
 from deployer.core.errors import Conflict
+from deployer.core.remedies import Remedy
 from deployer.targets import Live, Target
 
 
@@ -35,6 +36,5 @@ def require_reach(target: Target) -> None:
     if live := out_of_reach(target):
         raise Conflict(
             f"server {target.name!r} listens at the loopback of another machine: {live.detail}",
-            hint="keep that tunnel open and set MLFLOW_TRACKING_URI yourself, or have it listen on the network: "
-            f'`deployer create {target.name} --host "$(hostname -f)"` on {live.host}',
+            hint=Remedy.LISTEN_ON_NETWORK.of(name=target.name, host=live.host),
         )

@@ -12,6 +12,7 @@ from typing import Final
 
 from deployer.core.errors import Conflict, ServerRefused, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
+from deployer.core.remedies import Remedy
 from deployer.core.secrets import databases
 from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_USERNAME, SecretRef
 from deployer.core.secrets.values import (
@@ -31,7 +32,7 @@ from deployer.core.stack.record import Record
 from deployer.operations.artifacts import require_same_store
 from deployer.operations.databases import or_as_before, require_databases, try_out
 from deployer.operations.logins import lost, put_back, recovery, settled
-from deployer.operations.records import require_record, typed
+from deployer.operations.records import require_record
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
@@ -176,13 +177,12 @@ def _require_same_login(target: Target, before: Record | None, spec: Spec, passw
     if existing.username != spec.spec.auth.admin_username:
         raise Conflict(
             f"the administrator of this server is {existing.username!r}; a spec cannot rename the account",
-            hint=f"leave --username out (spec.auth.adminUsername is {existing.username!r})",
+            hint=Remedy.KEEP_USERNAME.of(username=existing.username),
         )
     if password is not None and password != existing.password:
         raise Conflict(
-            "the server has its password already, and `create` does not change it",
-            hint=f"leave --password-file out; `{typed(target, 'show-password')}` prints the password, "
-            f"`{typed(target, 'rotate-password', '--password-file', 'FILE')}` changes it",
+            "the server has its password already; only a rotation changes it",
+            hint=Remedy.KEEP_PASSWORD.of(server=target.ref),
         )
 
 

@@ -16,11 +16,11 @@ from deployer.core.errors import (
     UsageError,
     VerificationFailed,
 )
+from deployer.core.remedies import Remedy
 from deployer.core.secrets.databases import DATABASES, HINT, Database, place, restored
 from deployer.core.secrets.references import SecretRef
 from deployer.core.spec.schema import ExternalDatabase, Spec
 from deployer.core.stack.record import Record
-from deployer.operations.records import typed
 from deployer.operations.steps import Progress
 from deployer.targets import Deadline, Program, Target
 
@@ -39,7 +39,7 @@ def require_databases(target: Target, before: Record | None, spec: Spec, given: 
     if before and proven and before.spec.spec.database.type != spec.spec.database.type:
         raise Conflict(
             "the server's runs and users lie where they were first put, and are not moved from there",
-            hint="leave --database-file out (spec.database as it was), or make another server",
+            hint=Remedy.KEEP_DATABASE,
         )
     if not isinstance(spec.spec.database, ExternalDatabase):
         return
@@ -48,7 +48,7 @@ def require_databases(target: Target, before: Record | None, spec: Spec, given: 
     if any(ref not in given and ref not in values for ref in DATABASES.values()):
         raise UsageError(
             f"server {target.name!r} is to have databases that somebody else runs, and their URLs are not known here",
-            hint=f"`{typed(target, 'create', '--database-file', 'FILE')}`; {HINT}",
+            hint=Remedy.GIVE_DATABASES.of(server=target.ref, lines=HINT),
         )
     for name, ref in DATABASES.items():
         if proven and ref in given and ref in values and place(given[ref]) != place(values[ref]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deployer.core.errors import NotFound
 from deployer.core.manifests.changes import Change, spec_changes
+from deployer.core.remedies import Remedy
 from deployer.core.secrets.values import modified_secrets
 from deployer.core.spec.schema import Spec
 from deployer.core.spec.support import require_supported
@@ -22,7 +23,7 @@ def drift(target: Target, spec: Spec | None) -> tuple[Change, ...]:
     platform = target.platform(wanted, record.assigned)
     require_supported(wanted, platform, "the spec")
     if not record.assigned.ports:
-        hint = f"`deployer create {target.name}` goes on"
+        hint = Remedy.GO_ON.of(name=target.name)
         raise NotFound(f"server {target.name!r} was never finished: it has no address yet", hint=hint)
     stack = target.stack(wanted, target.placement.predict_assignment(wanted, record.assigned))
     edited = modified_secrets(record.fingerprints, target.store.secrets())

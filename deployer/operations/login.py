@@ -10,6 +10,7 @@ from pathlib import Path
 from deployer.clients import credentials_file, keyring
 from deployer.core.clients.credentials import Damaged, Entry, Owner, foreign, owner_of, with_login, without_login
 from deployer.core.errors import NotReady, StateError
+from deployer.core.remedies import Remedy
 from deployer.operations.away import require_reach
 from deployer.operations.records import endpoint_of, require_record
 from deployer.targets import Deadline, Target
@@ -45,9 +46,7 @@ def reachable(target: Target, deadline: Deadline) -> Iterator[Endpoint]:
     live = target.runtime.observe()
     require_reach(target)
     if live.state not in {"running", "elsewhere"}:
-        raise NotReady(
-            f"server {target.name!r} does not run: {live.detail}", hint=f"`deployer start {target.name}` starts it"
-        )
+        raise NotReady(f"server {target.name!r} does not run: {live.detail}", hint=Remedy.START.of(server=target.ref))
     with target.access.open(require_record(target).assigned, deadline) as endpoint:
         yield endpoint
 

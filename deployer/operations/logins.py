@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from deployer.core.address import at_loopback
 from deployer.core.errors import NotFound
+from deployer.core.remedies import Hint, Remedy
 from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_PENDING, SecretRef, member_refs
 from deployer.core.secrets.values import Secrets
 from deployer.core.stack.record import Record
-from deployer.operations.records import require_record, typed
+from deployer.operations.records import require_record
 from deployer.targets import Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
 from deployer.tracking.users import accepts
@@ -36,9 +37,7 @@ def login_of(target: Target, user: str | None = None) -> Login:
     if stored is None:
         if require_record(target).fingerprints:
             raise NotFound(f"the credentials of server {target.name!r} are gone: {lost(target)}", hint=put_back(target))
-        raise NotFound(
-            f"server {target.name!r} has no credentials yet", hint=f"`deployer create {target.name}` goes on"
-        )
+        raise NotFound(f"server {target.name!r} has no credentials yet", hint=Remedy.GO_ON.of(name=target.name))
     who = user or stored.username
     current, pending = password_refs(stored, who)
     if pending in stored.values and (record := _serving(target)):
@@ -50,9 +49,7 @@ def login_of(target: Target, user: str | None = None) -> Login:
         except _NotKept:
             pass  # the error below has a hint
     if current not in stored.values:
-        raise NotFound(
-            _NotKept.text(who), hint=f"`{typed(target, 'rotate-password', '--user', who)}` gives the user a new one"
-        )
+        raise NotFound(_NotKept.text(who), hint=Remedy.NEW_PASSWORD.of(server=target.ref, user=who))
     return Login(who, stored[current])
 
 
@@ -93,20 +90,15 @@ def lost(target: Target) -> str:
     return f"{names} cannot be found; its data is still there"
 
 
-def put_back(target: Target) -> str:
+def put_back(target: Target) -> Hint:
     """Return a hint for missing credentials."""
-    return (
-        f"put them back from a backup; without one, `{typed(target, 'delete', '--delete-data')}` deletes the server "
-        "with all its data"
-    )
+    return Remedy.RESTORE_CREDENTIALS.of(server=target.ref)
 
 
-def recovery(target: Target) -> str:
+def recovery(target: Target) -> Hint:
     """Return a hint for a server that rejects the administrator's stored password."""
-    return (
-        f"put the one that the server knows back into {target.store.secret_name('admin')}, or "
-        f"`{typed(target, 'rotate-password', '--recover')}` sets a new one in the server's own database"
-    )
+    secret = target.store.secret_name("admin")
+    return Remedy.RESTORE_OR_RECOVER_PASSWORD.of(server=target.ref, secret=secret)
 
 
 def interrupted(target: Target, user: str | None = None) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deployer.core.errors import UsageError
+from deployer.core.remedies import Remedy
 from deployer.core.stack.model import SERVER
-from deployer.operations.records import require_record, typed
+from deployer.operations.records import require_record
 from deployer.targets import Target
 
 
@@ -23,6 +24,6 @@ def logs(target: Target, workload: str, tail: int, *, follow: bool) -> Iterator[
         if workload not in names:
             raise UsageError(
                 f"server {target.name!r} has no workload {workload!r}; it has {', '.join(names)}",
-                hint=f"`{typed(target, 'logs', '--workload', names[0])}`",
+                hint=Remedy.SEE_LOG_OF_WORKLOAD.of(server=target.ref, workload=names[0]),
             )
     return target.runtime.logs(workload, tail, follow=follow)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deployer.core.errors import NotReady, UsageError
+from deployer.core.remedies import Remedy
 from deployer.core.stack.assigned import Pin
 from deployer.core.stack.components import server
 from deployer.core.stack.record import Record
@@ -21,8 +22,8 @@ def require_pods(target: Target) -> None:
     """
     if not target.capabilities.pins_images:
         raise UsageError(
-            "--pin: a server on this machine has no image; its packages have the tested versions anyway",
-            hint="leave --pin out; `deployer status` shows the SHA-256 of `pip freeze`",
+            "a server on this machine has no image to pin; its packages have the tested versions anyway",
+            hint=Remedy.LEAVE_PIN_OUT,
         )
 
 
@@ -40,7 +41,7 @@ def pin(target: Target, created: Created, deadline: Deadline, progress: Progress
     if found.digest is None:
         raise NotReady(
             f"the server is proven, but not pinned: its node does not say by which digest it pulled {image}",
-            hint="an image that was loaded into the node, not pulled, has none; leave --pin out",
+            hint=Remedy.LEAVE_PIN_OUT_OR_PULL,
         )
     wanted = Pin(image, found.digest)
     if record.assigned.pin == wanted:
@@ -55,7 +56,7 @@ def unpin(target: Target, record: Record, deadline: Deadline, progress: Progress
 
 
 def _store(target: Target, wanted: Pin | None, deadline: Deadline, progress: Progress) -> Record:
-    with target.store.lock("create --pin", deadline, lambda holder: progress.note(f"waiting for {holder}")):
+    with target.store.lock("pin", deadline, lambda holder: progress.note(f"waiting for {holder}")):
         record = target.store.load()
         if record is None or record.deleted:
             raise NotReady("the server was deleted meanwhile", hint="try again")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-
 from deployer.core.errors import NotFound
+from deployer.core.remedies import Remedy
 from deployer.core.stack.record import Record
 from deployer.targets import Target
 from deployer.tracking.client import Endpoint
@@ -18,18 +17,13 @@ def require_record(target: Target) -> Record:
     """
     record = target.store.load()
     if record is None:
-        raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")
+        raise NotFound(f"there is no server {target.name!r} here", hint=Remedy.LIST_SERVERS)
     if record.deleted:
         raise NotFound(
             f"server {target.name!r} was deleted; its data and credentials are kept",
-            hint=f"`deployer create {target.name}` brings it back",
+            hint=Remedy.BRING_BACK.of(name=target.name),
         )
     return record
-
-
-def typed(target: Target, command: str, *options: str) -> str:
-    """Return a deployer command for this server as the user has to type it."""
-    return shlex.join(["deployer", command, target.name, *options, *target.options])
 
 
 def endpoint_of(target: Target) -> Endpoint:
@@ -40,5 +34,5 @@ def endpoint_of(target: Target) -> Endpoint:
     """
     record = require_record(target)
     if not record.assigned.ports:
-        raise NotFound(f"server {target.name!r} has no address yet", hint=f"`deployer create {target.name}` goes on")
+        raise NotFound(f"server {target.name!r} has no address yet", hint=Remedy.GO_ON.of(name=target.name))
     return target.access.endpoint(record.assigned)

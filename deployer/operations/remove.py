@@ -8,6 +8,7 @@ from typing import Final
 
 from deployer.core.errors import Damaged, NoRoom, NotFound
 from deployer.core.outcome import Done, Outcome, Waiting
+from deployer.core.remedies import Remedy
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Observed, Target
 
@@ -39,7 +40,7 @@ def require_known(target: Target) -> None:
         NotFound: nothing of that name exists, not even the remains of an interrupted delete.
     """
     if not target.store.known():
-        raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")
+        raise NotFound(f"there is no server {target.name!r} here", hint=Remedy.LIST_SERVERS)
 
 
 def delete_steps(target: Target, *, data: bool) -> tuple[Step, ...]:

@@ -16,13 +16,14 @@ from typing import Final
 from deployer.catalogue import catalogue
 from deployer.core.errors import Conflict, NotFound, NotReady, StateError, UsageError, VerificationFailed
 from deployer.core.outcome import Done, Outcome, Waiting
+from deployer.core.remedies import Remedy
 from deployer.core.secrets.logins import member_problem, password_problem
 from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_PENDING, ADMIN_USERNAME, KEK_PASSPHRASE
 from deployer.core.secrets.rotation import Move, next_move
 from deployer.core.secrets.values import PASSWORD_BYTES, Secrets, fingerprints
 from deployer.operations.away import require_reach
 from deployer.operations.logins import lost, password_refs, put_back, recovery, settled
-from deployer.operations.records import require_record, typed
+from deployer.operations.records import require_record
 from deployer.operations.steps import Progress, Step, run
 from deployer.targets import Deadline, Live, Observed, Program, Target
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable
@@ -107,7 +108,7 @@ def require_user_name(user: str | None) -> None:
         UsageError: the name is not valid, or too long to store the password.
     """
     if user is not None and (problem := member_problem(user)):
-        raise UsageError(f"{user!r} cannot be a user: the name {problem}", hint="`--user NAME`")
+        raise UsageError(f"{user!r} cannot be a user: the name {problem}", hint=Remedy.NAME_USER)
 
 
 def passwords_in_turn(stored: Secrets, user: str, password: str | None) -> list[str | None]:
@@ -126,11 +127,11 @@ def running(target: Target, *, recover: bool) -> Live:
     if live.state not in {"running", "elsewhere"}:
         raise NotReady(
             f"server {target.name!r} does not run ({live.detail}), and a password is changed through it",
-            hint=f"`{typed(target, 'start')}`, then again",
+            hint=Remedy.START_AND_REPEAT.of(server=target.ref),
         )
     if live.state == "elsewhere" and recover:
         raise Conflict(
-            f"the server's own Python is needed for --recover, and that is on another machine: {live.detail}",
+            f"the server's own Python sets the password, and that is on another machine: {live.detail}",
             hint=f"type the same command on {live.host}",
         )
     return live
@@ -165,7 +166,7 @@ def known_secrets(target: Target, *, recover: bool) -> Secrets | None:
     if not recover:
         raise NotFound(
             f"the password of server {target.name!r} is gone: {target.store.secret_name('admin')}",
-            hint=f"`{typed(target, 'rotate-password', '--recover')}` makes a new one in the server's own database",
+            hint=Remedy.RECOVER_PASSWORD.of(server=target.ref),
         )
     if "server" not in target.store.existing_secrets():
         raise StateError(
@@ -262,7 +263,7 @@ class Rotation:
         if move is Move.STOP_BOTH:
             return Conflict(
                 f"the server accepts two passwords of {self._user!r}; nothing was changed",
-                hint="is authentication off? `deployer verify` says",
+                hint=Remedy.CHECK_AUTHENTICATION,
             )
         return Conflict(
             f"the server does not accept the stored password of {self._user!r}: one of the two was changed by hand",
@@ -360,5 +361,5 @@ class Rotation:
 
 def _present(observed: Observed) -> Secrets:
     if observed.secrets is None:
-        raise Conflict("somebody has deleted the stored passwords meanwhile", hint="add --recover to make a new one")
+        raise Conflict("somebody has deleted the stored passwords meanwhile", hint=Remedy.ADD_RECOVER)
     return observed.secrets

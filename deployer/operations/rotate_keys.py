@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from deployer.core.errors import Conflict, NotReady, UsageError, VerificationFailed
+from deployer.core.remedies import Remedy
 from deployer.core.secrets.values import Secrets
 from deployer.core.spec.schema import S3Artifacts
 from deployer.core.stack.record import Record
@@ -42,10 +43,10 @@ def require_rotatable(kind: str) -> None:
         UsageError: the kind is unknown or cannot be rotated; the message says why.
     """
     if kind in FIXED:
-        raise UsageError(f"{kind} keys stay as they are: {FIXED[kind]}", hint="`rotate-keys s3` exchanges S3 keys")
+        raise UsageError(f"{kind} keys stay as they are: {FIXED[kind]}", hint=Remedy.ROTATE_S3_KEYS)
     if kind != S3:
         known = ", ".join((S3, *FIXED))
-        raise UsageError(f"there are no keys {kind!r}; known are {known}", hint="`rotate-keys s3` exchanges S3 keys")
+        raise UsageError(f"there are no keys {kind!r}; known are {known}", hint=Remedy.ROTATE_S3_KEYS)
 
 
 def rotate_s3_keys(
@@ -101,7 +102,5 @@ def require_credentials(target: Target) -> Secrets:
     """
     stored = target.store.secrets()
     if stored is None:
-        raise Conflict(
-            f"server {target.name!r} has no credentials yet", hint=f"`deployer create {target.name}` goes on"
-        )
+        raise Conflict(f"server {target.name!r} has no credentials yet", hint=Remedy.GO_ON.of(name=target.name))
     return stored

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from deployer.core.errors import NotFound
+from deployer.core.remedies import Remedy
 from deployer.targets import Circumstances, Observed, Software, Target
 
 _LAST_LINES: Final = 6  # the whole output fits on a terminal of 24 lines
@@ -106,7 +107,7 @@ def examine(target: Target) -> Examined:
 def _view(target: Target, observed: Observed) -> View:
     record = observed.record
     if record is None:
-        raise NotFound(f"there is no server {target.name!r} here", hint="`deployer list` shows what there is")
+        raise NotFound(f"there is no server {target.name!r} here", hint=Remedy.LIST_SERVERS)
     state: str = observed.live.state
     if state == "running":
         state = "ready" if observed.ready else "starting"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
 from deployer.core.errors import NotReady
-from deployer.operations.records import require_record, typed
+from deployer.core.remedies import Hint, Remedy
+from deployer.operations.records import require_record
 from deployer.operations.status import View, status
 from deployer.targets import Deadline, Target
 
@@ -33,11 +34,11 @@ def wait_for(target: Target, condition: Condition, deadline: Deadline, note: Cal
         if holds(condition, view):
             return view
         note(f"Server {view.name!r} is {view.state}: {view.detail}")
-    hint = "give more time with --timeout SECONDS"
+    hint: Hint = Remedy.GIVE_TIME
     if view.state in _STARTED_BY_A_COMMAND:
-        hint = f"`{typed(target, 'start')}` starts it"
+        hint = Remedy.START.of(server=target.ref)
     elif view.state == "ready":
-        hint = f"`{typed(target, 'create')}` proves it"
+        hint = Remedy.PROVE.of(server=target.ref)
     raise NotReady(f"server {view.name!r} is not {condition} in time: {view.state}, {view.detail}", hint=hint)
 
 

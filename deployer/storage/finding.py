@@ -14,6 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from deployer.core.errors import NotFound, one_line
+from deployer.core.remedies import Remedy
 from deployer.core.spec.fields import endpoint_problem
 
 _LARGEST: Final = 1 << 20
@@ -69,8 +70,7 @@ class Findings:
         others += "".join(f"\n  {passed.source}: {passed.reason}" for passed in self.passed)
         raise NotFound(
             f"no S3 keys for {endpoint} in the environment, ~/.aws, ~/.s3cfg or rclone.conf{others}",
-            hint="for Allas: run `allas-conf -m S3`; elsewhere set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; "
-            "--s3-endpoint names another service",
+            hint=Remedy.FIND_S3_KEYS,
         )
 
 

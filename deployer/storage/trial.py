@@ -18,6 +18,7 @@ from botocore.client import Config
 from botocore.parsers import ResponseParserError
 
 from deployer.core.errors import DeployerError, NotFound, UsageError, one_line
+from deployer.core.remedies import Hint, Remedy
 from deployer.storage.finding import Keys
 
 FOLDER: Final = ".deployer-trial"
@@ -207,7 +208,7 @@ def _quietly(clean_up: Callable[[], object]) -> None:
 
 
 # the error codes of S3 (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html); Ceph and others use the same
-_MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+_MEANINGS: Final[Mapping[str, tuple[str, Hint]]] = MappingProxyType(
     {
         "InvalidAccessKeyId": ("the service does not know this access key", "are the keys for this service?"),
         "SignatureDoesNotMatch": (
@@ -220,13 +221,13 @@ _MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "this machine's clock is wrong by more than the 15 minutes that S3 allows",
             "set the clock (timedatectl), then type the same command",
         ),
-        "AuthorizationHeaderMalformed": ("the region is wrong", "name the right one: --s3-region"),
-        "PermanentRedirect": ("the bucket is in another region", "name the right one: --s3-region"),
-        "IllegalLocationConstraintException": ("the region is wrong", "name the right one: --s3-region"),
-        "InvalidLocationConstraint": ("the service has no such region", "name the right one, or none: --s3-region"),
+        "AuthorizationHeaderMalformed": ("the region is wrong", Remedy.NAME_REGION),
+        "PermanentRedirect": ("the bucket is in another region", Remedy.NAME_REGION),
+        "IllegalLocationConstraintException": ("the region is wrong", Remedy.NAME_REGION),
+        "InvalidLocationConstraint": ("the service has no such region", Remedy.NAME_REGION_OR_NONE),
         "BucketAlreadyExists": (
             "somebody else has a bucket of that name, and names are global",
-            "choose another name: --bucket",
+            Remedy.CHOOSE_BUCKET,
         ),
         "AccessDenied": ("the keys do not allow it", "ask who owns the bucket, or use keys of its owner"),
         "QuotaExceeded": ("the quota of the storage is used up", "ask for more, or delete something"),
@@ -251,12 +252,10 @@ def _explained(bucket: Bucket, keys: Keys, doing: str) -> Iterator[None]:
         ) from None
     except (failures.ConnectionError, failures.HTTPClientError) as error:
         raise StorageUnreachable(
-            f"{where}: it cannot be reached from here ({_words(error)})", hint="is the endpoint right? --s3-endpoint"
+            f"{where}: it cannot be reached from here ({_words(error)})", hint=Remedy.CHECK_ENDPOINT
         ) from None
     except (ResponseParserError, KeyError):
-        raise StorageRefused(
-            f"{where}: what answers there is no S3 service", hint="is the endpoint right? --s3-endpoint"
-        ) from None
+        raise StorageRefused(f"{where}: what answers there is no S3 service", hint=Remedy.CHECK_ENDPOINT) from None
     except (failures.BotoCoreError, ValueError) as error:
         raise UsageError(f"{where}: {_words(error)}", hint="are bucket, endpoint and region right?") from None
 
@@ -265,19 +264,16 @@ def _refusal(error: failures.ClientError, where: str, keys: Keys) -> DeployerErr
     code, status = _code(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     said = one_line(f"{code}: {error.response.get('Error', {}).get('Message') or ''}").strip(": ")
     if code in _ABSENT:
-        return NotFound(
-            f"{where}: there is no such bucket (HTTP {status}, {said})",
-            hint="add --make-bucket to make it, or name another",
-        )
+        return NotFound(f"{where}: there is no such bucket (HTTP {status}, {said})", hint=Remedy.MAKE_BUCKET)
     meaning, hint = _MEANINGS.get(code, ("", "see what the service's documentation says of this answer"))
     if not meaning and status == 403:
         meaning, hint = _MEANINGS["AccessDenied"]
-    if "--s3-region" in hint:
+    if hint in (Remedy.NAME_REGION, Remedy.NAME_REGION_OR_NONE):
         told = error.response.get("Error", {}).get("Region")
         if told:
-            hint = f"add --s3-region {one_line(str(told))}"
+            hint = Remedy.NAME_THAT_REGION.of(region=one_line(str(told)))
         elif keys.region:
-            hint = f"add --s3-region {keys.region}, as {keys.source} has it"
+            hint = Remedy.NAME_FOUND_REGION.of(region=keys.region, source=keys.source)
     return StorageRefused(f"{where}: {meaning or 'the service refuses it'} (HTTP {status}, {said})", hint=hint)
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from deployer.core.errors import NotReady
+from deployer.core.remedies import Remedy
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,4 @@ class Deadline:
     def require(self, what: str) -> None:
         """Raise NotReady if no time is left; `what` says what is not ready."""
         if not self.left:
-            raise NotReady(
-                f"{what}: the time given is over", hint="give more time with --timeout SECONDS, or try again"
-            )
+            raise NotReady(f"{what}: the time given is over", hint=Remedy.GIVE_TIME_OR_TRY_AGAIN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from deployer.core.remedies import ServerRef
 from deployer.core.secrets.values import Secrets
 from deployer.core.spec.platform import Platform
 from deployer.core.spec.schema import Spec
@@ -35,22 +36,27 @@ class Observed:
 
 @dataclass(frozen=True)
 class Target:
-    """One server in its place; `where` describes the place, `options` select it on a command line.
+    """One server in its place; `where` describes the place.
 
-    `kind` and `namespace` are for display; `namespace` is None on this machine.
+    `namespace` is None on this machine. `context` is a context of the kubeconfig, None on this machine and in a pod.
     """
 
     name: str
     kind: TargetKind
     where: str
-    options: tuple[str, ...]
     namespace: str | None
+    context: str | None
     capabilities: Capabilities
     store: Store
     placement: Placement
     installation: Installation
     runtime: Runtime
     access: Access
+
+    @property
+    def ref(self) -> ServerRef:
+        """The server's name and place."""
+        return ServerRef(self.name, self.namespace, self.context)
 
     def needs_tunnel(self, assigned: Assigned) -> bool:
         """Tell whether clients outside the cluster need a tunnel, because the server is not published."""

@@ -16,6 +16,7 @@ from typing import Final
 
 import requests
 
+from deployer.core.remedies import Hint, Remedy
 from deployer.tracking.client import API, ARTIFACTS, Client, Login, Refused, Unreachable, exchange
 from deployer.tracking.refusals import meaning
 from deployer.tracking.report import LOGIN
@@ -33,7 +34,11 @@ METRIC_STEPS: Final = 3
 
 
 class Failed(Exception):
-    """A check failed; the text is its message."""
+    """A check failed; `hint` says what the user can do about the failure."""
+
+    def __init__(self, message: str, hint: Hint | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @dataclass
@@ -54,6 +59,18 @@ class Proof:
 Probe = Callable[[Proof], str]  # raises Failed, Refused or Unreachable; returns what it found
 
 
+def explained(error: Refused) -> Failed:
+    """Return why a check failed, from an error response that the check did not expect."""
+    if error.status == 401:
+        return Failed("the server stopped accepting the password half-way (401)")
+    if error.status in (403, 407):
+        said = meaning(error)
+        return Failed(said.message, said.hint)
+    if error.status == 413:
+        return Failed("something between here and the server refuses a body of this size (413)")
+    return Failed(str(error))
+
+
 def _refused_without(client: Client, who: str) -> str:
     status, body = client.status(f"{API}/users/current")
     if status == 404:  # the route exists only with basic auth: ask a route that always exists
@@ -61,7 +78,7 @@ def _refused_without(client: Client, who: str) -> str:
     if status == 401:
         return f"{who} refused with 401"
     if status in (403, 407):
-        raise Failed(str(meaning(Refused(status, body))))
+        raise explained(Refused(status, body))
     if status == 200:
         raise Failed(f"the server answers {who} with 200: authentication is off")
     raise Failed(f"{who} must be refused with 401, the answer was {status}")
@@ -94,7 +111,8 @@ def _login_accepted(proof: Proof) -> str:
         answer = proof.admin.get(f"{API}/users/current")
     except Refused as error:
         if error.status == 401:
-            raise Failed(f"{meaning(error)} (the user name was {proof.login.username!r})") from None
+            said = meaning(error)
+            raise Failed(f"{said.message} (the user name was {proof.login.username!r})", said.hint) from None
         raise
     user = answer.get("user") or {}
     if user.get("username") != proof.login.username:
@@ -196,8 +214,8 @@ def _straight(method: str, url: str, headers: Mapping[str, str], content: bytes 
         return exchange(method, url, headers, content)
     except (Unreachable, Refused) as error:
         raise Failed(
-            f"the server sends clients straight to the artifact store, which does not work: {error}; "
-            "--transfer proxied sends everything through the server"
+            f"the server sends clients straight to the artifact store, which does not work: {error}",
+            Remedy.SEND_THROUGH_SERVER,
         ) from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from deployer.core.remedies import Hint, Remedy
 from deployer.tracking.client import HOST_REFUSED, Refused
 
 CORS_REFUSED: Final = "Cross-origin request blocked"  # mlflow/server/security_utils.py CORS_BLOCKED_MSG
@@ -17,10 +18,7 @@ class Meaning:
     """The explanation of an error response, and what to do next."""
 
     message: str
-    hint: str
-
-    def __str__(self) -> str:
-        return f"{self.message}; {self.hint}"
+    hint: Hint
 
 
 def meaning(refused: Refused) -> Meaning:
@@ -49,15 +47,12 @@ def meaning(refused: Refused) -> Meaning:
         )
     if refused.status == 404:
         return Meaning("there is no MLflow with a login at this address (404)", "check the address, and the path in it")
-    return Meaning(str(refused), "`deployer verify` looks closer; the server's log says more")
+    return Meaning(str(refused), Remedy.LOOK_CLOSER)
 
 
 def _forbidden(refused: Refused) -> Meaning:
     if HOST_REFUSED in refused.reason:
-        return Meaning(
-            HOST_UNKNOWN,
-            "use the address that the server was made with, or have it named there (`deployer create --host`)",
-        )
+        return Meaning(HOST_UNKNOWN, Remedy.NAME_SERVED_HOST)
     if CORS_REFUSED in refused.reason:
         return Meaning(
             "the server refuses calls from this web page (403): it is missing in MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deployer.core.errors import VerificationFailed
+from deployer.core.remedies import Hint
 
 LOGIN: Final = "password accepted"  # the check of the login; its failure has a hint of its own
 
@@ -15,7 +16,8 @@ LOGIN: Final = "password accepted"  # the check of the login; its failure has a 
 class Check:
     """The result of one check; `ok` is None if an earlier failure prevented the check.
 
-    `answered` is False if the connection failed, so the check says nothing about the server.
+    `answered` is False if the connection failed, so the check says nothing about the server. `hint` says what the user
+    can do about a failure.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Check:
     detail: str
     seconds: float = 0.0
     answered: bool = True
+    hint: Hint | None = None
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,12 @@ class Report:
         """False if a check failed because the server could not be reached."""
         return all(check.answered for check in self.checks)
 
-    def require(self, refused: Callable[[], str] | None = None) -> None:
-        """Raise VerificationFailed with the message of the first failed check.
+    def require(self, refused: Callable[[], Hint] | None = None) -> None:
+        """Raise VerificationFailed with the message and the hint of the first failed check.
 
-        `refused` returns the hint for a rejected login.
+        `refused` returns the hint for a rejected login, in place of the check's.
         """
         for check in self.checks:
             if check.ok is False:
-                hint = refused() if refused and check.name == LOGIN else None
+                hint = refused() if refused and check.name == LOGIN else check.hint
                 raise VerificationFailed(f"{check.name}: {check.detail}", hint=hint)

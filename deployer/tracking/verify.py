@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from deployer.core.remedies import Hint
 from deployer.tracking import locations
-from deployer.tracking.checks import FULL, QUICK, Failed, Probe, Proof
+from deployer.tracking.checks import FULL, QUICK, Failed, Probe, Proof, explained
 from deployer.tracking.client import Endpoint, Login, Refused, Unreachable, connect
-from deployer.tracking.refusals import meaning
 from deployer.tracking.report import Check, Report
 
 
@@ -57,15 +57,17 @@ def _run(checks: Sequence[tuple[str, Probe]], endpoint: Endpoint, login: Login) 
 def _check(name: str, probe: Probe, proof: Proof) -> Check:
     start = time.monotonic()
     answered = True
+    hint: Hint | None = None
     try:
         ok, detail = True, probe(proof)
     except Unreachable as error:
         ok, detail, answered = False, str(error), False
     except Failed as error:
-        ok, detail = False, str(error)
+        ok, detail, hint = False, str(error), error.hint
     except Refused as error:
-        ok, detail = False, _explain(error)
-    return Check(name, ok, detail, time.monotonic() - start, answered)
+        failed = explained(error)
+        ok, detail, hint = False, str(failed), failed.hint
+    return Check(name, ok, detail, time.monotonic() - start, answered, hint)
 
 
 def _clean_up(proof: Proof) -> str:
@@ -77,13 +79,3 @@ def _clean_up(proof: Proof) -> str:
         except (Refused, Unreachable) as error:
             left = str(error)
     return left
-
-
-def _explain(error: Refused) -> str:
-    if error.status == 401:
-        return "the server stopped accepting the password half-way (401)"
-    if error.status in (403, 407):
-        return str(meaning(error))
-    if error.status == 413:
-        return "something between here and the server refuses a body of this size (413)"
-    return str(error)

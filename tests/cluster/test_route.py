@@ -204,7 +204,7 @@ def test_another_profile_says_which_flags_leave_the_route_behind(served: tuple[U
     assert member.run("diff").returncode == 0
     refused = member.run("create", "--profile", "kubernetes", code=2).stderr
     assert "kubernetes has no route" in refused
-    assert "add --expose ingress --host NAME" in refused
+    assert "add --expose ingress --host HOST" in refused
 
 
 def test_a_name_that_makes_the_host_too_long_is_refused_before_anything_is_made(member: User) -> None:

@@ -145,7 +145,7 @@ def test_a_server_that_was_never_started_is_called_so(told: Told) -> None:
 @pytest.mark.parametrize(
     ("number", "why"),
     [
-        (signal.SIGTERM, "it was asked to end, by SIGTERM or SIGINT and not by `deployer stop`"),
+        (signal.SIGTERM, "it was asked to end, by SIGTERM or SIGINT and not by deployer"),
         (signal.SIGKILL, "its log gives no reason, as after SIGKILL"),
     ],
 )

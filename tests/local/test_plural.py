@@ -215,7 +215,7 @@ def test_a_workload_that_ends_at_its_start_is_named_with_its_last_words(machine:
     broken = machine.hold("broken-cache")
     refused = machine.run(*CREATE, "--timeout", "120", code=3).stderr
     assert "workload 'cache' has ended by itself\n  the file of the test says that it is broken" in refused
-    assert "`deployer logs mlflow --workload cache`" in refused
+    assert "`deployer logs mlflow --workload cache --target local`" in refused
     assert machine.recorded() == ["store", "cache"]
     broken.unlink()
     machine.run(*CREATE)

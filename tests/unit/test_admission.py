@@ -2,6 +2,7 @@
 
 import pytest
 
+from deployer.core.remedies import Remedy
 from deployer.core.status.admission import http_route_problem, ingress_problem, route_state
 
 
@@ -14,7 +15,7 @@ def test_an_ingress_that_no_controller_has_taken_is_named_with_its_class():
     assert ingress_problem(ingress(served=True)) is None
     assert "of class 'nginx'" in ingress_problem(ingress()).reason
     assert "names no class" in ingress_problem(ingress(None)).reason
-    assert "--ingress-class" in ingress_problem({"metadata": {"name": "mlflow"}, "spec": {}}).hint
+    assert ingress_problem({"metadata": {"name": "mlflow"}, "spec": {}}).hint is Remedy.CHOOSE_INGRESS_CLASS
 
 
 def test_a_route_that_a_gateway_does_not_take_says_why_in_its_words():
@@ -46,8 +47,8 @@ def said(status, host=HOST, reason=None, **more):
         ([{"host": HOST}], None, None, None),
         ([said("True", routerCanonicalHostname="router.example.org")], HOST, None, None),
         ([said("True", host="older.example.org")], None, None, None),
-        ([said("False", reason="NoGood")], None, "(NoGood: because\\nof it)", "--expose"),
-        ([said("False", reason="HostAlreadyClaimed")], None, "HostAlreadyClaimed", "--host"),
+        ([said("False", reason="NoGood")], None, "(NoGood: because\\nof it)", Remedy.ASK_OR_CHOOSE_EXPOSURE),
+        ([said("False", reason="HostAlreadyClaimed")], None, "HostAlreadyClaimed", Remedy.CHOOSE_OTHER_HOST_OR_NAME),
         ([said("False", reason="NoGood"), said("True")], HOST, None, None),
     ],
 )
@@ -57,5 +58,5 @@ def test_a_route_is_what_its_routers_say(ingress, host, problem, hint):
     assert (state.problem is None) == (problem is None)
     if state.problem:
         assert problem in state.problem.reason
-        assert hint in state.problem.hint
+        assert hint is state.problem.hint
     assert state.cname == (ingress[-1].get("routerCanonicalHostname") if host else None)

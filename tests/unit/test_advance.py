@@ -111,7 +111,7 @@ def target(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> Tar
     monkeypatch.setattr(create_operation, "verify", lambda *_: PROVEN)
     store: Any = LocalStore(tmp_path, "mlflow")
     parts: Any = place
-    return Target("mlflow", "local", "memory", (), None, NOWHERE, store, parts, parts, parts, parts)
+    return Target("mlflow", "local", "memory", None, None, NOWHERE, store, parts, parts, parts, parts)
 
 
 def once(creation: Creation, target: Target, observed: Observed | None = None) -> Advance:

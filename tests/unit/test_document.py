@@ -4,6 +4,7 @@ from contextlib import contextmanager
 import pytest
 
 from deployer.core.errors import InvalidSpec
+from deployer.core.remedies import Remedy
 from deployer.core.spec import document
 from deployer.core.spec.document import MAX_BYTES, MAX_DEPTH, parse, validate
 
@@ -132,7 +133,7 @@ def test_a_file_that_is_no_spec_is_refused_with_the_reason(case):
     message = str(refusal.value)
     assert message.startswith("my.yaml: 1 mistake\n  ")
     assert reason in message
-    assert "deployer init" in refusal.value.hint
+    assert refusal.value.hint is Remedy.SEE_EXAMPLE
 
 
 @pytest.mark.parametrize("case", LARGE)

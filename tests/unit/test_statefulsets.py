@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deployer.cli import remedies
 from deployer.core.status.readiness import Readiness, Snapshot, outdated, readiness
 
 READY = {
@@ -142,7 +143,7 @@ def test_what_keeps_a_statefulset_is_named(case):
     assert not state.ready
     assert words in state.reason
     assert state.stuck == stuck
-    assert (hint or "") in (state.hint or "")
+    assert (hint or "") in remedies.words(state.hint or "")
 
 
 def test_a_pod_of_an_earlier_revision_says_nothing_about_the_latest():

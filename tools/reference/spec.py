@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from deployer.cli.commands.init import HEAD
 from deployer.cli.flags import NAMES
 from deployer.core.spec.example import example
 from deployer.core.spec.schema import NOT_BUILT, Spec, json_schema
@@ -32,7 +33,7 @@ def page() -> str:
     for path, part in _objects(schema, "", schema):
         lines += _section(schema, path, part)
     lines += ["## A whole file", "", "`deployer init` writes this file:", ""]
-    lines += ["```yaml", *example(Spec()).splitlines(), "```"]
+    lines += ["```yaml", *(HEAD + example(Spec())).splitlines(), "```"]
     return "\n".join(lines) + "\n"
 
 

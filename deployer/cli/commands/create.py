@@ -183,7 +183,7 @@ def _print(place: Target, created: Created, form: Format) -> None:
     from deployer.cli import output
     from deployer.cli.client import client_of, lines_for
     from deployer.cli.created import fields_of
-    from deployer.operations.records import typed
+    from deployer.cli.typed import place_options, typed
 
     spec = created.record.spec
     if form is Format.json:
@@ -206,15 +206,15 @@ def _print(place: Target, created: Created, form: Format) -> None:
     else:
         print(
             f"\nNothing to change: server {spec.name!r} runs as asked for and answers. Nothing was written to it: "
-            f"`{typed(place, 'verify')}` tries that.\n"
+            f"`{typed(place.ref, 'verify')}` tries that.\n"
         )
     output.print_fields(fields_of(place, created))
     if place.needs_tunnel(created.record.assigned):
-        port = created.record.assigned.ports["http"]
+        port, options = created.record.assigned.ports["http"], shlex.join(place_options(place.ref))
         print(
             "\nThis address holds inside the cluster, for the namespace that --ingress-namespace lets in. "
             "From elsewhere, keep a tunnel open and use "
-            f"http://localhost:{port}:\n\n  kubectl {shlex.join(place.options)} port-forward svc/{spec.name} {port}"
+            f"http://localhost:{port}:\n\n  kubectl {options} port-forward svc/{spec.name} {port}"
         )
     lines = lines_for("shell", client_of(place, created.endpoint, created.username))
     print("\nPaste into the shell where your training runs:\n")

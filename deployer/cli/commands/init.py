@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from deployer.cli.options import Name
+
+HEAD: Final = (
+    "# A server for `deployer create -f FILE`. Every value here is the default: delete what you do not change.\n"
+)
 
 
 def command(
@@ -21,8 +25,9 @@ def command(
     from deployer.core.spec.example import example
 
     spec, _ = spec_from(name, None, {}, None, command="init")
+    text = HEAD + example(spec)
     if file == "-":
-        print(example(spec), end="")
+        print(text, end="")
         return
-    write_private(Path(file), example(spec))
+    write_private(Path(file), text)
     print(f"Wrote {file}. Edit it, then: deployer create -f {file}")

@@ -18,9 +18,10 @@ def command(
     context: Context = None,
 ) -> None:
     """Open a server in the browser."""
+    from deployer.cli.typed import typed
     from deployer.cli.where import find_target
     from deployer.operations.away import require_reach
-    from deployer.operations.records import endpoint_of, require_record, typed
+    from deployer.operations.records import endpoint_of, require_record
 
     place = find_target(name, target, namespace, context, quiet=True)
     endpoint, assigned = endpoint_of(place), require_record(place).assigned
@@ -28,10 +29,11 @@ def command(
     if live.state == "elsewhere":
         require_reach(place)
     elif live.state != "running":
-        raise NotReady(f"server {name!r} does not run: {live.detail}", hint=f"`{typed(place, 'start')}` starts it")
+        raise NotReady(f"server {name!r} does not run: {live.detail}", hint=f"`{typed(place.ref, 'start')}` starts it")
     with place.access.open(assigned) as reachable:
         print(reachable.url, flush=True)
-        note(f"Log in with your user name and password; `{typed(place, 'show-password')}` prints the administrator's.")
+        shows = typed(place.ref, "show-password")
+        note(f"Log in with your user name and password; `{shows}` prints the administrator's.")
         if not webbrowser.open(reachable.url):
             note("No browser was found here. Open the address in the browser of this machine.")
         if reachable.url != endpoint.url:

@@ -40,6 +40,7 @@ def command(
     from deployer.cli import output
     from deployer.cli.client import own_command
     from deployer.cli.spec_options import password_from
+    from deployer.cli.typed import place_options
     from deployer.cli.where import find_target
     from deployer.operations.plan_rotate import plan_rotation
     from deployer.operations.rotate import rotate
@@ -69,7 +70,7 @@ def command(
         )
         return
     output.print_report(done.report)
-    options = "" if place.capabilities.stored_here else f" {shlex.join(place.options)}"
+    options = "" if place.capabilities.stored_here else f" {shlex.join(place_options(place.ref))}"
     who = f" --user {shlex.quote(user)}" if user else ""
     print(f"\n{done.username!r} has a new password, and the server was not restarted.\n")
     output.print_fields([("Password", f"{own_command()} show-password {name}{who}{options}")])

@@ -36,11 +36,12 @@ def command(
     from deployer.cli import output
     from deployer.cli.client import client_of
     from deployer.cli.stopped import warn_if_stopped
+    from deployer.cli.typed import typed
     from deployer.cli.where import find_target, require_user
     from deployer.core.clients.invitation import invitation
     from deployer.operations.login import reachable
     from deployer.operations.logins import login_of, recovery
-    from deployer.operations.records import endpoint_of, typed
+    from deployer.operations.records import endpoint_of
     from deployer.targets import Deadline
     from deployer.tracking.client import Unreachable
     from deployer.tracking.login import Unauthenticated, exists
@@ -53,7 +54,7 @@ def command(
             with reachable(place, Deadline.after(timeout)) as near:
                 known = exists(near, admin, user)
         except Unreachable as error:
-            raise NotReady(str(error), hint=f"`{typed(place, 'status')}` tells whether it runs") from None
+            raise NotReady(str(error), hint=f"`{typed(place.ref, 'status')}` tells whether it runs") from None
         except Unauthenticated:
             raise Conflict(
                 f"the server does not accept the stored password of {admin.username!r}", hint=recovery(place)
@@ -94,8 +95,9 @@ def _way(place: Target) -> Way:
 
 def _to_the_sender(place: Target, client: Client, user: str | None) -> list[str]:
     from deployer.cli.client import own_command
+    from deployer.cli.typed import place_options
 
-    options = shlex.join([*place.options, *(["--user", user] if user else [])])
+    options = shlex.join([*place_options(place.ref), *(["--user", user] if user else [])])
     notes = [
         "The text below holds no password. Hand that over another way (in person, a messenger, a password manager):",
         f"  {own_command()} show-password {place.name} {options}",

@@ -23,16 +23,16 @@ def command(
     context: Context = None,
 ) -> None:
     """Print the administrator's password, or a member's that deployer made, and nothing else."""
+    from deployer.cli.typed import typed
     from deployer.cli.where import find_target, require_user
     from deployer.operations.away import out_of_reach
     from deployer.operations.logins import interrupted, login_of
-    from deployer.operations.records import typed
 
     require_user(user)
     place = find_target(name, target, namespace, context, quiet=True)
     password = login_of(place, user).password
     if interrupted(place, user):
-        ends = typed(place, "rotate-password", *(["--user", user] if user else []))
+        ends = typed(place.ref, "rotate-password", *(["--user", user] if user else []))
         note(f"A change of this password was interrupted: `{ends}` ends it.")
     print(password)
     if live := out_of_reach(place):

@@ -32,8 +32,8 @@ def command(
 ) -> None:
     """Show one server; exit code 3 when it is not ready."""
     from deployer.cli import output
+    from deployer.cli.typed import typed
     from deployer.cli.where import find_target
-    from deployer.operations.records import typed
     from deployer.operations.status import examine
     from deployer.operations.wait import changes
     from deployer.targets.local.other_data import unused_data
@@ -55,7 +55,7 @@ def command(
         for line in found.log:
             print(f"  {line}")
         if found.view.state in _STARTED_AGAIN:
-            note(f"Next: `{typed(place, 'start')}`")
+            note(f"Next: `{typed(place.ref, 'start')}`")
     if found.view.state != "ready":
         raise typer.Exit(3)
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from deployer.core.errors import InvalidSpec, Problem, any_of
+from deployer.core.remedies import Remedy
 from deployer.core.spec.fields import (
     STORED,
     BucketName,
@@ -110,7 +111,7 @@ def parse(raw: bytes, source: str) -> dict[str, Any]:
     """
 
     def fail(message: str) -> InvalidSpec:
-        return InvalidSpec(source, (Problem("", message),), hint="`deployer init` writes a commented example")
+        return InvalidSpec(source, (Problem("", message),), hint=Remedy.SEE_EXAMPLE)
 
     if len(raw) > MAX_BYTES:
         raise fail(f"larger than {MAX_BYTES // 1024} KiB, so not a spec")
@@ -132,7 +133,7 @@ def parse(raw: bytes, source: str) -> dict[str, Any]:
     if data is None:
         raise fail("empty")
     if not isinstance(data, dict):
-        raise fail("must be a mapping (key: value lines), as in `deployer init`")
+        raise fail("must be a mapping (key: value lines)")
     return data
 
 

@@ -13,8 +13,7 @@ from deployer.core.spec.schema import NOT_BUILT, Spec
 
 def example(spec: Spec) -> str:
     """Return a YAML file that parses to `spec`. Each line has its description; unset fields are commented out."""
-    head = "# A server for `deployer create -f FILE`. Every value here is the default: delete what you do not change.\n"
-    return head + "".join(f"{line}\n" for line in _lines(spec, ""))
+    return "".join(f"{line}\n" for line in _lines(spec, ""))
 
 
 def _lines(model: BaseModel, indent: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from deployer.core.errors import UsageError
+from deployer.core.remedies import Remedy
 
 _PREFIX: Final = "haproxy.router.openshift.io/"
 # Routers up to OpenShift 4.17 know only the second key. From 4.18 on, the first key takes precedence.
@@ -68,9 +69,8 @@ def require_host_label(name: str, namespace: str) -> None:
     if len(label) <= LONGEST_LABEL:
         return
     room = LONGEST_LABEL - len(namespace) - 1
-    shorter = f", or choose a name of at most {room} characters for the server" if room > 0 else ""
     raise UsageError(
         f"OpenShift would assign the host name {label}.DOMAIN, the first part of which has {len(label)} characters; "
         f"at most {LONGEST_LABEL} are possible",
-        hint=f"add --host with a host name of your own{shorter}",
+        hint=Remedy.GIVE_HOST_OR_NAME.of(room=room) if room > 0 else Remedy.GIVE_HOST,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deployer.core.errors import InvalidSpec, Problem
+from deployer.core.remedies import Hint, Remedy
 from deployer.core.spec.platform import Platform
 from deployer.core.spec.routes import annotation_problems
 from deployer.core.spec.schema import Spec
@@ -14,17 +15,20 @@ def require_supported(spec: Spec, platform: Platform, source: str) -> None:
     """Raise InvalidSpec with everything in `spec` that this release or this platform does not support."""
     problems = tuple(_unsupported(spec, platform))
     if problems:
-        raise InvalidSpec(source, problems, hint=f"{_flags(spec, platform)}change these lines, or leave them out")
+        raise InvalidSpec(source, problems, hint=_remedy(spec, platform))
 
 
-def _flags(spec: Spec, platform: Platform) -> str:
-    """Return the flags that replace an exposure that the platform does not have; empty if it has the exposure."""
+def _remedy(spec: Spec, platform: Platform) -> Hint:
+    """Return what to change; for an exposure that the platform does not have, also the fields that replace it."""
     wanted, kind = spec.spec.exposure, platform.exposures[0]
     if wanted is None or wanted.type in platform.exposures or not platform.pods:
-        return ""
-    host = "" if kind in ("none", "route") or getattr(wanted, "host", None) else " --host NAME"
-    everyone = " --allow-everyone" if getattr(wanted, "allow_from", None) else ""
-    return f"add --expose {kind}{host}{everyone}; in a file, "
+        return Remedy.CHANGE_LINES
+    fields: dict[str, object] = {"spec.exposure.type": kind}
+    if kind not in ("none", "route") and not getattr(wanted, "host", None):
+        fields["spec.exposure.host"] = None
+    if getattr(wanted, "allow_from", None):
+        fields["spec.exposure.allowEveryone"] = True
+    return Remedy.CHANGE_LINES_OR_EXPOSURE.of(fields=fields)
 
 
 def _unsupported(spec: Spec, platform: Platform) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployer.core.errors import one_line
+from deployer.core.remedies import Hint, Remedy
 
 Object = Mapping[str, Any]
 
@@ -16,7 +17,7 @@ class Problem:
     """Why outside traffic does not reach a server, and what a person can do."""
 
     reason: str
-    hint: str
+    hint: Hint
 
 
 def ingress_problem(ingress: Object) -> Problem | None:
@@ -28,7 +29,7 @@ def ingress_problem(ingress: Object) -> Problem | None:
     return Problem(
         f"no ingress controller has taken Ingress {name}"
         + (f" of class {wanted!r}" if wanted else ", which names no class"),
-        "`kubectl get ingressclasses` lists the classes; --ingress-class chooses one",
+        Remedy.CHOOSE_INGRESS_CLASS,
     )
 
 
@@ -57,9 +58,8 @@ def route_state(route: Object) -> RouteState:
             if condition.get("status") == "True":
                 return RouteState(host, cname=ingress.get("routerCanonicalHostname"))
             said = one_line(f"{condition.get('reason', '')}: {condition.get('message', '')}")
-            hint = "ask who runs the cluster, or choose another way with --expose"
-            if condition.get("reason") == "HostAlreadyClaimed":
-                hint = "the oldest Route has the host: choose another with --host, or another name for the server"
+            claimed = condition.get("reason") == "HostAlreadyClaimed"
+            hint = Remedy.CHOOSE_OTHER_HOST_OR_NAME if claimed else Remedy.ASK_OR_CHOOSE_EXPOSURE
             problem = Problem(f"the router does not serve host {host!r} ({said})", hint)
     return RouteState(problem=problem)
 
@@ -69,9 +69,7 @@ def http_route_problem(route: Object) -> Problem | None:
     parents = (route.get("status") or {}).get("parents") or ()
     gateways = ", ".join(f"{ref.get('namespace')}/{ref['name']}" for ref in route["spec"].get("parentRefs") or ())
     if not parents:
-        return Problem(
-            f"no controller has taken the HTTPRoute to Gateway {gateways}", "is --gateway NAMESPACE/NAME right?"
-        )
+        return Problem(f"no controller has taken the HTTPRoute to Gateway {gateways}", Remedy.CHECK_GATEWAY)
     for parent in parents:
         for condition in parent.get("conditions") or ():
             if condition.get("status") != "True":

@@ -24,7 +24,7 @@ def reason(lines: Sequence[str], *, out_of_memory: bool) -> str:
     if out_of_memory:
         return "the kernel has killed a process of its control group for lack of memory"
     if said and _FINISHED in said[-1]:
-        return "it was asked to end, by SIGTERM or SIGINT and not by `deployer stop`"
+        return "it was asked to end, by SIGTERM or SIGINT and not by deployer"
     if said and _TRACEBACK in said and _ERROR.fullmatch(said[-1]):
         return f"it failed: {said[-1]}"
     return "its log gives no reason, as after SIGKILL by a person, a batch system, or the kernel for lack of memory"

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from deployer.core.errors import one_line
 from deployer.core.manifests.manifest import DEPLOYMENT, STATEFUL_SET
+from deployer.core.remedies import Hint, Remedy
 
 Object = Mapping[str, Any]
 _IMAGE: Final = frozenset(
@@ -40,7 +41,7 @@ class Readiness:
     ready: bool
     reason: str
     stuck: bool = False
-    hint: str | None = None
+    hint: Hint | None = None
     crashed: str | None = None
     patience: float = 12.0  # allows for a registry's short failure, or a quota that the previous pod is about to free
 
@@ -211,14 +212,12 @@ def _container(pod: str, container: Object, pulling: str, *, without_user: bool)
         )
     if reason in _CONFIG:
         words = f"container {container['name']} of pod {pod} cannot be made: {message}"
-        hint = "does a patch name what is not there?"
+        hint: Hint = "does a patch name what is not there?"
         if without_user and _ROOT.search(message):
             words += (
                 "; the profile is OpenShift's and leaves the user to the cluster, but this namespace has no UID range"
             )
-            hint = (
-                "if this is not OpenShift, add --profile kubernetes; if it is, use a project that `oc new-project` made"
-            )
+            hint = Remedy.CHOOSE_PROFILE
         return Readiness(False, words, stuck=True, hint=hint)
     ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated")
     if ended and not container.get("ready") and (reason == "CrashLoopBackOff" or state.get("terminated")):
@@ -245,12 +244,10 @@ def _unscheduled(pod: str, message: str, claims: Sequence[Object], events: Seque
             continue
         name, wanted = claim["metadata"]["name"], (claim.get("spec") or {}).get("storageClassName")
         said = _last(events, name, _VOLUME)
-        hint = "are storage class and size right? --storage-class and --volume-size change them"
         if not wanted:
-            hint = "name a storage class: spec.volume.storageClass, or --storage-class"
-            return Readiness(
-                False, f"volume {name} gets no storage: the cluster has no default storage class", stuck=True, hint=hint
-            )
+            words = f"volume {name} gets no storage: the cluster has no default storage class"
+            return Readiness(False, words, stuck=True, hint=Remedy.NAME_STORAGE_CLASS)
+        hint = Remedy.CHECK_VOLUME
         if said:
             words = f"volume {name} of storage class {wanted!r} cannot be made: {said}"
             return Readiness(False, words, stuck=True, hint=hint)

@@ -11,6 +11,7 @@ from typing import Final
 
 from deployer.core.errors import Forbidden, NotReady
 from deployer.core.manifests.manifest import HTTP_ROUTE, INGRESS, ROUTE, SECRET, Kind, Manifest
+from deployer.core.remedies import Hint, Remedy
 from deployer.core.spec.routes import allow_list
 from deployer.core.stack.assigned import Assigned
 from deployer.core.stack.components import server
@@ -157,7 +158,7 @@ class KubernetesAccess:
         kind = _EXPOSED.get(assigned.exposure or "")
         return self._own(kind) if kind else None
 
-    def _diagnosis(self, exposure: str | None, state: str) -> tuple[str, str]:
+    def _diagnosis(self, exposure: str | None, state: str) -> tuple[str, Hint]:
         """Return what the cluster reports about the object behind the address, and a hint."""
         problem = None
         if exposure == "ingress" and (ingress := self._own(INGRESS)):
@@ -173,22 +174,22 @@ class KubernetesAccess:
             return self._route_diagnosis(state)
         return (f"; {problem.reason}", problem.hint) if problem else ("", _hint(state))
 
-    def _route_diagnosis(self, said: str) -> tuple[str, str]:
+    def _route_diagnosis(self, said: str) -> tuple[str, Hint]:
         route = self._own(ROUTE)
         if route is None:
-            return "; its Route is gone", f"`deployer create {self._name}` makes it anew"
+            return "; its Route is gone", Remedy.MAKE_ROUTE.of(name=self._name)
         state = route_state(route)
         if state.problem:
             return f"; {state.problem.reason}", state.problem.hint
         if not state.host:
-            return "; no router has taken its Route", "ask who runs the cluster, or choose another way with --expose"
+            return "; no router has taken its Route", Remedy.ASK_OR_CHOOSE_EXPOSURE
         if "certificate" in said:
             return "", (
                 "the router has none for a host of your own: docs/openshift.md says how to give the Route one; "
                 f"{authority_hint()}"
             )
         if "closes the connection" in said and allow_list(route):
-            return "", "is this machine in allowFrom? a router may take seconds to know a new list: give more --timeout"
+            return "", Remedy.CHECK_ALLOW_LIST
         if "cannot be reached" in said and state.cname:
             return "", f"in its DNS, {state.host} must be a CNAME of {state.cname}; then type the same command"
         return "", _hint(said)
@@ -232,24 +233,18 @@ def _ask(endpoint: Endpoint) -> tuple[Answer, str]:
     return Answer.SERVED if served else Answer.OTHER, f"answers {status}"
 
 
-def _certificate_hint(ingress: Manifest) -> str:
+def _certificate_hint(ingress: Manifest) -> Hint:
     """Return a hint about the certificate of an Ingress."""
     if is_issued(ingress):
         return (
             f"a certificate that cert-manager makes may take minutes: type the same command again; {authority_hint()}"
         )
-    return (
-        "nobody makes a certificate for this Ingress: name a Secret with one (--tls-secret), or an issuer of "
-        f"cert-manager in the spec; {authority_hint()}"
-    )
+    return Remedy.NAME_CERTIFICATE.of(authority=authority_hint())
 
 
-def _hint(state: str) -> str:
+def _hint(state: str) -> Hint:
     if _GATEWAY_ERROR.search(state) or "takes connections" in state:
-        return (
-            "the ingress controller cannot reach the pod: the NetworkPolicy admits one namespace only; "
-            "set spec.networkPolicy.ingressNamespace (--ingress-namespace) to the one where the controller runs"
-        )
+        return Remedy.ADMIT_CONTROLLER
     if "cannot be reached" in state or "in time" in state:
         return "does the host name lead to the cluster's ingress? ask who runs its DNS, then type the same command"
     if "certificate" in state:

@@ -141,7 +141,7 @@ class KubernetesRuntime:
             if not limit.left:
                 raise NotReady(
                     f"no router has taken Route {self._name} in {_ADMISSION_SECONDS:.0f} seconds",
-                    hint="does this cluster serve Routes? ask who runs it; --expose chooses another way",
+                    hint=Remedy.CHECK_ROUTES,
                 )
             time.sleep(_POLL_SECONDS)
 
@@ -163,7 +163,7 @@ class KubernetesRuntime:
         elif kind != "none" and not host:
             raise UsageError(
                 f"a public address needs a host name: {platform.name} assigns none to a server's {kind}",
-                hint="add --host mlflow.example.org, or --expose none for a server reached by a tunnel",
+                hint=Remedy.GIVE_HOST_OR_TUNNEL,
             )
         return dataclasses.replace(
             before,
@@ -315,7 +315,7 @@ class KubernetesRuntime:
             if live is None:
                 raise Conflict(
                     f"volume {ref.name} is gone, and with it all runs; nothing was changed",
-                    hint=f"to begin anew: `deployer delete {self._name} --delete-data`, then create",
+                    hint=Remedy.BEGIN_ANEW.of(name=self._name),
                 )
             if live["metadata"].get("deletionTimestamp"):
                 raise Conflict(

@@ -32,6 +32,7 @@ from deployer.core.manifests.manifest import (
     ref_from,
 )
 from deployer.core.manifests.rendering import secret_manifests
+from deployer.core.remedies import Remedy
 from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_USERNAME, SecretRef
 from deployer.core.secrets.values import Secrets
 from deployer.core.stack.components import MANAGED_BY
@@ -294,7 +295,7 @@ class KubernetesStore:
             with suppress(InvalidSpec, KeyError, TypeError, ValueError, AttributeError):
                 assigned = json.loads(item["data"]["status"])["assigned"]
                 if owner != self._name and assigned["host"] == host:
-                    raise Conflict(f"host {host!r} is that of server {owner!r}", hint="choose another with --host")
+                    raise Conflict(f"host {host!r} is that of server {owner!r}", hint=Remedy.CHOOSE_OTHER_HOST)
 
     def require_names(self) -> None:
         """Check that the names of the server's Secrets are free.

@@ -29,7 +29,16 @@ def kubernetes_target(
     access = KubernetesAccess(session, runtime, name, note)
     context = session.context
     where = f"namespace {context.namespace} of {context.server}" + (f", as {user}" if user else "")
-    options = ("--namespace", context.namespace, *(() if context.in_cluster else ("--context", context.name)))
     return Target(
-        name, "kubernetes", where, options, context.namespace, CAPABILITIES, store, runtime, runtime, runtime, access
+        name=name,
+        kind="kubernetes",
+        where=where,
+        namespace=context.namespace,
+        context=None if context.in_cluster else context.name,
+        capabilities=CAPABILITIES,
+        store=store,
+        placement=runtime,
+        installation=runtime,
+        runtime=runtime,
+        access=access,
     )

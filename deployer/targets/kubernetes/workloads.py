@@ -14,6 +14,7 @@ from typing import Final
 from deployer.core.errors import NotReady, UsageError
 from deployer.core.manifests.inventory import ListedWorkload, in_start_order, listed_workloads
 from deployer.core.manifests.manifest import DEPLOYMENT, KINDS, POD, Manifest, Ref
+from deployer.core.remedies import Remedy
 from deployer.core.stack.model import SERVER, Stack
 from deployer.core.status.readiness import Snapshot, readiness
 from deployer.kube import objects, rollout
@@ -185,5 +186,5 @@ class KubernetesWorkloads:
             )
         if not (pods := self.pods(workload)):
             what = f"server {self._name!r}" if workload == SERVER else f"{title(workload)} of server {self._name!r}"
-            raise NotReady(f"{what} has no pod", hint=f"`deployer status {self._name}` says why")
+            raise NotReady(f"{what} has no pod", hint=Remedy.SEE_STATUS.of(name=self._name))
         return pods[0]

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from deployer.catalogue import CONSTRAINTS
-from deployer.core.errors import EnvironmentFailed, NotReady, UsageError
+from deployer.core.errors import EnvironmentFailed, NotReady, UnusableValue
+from deployer.core.remedies import Remedy
 from deployer.core.spec.versions import DEFAULT_MLFLOW, MIN_PYTHON
 from deployer.core.stack.model import Package
 from deployer.targets import Deadline
@@ -24,7 +25,8 @@ from deployer.targets.local.locks import hold
 from deployer.targets.local.store import explained, no_room
 
 _PART: Final = "mlflow-skinny"  # mlflow requires the same release of mlflow-skinny (METADATA of its wheel)
-_TESTED: Final = f"--mlflow-version {DEFAULT_MLFLOW}"
+_TESTED: Final = Remedy.INSTALL_TESTED.of(version=DEFAULT_MLFLOW)
+_PYTHON: Final = "spec.local.python"
 _COMPLETE: Final = "complete.json"
 _ROOM_BYTES: Final = 32 << 20  # smaller than each of the larger packages
 _NO_ROOM: Final = ("No space left on device", "Disk quota exceeded")  # strerror(3) of ENOSPC and EDQUOT
@@ -65,14 +67,11 @@ def interpreter(command: str) -> Interpreter:
     """Return the interpreter of `command`, a path or a name on PATH.
 
     Raises:
-        UsageError: the command does not exist, is not a Python 3 interpreter, or is too old for MLflow.
+        UnusableValue: the command does not exist, is not a Python 3 interpreter, or is too old for MLflow.
     """
     where = shutil.which(os.path.expanduser(command))
     if where is None:
-        raise UsageError(
-            f"--python (spec.local.python) {command}: there is no such program",
-            hint="give a path such as /usr/bin/python3",
-        )
+        raise UnusableValue(_PYTHON, command, "there is no such program", hint="give a path such as /usr/bin/python3")
     try:
         answer = subprocess.run(
             [where, "-I", "-c", _PROBE], capture_output=True, timeout=60, check=True, stdin=subprocess.DEVNULL
@@ -80,13 +79,11 @@ def interpreter(command: str) -> Interpreter:
         implementation, version, base = json.loads(answer)
         major, minor, patch = version
     except (OSError, subprocess.SubprocessError, ValueError, TypeError):
-        raise UsageError(f"--python (spec.local.python) {command}: {where} is not a Python 3 interpreter") from None
+        raise UnusableValue(_PYTHON, command, f"{where} is not a Python 3 interpreter") from None
     found = Interpreter(str(implementation), (int(major), int(minor), int(patch)), str(base))
     if found.version[:2] < MIN_PYTHON:
         wanted, has = ".".join(map(str, MIN_PYTHON)), ".".join(map(str, found.version))
-        raise UsageError(
-            f"--python (spec.local.python) {command}: MLflow needs Python {wanted} or newer, this is {has}"
-        )
+        raise UnusableValue(_PYTHON, command, f"MLflow needs Python {wanted} or newer, this is {has}")
     return found
 
 
@@ -201,7 +198,7 @@ class Environment:
 
         parts = listed(_PART)
         newest = releases.newest([found for found in listed(name) if not parts or found in parts], version)
-        hint = f"the newest {minor} is {newest}: --mlflow-version {newest}" if newest else _TESTED
+        hint = Remedy.INSTALL_NEWEST.of(minor=minor, version=newest) if newest else _TESTED
         return EnvironmentFailed(
             f"the package index has no release {version} of {name} for {self._base.path}", hint=hint
         )
@@ -246,7 +243,7 @@ class Environment:
                 except subprocess.TimeoutExpired:
                     shutil.rmtree(self.folder, ignore_errors=True)
                     raise NotReady(
-                        f"installing {self._package.requirement} took too long", hint="give more time with --timeout"
+                        f"installing {self._package.requirement} took too long", hint=Remedy.GIVE_TIME
                     ) from None
                 except OSError as error:
                     return f"{command[0]}: {error.strerror}"

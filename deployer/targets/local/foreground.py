@@ -10,6 +10,7 @@ from io import SEEK_END
 from typing import Final, TextIO
 
 from deployer.core.errors import Conflict
+from deployer.core.remedies import Remedy
 from deployer.core.stack.model import SERVER
 from deployer.targets import Deadline
 from deployer.targets.local import process
@@ -44,7 +45,7 @@ class LocalForeground:
             except Conflict as conflict:
                 raise Conflict(
                     f"server {self._name!r} is in the foreground already: {conflict.message}",
-                    hint=f"`deployer stop {self._name}` ends both",
+                    hint=Remedy.STOP_BOTH.of(name=self._name),
                 ) from None
             yield
 

@@ -6,6 +6,7 @@ import dataclasses
 
 from deployer.core.address import at_loopback, forwarding, url
 from deployer.core.errors import Conflict
+from deployer.core.remedies import Remedy
 from deployer.targets import Live
 from deployer.targets.local.access import LocalAccess, user_name
 from deployer.targets.local.store import LocalStore
@@ -25,16 +26,15 @@ class OtherMachine:
             Conflict: the server's lock is held, `take_over` is False, or the server answers.
         """
         name, record = self._store.folder.name, self._store.load()
-        message, there = f"the server is on another machine: {live.detail}", f"`deployer stop {name}` on {live.host}"
+        message = f"the server is on another machine: {live.detail}"
+        stop_there = Remedy.STOP_THERE.of(name=name, host=live.host)
         if live.identity is not None:  # the other machine holds the lock
-            raise Conflict(message, hint=f"{there} stops it")
+            raise Conflict(message, hint=stop_there)
         if not self._take_over:
-            raise Conflict(
-                message, hint=f"{there} stops it; if that machine is gone for good: `deployer stop {name} --take-over`"
-            )
+            raise Conflict(message, hint=Remedy.STOP_THERE_OR_TAKE_OVER.of(name=name, host=live.host))
         public = record is not None and record.assigned.ports and not at_loopback(record.assigned.host)
         if record and public and LocalAccess().ready(record.assigned):
-            raise Conflict(f"{message}, and answers there", hint=f"{there} stops it")
+            raise Conflict(f"{message}, and answers there", hint=stop_there)
 
     def with_way(self, live: Live) -> Live:
         """Add to the detail how to reach the server from here."""

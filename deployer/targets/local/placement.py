@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from deployer.core.address import announced
+from deployer.core.remedies import Hint, Remedy
 from deployer.core.spec.platform import LOCAL, Platform
 from deployer.core.spec.schema import Spec
 from deployer.core.stack.assigned import Assigned
@@ -35,7 +36,7 @@ class LocalPlacement:
         runtime: LocalRuntime,
         other_machine: OtherMachine,
         waiting: Callable[[str], None],
-        note: Callable[[str], None],
+        note: Callable[[str, Hint], None],
     ) -> None:
         self._state = state
         self._store = store
@@ -111,6 +112,7 @@ class LocalPlacement:
             if port != FIRST_PORT and not wanted and not kept:
                 self._note(
                     f"Port {FIRST_PORT} is taken by {self._ports.holder_of(FIRST_PORT)}: this server has port {port}, "
-                    "and keeps it (--port chooses another)"
+                    "and keeps it",
+                    Remedy.NAME_OTHER_PORT,
                 )
             yield dataclasses.replace(before, host=self._announced(spec), ports={"http": port})

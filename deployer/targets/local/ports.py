@@ -10,6 +10,7 @@ from typing import Final
 
 from deployer.core.address import LOOPBACK, at_loopback, everywhere
 from deployer.core.errors import Conflict, StateError, UsageError
+from deployer.core.remedies import Remedy
 from deployer.core.stack.model import SERVER, Workload
 from deployer.targets.local.listeners import listener_at
 from deployer.targets.local.store import LocalStore, server_names
@@ -34,7 +35,7 @@ class Ports:
         """
         taken = self._of_others()
         if wanted in taken:
-            hint = f"`deployer create {self._name} --port NUMBER` chooses another"
+            hint = Remedy.CHOOSE_PORT.of(name=self._name)
             raise Conflict(f"port {wanted} belongs to your server {taken[wanted]}", hint=hint)
         if wanted or host:
             listen(wanted or 0, host or LOOPBACK, self._name).close()  # fails if the port is taken
@@ -53,9 +54,7 @@ class Ports:
                     return port
                 except Conflict:
                     continue
-        raise Conflict(
-            f"no free port from {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1}", hint="choose one with --port"
-        )
+        raise Conflict(f"no free port from {FIRST_PORT} to {FIRST_PORT + _PORTS_TRIED - 1}", hint=Remedy.NAME_PORT)
 
     def listen_for(self, workload: Workload) -> socket.socket:
         """Return the socket of a workload. Only the port of the workload `server` can be chosen.
@@ -125,7 +124,7 @@ def listen(port: int, host: str, name: str = "NAME") -> socket.socket:
             raise _not_here(host, f"{address[0]} is no address of this machine") from error
         raise Conflict(
             f"port {port} of {host} cannot be used: {error.strerror}",
-            hint=f"`deployer create {name} --port NUMBER` chooses another",
+            hint=Remedy.CHOOSE_PORT.of(name=name),
         ) from error
     return listener
 
@@ -143,5 +142,5 @@ def _resolved(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, in
 def _not_here(host: str, why: str) -> UsageError:
     return UsageError(
         f"a server cannot listen at {host}: {why}",
-        hint="--host names this machine: its name (`hostname -f`), an address (`hostname -I`), or 0.0.0.0 for all",
+        hint=Remedy.NAME_THIS_MACHINE,
     )

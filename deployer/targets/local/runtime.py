@@ -14,6 +14,7 @@ from typing import Final
 
 from deployer.core.errors import NotReady, ServerRefused, last_line
 from deployer.core.manifests.changes import Change
+from deployer.core.remedies import Hint, Remedy, ServerRef
 from deployer.core.secrets.values import Secrets
 from deployer.core.stack.model import SERVER, Stack, Workload
 from deployer.core.status.last_words import REFUSAL, reason
@@ -134,7 +135,7 @@ class LocalRuntime:
                 timeout=max(deadline.left, 0.1), cwd=self._store.folder,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise NotReady("the server's own Python has not ended in time", hint="give more with --timeout") from None
+            raise NotReady("the server's own Python has not ended in time", hint=Remedy.GIVE_TIME) from None
         if done.returncode:
             raise ServerRefused(f"the server's own Python failed: {last_line(done.stderr)}")
 
@@ -217,8 +218,10 @@ class LocalRuntime:
         refusal = [line for line in lines_of(log, _TELLING_LINES, follow=False) if line.startswith(REFUSAL)]
         if refusal:
             raise ServerRefused(refusal[-1].removeprefix(REFUSAL))
-        option = "" if workload.name == SERVER else f" {stack.name} --workload {workload.name}"
-        raise NotReady(f"{name} has ended by itself{last_words(log)}", hint=f"see `deployer logs{option}`")
+        hint: Hint = Remedy.SEE_LOG
+        if workload.name != SERVER:
+            hint = Remedy.SEE_LOG_OF_WORKLOAD.of(server=ServerRef(stack.name), workload=workload.name)
+        raise NotReady(f"{name} has ended by itself{last_words(log)}", hint=hint)
 
     def logs(self, workload: str, tail: int, *, follow: bool) -> Iterator[str]:
         """Yield the last `tail` lines of a workload's log; with `follow`, also new lines until interrupted."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deployer.core.errors import Conflict, Damaged, DeployerError, Forbidden, InvalidSpec, NoRoom, StateError
+from deployer.core.remedies import Remedy
 from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_USERNAME, SecretRef
 from deployer.core.secrets.values import Secrets
 from deployer.core.stack.record import Record, record_from
@@ -289,8 +290,7 @@ class LocalStore:
     def _damaged(self, path: Path, what: str) -> Damaged:
         return Damaged(
             f"{path} {what}",
-            hint=f"put the file back from a backup; without one, `deployer delete {self._name} --delete-data` deletes "
-            "the server with all its data",
+            hint=Remedy.RESTORE_FILE.of(name=self._name),
         )
 
     def _read(self, path: Path) -> dict[str, Any] | None:

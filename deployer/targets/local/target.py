@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from deployer.core.remedies import Hint
 from deployer.targets import Capabilities, Target
 from deployer.targets.local.access import LocalAccess
 from deployer.targets.local.installation import LocalInstallation
@@ -21,15 +22,16 @@ CAPABILITIES: Final = Capabilities(
 def local_target(
     name: str,
     waiting: Callable[[str], None],
-    note: Callable[[str], None] = lambda _: None,
+    note: Callable[[str, Hint], None] = lambda *_: None,
     *,
     take_over: bool = False,
     dry_run: bool = False,
 ) -> Target:
     """Return the local target for server `name`; `waiting` is called when another deployer holds a lock.
 
-    `note` receives messages about what the machine has assigned to the server. `take_over` is the user's statement that
-    the other machine, on which the server is recorded, is gone. With `dry_run`, the state directory is not created.
+    `note` receives messages about what the machine has assigned to the server, each with what the user can do.
+    `take_over` is the user's statement that the other machine, on which the server is recorded, is gone. With
+    `dry_run`, the state directory is not created.
     """
     state = state_directory(make=not dry_run)
     store = LocalStore(state, name)
@@ -39,8 +41,8 @@ def local_target(
         name=name,
         kind="local",
         where="this machine",
-        options=("--target", "local"),
         namespace=None,
+        context=None,
         capabilities=CAPABILITIES,
         store=store,
         placement=LocalPlacement(state, store, runtime, other_machine, waiting, note),
