@@ -7,7 +7,8 @@ from typing import Final
 from deployer.core.errors import NotReady, VerificationFailed
 from deployer.operations.plan import Plan, Planned, planned_steps, remarks
 from deployer.operations.records import require_record
-from deployer.operations.rotate import Rotation, known_secrets, passwords_in_turn, require_user_name, running
+from deployer.operations.rotate import known_secrets, passwords_in_turn, require_user_name, running
+from deployer.operations.rotation_steps import Rotation
 from deployer.targets import Deadline, Observed, Target
 from deployer.tracking.client import Refused, Unreachable
 from deployer.tracking.refusals import meaning

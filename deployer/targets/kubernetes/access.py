@@ -30,8 +30,9 @@ from deployer.kube import objects
 from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
 from deployer.targets import Deadline
+from deployer.targets.kubernetes.labels import is_own
+from deployer.targets.kubernetes.own_objects import OwnObjects
 from deployer.targets.kubernetes.runtime import KubernetesRuntime
-from deployer.targets.kubernetes.store import is_own
 from deployer.tracking.client import (
     Client,
     Closed,
@@ -52,9 +53,12 @@ _GATEWAY_ERROR: Final = re.compile(r"answers 50[234]$")
 class KubernetesAccess:
     """The addresses of one server."""
 
-    def __init__(self, session: Session, runtime: KubernetesRuntime, name: str, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, session: Session, runtime: KubernetesRuntime, own: OwnObjects, name: str, note: Callable[[str], None]
+    ) -> None:
         self._session = session
         self._runtime = runtime
+        self._objects = own
         self._name = name
         self._note = note
 
@@ -127,7 +131,7 @@ class KubernetesAccess:
             said = "lets this machine in as before the change of allowFrom" if answer is Answer.SERVED else said
             now = time.monotonic()
             course = course.then(answer, now) if course else Course(answer, now)
-            asked = Asked(answer, now - course.since, course.turned, listed, self._runtime.list_age)
+            asked = Asked(answer, now - course.since, course.turned, listed, self._objects.list_age)
             found = verdict(asked, certificate_seconds(self._exposed(assigned)) if answer is Answer.UNTRUSTED else 0.0)
             if found is Verdict.REACHED or (answer is Answer.SERVED and not limit.left):
                 self._note_unseen(asked)

@@ -1,10 +1,7 @@
-"""Keeps records and secrets on a cluster: a labelled ConfigMap and two Secrets in the server's namespace."""
+"""Keeps the record of a server on a cluster, in a labelled ConfigMap of its namespace."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import itertools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,21 +28,18 @@ from deployer.core.manifests.manifest import (
     Ref,
     ref_from,
 )
-from deployer.core.manifests.rendering import secret_manifests
 from deployer.core.remedies import Remedy
-from deployer.core.secrets.references import ADMIN_PASSWORD, ADMIN_USERNAME, SecretRef
-from deployer.core.secrets.values import Secrets
-from deployer.core.stack.components import MANAGED_BY
 from deployer.core.stack.record import Record, record_from
 from deployer.kube import objects, rights
 from deployer.kube.lease import held, held_by_another
 from deployer.kube.refusals import UnknownApi
 from deployer.kube.session import Session
 from deployer.targets import ChangeKind, Deadline
+from deployer.targets.kubernetes.labels import all_labels, is_own, selector
+from deployer.targets.kubernetes.secrets import KubernetesSecrets
 
 RECORD_LABEL: Final = "mlflow-deployer.github.io/record"
 _POLL_SECONDS: Final = 0.2
-_TRIES: Final = 5
 _NOT_IN_INVENTORY: Final = (POD, EVENT, REPLICA_SET, LEASE, SECRET)
 # Users without cluster-wide rights get 403 for an API that is not installed. A server without a StatefulSet needs no
 # right to StatefulSets.
@@ -62,21 +56,6 @@ _ACTIONS: Final[Mapping[ChangeKind, tuple[tuple[str, Kind, str], ...]]] = {
 }
 
 
-def own_labels(name: str) -> dict[str, str]:
-    """Return the labels that identify a server's objects."""
-    return {"app.kubernetes.io/instance": name, "app.kubernetes.io/managed-by": MANAGED_BY}
-
-
-def selector(name: str) -> str:
-    """Return the label selector of a server's objects."""
-    return ",".join(f"{key}={value}" for key, value in own_labels(name).items())
-
-
-def is_own(live: Manifest, name: str) -> bool:
-    """Tell whether an object carries the labels of server `name`."""
-    return own_labels(name).items() <= (live["metadata"].get("labels") or {}).items()
-
-
 def record_name(name: str) -> str:
     """Return the name of the ConfigMap with a server's record."""
     return f"{name}-spec"
@@ -90,12 +69,8 @@ def server_names(session: Session) -> list[str]:
     return sorted(name for name, item in named if item["metadata"]["name"] == record_name(name))
 
 
-class KubernetesStore:
+class KubernetesStore(KubernetesSecrets):
     """The ConfigMap and Secrets of one server."""
-
-    def __init__(self, session: Session, name: str) -> None:
-        self._session = session
-        self._name = name
 
     def load(self) -> Record | None:
         """Return the record, None without one."""
@@ -163,80 +138,10 @@ class KubernetesStore:
         except Forbidden:
             return False  # a user who may not read Leases takes none either
 
-    def secrets(self) -> Secrets | None:
-        """Return the stored secrets, None without user name and password; other values may be missing."""
-        values: dict[SecretRef, str] = {}
-        for part in ("admin", "server"):
-            stored = self._secret(part)
-            for key, text in ((stored or {}).get("data") or {}).items():
-                try:
-                    values[SecretRef(part, key)] = base64.b64decode(text, validate=True).decode("utf-8")
-                except (binascii.Error, UnicodeDecodeError):
-                    raise StateError(f"{self.secret_name(part)}: the value of {key!r} is not text") from None
-        return Secrets(values) if {ADMIN_USERNAME, ADMIN_PASSWORD} <= values.keys() else None
-
-    def create_if_absent(self, secrets: Secrets) -> Secrets:
-        """Store `secrets` unless some exist already; return the stored ones."""
-        for wanted in secret_manifests(self._name, self._labels(), secrets.values):
-            if not wanted["stringData"]:
-                continue
-            while objects.create(self._session, wanted) is None:
-                live = objects.get(self._session, SECRET, wanted["metadata"]["name"])
-                if live is None:
-                    continue  # deleted meanwhile
-                if not is_own(live, self._name):
-                    raise Conflict(
-                        f"Secret {wanted['metadata']['name']!r} is there already and is not deployer's",
-                        hint="choose another name for the server, or remove that Secret",
-                    )
-                missing = {k: v for k, v in wanted["stringData"].items() if k not in (live.get("data") or {})}
-                if missing:
-                    objects.replace(self._session, {**live, "stringData": missing})
-                break
-        stored = self.secrets()
-        if stored is None:
-            raise StateError(f"the Secrets of server {self._name!r} vanished while they were being written")
-        return stored
-
-    def patch_secrets(self, values: Mapping[SecretRef, str | None]) -> None:
-        """Store these values and remove the keys whose value is None; keep all others."""
-        for part in sorted({ref.secret for ref in values}):
-            changed = {ref.key: text for ref, text in values.items() if ref.secret == part}
-            for tries in itertools.count(1):
-                live = self._secret(part)
-                if live is None:
-                    raise Conflict(f"{self.secret_name(part)} is not there any more", hint="try again")
-                data = {key: text for key, text in (live.get("data") or {}).items() if key not in changed}
-                new = {key: text for key, text in changed.items() if text is not None}
-                try:
-                    objects.replace(self._session, {**live, "data": data, "stringData": new})
-                    break
-                except Conflict:  # the Secret was changed since it was read
-                    if tries == _TRIES:
-                        raise
-
-    def existing_secrets(self) -> frozenset[str]:
-        """Return which of the two Secrets exist."""
-        return frozenset(part for part in ("admin", "server") if self._secret(part) is not None)
-
-    def secret_name(self, secret: str) -> str:
-        """Return the Secret's name, and the last field manager other than deployer."""
-        name = f"Secret {self._session.namespace}/{self._name}-{secret}"
-        live = self._secret(secret)
-        if live is None:
-            return f"{name} (deleted)"
-        others = [
-            entry for entry in live["metadata"].get("managedFields") or () if entry["manager"] != objects.FIELD_MANAGER
-        ]
-        if not others:
-            return name
-        last = max(others, key=lambda entry: str(entry.get("time", "")))
-        return f"{name} (changed by {last['manager']} at {last.get('time', 'an unknown time')})"
-
     @contextmanager
     def lock(self, reason: str, deadline: Deadline, waiting: Callable[[str], None]) -> Iterator[None]:
         """Lock this server for one deployer."""
-        with held(self._session, f"{self._name}-lock", self._labels(), reason, lambda: deadline.left, waiting):
+        with held(self._session, f"{self._name}-lock", all_labels(self._name), reason, lambda: deadline.left, waiting):
             yield
 
     def require_rights(self, change: ChangeKind) -> None:
@@ -271,9 +176,6 @@ class KubernetesStore:
                 deadline.require(f"{kind.name} {name} is still being deleted")
                 time.sleep(_POLL_SECONDS)
 
-    def _labels(self) -> dict[str, str]:
-        return {"app.kubernetes.io/name": "mlflow", **own_labels(self._name)}
-
     def _stored(self) -> Manifest | None:
         stored = objects.get(self._session, CONFIG_MAP, record_name(self._name))
         if stored is not None and RECORD_LABEL not in (stored["metadata"].get("labels") or {}):
@@ -296,24 +198,6 @@ class KubernetesStore:
                 assigned = json.loads(item["data"]["status"])["assigned"]
                 if owner != self._name and assigned["host"] == host:
                     raise Conflict(f"host {host!r} is that of server {owner!r}", hint=Remedy.CHOOSE_OTHER_HOST)
-
-    def require_names(self) -> None:
-        """Check that the names of the server's Secrets are free.
-
-        Raises:
-            Conflict: a Secret of that name exists and does not belong to deployer.
-        """
-        for part in ("admin", "server"):
-            live = objects.get(self._session, SECRET, f"{self._name}-{part}")
-            if live and not is_own(live, self._name):
-                raise Conflict(
-                    f"Secret {self._name}-{part} is there already and is not deployer's",
-                    hint="choose another name for the server, or remove that Secret",
-                )
-
-    def _secret(self, part: str) -> Manifest | None:
-        live = objects.get(self._session, SECRET, f"{self._name}-{part}")
-        return live if live and is_own(live, self._name) else None
 
     def _record(self, stored: Manifest) -> Record:
         source = f"ConfigMap {self._session.namespace}/{record_name(self._name)}"
@@ -343,7 +227,7 @@ class KubernetesStore:
             "metadata": {
                 "name": record_name(self._name),
                 "namespace": self._session.namespace,
-                "labels": {**self._labels(), RECORD_LABEL: "server"},
+                "labels": {**all_labels(self._name), RECORD_LABEL: "server"},
             },
             "data": {
                 "spec": json.dumps(spec, indent=2) + "\n",

@@ -1,4 +1,4 @@
-"""Builds the target of a server on a cluster from its store, runtime and access."""
+"""Builds the target of a server on a cluster from its interfaces."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 from deployer.kube.session import Session
-from deployer.targets import Capabilities, Target
+from deployer.targets import Capabilities, Live, Target
 from deployer.targets.kubernetes.access import KubernetesAccess
+from deployer.targets.kubernetes.own_objects import OwnObjects
+from deployer.targets.kubernetes.placement import KubernetesPlacement
 from deployer.targets.kubernetes.runtime import KubernetesRuntime
 from deployer.targets.kubernetes.store import KubernetesStore
 
@@ -25,8 +27,12 @@ def kubernetes_target(
     known.
     """
     store = KubernetesStore(session, name)
-    runtime = KubernetesRuntime(session, store, name, note, take_over=take_over)
-    access = KubernetesAccess(session, runtime, name, note)
+    own = OwnObjects(session, name, take_over=take_over)
+    runtime = KubernetesRuntime(session, store, own, name, note, take_over=take_over)
+    placement = KubernetesPlacement(
+        session, store, own, name, note, lambda stack: runtime.pending(stack, Live("stopped"))
+    )
+    access = KubernetesAccess(session, runtime, own, name, note)
     context = session.context
     where = f"namespace {context.namespace} of {context.server}" + (f", as {user}" if user else "")
     return Target(
@@ -37,7 +43,7 @@ def kubernetes_target(
         context=None if context.in_cluster else context.name,
         capabilities=CAPABILITIES,
         store=store,
-        placement=runtime,
+        placement=placement,
         installation=runtime,
         runtime=runtime,
         access=access,

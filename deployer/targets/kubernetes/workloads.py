@@ -21,7 +21,8 @@ from deployer.kube import objects, rollout
 from deployer.kube.rollout import Rollout
 from deployer.kube.session import Session
 from deployer.targets import Deadline, Live
-from deployer.targets.kubernetes.store import KubernetesStore, is_own, selector
+from deployer.targets.kubernetes.labels import is_own, selector
+from deployer.targets.kubernetes.store import KubernetesStore
 
 _POLL_SECONDS: Final = 0.2
 
