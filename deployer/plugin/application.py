@@ -230,7 +230,8 @@ def _add_gate(app: FastAPI, authenticator: Authenticator, *, is_known: bool) -> 
         forwarded=is_on(settings.FORWARDED),
         access_log=is_on(settings.ACCESS_LOG),
         passes_on=not is_known or auth.auth_config.authorization_function != BASIC_AUTH,
-        # a body is read before that thread starts, so a large body must wait until its login was looked up
+        # `has_a_thread` is true only for small bodies: a body is read before the thread starts, so the login of a
+        # request with a large body must be looked up first
         **({"has_a_thread": lambda scope: straight(scope) and size_limits.is_small(scope)} if straight else {}),
     )
 

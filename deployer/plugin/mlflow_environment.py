@@ -15,8 +15,8 @@ TRUST = (
     "_MLFLOW_ASSISTANT_DELEGATION_TOKEN",
     "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN",
 )
-# Logins that a client sends. If MLflow calls its own server, the server must not act as one of its users
-# (gateway/stored_logins.py).
+# Variables from which MLflow's client takes its login. If the server calls itself, it must not log in as one of its
+# users (gateway/stored_logins.py).
 LOGINS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
@@ -71,8 +71,9 @@ def configure_mlflow() -> None:
             "_MLFLOW_IN_JOB_EXECUTOR": "false",
             "_MLFLOW_SGI_NAME": "uvicorn",
             # Otherwise MLflow resolves the hosts of icon URLs on the event loop, up to 5 s each
-            # (mlflow/utils/validation.py `_validate_icon_url`). The server opens no icon: private hosts are harmless.
+            # (mlflow/utils/validation.py `_validate_icon_url`). It fetches no icons, so private hosts are harmless.
             "MLFLOW_ICON_URL_ALLOW_PRIVATE_IPS": "true",
-            "NETRC": os.devnull,  # requests would otherwise send a login from ~/.netrc when MLflow calls its own server
+            # otherwise the package `requests` sends a login from ~/.netrc when MLflow calls its own server
+            "NETRC": os.devnull,
         }
     )

@@ -29,7 +29,7 @@ class Seam:
 
     minors: frozenset[str]
     kind: str
-    is_optional: bool  # if this seam differs, the plugin takes another way, and the server starts
+    is_optional: bool  # if this seam differs, the server starts, and the plugin uses MLflow's own function
     users: tuple[str, ...]  # files of the plugin, without `.py`
     place: str
     wanted: str

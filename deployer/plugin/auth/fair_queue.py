@@ -36,8 +36,8 @@ class FairQueue(Generic[T]):
         """Add an item; return the item that lost its place to this one, or None if there was room.
 
         Raises:
-            Full: there is no room. Another lane or address loses an item only if it then still has as many items as
-                this one.
+            Full: there is no room, and no item can be removed. An item of another lane or address is removed only if
+                that lane or address has at least two items more than this one.
         """
         removed = self._make_room(address, name)
         self._addresses.setdefault(address, OrderedDict()).setdefault(name, OrderedDict())[item] = None

@@ -65,8 +65,8 @@ class Gate:
     `has_a_thread` tells whether MLflow checks the login of a request in a thread. If such a login was right earlier,
     the gate leaves the check to that thread.
     `passes_on` says that MLflow also decides about wrong passwords, because it may have another login method.
-    `pause` is the number of seconds before a guesser gets a refusal for which no password was checked. A guesser who
-    tries again at once would take processor time from others.
+    `pause` is the delay in seconds of a refusal that the gate sends to a guesser without a password check. Otherwise, a
+    guesser who tries again at once would take processor time from others.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Gate:
                 write_line(scope, address, who, status, time.monotonic() - begun)
 
     async def _user(self, scope: Scope, address: str, client: Client) -> str | None:
-        """Return the name of a user whose login was accepted, or None if the request needs none or MLflow decides."""
+        """Return the user name if the login was accepted; None if the path needs no login, or if MLflow decides."""
         if "\n" in scope["path"]:
             raise _line_break()
         if self._is_open(scope["path"]):

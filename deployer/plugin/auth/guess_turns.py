@@ -1,4 +1,4 @@
-"""Makes passwords beyond the budget of their user and address wait for a turn, instead of refusing them unchecked.
+"""Lets a password wait for a turn if the budget of its user and address is used up, instead of refusing it unchecked.
 
 A user behind a shared address may log in after a stranger has used up the budget. The throttle sets the rate of turns.
 Each turn goes to a random one of the passwords that wait for this user and address. A stranger who keeps many guesses

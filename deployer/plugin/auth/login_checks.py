@@ -30,8 +30,8 @@ REST = 3
 NICENESS = 10  # of the threads that check passwords: requests with known logins come first
 # places in a queue: for all addresses, and for one address
 LOOK_UPS = (4000, 4000)  # a look-up takes a millisecond
-CHECKS = (1000, 600)  # existing users; for one address, half a minute of checks if all passwords are right
-CHECKS_OF_NOBODY = (500, 64)  # unknown users; for one address, also half a minute of checks
+CHECKS = (1000, 600)  # existing users; 600 checks take half a minute if all passwords are right
+CHECKS_OF_NOBODY = (500, 64)  # unknown users; 64 checks also take half a minute
 
 Guesser = tuple[str, str]  # user name, site
 
@@ -61,8 +61,8 @@ class LoginChecks:
     async def decide(self, username: str, password: str, guesser: Guesser | None) -> tuple[bool, bytes]:
         """Return whether a password is right, and the digest of the hash and password that were checked.
 
-        Concurrent requests with the same login share one call. A guess is given back to the budget of its user and
-        address unless its password was checked and is wrong.
+        Concurrent requests with the same login share one call. Only a password that was checked and is wrong uses up
+        a guess of its user and address. Otherwise, the guess is given back.
         """
         if guesser is None:
             user = await self.look_up(username, None)

@@ -14,8 +14,8 @@ def choose_who_remembers(count: int) -> None:
     """Switch MLflow's own cache on or off for `count` processes, and report an unsupported MLflow version.
 
     MLflow asks its own cache first, and each process has a cache of its own. If several processes serve, a process
-    would continue to accept an old password after another process has changed it. So the cache is used only if MLflow
-    is not supported and one process serves.
+    would continue to accept an old password after another process has changed it. So the cache is used only if one
+    process serves. It is also off if MLflow is supported, because logins.py then caches checked passwords.
     """
     from mlflow.version import VERSION
 

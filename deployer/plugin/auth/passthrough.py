@@ -11,8 +11,8 @@ class PassthroughAuthenticator:
     """Logins of an unsupported MLflow, which checks passwords itself; tells the gate which logins may be guesses.
 
     It makes no decision and only classifies requests for throttling. MLflow checks the login of every request.
-    `passwords` must not remember wrong passwords, because a wrong password may be right later. It gets the user name in
-    place of a password hash.
+    `passwords` must not remember wrong passwords, because a wrong password may be right later. This class gives
+    `passwords` the user name in place of a password hash.
     """
 
     def __init__(self, passwords: Verified) -> None:

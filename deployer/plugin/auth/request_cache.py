@@ -32,8 +32,8 @@ class Memory:
     """What is known about the login of a request. No other login may be accepted for this request.
 
     A request may be served long after its login was checked. So the first result is provisional. When a
-    thread serves the request, it looks the login up again. That result is `confirmed` and holds until the end of the
-    request. If it did not hold, a password change during the request would cause an error after the work was done.
+    thread serves the request, it looks the login up again. That result is `confirmed`, and is used until the end of the
+    request. Otherwise, a password change during the request would cause an error after the work was done.
     """
 
     def __init__(self, username: str, login: bytes, accepted: bool, user: Any | None) -> None:
@@ -50,7 +50,7 @@ class Memory:
         self.accepted, self.user, self.confirmed = accepted, user, True
 
     def user_once(self, read: Callable[[], Any]) -> Any:
-        """Return the user, and read it if it is unknown. Before the confirmation, it is returned only once."""
+        """Return the cached user, or read the user. Before `confirm`, a cached user is returned only once."""
         found = read() if self.user is None else self.user
         self.user = found if self.confirmed else None
         return found
@@ -97,7 +97,7 @@ def _user_of_the_request(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _grants_of_the_request(original: Callable[..., list[Any]], store: Any, *, known: bool) -> Callable[..., list[Any]]:
-    """Read the grants once; `known` says that MLflow's statement is known to be the one used here."""
+    """Read the grants once; `known` says that this MLflow's `list_grants` is known to run the SQL statement below."""
     question = cache(partial(_question_of_grants, store))  # built once a database exists
     served = set[frozenset[str]]()  # the types that MLflow's function has accepted
 

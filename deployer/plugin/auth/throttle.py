@@ -15,7 +15,7 @@ GUESSERS = 2**20  # slots for users and addresses: 8 MiB; pages take memory when
 class Throttle:
     """Allows `burst` guesses at once for each key, then one guess every `seconds` (generic cell rate algorithm).
 
-    One thread of each process uses it. Processes that were forked from its creator share the counts. Two guesses at the
+    One thread of each process uses it. Workers are forked after its creation, and share the counts. Two guesses at the
     very same moment may count as one. A lock that all processes share would avoid this, but would stay locked for ever
     if its owner were killed.
     """

@@ -21,8 +21,8 @@ AT_ONCE = 2  # scrypt checks at once, 32 MiB each
 class Verified:
     """Remembers which passwords match which password hashes and which do not; `check` is the slow comparison itself.
 
-    When a hash changes, its passwords become unknown again, so no change has to be reported here. If the hash is not
-    known, `keep_wrong` must be false: a password that is wrong now may be right later.
+    When a hash changes, the results for the old hash no longer apply. So callers need not report changes. If the hash
+    is not known, `keep_wrong` must be false: a password that is wrong now may be right later.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Verified:
             return digest in self._once or digest in self._not_once
 
     def verified_by_any_worker(self, user: str, password: str) -> bool:
-        """Tell whether a process that was forked from this object's creator has found this password right."""
+        """Tell whether any worker has accepted this password; workers are forked from this object's creator."""
         place, mark = self._mark(user, password)
         return self._anywhere[place] == mark
 

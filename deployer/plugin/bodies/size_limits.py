@@ -1,6 +1,6 @@
 """Bounds request bodies, which MLflow keeps in memory as a whole; does not import deployer.
 
-If a page needs no login, the body of a request for it is not passed on. Flask serves nearly all other routes: the
+If a page needs no login, the application gets an empty body. Flask serves nearly all other routes. The
 bridge between ASGI and WSGI (starlette/middleware/wsgi.py) reads the whole body before Flask checks the login. Only
 artifact uploads are streamed (mlflow/server/artifact_router.py), so uploads have no bound.
 """

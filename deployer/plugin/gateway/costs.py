@@ -4,7 +4,7 @@ MLflow compares the budgets of the gateway with the costs of all traces that nam
 (mlflow/store/tracking/gateway/sqlalchemy_mixin.py `sum_gateway_trace_cost`). A client chooses the metadata and the cost
 of its trace. So a member could use up the budget of all users, or hide costs behind a trace with a negative cost.
 
-When the gateway writes its own traces, Flask serves no request. Clients can write this metadata only in requests that
+The gateway writes its own traces outside of Flask's requests. Clients can write this metadata only in requests that
 Flask serves. If the sender of such a request is not an administrator, this module leaves the name of the endpoint out
 of the trace. It does not refuse the trace, because clients copy metadata together with a trace
 (mlflow/tracing/utils/copy.py).

@@ -11,7 +11,8 @@ gateway also writes spans outside of this experiment:
   answer (mlflow/gateway/providers/base.py `passthrough`, `proxy`). The trace has no destination, so it is in experiment
   0.
 
-Both let a member who may only use the endpoint write to experiment 0. With this module, the gateway writes neither.
+In both cases, a member who has only USE on the endpoint can write to experiment 0. With this module, the gateway writes
+neither.
 """
 
 from __future__ import annotations

@@ -202,7 +202,7 @@ def _of_its_experiment(original: Callable[[Any], str], is_administrator: IsAdmin
 
 
 def _of_the_trace(original: Callable[[Any], str], is_administrator: IsAdministrator) -> Callable[[Any], str]:
-    """Let MLflow read a trace's archive only if the location has the form that MLflow gives this trace's archive."""
+    """Let MLflow read a trace's archive only if its location has the form that MLflow uses for this trace."""
 
     @wraps(original)
     def get_archive_uri_for_trace(trace_info: Any) -> str:
@@ -215,7 +215,7 @@ def _of_the_trace(original: Callable[[Any], str], is_administrator: IsAdministra
 
 
 def _in_their_archives(original: Callable[..., Any], is_administrator: IsAdministrator) -> Callable[..., Any]:
-    """Let MLflow delete traces' archives only if each location has the form that MLflow gives that trace's archive."""
+    """Let MLflow delete archives only if the location of each has the form that MLflow uses for its trace."""
 
     @wraps(original)
     def _delete_archived_trace_payloads(self: Any, selected_traces: list[Any]) -> Any:

@@ -2,8 +2,8 @@
 
 A role can deny all runs, all logged models or all assessments. A search of traces then must not select by the run, the
 model or the assessments of a trace, because the result would reveal them (mlflow/server/auth
-`_trace_search_selects_on_tiers`). MLflow forgets this for four requests. With this module, they require `READ` on the
-objects that they reveal:
+`_trace_search_selects_on_tiers`). MLflow forgets this for four requests. With this module, each of
+these requests requires `READ` on the objects that it reveals:
 
 - a query of metrics that selects traces by their run or logged model (`validate_can_query_trace_metrics`)
 - a search of traces that selects by an issue: MLflow stores the issues of a trace as assessments

@@ -13,10 +13,11 @@ file. A dump as SQL text does not contain the field.
 The field has 32 bits. `mlflow migrate-filestore` stores experiments with larger numbers. This module never assigns
 numbers of that size, so such a number cannot be assigned twice either.
 
-A mapper event assigns the number, because MLflow 3.17 and 3.18 insert experiments only through their mapped class; the
-only other statement inserts experiment 0 (mlflow/store/tracking/sqlalchemy_store.py `_create_default_experiment`). For
-experiments that were removed before the first start with this module, only links and files on this machine show which
-numbers are used up. Permissions of roles and files in S3 are not searched.
+A mapper event assigns the number, because MLflow 3.17 and 3.18 insert experiments only through their mapped class. The
+only other statement inserts experiment 0 (mlflow/store/tracking/sqlalchemy_store.py `_create_default_experiment`).
+
+The first start with this module also looks for the numbers of experiments that were removed earlier. It searches links
+to datasets and files on this machine. It does not search permissions of roles or files in S3.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SQLITE = "sqlite"
 LOCK = "UPDATE experiments SET name = name WHERE 0"
 NEWEST = "SELECT coalesce(max(experiment_id), 0) FROM experiments WHERE experiment_id <= :largest"
 LINKED = "SELECT DISTINCT destination_id FROM entity_associations WHERE destination_type = 'experiment'"
-FAR = 100_000  # a number further above the newest experiment is no leftover: it may be anything
+FAR = 100_000  # a link or folder whose number is further above the newest experiment is ignored
 
 
 def install() -> None:
@@ -53,7 +54,7 @@ def install() -> None:
 
 
 def _first(connection: Any) -> int:
-    """Return the number to store in a database that has none: the largest of experiments and their leftovers."""
+    """Return the first number to store in a database: the largest number of an experiment, a link or a folder."""
     largest = _largest(connection)
     names = [*connection.exec_driver_sql(LINKED).scalars(), *_folders(os.environ["MLFLOW_ARTIFACTS_DESTINATION"])]
     numbers = [int(name) for name in names if name.isascii() and name.isdigit()]

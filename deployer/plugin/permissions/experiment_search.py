@@ -3,8 +3,8 @@
 MLflow 3.17 searches all experiments, drops the unreadable from the page, and repeats both until the page is full. If a
 user may read one experiment of thirty, MLflow searches three times. On a server with thousands of experiments, it
 searches dozens of times. MLflow 3.18 searches only the readable experiments. This module makes 3.17 do the same,
-through the store's own hook for further conditions. MLflow's filter still has the last word on the results. The filter
-parses and builds the response again. To save this, the module skips the filter if it would change nothing.
+through the store's own hook for further conditions. MLflow's read predicate is still asked about each result. The
+module runs MLflow's filter only if a result is unreadable, because the filter parses and builds the response again.
 
 Replaced or called in mlflow/server: `auth.filter_search_experiments`, `auth._role_based_read_predicate`,
 `handlers._search_experiments`, and `_experiment_where_clauses` of the tracking store.
@@ -19,7 +19,7 @@ from typing import Any
 
 TYPES = frozenset(
     {"experiment"}
-)  # types of grants; MLflow asks for the same (workspace_grants.py), so one query serves both
+)  # types of grants; MLflow reads the same types (workspace_grants.py), so one cached query serves both
 MOST_IDS = 1000  # in one statement; SQLite accepts 32766. For users who may read more, MLflow's filter alone applies
 LARGEST_ID = 2**63 - 1
 UNNAMED = "*"  # an experiment that no grant names
@@ -105,8 +105,8 @@ def _with_readable_ones(original: Callable[[Any], list[Any]]) -> Callable[[Any],
 def _where_needed(sift: Callable[[Any], None], auth: Any) -> Callable[[Any], None]:
     """Skip MLflow's filter if the user may read all experiments in a response.
 
-    The response then needs no second parsing and building. A page with a next page is already full, so the filter need
-    not look for more.
+    The response then need not be parsed and built again. If there is a next page, this page is already full, so the
+    filter need not look for more experiments.
     """
 
     @wraps(sift)

@@ -5,8 +5,8 @@ MLflow looks up review queues and gateway endpoints by name before it checks per
 exist, and a 403 that it exists. With this module, both cases get 403, unless the user may see all objects of the kind.
 
 A scorer names the gateway endpoints of its models, but MLflow checks no permission on these endpoints
-(`validate_can_register_scorer`). With this module, registering such a scorer requires USE on each of them, also on
-those that only the scorers of an ensemble name.
+(`validate_can_register_scorer`). With this module, registering such a scorer requires USE on each of these
+endpoints. If the scorer is an ensemble, this includes the endpoints that its scorers name.
 
 In the other direction, `gateway/endpoints/bindings/list` names all scorers that use an endpoint, to everybody with READ
 on the endpoint (`validate_can_list_gateway_endpoint_bindings`). With this module, the list has only the scorers that
@@ -108,7 +108,7 @@ def _uses_endpoint(auth: Any, name: str) -> bool:
     try:
         endpoint = auth._get_tracking_store().get_gateway_endpoint(name=name)
     except MlflowException:
-        return bool(auth._get_gateway_endpoint_permission(UNNAMED).can_use)  # there is none; the store says so
+        return bool(auth._get_gateway_endpoint_permission(UNNAMED).can_use)  # no such endpoint: the store reports it
     return bool(auth._get_gateway_endpoint_permission(endpoint.endpoint_id).can_use)
 
 

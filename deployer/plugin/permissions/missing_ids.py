@@ -1,10 +1,13 @@
 """Refuses requests without an experiment or run, if non-admin users send them; does not import deployer.
 
-If the number of an experiment is missing, MLflow's tracking store takes experiment 0
-(`SqlAlchemyStore._get_experiment`), but its permission checks do not check experiment 0. GraphQL checks no
-permission if a request names no object (mlflow/server/auth `GraphQLAuthorizationMiddleware._check_authorization`). REST
-checks the permission on an experiment with an empty number, so a denial on experiment 0 does not apply. Administrators
-may still omit the number.
+If a request has no experiment number, MLflow's tracking store uses experiment 0 (`SqlAlchemyStore._get_experiment`).
+MLflow's permission checks do not check experiment 0 in this case:
+
+- For GraphQL, MLflow checks no permission if a request names no object (mlflow/server/auth
+  `GraphQLAuthorizationMiddleware._check_authorization`).
+- For REST, MLflow checks the permission on an experiment with an empty number.
+
+So a denial on experiment 0 does not apply. Administrators may still omit the number.
 """
 
 from __future__ import annotations

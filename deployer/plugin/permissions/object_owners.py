@@ -3,14 +3,15 @@
 MLflow gives the creator of an object the permission MANAGE on the object's name, after the object is written
 (mlflow/server/auth `set_can_manage_*_permission`, `_mcp_server_after_create`, `_skill_after_create`). In between,
 somebody may delete the object, and another user may create an object of the same name. The first creator then gets
-MANAGE on the other user's object. In the same way, MLflow moves permissions after a model has a new name
-(`rename_registered_model_permission`). It removes permissions after an object is deleted, and may then remove those of
-the next object (`delete_*_permission`, `_mcp_server_after_delete`, `_skill_after_delete`).
+MANAGE on the other user's object. MLflow also moves permissions only after a model has a new name
+(`rename_registered_model_permission`). It removes permissions only after an object is deleted, and may then remove the
+permissions of the next object (`delete_*_permission`, `_mcp_server_after_delete`, `_skill_after_delete`).
 
-With this module, all this happens before the transaction ends. When an object takes a name, the permissions that
-earlier objects of this name left behind are removed (stale_grants.py). Then the sender of the request gets MANAGE. The
-names are in unique indexes, and the numbers of experiments are primary keys. So until the transaction ends, no other
-transaction takes the name: SQLite has one writer at a time, and PostgreSQL lets the others wait.
+With this module, permissions are written, moved and removed before the transaction ends. When an object takes a name,
+the permissions that earlier objects of this name left behind are removed (stale_grants.py). Then the sender of the
+request gets MANAGE. The names are in unique indexes, and the numbers of experiments are primary keys. So until the
+transaction ends, no other transaction takes the name: SQLite has one writer at a time, and PostgreSQL lets the others
+wait.
 
 The permissions have a transaction of their own, and often a database of their own. The two transactions cannot be
 committed as one:
@@ -119,7 +120,7 @@ def _unless_given(usual: Callable[..., None]) -> Callable[..., None]:
 
 
 def _redacting(auth: Any) -> Callable[[Any], None]:
-    """Return the part of MLflow's function that shortens the response to a rename."""
+    """Return the part of MLflow's function that redacts the response to a rename."""
     from mlflow.protos.model_registry_pb2 import RenameRegisteredModel
 
     @wraps(auth.rename_registered_model_permission)
@@ -130,9 +131,9 @@ def _redacting(auth: Any) -> Callable[[Any], None]:
 
 
 def _kinds(auth: Any) -> Iterator[tuple[type, NamesOf]]:
-    """Yield, for each kind of object, the class whose rows create and remove the object.
+    """Yield a class and a function for each kind of object.
 
-    With it comes the function that returns the object's names.
+    The rows of the class create and remove the object. The function returns the object's names.
     """
     from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
     from mlflow.store.tracking.dbmodels import models

@@ -11,7 +11,7 @@ object without permission. MLflow's clients and web pages send each parameter on
 - A repeated parameter has the same value each time.
 - The name or the identifier of an object is text, not a number.
 - Each value has the type that MLflow's protobuf files give its field. At the first value of a wrong type, MLflow stops
-  reading a message, and continues with the fields that it has read.
+  parsing the message, and handles the request with the fields that it has parsed so far.
 
 All other requests get 400. The check runs after MLflow has authenticated the request, and before MLflow checks
 permissions. Only values of a wrong type are found later, when MLflow's handler reads the message. FastAPI's routes need

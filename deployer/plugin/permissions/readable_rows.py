@@ -74,7 +74,7 @@ def never() -> bool:
 def of_readable_rows(
     search: Callable[..., Any], rows: type, clause: Clause, needless: Callable[[], bool] = never
 ) -> Callable[..., Any]:
-    """Add the condition `clause` for rows of a class to a search, unless `needless()` says that the search has one."""
+    """Add the condition `clause` for rows of a class to a search, unless `needless()` says that it already has one."""
     from mlflow.server import auth
 
     @wraps(search)
@@ -192,7 +192,7 @@ def readable(username: str, column: Any, dialect: str, resource_type: str, part:
 
     further = [] if part is None else [auth.Requirement(part, UNNAMED, auth.ACTION_NOT_DENIED)]
     can_read = auth._role_based_read_predicate(username, resource_type, also_require=further)
-    # MLflow asks for the same types (workspace_grants.py), so one query serves both
+    # MLflow reads grants of the same types (workspace_grants.py), so one cached query serves both
     types = {resource_type, *([] if part is None else [part])}
     grants = auth.store.list_grants(auth.store.get_user(username).id, DEFAULT_WORKSPACE_NAME, types)
     named = {grant.resource_pattern for grant in grants if grant.resource_type == resource_type} - {UNNAMED}

@@ -159,7 +159,7 @@ def _fastapi_routes(app: Any) -> Iterator[tuple[Any, str, Collection[str]]]:
     if isinstance(routes[-1], Mount) and not routes[-1].path:
         routes.pop()  # Flask
     for found in getattr(routing, "iter_route_contexts", iter)(routes):
-        context = getattr(found, "_route_context", None)  # in the tree, a Starlette route has a copy with the prefix
+        context = getattr(found, "_route_context", None)  # the tree has a copy of each Starlette route, with the prefix
         handling = getattr(context, "starlette_route", None) or getattr(found, "original_route", found)
         yield handling, getattr(found, "path", None) or "", found.methods or () if isinstance(handling, Route) else ()
 

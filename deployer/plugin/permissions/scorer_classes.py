@@ -2,8 +2,8 @@
 
 A serialized scorer names a class and the arguments of its constructor. MLflow 3.17 calls whatever the module of the
 built-in scorers holds under that name (mlflow/genai/scorers/builtin_scorers.py `BuiltInScorer.model_validate`). The
-module also holds imported functions and classes, and some of them take an address that they open. If an administrator
-puts such a scorer into a guardrail, the server opens the address that a member has chosen.
+module also holds imported functions and classes, and some of them connect to an address in their arguments. If an
+administrator puts such a scorer into a guardrail, the server connects to an address that a member has chosen.
 
 MLflow 3.18 accepts only concrete classes of built-in scorers (`_get_builtin_scorer_class`). This module makes 3.17 do
 the same, and refuses other names when a scorer is registered. The check finds names at any depth, because an ensemble

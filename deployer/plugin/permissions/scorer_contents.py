@@ -1,7 +1,7 @@
 """Walks through serialized scorers; does not import deployer.
 
 A serialized scorer may contain other scorers: an ensemble contains a list of them, and a judge with memory contains a
-base judge. MLflow's own functions look only at some of them, for example not at those of an ensemble
+base judge. MLflow's own functions look at only some of them. For example, they skip the scorers of an ensemble
 (mlflow/genai/scorers/scorer_utils.py `extract_model_from_serialized_scorer`).
 """
 

@@ -5,7 +5,7 @@ versions or grants permissions on it (mlflow/server/auth `_get_permission_from_s
 `validate_can_manage_resource`). A user who has lost the permission on the experiment, or is denied the experiment,
 would keep the scorers in it. With this module, these requests require READ on the experiment, too.
 
-MLflow itself asks for the experiment when a user registers a scorer or lists scorers.
+MLflow itself checks the permission on the experiment when a user registers a scorer or lists scorers.
 
 Administrators put scorers into guardrails. A user who may edit a gateway endpoint may add a guardrail without READ on
 the experiment of the guardrail's scorer. MLflow then leaves the scorer out of the response. With this module, a user

@@ -1,13 +1,13 @@
 r"""Keeps patterns in searches from telling anything about rows that the search excludes; does not import deployer.
 
 A database evaluates the conditions of a search in any order. So it may evaluate a pattern (`RLIKE`, `LIKE`, `ILIKE`) on
-rows that another condition excludes. Some patterns fail on some values: a regular expression may take too long, and
-PostgreSQL refuses a `LIKE` pattern that ends with `\` only when the text before it has matched. A user who sees such
-an error learns something about a hidden row. A user also learns something from the time, because a long `LIKE` pattern
-takes long only on a text that begins as the pattern does. Two rules prevent this:
+rows that another condition excludes. Some patterns fail on some values. A regular expression may take too long. If a
+`LIKE` pattern ends with `\`, PostgreSQL reports an error only for values that match the part before the `\`. A user who
+sees such an error learns something about a hidden row. A user also learns something from the time: a long `LIKE`
+pattern takes long only on a value with the same beginning. Two rules prevent this:
 
 - A search of traces evaluates patterns only on values of the searched traces, which are those of the experiments in the
-  request. MLflow applies the experiments only to `trace_info`, and not to the subqueries for assessments, tags,
+  request. MLflow limits only `trace_info` to these experiments, and not the subqueries for assessments, tags,
   metadata and spans (mlflow/store/tracking/sqlalchemy_store.py `_get_filter_clauses_for_search_traces`). With this
   module, the left side of each pattern is a subquery that returns NULL for other traces. A CASE would not be enough: if
   the search also has the condition `experiment_id = 1`, SQLite reads 1 for `experiment_id` in the CASE, too.
@@ -122,7 +122,7 @@ def _of_searched(traces: Any, column: Any) -> Any:
     named = traces.with_entities(models.SqlTraceInfo.request_id).filter(
         models.SqlTraceInfo.request_id == getattr(row, trace_id)
     )
-    # `correlate` names the table of the outer query; the subqueries have all other tables of their own
+    # `correlate` takes one table from the outer query; each subquery selects from its own copy of all other tables
     return (
         select(getattr(row, column.key)).where(*same, named.correlate(row).exists()).correlate(owner).scalar_subquery()
     )

@@ -5,11 +5,12 @@ An evaluation dataset may belong to several experiments. To get a dataset, a use
 request names (`validate_can_search_evaluation_datasets`), and the result shows name, tags and digest. With this module,
 the search returns only datasets that the user may get. readable_rows.py adds the condition to the search.
 
-To add a dataset to an experiment, or to remove the dataset from one, MLflow requires only EDIT on the dataset's
-experiments (`validate_can_add_dataset_to_experiments`, `validate_can_update_dataset`). Both take the dataset away from
-others: a dataset without experiments is closed to all members, and users of one experiment lose a dataset that another
-experiment shares. A member with EDIT could also move the dataset to an experiment of their own, and then delete it.
-With this module, both require the permission to delete the dataset, which is MANAGE on all of its experiments.
+A user with only EDIT on the dataset's experiments may add the dataset to another experiment, or remove it from one
+(`validate_can_add_dataset_to_experiments`, `validate_can_update_dataset`). Either change can close the dataset to other
+users. If it is added to an experiment, it is closed to users who may not read that experiment. If it is removed from
+all experiments, it is closed to all members. A member with EDIT could also move the dataset to an experiment of their
+own, and then delete it. With this module, both changes require the permission to delete the dataset, which is MANAGE on
+all of its experiments.
 
 MLflow stores the experiments of a new dataset as the request spells them, for example `02`. Permissions name the
 experiment `2`. With this module, the server stores numbers in MLflow's own spelling.

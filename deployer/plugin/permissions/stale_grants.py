@@ -1,16 +1,17 @@
 """Removes permissions that an earlier object of the same name has left behind; does not import deployer.
 
-MLflow stores the permissions of users in one database and the objects in another. It stores them by name for registered
-models, prompts, MCP servers, skills, and scorers in an experiment. MLflow deletes an object first, and its permissions
-afterwards. MLflow checks the object (mlflow/server/auth `validate_can_manage_resource`) before it writes a permission
-(`grant_user_permission`). If the object is deleted in between, the permission remains and applies to the next object of
-that name. In addition, `mlflow gc` removes no permissions, and SQLite gives the number of a removed experiment to the
-next one.
+MLflow stores the permissions of users in one database and the objects in another. A permission on a registered model, a
+prompt, an MCP server, a skill or a scorer in an experiment identifies the object by its name. MLflow deletes an object
+first, and its permissions afterwards. MLflow checks the object (mlflow/server/auth `validate_can_manage_resource`)
+before it writes a permission (`grant_user_permission`). If the object is deleted in between, the permission remains and
+applies to the next object of that name. In addition, `mlflow gc` removes no permissions, and SQLite gives the number of
+a removed experiment to the next one.
 
 So object_owners.py calls this module to remove the permissions of users on a name when an object takes this name. This
-happens within the transaction that writes the object, before others see the object. Permissions of roles stay. A
-non-admin user may grant permissions only on existing objects and to other users, and only if the granting user still
-manages the object after the permission is written.
+happens within the transaction that writes the object, before others see the object. Permissions of roles stay.
+
+A non-admin user may grant permissions only on existing objects, and only to other users. If the sender of the request
+no longer manages the object after the permission is written, the permission is revoked.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ def _is_named(store: Any, resource_type: str, pattern: str) -> bool:
 
 
 def _on_own_objects(grant: Callable[[], Any], auth: Any) -> Callable[[], Any]:
-    """Let a non-admin user grant permissions only to others, on existing objects that the user manages afterwards."""
+    """Let a non-admin user grant permissions only to others and on existing objects.
+
+    If the user no longer manages the object after the permission is written, revoke the permission.
+    """
     from mlflow.server.handlers import catch_mlflow_exception
 
     @wraps(grant)

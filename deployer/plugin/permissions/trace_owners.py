@@ -11,9 +11,9 @@ caller has permissions on the other experiment. The header `X-Mlflow-Run-Id` of 
 trace has an assessment with this identifier, `Session.merge` would move it to the caller's trace. So no assessment may
 change its trace. Other merged rows cannot move, because the checked trace, run or model is part of their primary key.
 
-An assessment may name another assessment that it overrides. When MLflow deletes the overriding assessment, it makes the
-overridden one valid again, whatever trace that one belongs to (`SqlAlchemyStore.delete_assessment`). So an assessment
-may only override an assessment of its own trace.
+An assessment may name another assessment that it overrides. When MLflow deletes the first assessment, it makes the
+second one valid again, even if the second one belongs to another trace (`SqlAlchemyStore.delete_assessment`). So an
+assessment may only override an assessment of its own trace.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _keep_trace(_mapper: Any, _connection: Any, assessment: Any) -> None:
 
 
 def _override_own_trace(_mapper: Any, connection: Any, assessment: Any) -> None:
-    """Refuse to override an assessment of another trace, whether it is stored or in the same request.
+    """Refuse to override an assessment of another trace, even if that assessment is in the same request.
 
     A client may send a trace again after the overridden assessment was deleted. So an unchanged value of `overrides` is
     accepted.

@@ -10,9 +10,9 @@ for a non-admin user, this module accepts only:
 - a folder in the artifacts of a logged model, if the source of the version is the logged model, or if the version and
   the logged model have the same run, or both have no run.
 
-A copy of a version has the same run and the same location, but another source. The same is true of a version that
-MLflow's web page registers from a logged model. A logged model without a run is found only by its identifier, which
-nobody can guess.
+Two kinds of versions need the rule about the same run, because their source is not the logged model: copies of a
+version, and versions that MLflow's web page registers from a logged model. A logged model without a run is found only
+by its identifier, which nobody can guess.
 """
 
 from __future__ import annotations

@@ -5,10 +5,11 @@
   has a link (`_validate_non_local_source_contains_relative_paths`). So a member could find out which files the server
   has open (`/proc/self/fd/3`). With this module, MLflow resolves no path for non-admin users, and accepts only the
   sources that artifact_locations.py accepts.
-- A version whose source is a version of another model has the files of that version. A role can deny all model
-  versions. MLflow checks this denial only for the versions of the new version's own model. If that model is a prompt,
-  MLflow checks the denial of prompt versions instead (mlflow/server/auth `validate_can_create_model_version`). With
-  this module, a user who is denied model versions cannot use a model version as a source.
+- The source of a new version may be a version of another model. The new version then has the files of its source. A
+  role can deny all model versions, but MLflow checks this denial only for the model that gets the new version. If it is
+  a prompt, MLflow checks the denial of prompt versions instead (mlflow/server/auth
+  `validate_can_create_model_version`). With this module, a user who is denied model versions cannot use a model version
+  as a source.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 MOST_HOLDING = 1024  # connections with a large head or body (http_protocol.py LIGHT) and no accepted login
-BURST = 128  # so many of them at once are a burst; when all have ended, freed memory is returned to the system
-DISTRESS_SECONDS = 10  # a transfer without progress for so long no longer counts as serving a client
+BURST = 128  # this many of them at once are a burst; after a burst, freed memory is returned to the system
+DISTRESS_SECONDS = 10  # a transfer without progress for this long no longer counts as serving a client
 
 
 # What a connection may wait for from its client, and the maximum number of seconds. No limit applies to a whole upload

@@ -14,8 +14,9 @@ import socket
 from typing import Any, Protocol
 
 LARGEST_RESERVE = 1024  # for databases, artifacts and logs; half of all descriptors if there are few
-# The limit of one process, because the hard limit may be a million. With 3900 strangers who each send as much as the
-# server holds before a login is accepted (http_protocol.py), the process took 330 MiB, or 85 KiB each.
+# Connections of one process. They need a limit, because the hard limit of descriptors may be a million. Measured: 3900
+# strangers each sent as much as the server holds before a login is accepted (http_protocol.py). The process then took
+# 330 MiB, or 85 KiB for each connection.
 MOST_CONNECTIONS = 4096
 BATCHES = 16  # 1/BATCHES of all connections are closed at once, because the choice looks at each
 AT_ONCE = 16  # connections that are closed when databases and files have taken half of the reserve

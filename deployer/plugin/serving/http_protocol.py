@@ -199,7 +199,7 @@ class Connection(H11Protocol):  # type: ignore[misc]  # uvicorn is installed onl
         return self._is_authenticated(), (1 + max(0, moved)) / (1 + now - self._begun)
 
     def has_left(self) -> bool:
-        """Tell whether the client has disconnected while its request has no accepted login and its body is not read."""
+        """Tell whether the client has disconnected; False unless reading is paused and no login was accepted yet."""
         if not self.flow.read_paused or self._is_answered() or self.transport.is_closing() or self._is_authenticated():
             return False
         ended = select.poll()

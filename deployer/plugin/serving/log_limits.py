@@ -124,7 +124,7 @@ def install(repeats: logging.Filter) -> None:
 
 
 def keep_newest(descriptors: Iterable[int] = STANDARD, most: int = MOST_BYTES) -> None:
-    """Cut each log that is a file, open for appending, and larger than `most` bytes, to its newer half."""
+    """Keep only the newest part of each log that is a file, is open for appending, and is larger than `most` bytes."""
     for descriptor in descriptors:
         try:
             status = os.fstat(descriptor)

@@ -29,9 +29,10 @@ def share() -> None:
 
 
 def lock_no_file() -> None:
-    """Prevent stores from locking a file with a known name in the temporary folder before they look for their tables.
+    """Prevent stores from locking a file in the temporary folder.
 
-    Another user of that folder could hold the lock, and every thread would wait. No store needs the lock, because
+    Before a store looks for its tables, it locks a file with a known name. Another user of that folder could hold the
+    lock, and every thread would wait. No store needs the lock, because
     databases.py has created the tables of all stores. The module of the job store has its own reference to the
     function, so both are replaced.
     """

@@ -13,7 +13,7 @@ LONGEST = 1 << 18
 
 
 def bound() -> None:
-    """Refuse longer texts; MLflow and sqlparse itself both call this one function through its module."""
+    """Refuse texts longer than LONGEST; MLflow and sqlparse both call the replaced function through its module."""
     from mlflow.exceptions import MlflowException
     from sqlparse import lexer
 
