@@ -52,18 +52,18 @@ def test_restricted_v2_is_met(items):
     assert not {"hostPath", "hostPort", "hostNetwork", "hostPID", "hostIPC", "privileged"} & set(keys(items))
 
 
-def test_the_volume_is_of_the_one_mode_that_there_is_and_fits_the_quota(items):
+def test_the_volume_is_read_write_once_and_fits_the_quota(items):
     claim = one(items, "PersistentVolumeClaim")["spec"]
     assert claim["accessModes"] == ["ReadWriteOnce"]
     assert 0 < number(claim["resources"]["requests"]["storage"]) <= number("100Gi")
 
 
-def test_rahti_s_volume_is_of_its_one_class():
+def test_a_volume_on_rahti_has_the_only_storage_class():
     items = objects("rahti-none-sqlite-volume")
     assert one(items, "PersistentVolumeClaim")["spec"]["storageClassName"] == "standard-csi"
 
 
-def test_a_volume_for_one_node_goes_with_one_pod_at_a_time(items):
+def test_a_volume_of_one_node_has_one_pod_at_a_time(items):
     deployment = one(items, "Deployment")["spec"]
     assert deployment["strategy"] == {"type": "Recreate"}
     assert deployment["replicas"] == 1
@@ -93,7 +93,7 @@ def test_the_route_speaks_https_only_and_waits_for_large_artifacts(case):
 
 
 @pytest.mark.parametrize(("case", "domain"), [*zip(ROUTES, ("2.rahtiapp.fi", "apps.lumi-k.eu"), strict=True)])
-def test_the_route_s_host_is_left_to_openshift_and_its_name_fits_a_label(case, domain):
+def test_openshift_assigns_the_host_of_the_route_as_predicted(case, domain):
     items = objects(case)
     assert "host" not in one(items, "Route")["spec"]
     environment = {item["name"]: item.get("value") for item in pod(items)["containers"][0]["env"]}
@@ -114,7 +114,7 @@ def test_nothing_needs_the_rights_of_a_cluster_administrator(items):
 
 
 @pytest.mark.parametrize("case", ROUTES)
-def test_the_router_of_openshift_is_let_in(case):
+def test_the_network_policy_admits_the_router_of_openshift(case):
     items = objects(case)
     (rule,) = one(items, "NetworkPolicy")["spec"]["ingress"]
     labels = [peer["namespaceSelector"]["matchLabels"] for peer in rule["from"] if "namespaceSelector" in peer]
@@ -128,14 +128,14 @@ def test_the_router_of_openshift_is_let_in(case):
         ("lumi-k-route-allowed", "192.0.2.1/32"),
     ],
 )
-def test_who_may_connect_stands_under_both_annotations_that_routers_know(case, networks):
+def test_the_allow_list_is_in_both_annotations_that_routers_read(case, networks):
     items = objects(case)
     annotations = one(items, "Route")["metadata"]["annotations"]
     lists = {key: value for key, value in annotations.items() if "list" in key}
     assert lists == {f"haproxy.router.openshift.io/{key}": networks for key in ("ip_allowlist", "ip_whitelist")}
 
 
-def test_the_console_draws_the_server_as_one_python_application(items):
+def test_the_console_shows_the_server_as_one_python_application(items):
     labels = one(items, "Deployment")["metadata"]["labels"]
     assert labels["app.openshift.io/runtime"] == "python"
     assert labels["app.kubernetes.io/part-of"] == "mlflow"

@@ -54,7 +54,7 @@ def stored(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_manifests_are_the_expected_ones(case):
+def test_the_manifests_are_as_expected(case):
     if REFRESH:
         (EXPECTED / file(case)).write_text(written(case, rendered_now(profile_of(case))), "utf-8")
         return
@@ -69,7 +69,7 @@ def test_the_manifests_are_the_expected_ones(case):
     assert content == written(case, stored(profile_of(case))[1]), f"not the diff of these manifests. {ACCEPT}"
 
 
-def test_every_exposure_of_every_profile_has_an_expected_file_and_no_other_file_is_there():
+def test_every_exposure_of_every_profile_has_an_expected_file_and_no_other_file_exists():
     assert set(EXPOSURES) == {(name, exposure) for name, profile in PROFILES.items() for exposure in profile.exposures}
     assert {path.name for path in EXPECTED.iterdir()} == {file(case) for case in CASES}
 
@@ -111,12 +111,12 @@ def delivered():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_drawing_twice_gives_the_same_text_in_the_same_order(case):
+def test_rendering_twice_gives_the_same_text_in_the_same_order(case):
     assert list(render(case).items()) == list(render(case).items())
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_document_is_named_by_its_kind_and_name_and_comes_after_what_it_needs(case):
+def test_every_document_is_named_by_its_kind_and_name_and_follows_its_dependencies(case):
     documents = dict(zip(rendered(case), objects(case), strict=True))
     assert list(documents) == [f"{item['kind']}/{item['metadata']['name']}" for item in documents.values()]
     order = [key.partition("/")[0] for key in documents]

@@ -68,7 +68,7 @@ def test_the_credentials_fit_a_server_of_any_name(name, profile):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_credentials_are_whole(case):
+def test_the_credentials_are_complete(case):
     admin, server = yaml.safe_load_all(credentials(spec(case), {}))
     assert [item["kind"] for item in (admin, server)] == ["Secret", "Secret"]
     assert admin["stringData"]["username"] == "admin"
@@ -136,7 +136,7 @@ def test_the_exposure_leads_to_the_service(case):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "-none-" in case])
-def test_without_exposure_nothing_leads_in_and_nobody_else_may_connect(case):
+def test_without_exposure_no_address_exists_and_only_the_server_s_pods_may_connect(case):
     items = objects(case)
     assert not names(items, "Ingress") | names(items, "Route") | names(items, "HTTPRoute")
     (rule,) = one(items, "NetworkPolicy")["spec"]["ingress"]
@@ -157,7 +157,7 @@ def test_a_pod_is_closed_by_default(case):
     }
 
 
-def test_a_host_is_guessed_only_where_none_is_given_and_one_is_needed():
+def test_a_host_is_predicted_only_if_it_is_needed_and_not_given():
     guessed = {case: manifests(spec(case), PROFILES[CASES[case][0]], "team-a")[1] for case in CASES}
     assert {case: host for case, host in guessed.items() if host} == {
         "rahti-route-sqlite-volume": "mlflow-team-a.2.rahtiapp.fi",
@@ -171,7 +171,7 @@ def test_a_host_is_guessed_only_where_none_is_given_and_one_is_needed():
 
 
 @pytest.mark.parametrize("exposure", ["ingress", "gateway"])
-def test_where_no_host_can_be_predicted_a_placeholder_stands_for_it(exposure):
+def test_a_placeholder_replaces_a_host_that_cannot_be_predicted(exposure):
     fields = {"gateway": "ingress/shared"} if exposure == "gateway" else {}
     data = {"apiVersion": API_VERSION, "kind": KIND, "spec": {"exposure": {"type": exposure, **fields}}}
     documents, guessed = manifests(document.validate(data, "file"), PROFILES["kubernetes"], "team-a")
@@ -192,7 +192,7 @@ def test_private_certificates_are_mounted_where_the_environment_names_them():
     assert {environment[name] for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")} == {path}
 
 
-def test_a_patch_changes_what_it_names_and_nothing_else():
+def test_a_patch_changes_only_the_fields_that_it_names():
     parts = {**HATCHES, "patches": []}
     data = {
         "apiVersion": API_VERSION, "kind": KIND,
@@ -209,6 +209,6 @@ def test_a_patch_changes_what_it_names_and_nothing_else():
     assert [item["name"] for item in gone] == ["PYTHONUNBUFFERED"]
 
 
-def test_the_route_of_a_gateway_s_listener_leads_through_that_listener():
+def test_an_http_route_names_the_listener_of_the_gateway():
     (parent,) = one(objects("kubernetes-gateway-listener"), "HTTPRoute")["spec"]["parentRefs"]
     assert (parent["namespace"], parent["name"], parent["sectionName"]) == ("ingress", "shared", "https")

@@ -25,17 +25,17 @@ from .test_components import spec, variable
         ("::1", "::1"),
     ],
 )
-def test_clients_are_told_a_name_that_they_can_use(listen, told):
+def test_clients_get_a_usable_host_name(listen, told):
     assert announced(listen, "Node7") == told
 
 
 @pytest.mark.parametrize("host", [None, "127.0.0.1", "127.0.1.1", "localhost", "::1"])
-def test_the_loopback_is_known_by_every_name(host):
+def test_every_name_of_the_loopback_is_recognized(host):
     assert at_loopback(host)
 
 
 @pytest.mark.parametrize("host", ["node7", "192.0.2.7", "fd00::2", "1270.example.org"])
-def test_nothing_else_is_taken_for_it(host):
+def test_other_hosts_are_not_the_loopback(host):
     assert not at_loopback(host)
 
 
@@ -48,7 +48,7 @@ def test_nothing_else_is_taken_for_it(host):
         ("fd00::2", "ssh -N -L 5000:[fd00::2]:5000 anna@LOGIN-NODE"),
     ],
 )
-def test_the_ssh_line_ends_where_the_server_listens(host, line):
+def test_the_ssh_command_forwards_to_the_listening_address(host, line):
     assert forwarding(host, 5000, "login1", "anna") == line
 
 
@@ -59,7 +59,7 @@ def test_the_ssh_line_ends_where_the_server_listens(host, line):
         ("fd00::2", "fd00::2", ["[fd00::2]", "[[]fd00::2]:*"], "http://[fd00::2]:5123"),
     ],
 )
-def test_the_server_answers_to_the_name_that_it_is_announced_under(host, listen, hosts, origin):
+def test_the_server_accepts_its_announced_host_name(host, listen, hosts, origin):
     wanted = spec(**{key: value for key, value in spec_file("spec.local.host", listen).items() if key == "spec"})
     stack = build(wanted, LOCAL, Assigned(host=host, ports={"http": 5123}))
     assert variable(stack, "MLFLOW_SERVER_ALLOWED_HOSTS")[:2] == hosts
@@ -67,7 +67,7 @@ def test_the_server_answers_to_the_name_that_it_is_announced_under(host, listen,
     assert variable(stack, "MLFLOW_HOST") == [listen]
 
 
-def test_what_a_server_of_this_machine_listens_at_means_nothing_to_a_cluster():
+def test_a_cluster_ignores_the_listening_address_of_this_machine():
     wanted = spec(spec={"local": {"host": "node7"}, "exposure": {"type": "none"}})
     here = Assigned(host="old.example.org", namespace="team-a", ports={"http": 5000})
     plain = spec(spec={"exposure": {"type": "none"}})

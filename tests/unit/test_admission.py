@@ -11,14 +11,14 @@ def ingress(of_class="nginx", served=False):
     return {"metadata": {"name": "mlflow"}, "spec": {"ingressClassName": of_class}, "status": status}
 
 
-def test_an_ingress_that_no_controller_has_taken_is_named_with_its_class():
+def test_an_ingress_without_a_controller_is_reported_with_its_class():
     assert ingress_problem(ingress(served=True)) is None
     assert "of class 'nginx'" in ingress_problem(ingress()).reason
     assert "names no class" in ingress_problem(ingress(None)).reason
     assert ingress_problem({"metadata": {"name": "mlflow"}, "spec": {}}).hint is Remedy.CHOOSE_INGRESS_CLASS
 
 
-def test_a_route_that_a_gateway_does_not_take_says_why_in_its_words():
+def test_the_gateway_s_reason_for_refusing_an_http_route_is_quoted():
     spec = {"parentRefs": [{"namespace": "ingress", "name": "shared"}]}
 
     def route(*conditions):
@@ -52,7 +52,7 @@ def said(status, host=HOST, reason=None, **more):
         ([said("False", reason="NoGood"), said("True")], HOST, None, None),
     ],
 )
-def test_a_route_is_what_its_routers_say(ingress, host, problem, hint):
+def test_the_state_of_a_route_comes_from_its_routers(ingress, host, problem, hint):
     state = route_state({"spec": {"host": HOST}, "status": {"ingress": ingress}})
     assert state.host == host
     assert (state.problem is None) == (problem is None)

@@ -135,7 +135,7 @@ def test_a_whole_create_advances_by_one_action_for_each_observation(target: Targ
     assert [workload.name for workload in place.running.workloads] == [SERVER]
 
 
-def test_what_is_waited_for_is_told(target: Target) -> None:
+def test_a_waiting_step_reports_its_reason(target: Target) -> None:
     creation = Creation(target, Spec(), None, {})
     while (last := once(creation, target)).acted:
         pass
@@ -143,7 +143,7 @@ def test_what_is_waited_for_is_told(target: Target) -> None:
     assert (last.step.name, last.reason, last.number) == ("ready", "the server is not ready", 5)
 
 
-def test_a_create_goes_on_after_a_crash_with_an_advance_of_its_own(target: Target, place: Place) -> None:
+def test_a_new_create_continues_and_restarts_a_stopped_server(target: Target, place: Place) -> None:
     for _ in range(5):
         once(Creation(target, Spec(), None, {}), target)
     place.running = None
@@ -152,7 +152,7 @@ def test_a_create_goes_on_after_a_crash_with_an_advance_of_its_own(target: Targe
     assert (last.step.name, last.acted, place.starts) == ("start", True, 2)
 
 
-def test_an_old_observation_replaces_no_record(target: Target) -> None:
+def test_a_stale_observation_does_not_overwrite_the_record(target: Target) -> None:
     creation = Creation(target, Spec(), None, {})
     once(creation, target)
     old = target.observe()
@@ -163,7 +163,7 @@ def test_an_old_observation_replaces_no_record(target: Target) -> None:
     assert target.store.load() == stored
 
 
-def test_run_is_the_loop_over_advance_and_checks_each_action(target: Target) -> None:
+def test_run_repeats_advance_and_checks_each_action(target: Target) -> None:
     done: set[str] = set()
 
     def step(name: str, *, works: bool = True) -> Step:

@@ -26,7 +26,7 @@ from deployer.plugin.permissions.artifact_paths import names_experiment, owners,
         ("9" * 5000, True),
     ],
 )
-def test_a_path_names_an_experiment_by_its_number_alone(path: str, named: bool) -> None:
+def test_only_a_plain_number_in_a_path_names_an_experiment(path: str, named: bool) -> None:
     assert names_experiment(segments_of(path)) == named
 
 
@@ -44,7 +44,7 @@ def test_a_path_names_an_experiment_by_its_number_alone(path: str, named: bool) 
         ("bucket", []),
     ],
 )
-def test_a_path_belongs_to_the_experiments_above_and_below(path: str, found: list[str]) -> None:
+def test_a_path_belongs_to_experiments_in_parent_and_child_folders(path: str, found: list[str]) -> None:
     locations = [
         (1, "mlflow-artifacts:/team/a"),
         (2, "mlflow-artifacts:/team/b/"),

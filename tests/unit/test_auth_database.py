@@ -25,7 +25,7 @@ def read():
     return dict(config["mlflow"])
 
 
-def test_an_address_from_the_environment_takes_the_place_of_that_in_the_file(file, monkeypatch):
+def test_the_environment_overrides_the_database_url_of_the_file(file, monkeypatch):
     monkeypatch.setenv(databases.AUTH_DATABASE, URI)
     before = file.read_text()
     databases.point_to_auth_database()
@@ -34,7 +34,7 @@ def test_an_address_from_the_environment_takes_the_place_of_that_in_the_file(fil
     assert databases.AUTH_DATABASE not in os.environ
 
 
-def test_a_forked_process_reads_the_same(file, monkeypatch):
+def test_a_forked_process_reads_the_same_configuration(file, monkeypatch):
     monkeypatch.setenv(databases.AUTH_DATABASE, URI)
     databases.point_to_auth_database()
     pid = os.fork()
@@ -43,14 +43,14 @@ def test_a_forked_process_reads_the_same(file, monkeypatch):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_the_command_that_upgrades_a_database_has_no_url_in_it():
+def test_the_upgrade_command_contains_no_postgresql_url():
     told = databases._upgrade(URI, "-m mlflow", "mlflow.db", "db", "upgrade")
     assert "read -rs URL" in told
     assert "postgresql" not in told
     assert "sqlite:///a" in databases._upgrade("sqlite:///a", "-m mlflow", "mlflow.db", "db", "upgrade")
 
 
-def test_without_one_the_file_itself_is_read(file):
+def test_without_a_url_in_the_environment_the_file_is_read(file):
     databases.point_to_auth_database()
     assert os.environ["MLFLOW_AUTH_CONFIG_PATH"] == str(file)
     assert read()["database_uri"] == "sqlite:///a%20b"

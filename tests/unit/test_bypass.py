@@ -28,7 +28,7 @@ from .strategies import bypasses
         *("a,b", "a, b , c", ".svc,.cluster.local,10.0.0.0/8,127.0.0.1,localhost"),
     ],
 )
-def test_a_list_of_hosts_is_taken(text):
+def test_a_list_of_hosts_is_accepted(text):
     assert bypass_problem(text) is None
 
 
@@ -51,17 +51,17 @@ def test_a_list_of_hosts_is_taken(text):
         ("a:65536", "has a wrong port"),
     ],
 )
-def test_what_is_none_is_refused_and_its_place_is_named(text, words):
+def test_an_invalid_list_is_refused_with_the_reason(text, words):
     assert words in bypass_problem(text)
 
 
 @given(bypasses)
-def test_what_is_written_is_a_list_too_and_stays_as_it_is(text):
+def test_a_written_list_is_valid_and_stays_the_same_if_written_again(text):
     assert bypass_problem(text) is None
     assert bypass_problem(written(text)) is None
     assert written(written(text)) == written(text)
 
 
 @pytest.mark.parametrize("text", ["*", "*.example.org", ".example.org", "a.org , *.example.org"])
-def test_python_finds_the_hosts_of_what_is_written(text):
+def test_python_recognizes_the_hosts_of_a_written_list(text):
     assert urllib.request.proxy_bypass_environment("s3.example.org", {"no": written(text)})

@@ -1,7 +1,7 @@
 from deployer.catalogue import PLUGINS, PROGRAMS, catalogue
 
 
-def test_the_catalogue_holds_every_template_and_every_program_as_they_are():
+def test_the_catalogue_holds_every_template_and_program_unchanged():
     data = catalogue()
     assert {"deployment.yaml.j2", "route.yaml.j2", "ingress.yaml.j2", "basic_auth.ini.j2"} <= set(data.templates)
     assert {"launch.py", "auth/gate.py", "permissions/routes.tsv", "seams.tsv"} <= set(data.plugins)

@@ -21,14 +21,14 @@ def test_a_spec_does_not_differ_from_itself(one):
 
 
 @given(specs(), specs())
-def test_two_specs_differ_exactly_where_changes_are_named(one, other):
+def test_changes_are_reported_exactly_if_two_specs_differ(one, other):
     changes = spec_changes(one, other)
     assert (changes == ()) == (one == other)
     assert all(change.before != change.after for change in changes)
 
 
 @given(specs(), specs())
-def test_changes_turned_round_are_the_changes_back(one, other):
+def test_comparing_in_reverse_order_reverses_each_change(one, other):
     there = spec_changes(one, other)
     assert spec_changes(other, one) == tuple(Change(c.path, c.after, c.before) for c in there)
 
@@ -41,12 +41,12 @@ def test_a_change_is_named_by_its_path_with_both_values():
     ]
 
 
-def test_a_label_that_goes_away_is_a_change():
+def test_a_removed_label_is_a_change():
     before, after = spec(metadata={"labels": {"team": "a", "kept": ""}}), spec(metadata={"labels": {"kept": ""}})
     assert [str(change) for change in spec_changes(before, after)] == ['metadata.labels.team: "a" -> (not set)']
 
 
-def test_another_kind_of_exposure_shows_as_a_whole():
+def test_another_type_of_exposure_is_one_change():
     (change,) = spec_changes(spec(), spec(spec={"exposure": {"type": "none"}}))
     assert (change.path, change.before, change.after) == ("spec.exposure", None, {"type": "none"})
 
@@ -55,11 +55,11 @@ def patched(patch):
     return spec(spec={"patches": [{"kind": "Deployment", "patch": patch}]})
 
 
-def test_a_patch_that_removes_a_field_is_not_one_that_leaves_it():
+def test_a_patch_with_null_differs_from_a_patch_without_the_field():
     assert spec_changes(patched({"spec": {"replicas": None}}), patched({"spec": {}})) != ()
 
 
-def test_patches_without_a_name_are_not_taken_for_one_named_none():
+def test_a_patch_without_a_name_is_not_shown_as_named_none():
     (change,) = spec_changes(spec(), patched({"spec": {}}))
     assert change.path == "spec.patches"
     (change,) = spec_changes(patched({"spec": {"replicas": 1}}), patched({"spec": {"replicas": 2}}))
@@ -168,7 +168,7 @@ def test_a_change_of_an_object_is_named_by_its_path_with_both_values(case):
 @pytest.mark.parametrize(
     "key", ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"]
 )
-def test_what_the_api_server_keeps_itself_is_no_change(key):
+def test_metadata_set_by_the_api_server_is_no_change(key):
     assert changed(lambda made: made["metadata"].update({key: "other"})) == []
     assert changed(lambda made: made["metadata"].pop(key, None)) == []
 
@@ -177,7 +177,7 @@ def test_a_status_is_no_change():
     assert changed(lambda made: made.pop("status")) == []
 
 
-def test_a_text_of_many_lines_is_counted_and_a_long_value_is_cut():
+def test_a_multiline_text_is_shown_as_its_line_count_and_a_long_value_is_cut():
     made = {"kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"launch.py": "a\nb\nc\n", "long": "x"}}
     lines, long = changed(lambda made: made["data"].update({"launch.py": "a\n" * 9, "long": "y" * 500}), made)
     assert lines == "ConfigMap/a data.launch.py: (text of 3 lines) -> (text of 9 lines)"
@@ -189,7 +189,7 @@ def test_a_text_of_many_lines_is_counted_and_a_long_value_is_cut():
     st.dictionaries(st.sampled_from("abc"), patch_values, max_size=3),
     st.dictionaries(st.sampled_from("abc"), patch_values, max_size=3),
 )
-def test_two_objects_differ_exactly_where_changes_are_named(one, other):
+def test_changes_are_reported_exactly_if_two_objects_differ(one, other):
     before, after = ({"kind": "ConfigMap", "metadata": {"name": "a"}, "data": data} for data in (one, other))
     changes = object_changes("ConfigMap/a", before, after)
     assert (changes == ()) == (one == other)
@@ -197,7 +197,7 @@ def test_two_objects_differ_exactly_where_changes_are_named(one, other):
 
 
 @given(hostile.filter(lambda text: len(text) > 3), hostile)
-def test_of_a_secret_the_keys_are_shown_and_never_a_value(before_value, after_value):
+def test_a_changed_secret_shows_keys_and_no_values(before_value, after_value):
     before, after = (
         {"kind": "Secret", "metadata": {"name": "a"}, "data": {"current": value}}
         for value in (f"S3{before_value}", f"S3{after_value}")
@@ -210,7 +210,7 @@ def test_of_a_secret_the_keys_are_shown_and_never_a_value(before_value, after_va
 @pytest.mark.parametrize(
     ("before_data", "after_data"), [({"a": "S3cret"}, {}), ({}, {"a": "S3cret"}), ({"a": "S3cret"}, None)]
 )
-def test_of_a_secret_that_gets_or_loses_a_key_no_value_is_shown_either(before_data, after_data):
+def test_an_added_or_removed_secret_key_shows_no_value(before_data, after_data):
     before, after = ({"kind": "Secret", "metadata": {"name": "a"}, "data": data} for data in (before_data, after_data))
     (change,) = object_changes("Secret/a", before, after)
     assert "S3cret" not in repr(change)
@@ -237,7 +237,7 @@ RESTART = {"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/re
         (managed("mlflow-deployer", {"f:other": {}}), []),
     ],
 )
-def test_what_others_have_added_is_named_by_who_owns_it(entry, paths):
+def test_changes_of_other_field_managers_are_shown_with_the_manager(entry, paths):
     own = managed("mlflow-deployer", {"f:replicas": {}})
     live = {"kind": "Deployment", "metadata": {"name": "mlflow", "managedFields": [own, entry]}}
     found = foreign_changes("Deployment/mlflow", live)
@@ -245,7 +245,7 @@ def test_what_others_have_added_is_named_by_who_owns_it(entry, paths):
     assert all(entry["manager"] in str(change) for change in found)
 
 
-def test_an_object_without_managed_fields_has_nothing_of_others():
+def test_an_object_without_managed_fields_has_no_foreign_changes():
     assert foreign_changes("Service/mlflow", {"metadata": {"name": "mlflow"}}) == ()
 
 
@@ -279,5 +279,5 @@ def route(host, *, applied=True, **tls):
         ({**route("a.org"), "kind": "Ingress"}, route("b.org"), False),
     ],
 )
-def test_a_route_is_made_anew_where_users_cannot_change_it(live, wanted, anew):
+def test_a_route_is_recreated_where_users_cannot_change_it(live, wanted, anew):
     assert is_fixed(live, wanted) is anew

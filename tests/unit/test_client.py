@@ -13,15 +13,15 @@ def proxy(monkeypatch):
     monkeypatch.setenv("HTTPS_PROXY", "http://squid.example.org:3128")
 
 
-def test_a_server_that_is_reached_through_the_proxy_goes_on_to_be():
+def test_clients_reach_a_public_server_through_the_proxy():
     assert client_at(Endpoint("https://mlflow.example.org"), "anna").around is None
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:5000", "http://127.0.0.2:5000", "http://[::1]:5000"])
-def test_a_server_of_this_machine_is_not_asked_for_at_a_proxy(url, monkeypatch):
+def test_clients_bypass_the_proxy_for_a_server_of_this_machine(url, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "intranet.example")
     assert client_at(Endpoint(url), "anna").around == "intranet.example"
 
 
-def test_nor_is_one_inside_the_cluster():
+def test_clients_bypass_the_proxy_for_a_server_inside_the_cluster():
     assert client_at(Endpoint("http://mlflow.team-a.svc:5000"), "anna").around == ""

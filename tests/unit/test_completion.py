@@ -63,6 +63,6 @@ def test_completion_creates_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_state_directory_that_cannot_be_read_completes_nothing(tmp_path):
+def test_an_unreadable_state_directory_completes_nothing(tmp_path):
     (tmp_path / "state").write_text("no folder")
     assert completions(tmp_path, "stop te") == []

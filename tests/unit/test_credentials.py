@@ -55,7 +55,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("case", TEXTS)
-def test_a_login_is_read_as_given_and_all_comes_back_without_it(case: str) -> None:
+def test_a_login_is_read_as_given_and_its_removal_restores_the_file(case: str) -> None:
     text = TEXTS[case]
     with_ours = with_login(text, OURS)
     assert read(with_ours) == (OURS.username, OURS.password)
@@ -69,21 +69,21 @@ def test_a_login_is_read_as_given_and_all_comes_back_without_it(case: str) -> No
 
 
 @pytest.mark.parametrize("case", TEXTS)
-def test_a_second_login_of_ours_replaces_the_first(case: str) -> None:
+def test_a_second_login_of_deployer_replaces_the_first(case: str) -> None:
     twice = with_login(with_login(TEXTS[case], OTHER), OURS)
     assert twice == with_login(without_login(with_login(TEXTS[case], OTHER)), OURS)
     assert "another-password" not in twice
     assert without_login(twice) in (TEXTS[case], f"{TEXTS[case]}\n")
 
 
-def test_a_foreign_login_is_told_from_ours() -> None:
+def test_a_foreign_login_is_distinguished_from_a_login_of_deployer() -> None:
     assert foreign(TEXTS["foreign login"])
     assert foreign(TEXTS["password alone"])
     assert not foreign(with_login(TEXTS["foreign login"], OURS))
     assert not foreign(TEXTS["other keys alone"])
 
 
-def test_what_a_program_has_rewritten_without_comments_is_still_known_as_ours() -> None:
+def test_a_login_of_deployer_is_recognized_after_a_rewrite_without_comments() -> None:
     parser = configparser.ConfigParser()
     parser.read_string(with_login(TEXTS["foreign login"], OURS))
     written = io.StringIO()
@@ -92,7 +92,7 @@ def test_what_a_program_has_rewritten_without_comments_is_still_known_as_ours() 
     assert read(without_login(written.getvalue())) == ("carol", "a%b")
 
 
-def test_a_login_that_somebody_put_in_the_place_of_ours_is_kept_above_the_one_before() -> None:
+def test_a_foreign_login_in_place_of_a_deployer_login_is_preserved() -> None:
     first = with_login(TEXTS["foreign login"], OURS)
     theirs = "\n".join(line for line in first.split("\n") if not line.startswith("deployer_login"))
     again = with_login(theirs, OTHER)
@@ -120,11 +120,11 @@ def test_a_damaged_file_is_refused_and_not_quoted(text: str, why: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["", " a", "a ", "a\nb", "ä", "\x7f"])
-def test_a_value_that_would_not_come_back_has_a_problem(value: str) -> None:
+def test_a_value_that_would_be_read_back_differently_is_refused(value: str) -> None:
     assert value_problem(value)
 
 
-def test_the_password_never_prints() -> None:
+def test_the_password_is_never_printed() -> None:
     assert OURS.password not in repr(OURS)
 
 
@@ -142,7 +142,7 @@ WORDS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, 
 
 
 @given(st.lists(st.tuples(LINES, ENDS), max_size=8), WORDS, WORDS)
-def test_whatever_the_file_it_is_refused_or_the_login_stands_and_the_rest_too(
+def test_any_file_is_refused_or_gets_the_login_and_keeps_its_other_lines(
     lines: list[tuple[str, str]], username: str, password: str
 ) -> None:
     text = "".join(line + end for line, end in lines)

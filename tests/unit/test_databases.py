@@ -41,7 +41,7 @@ def lines(**urls):
     return "".join(f"{name} = {url}\n" for name, url in urls.items())
 
 
-def test_a_file_gives_both_urls_with_the_driver_that_servers_have():
+def test_a_file_gives_both_urls_with_the_driver_of_the_servers():
     assert read(b"\xef\xbb\xbf" + FILE.encode(), "file") == {
         TRACKING_DATABASE: TRACKING.replace("postgresql:", "postgresql+psycopg2:"),
         AUTH_DATABASE: AUTH.replace("postgresql:", "postgresql+psycopg2:"),
@@ -49,7 +49,7 @@ def test_a_file_gives_both_urls_with_the_driver_that_servers_have():
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
-def test_one_database_may_have_both(scheme):
+def test_both_urls_may_name_the_same_database(scheme):
     url = f"{scheme}://u:p@h/d"
     assert set(read(lines(tracking=url, auth=url).encode(), "file").values()) == {"postgresql+psycopg2://u:p@h/d"}
 
@@ -82,7 +82,7 @@ def test_each_mistake_is_named_by_its_line_and_nothing_is_quoted(text, problems)
     assert "tracking = postgresql://" in refusal.value.hint
 
 
-def test_what_is_no_text_is_refused():
+def test_a_file_that_is_not_text_is_refused():
     with pytest.raises(InvalidSpec, match="byte 6"):
         read(b"auth =\xff", "urls.txt")
 
@@ -113,14 +113,14 @@ def test_what_is_no_text_is_refused():
         ("u:S3cret@h/d?password=", "must not name host"),
     ],
 )
-def test_a_url_that_would_lead_astray_is_refused_and_not_quoted(rest, reason):
+def test_a_misleading_url_is_refused_and_not_quoted(rest, reason):
     problem = url_problem(f"postgresql://{rest}")
     assert reason in problem
     assert "S3cr" not in problem
 
 
 @given(user=st.text(min_size=1), password=st.text())
-def test_any_name_and_password_can_be_given_escaped(user, password):
+def test_any_escaped_user_name_and_password_are_accepted(user, password):
     assume(not set(user + password) & set(map(chr, range(0xD800, 0xE000))))
     url = f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@h/d"
     assert url_problem(url) is None
@@ -129,7 +129,7 @@ def test_any_name_and_password_can_be_given_escaped(user, password):
 
 
 @given(hostile)
-def test_a_hostile_text_is_no_url_and_still_has_a_place(text):
+def test_hostile_text_is_no_url_and_does_not_break_place(text):
     assert url_problem(text)
     assert place(text) == text
 
@@ -145,7 +145,7 @@ def test_a_hostile_text_is_no_url_and_still_has_a_place(text):
         ("postgresql://u:p@h/d?options=-csearch_path%3Dteam", False),
     ],
 )
-def test_a_database_is_its_host_port_name_and_schema(other, same):
+def test_host_port_name_and_schema_identify_a_database(other, same):
     assert (place(other) == place("postgres://u:p@h/d")) is same
 
 
@@ -156,7 +156,7 @@ def stored(values, changes):
     return {ref: text for ref, text in {**values, **changes}.items() if text is not None}
 
 
-def test_new_urls_keep_the_proven_ones_beside_them_until_they_are_proven():
+def test_proven_urls_stay_stored_until_the_new_urls_are_proven():
     trying = stored(OLD, staged(OLD, NEW))
     assert {ref: trying[ref] for ref in REPLACED} == NEW
     assert stored(trying, restored(trying)) == OLD
@@ -166,7 +166,7 @@ def test_new_urls_keep_the_proven_ones_beside_them_until_they_are_proven():
     assert stored(trying, staged(trying, OLD)) == OLD
 
 
-def test_where_nothing_is_replaced_nothing_is_kept_or_restored():
+def test_without_earlier_urls_nothing_is_staged_or_restored():
     assert stored({}, staged({}, NEW)) == NEW
     assert restored(NEW) == {}
     assert settled(NEW) == {}
@@ -174,7 +174,7 @@ def test_where_nothing_is_replaced_nothing_is_kept_or_restored():
     assert staged(OLD, one).keys() == {TRACKING_DATABASE, REPLACED[TRACKING_DATABASE]}
 
 
-def test_another_login_breaks_no_seal_and_restarts_the_server_and_another_database_does_break_it():
+def test_another_login_restarts_the_server_and_only_another_database_changes_the_fingerprint():
     made = add_missing(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"}).values
     before = Secrets({**made, **OLD})
     trying = Secrets({**made, **stored(OLD, staged(OLD, NEW))})

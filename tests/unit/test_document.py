@@ -137,7 +137,7 @@ def test_a_file_that_is_no_spec_is_refused_with_the_reason(case):
 
 
 @pytest.mark.parametrize("case", LARGE)
-def test_the_largest_file_is_judged_in_a_number_of_steps_that_grows_with_it_alone(case):
+def test_the_largest_file_is_checked_in_a_linear_number_of_steps(case):
     with pytest.raises(InvalidSpec), few_calls(LARGE[case]):
         validate(parse(LARGE[case], "my.yaml"), "my.yaml")
 
@@ -157,7 +157,7 @@ def test_the_largest_file_is_judged_in_a_number_of_steps_that_grows_with_it_alon
         (b"[" * 0 + b"a: " + b"[" * (MAX_DEPTH - 2) + b"b" + b"]" * (MAX_DEPTH - 2), None),
     ],
 )
-def test_what_is_plain_yaml_is_read(raw, data):
+def test_plain_yaml_is_read(raw, data):
     read = parse(raw, "file")
     assert read == data if data else list(read) == ["a"]
 
@@ -183,7 +183,7 @@ def test_what_is_plain_yaml_is_read(raw, data):
         ("spec.networkPolicy.namespace", "did you mean 'ingressNamespace'?"),
     ],
 )
-def test_an_unknown_key_is_refused_and_the_nearest_one_is_named(path, problem):
+def test_an_unknown_key_is_refused_and_the_nearest_key_is_named(path, problem):
     with pytest.raises(InvalidSpec) as refusal:
         validate(spec_file(path, "a"), "file")
     assert len(refusal.value.problems) == 1
@@ -241,7 +241,7 @@ def test_an_unknown_key_is_refused_and_the_nearest_one_is_named(path, problem):
         ("local", {"port": "5000"}, "spec.local.port: must be a whole number"),
     ],
 )
-def test_a_mistake_in_a_part_is_named_as_the_file_shows_it(part, fields, problem):
+def test_a_mistake_in_a_part_is_named_by_its_path_in_the_file(part, fields, problem):
     with pytest.raises(InvalidSpec) as refusal:
         validate({**HEADER, "spec": {part: fields}}, "file")
     assert len(refusal.value.problems) == 1
@@ -282,7 +282,7 @@ def test_every_bad_label_is_reported():
 
 @pytest.mark.parametrize("missing", [("apiVersion",), ("kind",), ("apiVersion", "kind")])
 @pytest.mark.parametrize("absent", [True, False], ids=["absent", "nothing behind it"])
-def test_a_file_says_what_it_is(missing, absent):
+def test_a_file_must_name_its_api_version_and_kind(missing, absent):
     data = {key: value for key, value in HEADER.items() if key not in missing}
     with pytest.raises(InvalidSpec) as refusal:
         validate(data if absent else {**data, **dict.fromkeys(missing)}, "file")
@@ -292,7 +292,7 @@ def test_a_file_says_what_it_is(missing, absent):
 
 @pytest.mark.parametrize("key", ["a\nb", "a\x1b[2Jb", "a\u2028b", "a\rb", "\ud800", "a\u202eb"], ids=ascii)
 @pytest.mark.parametrize("parents", ["", "spec.", "metadata.labels."])
-def test_a_mistake_takes_one_line_that_any_terminal_can_show(parents, key):
+def test_a_mistake_is_one_printable_line(parents, key):
     with pytest.raises(InvalidSpec) as refusal:
         validate(spec_file(parents.rstrip(".") or key, {key: 1} if parents else 1), "file")
     lines = str(refusal.value).splitlines()
@@ -300,7 +300,7 @@ def test_a_mistake_takes_one_line_that_any_terminal_can_show(parents, key):
     assert all(line.isprintable() for line in lines)
 
 
-def test_no_message_repeats_what_was_typed_where_a_password_might_stand():
+def test_no_message_quotes_a_value_that_might_be_a_password():
     data = {**HEADER, "spec": {"auth": {"password": "hunter2hunter2", "defaultPermission": "hunter2hunter2"}}}
     with pytest.raises(InvalidSpec) as refusal:
         document.validate(data, "file")

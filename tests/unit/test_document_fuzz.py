@@ -48,7 +48,7 @@ def parsed(raw):
     return data
 
 
-def one_or_the_other(data):
+def is_spec_or_refused(data):
     """Whether `data` is a Spec, or refused with words for each mistake."""
     spec, problems = judged(data)
     if spec is None:
@@ -63,22 +63,22 @@ def test_any_bytes_are_a_mapping_or_an_invalid_spec(raw):
 
 @examples(10)
 @given(st.lists(st.one_of(st.sampled_from(TOKENS), st.text(max_size=3)), max_size=12).map("".join))
-def test_any_mixture_of_yaml_s_own_signs_is_judged(text):
+def test_any_mixture_of_yaml_indicators_is_a_spec_or_refused(text):
     data = parsed(text.encode())
-    assert data is None or one_or_the_other(data)
+    assert data is None or is_spec_or_refused(data)
 
 
 @examples(5)
 @given(st.sampled_from(TAGS), st.sampled_from(["a: ", "", "- ", "{a: ", "? "]), hostile | st.sampled_from(TOKENS))
-def test_any_tag_before_any_text_is_judged(tag, before, text):
+def test_any_tag_before_any_text_is_a_spec_or_refused(tag, before, text):
     data = parsed(f"{before}!!{tag} {text}".encode())
-    assert data is None or one_or_the_other(data)
+    assert data is None or is_spec_or_refused(data)
 
 
 @examples(3)
 @given(st.dictionaries(keys, json_like, max_size=6))
-def test_any_data_is_a_spec_or_an_invalid_one(data):
-    assert one_or_the_other(data)
+def test_any_data_is_a_spec_or_an_invalid_spec(data):
+    assert is_spec_or_refused(data)
 
 
 def paths(data, here=()):
@@ -90,7 +90,7 @@ def paths(data, here=()):
 
 @examples(3)
 @given(data=st.data(), valid=documents(), value=json_like)
-def test_a_good_file_with_anything_in_one_place_is_judged_and_only_that_place_is_blamed(data, valid, value):
+def test_a_wrong_value_in_a_good_file_is_blamed_on_its_place_only(data, valid, value):
     *parents, last = data.draw(st.sampled_from([path for path in paths(valid) if path]))
     spoilt = copy.deepcopy(valid)
     part = spoilt

@@ -95,7 +95,7 @@ def used(spec, platform):
 @pytest.mark.parametrize(
     ("path", "value", "base", "platform"), CASES, ids=[f"{path}-{platform.name}" for path, _, _, platform in CASES]
 )
-def test_what_changes_nothing_is_idle_and_nothing_else_is(path, value, base, platform):
+def test_a_field_is_idle_exactly_if_other_values_change_nothing(path, value, base, platform):
     before, after = of({**HEADER, "spec": base}), of(spec_file(path, value, {"spec": base}))
     found = [each.path for each in idle(after, platform)]
     if before == after:
@@ -105,7 +105,7 @@ def test_what_changes_nothing_is_idle_and_nothing_else_is(path, value, base, pla
         assert bool(idle_anyway(after, platform, path)) == bool(found)
 
 
-def test_every_field_is_tried():
+def test_the_samples_cover_every_field():
     tried = {path for path, _, _ in SAMPLES}
     known = {
         field for base in (INGRESS, ROUTE, GATEWAY, {"artifacts": S3}) for field in leaves(of({**HEADER, "spec": base}))
@@ -116,11 +116,11 @@ def test_every_field_is_tried():
 
 
 @pytest.mark.parametrize("platform", [LOCAL, *PROFILES.values()], ids=lambda platform: platform.name)
-def test_what_init_writes_has_nothing_idle(platform):
+def test_the_default_spec_has_no_idle_field(platform):
     assert idle(Spec(), platform) == ()
 
 
-def test_a_proxy_s_exceptions_need_a_proxy_on_a_cluster():
+def test_proxy_exceptions_need_a_proxy_on_a_cluster():
     wanted = of({**HEADER, "spec": {"proxy": {"noProxy": "a"}}})
     assert [each.path for each in idle(wanted, KUBERNETES)] == ["spec.proxy.noProxy"]
     assert idle(wanted, LOCAL) == ()  # the machine's own proxy goes on to the server
@@ -134,7 +134,7 @@ def test_a_proxy_s_exceptions_need_a_proxy_on_a_cluster():
         ({"allowEveryone": True}, []),
     ],
 )
-def test_everybody_and_a_list_contradict_one_another(exposure, found):
+def test_allow_everyone_contradicts_a_list_of_networks(exposure, found):
     wanted = of({**HEADER, "spec": {"exposure": {"type": "route", **exposure}}})
     assert [each.path for each in idle(wanted, RAHTI)] == found
 
@@ -142,7 +142,7 @@ def test_everybody_and_a_list_contradict_one_another(exposure, found):
 OLD = of(spec_file("spec.volume.storageClass", "a", {"metadata": {"labels": {"team": "a"}}}))
 
 
-def test_what_an_earlier_release_stored_is_dropped_and_said(capsys):
+def test_idle_fields_that_an_earlier_release_stored_are_dropped_with_a_note(capsys):
     spec, _ = spec_from(None, None, {"spec.workers": 2}, OLD)
     kept = effective(spec, LOCAL, {"spec.workers": 2}, OLD)
     assert kept == of(spec_file("spec.workers", 2))
@@ -151,7 +151,7 @@ def test_what_an_earlier_release_stored_is_dropped_and_said(capsys):
     assert effective(OLD, KUBERNETES, {}, OLD) == OLD
 
 
-def test_a_line_of_a_file_that_was_stored_with_the_server_is_only_noted(capsys):
+def test_an_idle_line_of_a_file_is_only_noted_if_it_is_already_stored(capsys):
     assert effective(OLD, LOCAL, {}, OLD, "my.yaml", b"a: 1") == OLD
     assert "my.yaml: spec.volume.storageClass needs a cluster" in capsys.readouterr().err
     raw = b"kind: MLflowServer\nspec:\n  volume:\n    storageClass: a\n"
@@ -172,7 +172,7 @@ def test_a_flag_of_this_machine_is_refused_on_a_cluster(path, value, words):
         effective(spec, KUBERNETES, {path: value}, None)
 
 
-def test_a_volume_is_refused_where_there_is_none():
+def test_a_volume_size_is_refused_without_a_volume():
     stored = of({**HEADER, "spec": WITHOUT_VOLUME})
     for value in ("20Gi", "10Gi"):  # the second is the default: it was given all the same
         spec, _ = spec_from(None, None, {"spec.volume.size": value}, stored)
@@ -199,7 +199,7 @@ def test_a_volume_is_refused_where_there_is_none():
         ({"spec.artifacts.endpoint": "https://a.b"}, {}, "--s3-endpoint needs a bucket"),
     ],
 )
-def test_a_flag_says_what_is_missing_beside_it(flags, stored, words):
+def test_a_flag_without_its_counterpart_is_refused_with_a_hint(flags, stored, words):
     with pytest.raises(UsageError, match=words) as refused:
         spec_from(None, None, flags, of({**HEADER, "spec": stored}) if stored else None)
     assert refused.value.hint
@@ -216,6 +216,6 @@ def test_a_flag_says_what_is_missing_beside_it(flags, stored, words):
         ({"spec.exposure.host": "a.b"}, {"exposure": {"type": "none"}}, "ingress"),
     ],
 )
-def test_a_flag_is_taken_where_its_counterpart_is_stored_or_implied(flags, stored, kind):
+def test_a_flag_is_accepted_if_its_counterpart_is_stored_or_implied(flags, stored, kind):
     spec, _ = spec_from(None, None, flags, of({**HEADER, "spec": stored}))
     assert getattr(spec.spec.exposure, "type", None) == kind

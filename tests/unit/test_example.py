@@ -23,7 +23,7 @@ def test_the_example_of_any_spec_reads_back_as_that_spec(spec):
 
 
 @pytest.mark.parametrize("image", ["\U0001f600", "a\u00e9", "a # b", 'a"b', "a: b", "{{ a }}", "\ufeffa", "\ud7ff"])
-def test_a_value_with_special_characters_reads_back_as_it_was(image):
+def test_a_value_with_special_characters_reads_back_unchanged(image):
     spec = document.validate({**HEADER, "spec": {"local": {"python": image}}}, "file")
     assert read(example(spec)) == spec
 
@@ -59,7 +59,7 @@ def test_every_line_is_explained():
         ("exposure", "(none | ingress | route | gateway)"),
     ],
 )
-def test_where_there_is_a_choice_the_choices_are_listed(field, choices):
+def test_the_choices_of_a_field_are_listed(field, choices):
     lines = example(Spec()).splitlines()
     at = next(number for number, line in enumerate(lines) if line.strip().lstrip("# ").startswith(f"{field}:"))
     assert choices in lines[at] + lines[at - 1]

@@ -8,7 +8,7 @@ from deployer.plugin.permissions.experiment_ids import canonical, without_dots
 
 
 @pytest.mark.parametrize("spelling", ["2", "02", " 2", "2 ", "+2", "0_2", "\u0662"])
-def test_each_spelling_is_the_number(spelling: str) -> None:
+def test_each_spelling_means_the_same_number(spelling: str) -> None:
     assert canonical("experiment", spelling) == "2"
     assert canonical("scorer", f"{spelling}/a%2Fb") == "2/a%2Fb"
 
@@ -23,6 +23,6 @@ def test_other_names_are_left_alone(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["2/run/f", "./2/run/f", "././2/./run/f", "2/run/./f"])
-def test_dots_name_the_folder_itself(path: str) -> None:
+def test_single_dots_are_removed_from_a_path(path: str) -> None:
     assert without_dots(path) == "2/run/f"
     assert without_dots("2/.run/f.") == "2/.run/f."

@@ -19,7 +19,7 @@ def drained(queue):
     return [queue.pop() for _ in range(len(queue))]
 
 
-def test_addresses_are_served_in_turn_and_in_each_of_them_names():
+def test_addresses_take_turns_and_so_do_the_names_of_each_address():
     queue = filled(
         FairQueue(20, 20),
         ("a", "x", "ax1"),
@@ -63,12 +63,12 @@ def test_a_full_queue_takes_room_from_the_address_with_the_most_items():
     assert drained(queue) == [0, "b", "c", "d"]
 
 
-def test_a_queue_without_places_takes_nothing():
+def test_a_queue_without_places_accepts_nothing():
     with pytest.raises(Full):
         FairQueue(0, 0).push("a", "x", 1)
 
 
-def test_what_was_removed_is_not_served():
+def test_a_removed_item_is_not_served():
     queue = filled(FairQueue(9, 9), ("a", "x", 1), ("a", "x", 2), ("b", "y", 3))
     for item in (("a", "x", 1), ("a", "x", 1), ("b", "y", 3), ("c", "z", 9)):
         queue.discard(*item)
@@ -80,7 +80,7 @@ STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy"), st.boo
 
 
 @given(STEPS)
-def test_it_never_holds_more_than_it_may_and_loses_nothing(steps):
+def test_the_queue_never_exceeds_its_limits_and_loses_nothing(steps):
     queue, held = FairQueue(12, 6), {}
     for number, (address, name, takes) in enumerate(steps):
         if takes and len(queue):

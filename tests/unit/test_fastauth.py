@@ -33,7 +33,7 @@ class Check:
         return stored == password[::-1]
 
 
-def test_a_password_is_checked_once_right_or_wrong():
+def test_a_right_or_wrong_password_is_checked_once():
     check = Check()
     verified = Verified(check)
     assert verified.known("anna", "cba", "abc") is None
@@ -43,14 +43,14 @@ def test_a_password_is_checked_once_right_or_wrong():
     assert (verified.known("anna", "cba", "abc"), verified.known("anna", "cba", "other")) == (True, False)
 
 
-def test_what_is_known_of_one_user_says_nothing_of_another():
+def test_a_checked_password_is_remembered_for_its_user_only():
     check = Check()
     verified = Verified(check)
     assert verified.matches("anna", "cba", "abc")
     assert verified.known("bert", "cba", "abc") is None
 
 
-def test_what_was_right_once_is_remembered_as_that():
+def test_a_password_that_was_right_once_is_remembered():
     verified = Verified(Check())
     assert not verified.was_right("anna", "abc")
     assert verified.matches("anna", "cba", "abc")
@@ -60,7 +60,7 @@ def test_what_was_right_once_is_remembered_as_that():
     assert not verified.was_right("anna", "other")
 
 
-def test_wrong_passwords_push_out_no_right_one():
+def test_wrong_passwords_do_not_evict_right_passwords():
     check = Check()
     verified = Verified(check, size=3)
     assert verified.matches("anna", "cba", "abc")
@@ -77,7 +77,7 @@ def test_a_changed_hash_is_a_miss_at_once():
     assert verified.matches("anna", "cba", "abc")
 
 
-def test_where_the_hash_is_not_known_only_what_was_right_is_remembered():
+def test_without_a_known_hash_only_right_passwords_are_remembered():
     passwords = {"anna": "abc"}
     check = Check()
     verified = Verified(lambda user, password: check(passwords[user][::-1], password), keep_wrong=False)
@@ -106,7 +106,7 @@ def test_the_oldest_pair_is_forgotten():
     assert [password for _, password in check.calls] == ["bb"]
 
 
-def test_nothing_that_is_kept_holds_a_password():
+def test_the_memory_contains_no_password():
     verified = Verified(Check())
     verified.matches("anna", "terces-drowssap", "password-secret")
     assert "password-secret" not in repr(vars(verified))
@@ -125,7 +125,7 @@ def together(verified, passwords):
 
 
 @pytest.mark.parametrize("passwords", [["one"] * 20, [f"password {n}" for n in range(20)]], ids=["same", "different"])
-def test_at_most_two_are_checked_at_once_and_one_pair_by_one_asker_only(passwords):
+def test_at_most_two_checks_run_at_once_and_equal_checks_are_shared(passwords):
     gate = threading.Event()
     check = Check(gate)
     threads, answers = together(Verified(check, at_once=2), passwords)
@@ -141,7 +141,7 @@ def test_at_most_two_are_checked_at_once_and_one_pair_by_one_asker_only(password
     assert check.most <= 2
 
 
-def test_an_exception_lets_nobody_in_and_is_not_remembered():
+def test_an_exception_accepts_no_password_and_is_not_remembered():
     answers = [RuntimeError("out of memory"), True]
 
     def check(_stored, _password):
@@ -163,7 +163,7 @@ class Clock:
         return self.now
 
 
-def test_a_few_guesses_are_free_and_then_they_are_slowed():
+def test_the_first_guesses_are_free_and_later_guesses_are_slowed():
     clock = Clock()
     throttle = Throttle(burst=3, seconds=5, clock=clock)
     assert [throttle.take("anna") for _ in range(4)] == [0, 0, 0, 5]
@@ -175,7 +175,7 @@ def test_a_few_guesses_are_free_and_then_they_are_slowed():
     assert [throttle.take("anna") for _ in range(4)] == [0, 0, 0, 5]
 
 
-def test_the_budget_for_guesses_is_the_documented_one():
+def test_the_budget_for_guesses_is_as_documented():
     throttle = Throttle(clock=Clock())
     assert [throttle.take("anna") for _ in range(21)] == [0] * 20 + [5]
 
@@ -186,7 +186,7 @@ def test_one_guesser_does_not_slow_another():
     assert [throttle.take(other) for other in (("anna", "10.0.0.2"), ("bert", "10.0.0.1"))] == [0, 0]
 
 
-def test_what_was_no_guess_is_given_back():
+def test_the_budget_is_given_back_if_a_login_was_no_guess():
     throttle = Throttle(burst=1, seconds=5, clock=Clock())
     for _ in range(10):
         assert throttle.take("anna") == 0
@@ -195,7 +195,7 @@ def test_what_was_no_guess_is_given_back():
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 20)), max_size=60))
-def test_never_more_than_the_burst_and_the_rate(steps):
+def test_guesses_never_exceed_the_burst_and_the_rate(steps):
     clock, taken = Clock(), {"a": [], "b": []}
     throttle = Throttle(burst=4, seconds=5, clock=clock)
     for key, pause in steps:
@@ -207,7 +207,7 @@ def test_never_more_than_the_burst_and_the_rate(steps):
             assert last - first + 1 <= 4 + (times[last] - times[first]) / 5 + 1e-6
 
 
-def test_forked_processes_count_together():
+def test_forked_processes_share_the_budget():
     throttle = Throttle(burst=3, seconds=1e6)
     for _ in range(2):
         pid = os.fork()
@@ -217,7 +217,7 @@ def test_forked_processes_count_together():
     assert [throttle.take("anna") > 0 for _ in range(2)] == [False, True]
 
 
-def test_forked_processes_know_what_was_right_in_another():
+def test_forked_processes_share_the_memory_of_right_passwords():
     verified = Verified(lambda stored, password: stored == password)
     pid = os.fork()
     if not pid:

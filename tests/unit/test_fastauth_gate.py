@@ -75,7 +75,7 @@ class Logins:
         return self.begun[-1][1] is True
 
 
-def mlflows_own(passwords):
+def passthrough_logins(passwords):
     """The logins of an MLflow that only says whether a password is right; all that were asked for are in the list."""
     asked = []
 
@@ -127,7 +127,7 @@ class Server:
 
 
 @pytest.mark.parametrize("passes_on", [False, True], ids=["or refused", "in either case"])
-def test_what_was_found_out_is_kept_for_mlflow_which_decides(passes_on):
+def test_the_result_of_a_check_is_recorded_for_mlflow_to_decide(passes_on):
     async def story():
         server = Server(passes_on=passes_on)
         asked = ["anna:right", "anna:wrong", "nobody:right", ":right", None]
@@ -141,7 +141,7 @@ def test_what_was_found_out_is_kept_for_mlflow_which_decides(passes_on):
     asyncio.run(story())
 
 
-def test_who_is_refused_is_told_so_as_browsers_expect_it():
+def test_a_refusal_has_the_form_that_browsers_expect():
     sent = []
 
     async def send(message):
@@ -156,7 +156,7 @@ def test_who_is_refused_is_told_so_as_browsers_expect_it():
     assert sent[1]["body"] == b"You are not authenticated: wrong user name or password.\n"
 
 
-def test_a_thread_rests_after_a_wrong_password_before_it_checks_what_may_be_a_guess(monkeypatch):
+def test_a_thread_rests_after_a_wrong_password_before_it_checks_a_possible_guess(monkeypatch):
     monkeypatch.setattr(login_checks, "REST", 10**9)  # it has not passed when the next one comes
 
     async def story():
@@ -186,7 +186,7 @@ def test_a_thread_rests_after_a_wrong_password_before_it_checks_what_may_be_a_gu
     asyncio.run(story())
 
 
-def test_what_was_right_once_is_left_to_a_thread_where_there_is_one():
+def test_a_password_that_was_right_once_is_deferred_to_a_thread_of_flask():
     server = Server(has_a_thread=lambda scope: scope["path"] == "/flask")
 
     async def ask():
@@ -200,7 +200,7 @@ def test_what_was_right_once_is_left_to_a_thread_where_there_is_one():
     assert kept == [("anna", "expected"), ("anna", True), ("anna", False), ("anna", True)]
 
 
-def test_open_paths_ask_nobody():
+def test_open_paths_need_no_login():
     async def story():
         server = Server()
         assert await server.ask("anna:wrong", path="/health") == (200, None)
@@ -209,7 +209,7 @@ def test_open_paths_ask_nobody():
     asyncio.run(story())
 
 
-def test_who_guesses_is_slowed_and_nobody_else():
+def test_guesses_are_slowed_and_other_logins_are_not():
     async def story():
         server = Server()
         assert await server.ask("bert:right") == (200, None)
@@ -254,7 +254,7 @@ def test_a_right_password_gets_a_turn_after_a_stranger_has_guessed_from_the_same
     asyncio.run(story())
 
 
-def test_a_client_of_ipv6_has_one_address_however_many_it_takes():
+def test_ipv6_addresses_of_one_network_count_as_one_client():
     async def story():
         server = Server()
         peers = [
@@ -274,7 +274,7 @@ def test_a_client_of_ipv6_has_one_address_however_many_it_takes():
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["to the same", "to another"])
-def test_a_password_that_is_changed_while_others_are_checked_is_checked_again(same):
+def test_a_password_that_changes_during_other_checks_is_checked_again(same):
     async def story():
         server = Server()
         server.logins.may_end.clear()
@@ -295,7 +295,7 @@ def test_a_password_that_is_changed_while_others_are_checked_is_checked_again(sa
     asyncio.run(story())
 
 
-def test_nothing_is_looked_up_for_who_is_slowed_and_the_answer_takes_its_time():
+def test_a_slowed_login_is_not_looked_up_and_its_answer_is_delayed():
     async def story():
         server = Server(pause=0.3)
 
@@ -314,7 +314,7 @@ def test_nothing_is_looked_up_for_who_is_slowed_and_the_answer_takes_its_time():
     asyncio.run(story())
 
 
-def test_who_was_right_once_is_refused_without_a_pause():
+def test_a_password_that_was_right_once_is_refused_without_a_pause():
     async def story():
         server = Server(pause=600)
         for _ in range(2):
@@ -323,7 +323,7 @@ def test_who_was_right_once_is_refused_without_a_pause():
     asyncio.run(story())
 
 
-def test_who_is_logged_in_with_another_process_is_not_slowed():
+def test_a_login_that_another_process_has_accepted_is_not_slowed():
     async def story():
         server = Server()
         assert [(await server.ask(f"anna:guess {number}"))[0] for number in range(3)] == [401, 401, 429]
@@ -334,10 +334,10 @@ def test_who_is_logged_in_with_another_process_is_not_slowed():
     asyncio.run(story())
 
 
-def test_an_mlflow_that_is_not_known_is_asked_once_for_each_right_login_and_guesses_are_slowed():
+def test_an_unknown_mlflow_is_asked_once_per_right_login_and_guesses_are_slowed():
     async def story():
         passwords = {"anna": "right", "bert": "right"}
-        logins, asked = mlflows_own(passwords)
+        logins, asked = passthrough_logins(passwords)
         server = Server(logins, passes_on=True)
         assert [await server.ask("anna:right") for _ in range(3)] == [(200, None)] * 3
         assert asked == [("anna", "right")]
@@ -357,7 +357,7 @@ def test_an_mlflow_that_is_not_known_is_asked_once_for_each_right_login_and_gues
     asyncio.run(story())
 
 
-def test_hundreds_who_come_at_once_with_one_password_are_one_guess_and_one_check():
+def test_hundreds_of_concurrent_requests_with_one_login_are_one_check():
     async def story():
         server = Server()
         server.logins.may_end.clear()
@@ -371,7 +371,7 @@ def test_hundreds_who_come_at_once_with_one_password_are_one_guess_and_one_check
     asyncio.run(story())
 
 
-def test_where_too_many_wait_who_comes_back_is_looked_at_all_the_same(monkeypatch):
+def test_a_password_that_was_right_once_is_checked_even_if_the_queue_is_full(monkeypatch):
     monkeypatch.setattr(login_checks, "CHECKS", (1, 1))
     monkeypatch.setattr(login_checks, "CHECKS_OF_NOBODY", (1, 1))
 
@@ -451,7 +451,7 @@ def test_invented_names_delay_no_user_of_the_same_address():
     asyncio.run(story())
 
 
-def test_a_small_body_that_was_read_while_a_password_was_checked_reaches_the_application():
+def test_a_small_body_that_is_read_during_a_check_reaches_the_application():
     async def story():
         server, read = Server(), []
         messages = [
@@ -489,7 +489,7 @@ def test_a_small_body_that_was_read_while_a_password_was_checked_reaches_the_app
         (b"expect", b"100-continue"),
     ],
 )
-def test_a_body_that_may_be_large_or_is_not_asked_for_yet_is_not_read(header):
+def test_a_body_that_may_be_large_or_awaits_100_continue_is_not_read(header):
     async def story():
         server = Server()
 
@@ -502,7 +502,7 @@ def test_a_body_that_may_be_large_or_is_not_asked_for_yet_is_not_read(header):
     asyncio.run(story())
 
 
-def test_an_exception_lets_nobody_in(caplog):
+def test_an_exception_accepts_no_login(caplog):
     async def story():
         server = Server()
         server.logins.error = RuntimeError("postgresql://user:password@host")
@@ -530,13 +530,13 @@ def test_an_exception_lets_nobody_in(caplog):
         (True, [(b"x-forwarded-for", b"::ffff:203.0.113.9")], "::ffff:203.0.113.9"),
     ],
 )
-def test_only_what_the_last_proxy_says_is_believed(forwarded, headers, address, capsys):
+def test_only_the_last_proxy_is_trusted_with_the_client_address(forwarded, headers, address, capsys):
     server = Server(forwarded=forwarded, access_log=True)
     asyncio.run(server.ask("anna:right", headers=headers))
     assert capsys.readouterr().out.startswith(f"{address} - anna [")
 
 
-def test_the_access_log_names_who_asked_and_holds_neither_query_nor_what_is_no_name(capsys):
+def test_the_access_log_names_users_and_contains_no_query_or_invalid_name(capsys):
     server = Server(access_log=True)
     for login in ("anna:right", "bert\n10.0.0.1 - anna:right", "anna:wrong", None):
         asyncio.run(server.ask(login, path='/a"\r b/ä'))
@@ -555,7 +555,7 @@ def test_a_path_with_a_line_break_is_refused_and_is_one_line_of_the_access_log(c
     assert first.partition('"GET /a%0A" ')[2][:3] == second.partition('"GET /a%0Ab" ')[2][:3] == "400"
 
 
-def test_the_access_log_names_nobody_whom_mlflow_has_not_let_in(capsys):
+def test_the_access_log_names_only_users_that_mlflow_has_accepted(capsys):
     server = Server(access_log=True, has_a_thread=lambda _scope: True)
     for server.status in (200, 403, 401):
         asyncio.run(server.ask("anna:right"))
@@ -602,7 +602,7 @@ def test_the_access_log_names_nobody_whom_mlflow_has_not_let_in(capsys):
         ("/api", [(b"authorization", b"Bearer " + b"t" * 9000)], None, [(b"authorization", b"Bearer " + b"t" * 9000)]),
     ],
 )
-def test_a_login_is_read_as_mlflow_reads_it_and_left_in_one_spelling(path, headers, login, left):
+def test_a_login_is_read_as_mlflow_reads_it_and_passed_on_in_one_spelling(path, headers, login, left):
     scope = {"path": path, "headers": headers}
     assert credentials(scope) == login
     if left is not None:
@@ -610,14 +610,14 @@ def test_a_login_is_read_as_mlflow_reads_it_and_left_in_one_spelling(path, heade
 
 
 @pytest.mark.parametrize(("path", "is_left"), [("/gateway/a/mlflow/invocations", False), ("/api", True)])
-def test_a_client_leaves_out_no_guardrails(path, is_left):
+def test_a_client_cannot_bypass_guardrails(path, is_left):
     server, header = Server(), (b"x-mlflow-guardrail-bypass", b"1")
     assert asyncio.run(server.ask("anna:right", path, headers=[header, (b"accept", b"*/*")]))[0] == 200
     assert [name in dict(server.seen[0]["headers"]) for name in (header[0], b"accept")] == [is_left, True]
 
 
 @given(st.binary(max_size=60))
-def test_no_header_breaks_it(value):
+def test_any_authorization_header_can_be_read(value):
     scope = {"path": "/api", "headers": [(b"authorization", value)]}
     found = credentials(scope)
     left = [header.decode("latin-1").split() for _, header in scope["headers"]]

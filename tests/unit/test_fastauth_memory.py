@@ -55,7 +55,7 @@ def served(logins, user):
     request_cache.current.get().confirm(True, user)
 
 
-def test_until_a_request_is_served_what_was_found_out_is_good_for_one_answer(logins):
+def test_before_a_request_is_served_its_recorded_user_answers_only_one_read(logins):
     store = Wrapped()
     logins.record("anna herself", "anna", "abc", accepted=True)
     assert [store.get_user("anna") for _ in range(3)] == ["anna herself", "anna read 1", "anna read 2"]
@@ -69,14 +69,14 @@ def test_the_user_and_their_grants_are_read_once(logins):
     assert store.reads == [["a", "b"]]
 
 
-def test_others_are_read_each_time(logins):
+def test_other_users_are_read_each_time(logins):
     store = Wrapped()
     served(logins, "anna herself")
     assert [store.get_user("bert") for _ in range(2)] == ["bert read 1", "bert read 2"]
 
 
 @pytest.mark.parametrize("fail", [False, True])
-def test_after_a_change_they_are_read_anew_whether_it_went_well_or_not(logins, fail):
+def test_user_and_grants_are_read_again_after_a_successful_or_failed_change(logins, fail):
     store = Wrapped()
     served(logins, "anna herself")
     store.list_grants(1, "default", ["a"])
@@ -88,7 +88,7 @@ def test_after_a_change_they_are_read_anew_whether_it_went_well_or_not(logins, f
     assert store.list_grants(1, "default", ["a"]) == [3]
 
 
-def test_nothing_is_remembered_of_who_was_not_let_in(logins):
+def test_a_refused_user_is_not_remembered(logins):
     store = Wrapped()
     logins.record("anna herself", "anna", "wrong", accepted=False)
     logins.look_up = lambda _username: User()
@@ -96,7 +96,7 @@ def test_nothing_is_remembered_of_who_was_not_let_in(logins):
     assert [store.get_user("anna") for _ in range(2)] == ["anna read 1", "anna read 2"]
 
 
-def test_the_next_request_knows_nothing_of_the_one_before(logins):
+def test_the_next_request_remembers_nothing_of_the_request_before(logins):
     store = Wrapped()
     logins.record("anna herself", "anna", "abc", accepted=True)
     logins.begin_anew()
@@ -105,7 +105,7 @@ def test_the_next_request_knows_nothing_of_the_one_before(logins):
 
 
 @pytest.mark.parametrize("found", [True, False], ids=["found out", "left to it"])
-def test_a_login_is_looked_up_when_it_is_served_and_then_no_more(logins, found):
+def test_a_login_is_looked_up_once_when_it_is_served(logins, found):
     user = User()
     if found:
         logins.record("as she was before", "anna", "abc", accepted=True)
@@ -121,7 +121,7 @@ def test_a_login_is_looked_up_when_it_is_served_and_then_no_more(logins, found):
 
 
 @pytest.mark.parametrize("found", [True, False], ids=["found out", "left to it"])
-def test_who_is_deleted_before_that_is_refused(logins, found):
+def test_a_user_deleted_before_the_request_is_served_is_refused(logins, found):
     if found:
         logins.record("as she was before", "anna", "abc", accepted=True)
     else:
@@ -132,7 +132,7 @@ def test_who_is_deleted_before_that_is_refused(logins, found):
     assert request_cache.current.get().user is None
 
 
-def test_a_request_has_one_login_and_who_is_let_in_may_be_asked_for_it_again(logins):
+def test_a_request_has_one_login_that_may_be_checked_again(logins):
     logins.record(User(), "anna", "abc", accepted=True)
     assert logins.authenticate("bert", "abc") is False
     logins.look_up = lambda _username: User()
@@ -141,18 +141,18 @@ def test_a_request_has_one_login_and_who_is_let_in_may_be_asked_for_it_again(log
     assert logins.authenticate("anna", "abc") is False
 
 
-def test_outside_of_requests_whoever_asks_is_told(logins):
+def test_outside_of_requests_passwords_are_checked(logins):
     request_cache.current.set(None)
     logins.look_up = lambda _username: User()
     assert [logins.authenticate("anna", password) for password in ("abc", "guess")] == [True, False]
 
 
-def test_what_is_no_password_is_none(logins):
+def test_missing_or_unusable_credentials_are_refused(logins):
     assert [logins.authenticate(*login) for login in ((None, None), ("anna", None), (None, "abc"))] == [False] * 3
     assert Logins(None, None, "").look_up("an\0na") is None
 
 
-def test_on_the_event_loop_nobody_is_checked_who_was_not_before(logins):
+def test_no_new_password_is_checked_on_the_event_loop(logins):
     async def asked():
         return logins.authenticate("anna", "abc")
 

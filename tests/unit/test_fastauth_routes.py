@@ -33,13 +33,13 @@ class Looks:
         ({"path": "/api", "kind": "websocket"}, False),
     ],
 )
-def test_only_what_fastapi_has_no_part_in_goes_straight(request_, straight):
+def test_only_requests_without_fastapi_go_straight_to_flask(request_, straight):
     looks = Looks()
     assert looks(**request_) == straight
     assert looks(**request_) == straight  # from memory, too
 
 
-def test_a_path_is_looked_at_once_unless_it_is_long():
+def test_a_path_is_matched_once_unless_it_is_long():
     looks = Looks()
     long = "/" + "x" * LONGEST
     for path in ("/api", "/api", long, long):
@@ -47,7 +47,7 @@ def test_a_path_is_looked_at_once_unless_it_is_long():
     assert looks.asked == ["/api", long, long]
 
 
-def test_a_request_is_looked_at_once():
+def test_a_request_is_matched_once():
     looks = Looks()
     scope = {"type": "http", "path": "/" + "x" * LONGEST, "method": "GET", "headers": []}
     assert looks.straight(scope)
@@ -55,7 +55,7 @@ def test_a_request_is_looked_at_once():
     assert len(looks.asked) == 1
 
 
-def test_only_so_many_paths_are_remembered():
+def test_the_number_of_remembered_paths_is_limited():
     looks = Looks()
     for number in range(REMEMBERED + 1):
         looks(f"/{number}")

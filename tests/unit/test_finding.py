@@ -75,7 +75,7 @@ def test_the_environment_comes_first_with_the_endpoint_it_names(tmp_path, name):
     assert (keys.source, keys.endpoint, keys.region) == ("the environment", ALLAS, "us")
 
 
-def test_keys_for_this_service_come_before_keys_for_none_in_particular_and_others_are_never_sent(tmp_path):
+def test_keys_for_this_service_precede_keys_without_a_service_and_other_keys_are_never_sent(tmp_path):
     files = {".aws/credentials": CREDENTIALS, ".s3cfg": S3CFG.replace("a3s.fi", "lumidata.eu")}
     findings = found(tmp_path, files)
     assert findings.for_endpoint("https://lumidata.eu").source == "~/.s3cfg"
@@ -94,7 +94,7 @@ def test_keys_for_this_service_come_before_keys_for_none_in_particular_and_other
         ("https://a3s.fi", "https://a3s.fi.example.org", False),
     ],
 )
-def test_a_service_is_its_scheme_host_and_port(tmp_path, one, other, same):
+def test_scheme_host_and_port_identify_a_service(tmp_path, one, other, same):
     findings = found(tmp_path, {}, {**PAIR, "AWS_ENDPOINT_URL": one})
     assert bool([keys for keys in findings.keys if keys.endpoint]) is True
     if same:
@@ -104,7 +104,7 @@ def test_a_service_is_its_scheme_host_and_port(tmp_path, one, other, same):
             findings.for_endpoint(other)
 
 
-def test_a_profile_and_files_named_by_the_environment_are_looked_at(tmp_path):
+def test_a_profile_and_files_named_by_the_environment_are_read(tmp_path):
     other = f"[lab]\naws_access_key_id={ACCESS}\naws_secret_access_key={SECRET}\n"
     config = f"[profile lab]\nservices = store\n[services store]\ns3 =\n  endpoint_url = {ALLAS}\n"
     write(tmp_path, {"mine": other, "settings": config, "rclone": RCLONE})
@@ -151,7 +151,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_what_a_server_could_not_use_is_named_with_the_reason_and_never_quoted(tmp_path, case):
+def test_unusable_keys_are_named_with_the_reason_and_never_quoted(tmp_path, case):
     files, environment, reason = UNUSABLE[case]
     findings = found(tmp_path, files, environment)
     assert findings.keys == ()
@@ -161,7 +161,7 @@ def test_what_a_server_could_not_use_is_named_with_the_reason_and_never_quoted(t
     assert "canary" not in f"{refused.value.message} {refused.value.hint} {findings!r}"
 
 
-def test_what_cannot_be_read_is_named_and_not_waited_for(tmp_path):
+def test_an_unreadable_file_is_named_without_waiting(tmp_path):
     (tmp_path / ".aws" / "credentials").mkdir(parents=True)
     os.mkfifo(tmp_path / ".s3cfg")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -173,13 +173,13 @@ def test_what_cannot_be_read_is_named_and_not_waited_for(tmp_path):
     assert "cannot be read" in reasons["~/.config/rclone/rclone.conf"]
 
 
-def test_values_are_taken_as_they_stand(tmp_path):
+def test_values_are_read_verbatim(tmp_path):
     odd = "a%b%(c)s;d#e/f+g=="
     text = CREDENTIALS.replace(SECRET, odd)
     assert found(tmp_path, {".aws/credentials": f"\ufeff{text}"}).keys[0].secret_key == odd
 
 
-def test_people_see_what_was_found_where_and_no_key(tmp_path):
+def test_the_summary_names_sources_and_shows_no_key(tmp_path):
     findings = found(tmp_path, {**FILES, ".s3cfg": S3CFG.replace("a3s.fi", "lumidata.eu")})
     lines = summary(findings, findings.for_endpoint(ALLAS))
     assert lines[0] == "S3 keys from ~/.aws/credentials [default]"
@@ -213,14 +213,14 @@ UNNAMED_RCLONE = "[far]\ntype = s3\nprovider = AWS\naccess_key_id = TEAM\nsecret
 
 
 @pytest.mark.parametrize(("path", "text"), [(".s3cfg", UNNAMED_S3CMD), (".config/rclone/rclone.conf", UNNAMED_RCLONE)])
-def test_what_names_no_service_is_for_amazon_where_its_program_says_so(tmp_path, path, text):
+def test_keys_without_a_service_are_for_amazon_if_their_program_says_so(tmp_path, path, text):
     written(tmp_path, path, text)
     with pytest.raises(NotFound, match=r"keys for https://s3\.amazonaws\.com"):
         find({}, tmp_path).for_endpoint("https://a3s.fi")
     assert find({}, tmp_path).for_endpoint("https://s3.amazonaws.com").access_key == "TEAM"
 
 
-def test_keys_of_amazon_s_form_are_not_sent_to_others_unless_the_environment_has_them(tmp_path):
+def test_keys_of_amazon_s_form_are_sent_to_other_services_only_from_the_environment(tmp_path):
     pair = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "word"}
     lines = "".join(f"{key} = {value}\n" for key, value in pair.items())
     written(tmp_path, ".aws/credentials", f"[default]\n{lines}")

@@ -45,7 +45,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Help:
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 100, 200])
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_no_line_is_longer_than_the_terminal_is_wide(shown: Help, command: str, columns: int) -> None:
+def test_no_line_is_longer_than_the_width_of_the_terminal(shown: Help, command: str, columns: int) -> None:
     assert max(map(len, shown(columns, *command.split()).splitlines())) <= columns
 
 

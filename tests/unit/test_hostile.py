@@ -300,7 +300,7 @@ def accepted(field, value):
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: f"{field.path}-{field.platform.name}")
 @given(data=st.data())
-def test_what_is_accepted_comes_out_of_the_manifests_as_the_same_value(field, data):
+def test_an_accepted_value_appears_unchanged_in_the_manifests(field, data):
     value = data.draw(field.values)
     spec = accepted(field, value)
     if spec is not None:
@@ -333,7 +333,7 @@ def test_accepted_labels_are_on_every_object_and_on_the_pod(labels):
     ],
 )
 @given(value=hostile)
-def test_what_is_accepted_is_kept_as_the_same_value(path, base, value):
+def test_an_accepted_value_is_stored_unchanged(path, base, value):
     spec, problems = judged(spec_file(path, value, base))
     if spec is None:
         assert [problem.path for problem in problems] == [path]
@@ -345,7 +345,7 @@ def test_what_is_accepted_is_kept_as_the_same_value(path, base, value):
         assert part[last] == value
 
 
-def test_the_table_names_every_field_that_manifests_are_drawn_from():
+def test_the_table_names_every_field_that_manifests_use():
     """A field that is added to the schema must be tried with hostile values, or be named here with the reason."""
     elsewhere = {
         "apiVersion": "fixed",
@@ -389,7 +389,7 @@ def leaves(model, path=""):
 
 
 @given(st.dictionaries(st.one_of(st.just("ghcr.io"), hostile), hostile, min_size=1, max_size=3))
-def test_a_mirror_takes_the_place_of_the_part_of_the_image_that_it_mirrors(mirrors):
+def test_a_mirror_replaces_the_mirrored_prefix_of_the_image(mirrors):
     spec = accepted(Field("spec.pod.imageMirrors", hostile, lambda rendered: []), mirrors)
     if spec is not None:
         (mirror,) = [text for prefix, text in mirrors.items() if prefix.rstrip("/") == "ghcr.io"] or ["ghcr.io"]
@@ -398,7 +398,7 @@ def test_a_mirror_takes_the_place_of_the_part_of_the_image_that_it_mirrors(mirro
 
 
 @given(hostile)
-def test_a_text_that_a_patch_lays_over_comes_out_as_it_is(text):
+def test_a_text_in_a_patch_appears_unchanged_in_the_manifests(text):
     container = {"name": "server", "env": [{"name": "X", "value": text}], "args": [text]}
     changes = [
         {"kind": "Deployment", "patch": {"spec": {"template": {"spec": {"containers": [container]}}}}},
@@ -417,7 +417,7 @@ def test_a_text_that_a_patch_lays_over_comes_out_as_it_is(text):
 
 
 @given(st.sampled_from(RENDERED_KINDS), st.one_of(st.none(), hostile), patches)
-def test_whatever_is_patched_every_object_stays_the_one_it_was(kind, name, patch):
+def test_no_patch_changes_the_identity_of_an_object(kind, name, patch):
     changed = {"kind": kind, "patch": patch, **({} if name is None else {"name": name})}
     spec = accepted(Field("spec.patches", hostile, lambda rendered: []), [changed])
     if spec is not None:
@@ -442,13 +442,13 @@ def test_whatever_is_patched_every_object_stays_the_one_it_was(kind, name, patch
 
 
 @given(value=hostile.filter(lambda text: "\x00" not in text))
-def test_a_value_typed_into_a_yaml_file_arrives_as_it_was_typed(value):
+def test_a_value_in_a_yaml_file_is_read_unchanged(value):
     text = yaml.safe_dump(spec_file("spec.local.python", value), allow_unicode=False, width=10**6)
     assert document.parse(text.encode(), "file")["spec"]["local"]["python"] == value
 
 
 @pytest.mark.parametrize("value", ["yes", "no", "null", "~", "1e3", "1.5", "012", "1:30", "2001-01-01", "true", "5"])
-def test_an_unquoted_word_that_yaml_takes_for_something_else_never_becomes_text(value):
+def test_an_unquoted_yaml_word_is_refused_or_read_as_typed(value):
     raw = f"metadata: {{labels: {{team: {value}}}}}\napiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer"
     spec, problems = judged(document.parse(raw.encode(), "file"))
     if spec is None:
@@ -457,7 +457,7 @@ def test_an_unquoted_word_that_yaml_takes_for_something_else_never_becomes_text(
         assert spec.metadata.labels == {"team": value}
 
 
-def test_the_table_of_hazards_really_holds_what_yaml_and_ini_cannot_carry_raw():
+def test_most_hazards_do_not_survive_unquoted_yaml():
     def carried(text):
         try:
             return yaml.safe_load(f"a: {text}") == {"a": text}

@@ -25,7 +25,7 @@ def of_h11(pattern):
 
 
 @given(st.sampled_from([HEADER, CHUNK]), st.text("a1;: \t\r\n\x0b\x00\xe9", max_size=12))
-def test_the_linear_expression_matches_the_same_with_the_same_groups(pattern, text):
+def test_the_linear_expression_matches_the_same_lines_with_the_same_groups(pattern, text):
     for prefix in ("", "A:", "1", "1;"):
         for end in ("", "\r\n"):
             line = (prefix + text + end).encode("latin-1")
@@ -50,7 +50,7 @@ def test_no_line_takes_quadratic_time(pattern, line):
     assert time.process_time() - begun < SECONDS
 
 
-def test_an_expression_of_another_text_stays():
+def test_other_expressions_are_not_replaced():
     other = re.compile(HEADER + b" ?")
     assert linear(other) is other
 
@@ -72,11 +72,11 @@ def test_no_cookie_takes_quadratic_time():
     ("size", "lines", "refused"),
     [(LARGEST_HEAD, MOST_LINES, False), (LARGEST_HEAD + 1, 2, True), (1000, MOST_LINES + 1, True)],
 )
-def test_a_head_has_a_size_and_a_number_of_lines(size, lines, refused):
+def test_a_head_has_a_limit_of_bytes_and_of_lines(size, lines, refused):
     assert is_too_large(size, lines) is refused
 
 
-def test_the_longest_password_of_deployer_fits_into_a_login_whatever_its_characters():
+def test_the_longest_password_of_any_characters_fits_into_a_login_header():
     assert len("Basic ") + 4 * (255 * 4 + 1 + MAX_PASSWORD * 4) / 3 + 4 < LONGEST
 
 

@@ -33,7 +33,7 @@ SHA = f"sha256:{'0a' * 32}"
         ),
     ],
 )
-def test_a_reference_is_taken(image):
+def test_a_valid_reference_is_accepted(image):
     assert image_problem(image) is None
 
 
@@ -57,7 +57,7 @@ def test_a_reference_is_taken(image):
         (f"r.io/{'a' * MAX_NAME}", "has 260 characters"),
     ],
 )
-def test_what_is_no_reference_is_refused_without_quoting_it(image, words):
+def test_an_invalid_reference_is_refused_and_not_quoted(image, words):
     problem = image_problem(image)
     assert words in problem
     assert "password" not in problem
@@ -70,7 +70,7 @@ def test_what_is_no_reference_is_refused_without_quoting_it(image, words):
         *(("ghcr.io/mlflow", "m.org/a/b"), ("ghcr.io/a:v1", "m.org/a:v2"), (f"ghcr.io/a@{SHA}", f"m.org/a@{SHA}")),
     ],
 )
-def test_a_mirror_is_taken(prefix, mirror):
+def test_a_valid_mirror_is_accepted(prefix, mirror):
     assert mirror_problem(prefix, mirror) is None
 
 
@@ -87,7 +87,7 @@ def test_a_mirror_is_taken(prefix, mirror):
         ("ghcr.io/a@sha256:1", "m.org/a", "the prefix has a wrong digest"),
     ],
 )
-def test_what_cannot_be_a_mirror_is_refused(prefix, mirror, words):
+def test_an_invalid_mirror_is_refused(prefix, mirror, words):
     assert words in mirror_problem(prefix, mirror)
 
 
@@ -99,7 +99,7 @@ OLD = [
 
 
 @pytest.mark.parametrize(("part", "fields"), OLD)
-def test_a_server_that_an_earlier_release_made_with_any_text_there_is_still_read(part, fields):
+def test_a_record_of_an_earlier_release_with_an_invalid_image_is_still_read(part, fields):
     data = {**Record(document.validate(HEADER, "file")).document(), "spec": {**HEADER, "spec": {part: fields}}}
     stored = record_from(data, "record").spec
     assert stored.document()["spec"][part].items() >= fields.items()

@@ -28,7 +28,7 @@ REFS = tuple(
 FOUND = listed_workloads("mlflow", REFS)
 
 
-def test_the_names_of_objects_are_those_of_the_stack():
+def test_object_names_give_the_workloads_of_the_stack():
     assert set(FOUND) == set(workloads_of(STACK))
 
 
@@ -42,7 +42,7 @@ def test_workloads_start_after_those_that_they_need(found):
     assert in_start_order(found, STACK) == workloads_of(STACK)
 
 
-def test_a_workload_that_the_stack_has_no_more_stops_first():
+def test_a_workload_no_longer_in_the_stack_stops_first():
     stack = replace(STACK, workloads=(MAIN, CACHE))
     assert [one.name for one in in_start_order(FOUND, stack)] == [SERVER, "cache", "store"]
 
@@ -52,7 +52,7 @@ def test_without_a_stack_the_server_stops_first():
 
 
 @pytest.mark.parametrize("refs", [REFS, REFS[::-1]])
-def test_workloads_are_deleted_in_reverse_order_and_what_protects_them_last(refs):
+def test_workloads_are_deleted_in_reverse_order_and_supporting_objects_last(refs):
     groups = [({str(ref) for ref in group}, name) for group, name in removals(refs, in_start_order(FOUND, STACK))]
     assert groups == [
         ({"Ingress/mlflow", "Deployment/mlflow", "Service/mlflow"}, SERVER),
@@ -64,7 +64,7 @@ def test_workloads_are_deleted_in_reverse_order_and_what_protects_them_last(refs
     ]  # fmt: skip
 
 
-def test_the_address_goes_first_even_if_it_leads_to_a_workload_that_others_need():
+def test_the_exposure_is_deleted_first_even_if_it_leads_to_another_workload():
     proxy = ListedWorkload("proxy", Ref("Deployment", "mlflow-proxy"))
     refs = [Ref("Route", "mlflow"), Ref("Service", "mlflow"), Ref("Deployment", "mlflow"), proxy.ref]
     ordered = [ListedWorkload(SERVER, Ref("Deployment", "mlflow")), proxy]
@@ -75,7 +75,7 @@ def test_the_address_goes_first_even_if_it_leads_to_a_workload_that_others_need(
     ]
 
 
-def test_of_a_single_server_all_that_serves_clients_goes_at_once():
+def test_the_objects_that_serve_clients_of_a_single_server_are_deleted_together():
     single = [ref for ref in REFS if not ref.name.endswith(("-cache", "-store"))]
     (first, name), (rest, nothing) = removals(single, listed_workloads("mlflow", single))
     assert ({str(ref) for ref in first}, name) == ({"Deployment/mlflow", "Ingress/mlflow", "Service/mlflow"}, SERVER)

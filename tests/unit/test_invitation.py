@@ -28,7 +28,7 @@ def test_a_public_server_needs_three_lines() -> None:
     assert "CERT_PATH" not in said
 
 
-def test_each_way_is_told_where_it_applies() -> None:
+def test_each_way_to_the_server_is_described_where_it_applies() -> None:
     here = text(replace(PUBLIC, url="http://127.0.0.1:5007"), Way(machine="login1"))
     assert "  ssh -N -L 5007:127.0.0.1:5007 login1" in here.splitlines()
     for host in ("[::1]", "127.0.0.2"):  # nobody else's server at the far end
@@ -43,7 +43,7 @@ def test_each_way_is_told_where_it_applies() -> None:
     assert "/etc/ca.pem" not in text(replace(PUBLIC, ca_file="/etc/ca.pem"))
 
 
-def test_an_awkward_name_stays_one_word_and_is_doubled_in_the_ini() -> None:
+def test_an_awkward_user_name_is_quoted_in_the_command_and_escaped_in_the_ini_file() -> None:
     said = text(replace(PUBLIC, username="a b%c'd"))
     assert "--username 'a b%c'\"'\"'d'" in said
     assert "mlflow_tracking_username = a b%%c'd" in said

@@ -86,7 +86,7 @@ MODULES = sorted(path for path in PLUGINS.rglob("*.py") if "programs" not in pat
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PLUGINS).as_posix())
-def test_mlflow_is_imported_only_in_functions_so_that_it_reads_its_environment_late(path: Path) -> None:
+def test_the_plugin_imports_mlflow_only_inside_functions(path: Path) -> None:
     found = set()
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.Import):

@@ -17,13 +17,13 @@ def identity_of(pid, start):
     return f"{host} {boot}:{pid}:{start}"
 
 
-def test_this_very_process_is_alive():
+def test_the_current_process_is_alive():
     assert lease._identity() == identity_of(os.getpid(), lease._start_of(os.getpid()))
     assert lease._start_of(os.getpid()) > 0
     assert not lease._dead_here(lease._identity())
 
 
-def test_a_process_that_has_ended_is_dead_before_and_after_its_parent_has_looked():
+def test_an_ended_process_is_dead_before_and_after_its_parent_has_waited():
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
         holder = identity_of(child.pid, lease._start_of(child.pid))
         assert not lease._dead_here(holder)
@@ -33,11 +33,11 @@ def test_a_process_that_has_ended_is_dead_before_and_after_its_parent_has_looked
     assert lease._dead_here(holder)
 
 
-def test_a_process_that_began_at_another_time_is_another_one():
+def test_a_process_with_another_start_time_is_another_process():
     assert lease._dead_here(identity_of(os.getpid(), lease._start_of(os.getpid()) - 1))
 
 
-def test_of_another_machine_boot_or_container_nothing_is_known():
+def test_a_process_of_another_boot_or_container_is_never_known_dead():
     host, _, process = identity_of(2**22 + 1, 5).partition(" ")
     boot, _, rest = process.partition(":")
     assert lease._dead_here(f"{host} {boot}:{rest}")
@@ -51,6 +51,6 @@ def test_a_holder_of_another_program_is_never_known_dead(holder):
 
 
 @given(hostile)
-def test_any_holder_may_stand_there(holder):
+def test_a_hostile_holder_is_never_known_dead(holder):
     assert not lease._dead_here(holder)
     assert not lease._dead_here(f"{lease._identity().partition(' ')[0]} {holder}")

@@ -13,7 +13,7 @@ from deployer.targets.local.ports import listen
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_a_socket_of_its_own_names_its_protocol_so_that_answers_are_not_delayed(monkeypatch, host):
+def test_the_socket_names_tcp_as_its_protocol_so_that_answers_are_not_delayed(monkeypatch, host):
     monkeypatch.setenv("MLFLOW_HOST", host)
     monkeypatch.setenv("MLFLOW_PORT", "0")
     monkeypatch.delenv("LISTEN_FDS", raising=False)
@@ -25,14 +25,14 @@ def test_a_socket_of_its_own_names_its_protocol_so_that_answers_are_not_delayed(
             accepted.close()
 
 
-def test_a_name_of_the_loopback_is_refused():
+def test_an_ambiguous_name_of_the_loopback_is_refused():
     with pytest.raises(UsageError, match="where nobody else can connect"):
         listen(0, "127.1")  # as a name in /etc/hosts may mean 127.0.0.1
     listen(0, "127.0.0.1").close()
     listen(0, "localhost").close()
 
 
-def test_a_socket_of_several_processes_gives_one_connection_each_turn():
+def test_a_shared_socket_accepts_one_connection_per_event_loop_turn():
     turns = []
 
     async def story():

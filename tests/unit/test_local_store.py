@@ -34,7 +34,7 @@ def test_stored_secrets_are_not_replaced(store: LocalStore) -> None:
     assert store.create_if_absent(SECOND).values == FIRST.values
 
 
-def test_a_deleted_server_keeps_its_credentials_unless_its_data_goes(store: LocalStore) -> None:
+def test_deletion_keeps_the_credentials_unless_the_data_is_deleted_too(store: LocalStore) -> None:
     store.create_if_absent(FIRST)
     store.save(Record(Spec()))
     store.data.mkdir()
@@ -50,7 +50,7 @@ def test_a_deleted_server_keeps_its_credentials_unless_its_data_goes(store: Loca
     assert not store.known()
 
 
-def test_two_deployers_never_hold_one_server(store: LocalStore) -> None:
+def test_two_deployers_never_lock_one_server(store: LocalStore) -> None:
     told: list[str] = []
     with store.lock("create", Deadline.after(60), told.append):
         with pytest.raises(Conflict, match="create"), store.lock("delete", Deadline.after(0), told.append):

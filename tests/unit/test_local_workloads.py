@@ -104,7 +104,7 @@ def test_the_files_of_the_server_stay_where_earlier_releases_have_put_them(tmp_p
     assert names == {"mlflow/process.json", "mlflow/server.log", "mlflow/files", "mlflow/tmp"}
 
 
-def test_workloads_are_found_again_by_their_folders(tmp_path: Path) -> None:
+def test_workloads_are_found_by_their_folders(tmp_path: Path) -> None:
     server = tmp_path / "files"  # an awkward name
     assert [folder.name for folder in folders_in(server)] == [SERVER]
     for name in ("store", "a-cache"):

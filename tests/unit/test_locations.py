@@ -38,13 +38,13 @@ def test_a_folder_of_another_experiment_is_named(location, with_another):
     assert is_with_another(Experiment("3", "x", location)) == with_another
 
 
-def test_nothing_is_said_where_all_is_as_mlflow_makes_it():
+def test_mlflow_s_default_locations_give_no_warning():
     assert (
         warnings([Experiment("0", "Default", "mlflow-artifacts:/0"), Experiment("7", "x", "mlflow-artifacts:/7")]) == ()
     )
 
 
-def test_each_warning_names_the_first_and_counts_the_rest():
+def test_each_warning_names_the_first_experiments_and_counts_the_rest():
     found = [Experiment(str(number), f"old {number}", f"/home/anna/mlruns/{number}") for number in range(5)]
     (told,) = warnings(found)
     assert told.startswith("artifacts of experiment 'old 0' (at '/home/anna/mlruns/0'), experiment 'old 1' (at ")
@@ -53,7 +53,7 @@ def test_each_warning_names_the_first_and_counts_the_rest():
     assert alone.startswith("artifacts of experiment 'old 0' (at '/home/anna/mlruns/0') do not go to this server")
 
 
-def test_what_users_wrote_is_shown_without_passwords_and_control_characters():
+def test_warnings_show_no_passwords_and_no_control_characters():
     (told,) = warnings([Experiment("1", "\x1b[2Jred" + "x" * 500, "ftp://anna:canary@host/1?key=canary")])
     assert "canary" not in told
     assert "\x1b" not in told

@@ -47,7 +47,7 @@ def test_a_repeated_error_is_written_once_a_window_with_a_count(log):
     assert written()[3:] == ["out of descriptors"]
 
 
-def test_one_line_of_code_writes_only_so_many_different_texts(log):
+def test_the_different_texts_of_one_line_of_code_are_limited(log):
     error, wait, written = log
     for number in range(1000):
         error("stranger %d", number)
@@ -73,26 +73,26 @@ def test_errors_of_one_kind_from_two_places_are_both_written(log):
     assert written() == ["in an application", "in an application"]
 
 
-def test_a_wrong_call_of_a_logger_ends_nothing():
+def test_a_wrong_call_of_a_logger_raises_nothing():
     record = logging.LogRecord("anything", logging.ERROR, "a.py", 1, "%s and %s", ("one",), None)
     assert Repeats().filter(record) is True
 
 
-def test_what_is_no_error_is_written_each_time(log):
+def test_a_record_below_error_is_written_each_time(log):
     error, _, written = log
     for _ in range(20):
         error("served", level=logging.INFO)
     assert len(written()) == 20
 
 
-def test_a_record_that_two_handlers_ask_about_is_no_repetition():
+def test_a_record_for_two_handlers_is_no_repetition():
     repeats = Repeats()
     record = logging.LogRecord("a", logging.ERROR, "file", 1, "text", None, None)
     assert repeats.filter(record)
     assert repeats.filter(record)
 
 
-def test_messages_and_tracebacks_have_a_length():
+def test_the_length_of_messages_and_tracebacks_is_limited():
     try:
         raise ValueError("x" * 10 * LONGEST)
     except ValueError as error:
@@ -101,7 +101,7 @@ def test_messages_and_tracebacks_have_a_length():
     assert len(logging.Formatter().format(record)) < 4 * LONGEST
 
 
-def test_every_handler_asks_the_last_one_too(monkeypatch):
+def test_every_handler_gets_the_filter_including_the_last_resort(monkeypatch):
     usual, own = logging.StreamHandler(), logging.StreamHandler()
     monkeypatch.setattr(logging, "lastResort", usual)
     logging.getLogger("of.its.own").addHandler(own)
@@ -117,7 +117,7 @@ def test_every_handler_asks_the_last_one_too(monkeypatch):
 
 
 @pytest.mark.parametrize("appends", [True, False])
-def test_a_log_that_is_a_file_keeps_its_newest_half(tmp_path, appends):
+def test_a_log_file_keeps_its_newest_half(tmp_path, appends):
     path = tmp_path / "server.log"
     with path.open("ab" if appends else "wb") as log:
         for number in range(1000):

@@ -18,7 +18,7 @@ from deployer.core.errors import UsageError
         ("http://[::1]:5000", "http://[::1]:5000"),
     ],
 )
-def test_a_name_or_an_address(typed: str, address: str | None) -> None:
+def test_an_address_is_distinguished_from_a_name(typed: str, address: str | None) -> None:
     assert address_in(typed) == address
 
 
@@ -36,7 +36,7 @@ def test_a_name_or_an_address(typed: str, address: str | None) -> None:
         ("http://example.org\n", "not a server's address"),
     ],
 )
-def test_a_mistake_is_named_and_no_secret_repeated(typed: str, words: str) -> None:
+def test_a_mistake_is_named_and_no_secret_is_quoted(typed: str, words: str) -> None:
     with pytest.raises(UsageError, match=words) as refused:
         address_in(typed)
     assert refused.value.hint

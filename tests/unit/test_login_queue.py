@@ -83,7 +83,7 @@ def test_the_second_queue_waits_for_the_first_but_not_for_ever():
     asyncio.run(story())
 
 
-def test_one_thread_is_kept_for_the_first_queue():
+def test_one_thread_is_reserved_for_the_first_queue():
     async def story():
         pool, may_end = ThreadPoolExecutor(2), threading.Event()
         executor = FairExecutor(pool, 2, FairQueue(9, 9), FairQueue(9, 9))
@@ -133,7 +133,7 @@ def test_a_job_that_makes_room_for_another_address_is_refused():
     asyncio.run(story())
 
 
-def test_a_thread_that_cannot_be_started_takes_no_place_with_it():
+def test_a_failed_start_of_a_thread_occupies_no_place():
     class NoThreads(ThreadPoolExecutor):
         refusing = True
 
@@ -172,7 +172,7 @@ def test_an_error_in_a_job_is_raised_and_frees_its_thread():
     asyncio.run(story())
 
 
-def test_a_thread_that_rests_takes_nothing_new():
+def test_a_resting_thread_takes_no_new_job():
     async def story():
         threads = Threads()
         threads.may_end.set()
@@ -204,7 +204,7 @@ def test_beyond_the_budget_one_password_gets_a_turn_each_five_seconds():
     run(story)
 
 
-def test_turns_go_by_lot():
+def test_turns_are_given_by_lot():
     async def story(clock):
         firsts = 0
         for number in range(200):
@@ -224,7 +224,7 @@ def test_turns_go_by_lot():
     run(story)
 
 
-def test_a_newcomer_draws_lots_with_those_who_wait_for_a_turn_that_has_just_come():
+def test_a_new_guess_gets_no_turn_ahead_of_waiting_guesses():
     async def story(clock):
         turns = GuessTurns(Throttle(burst=1, seconds=5, clock=clock), patience=1000)
         await turns.take(ANNA)
@@ -239,7 +239,7 @@ def test_a_newcomer_draws_lots_with_those_who_wait_for_a_turn_that_has_just_come
     run(story)
 
 
-def test_a_password_whose_turn_does_not_come_in_time_is_told_when_to_try_again():
+def test_a_guess_without_a_turn_in_time_gets_a_time_to_retry():
     async def story(clock):
         turns = GuessTurns(Throttle(burst=1, seconds=5, clock=clock), patience=12)
         await turns.take(ANNA)
@@ -253,7 +253,7 @@ def test_a_password_whose_turn_does_not_come_in_time_is_told_when_to_try_again()
     run(story)
 
 
-def test_the_passwords_that_wait_are_bounded_and_the_longest_lane_makes_room():
+def test_waiting_passwords_are_bounded_and_the_longest_lane_makes_room():
     async def story(clock):
         turns = GuessTurns(Throttle(burst=1, seconds=5, clock=clock), places=4, most=6, patience=100)
         bert, elsewhere, last = ("bert", ANNA[1]), ("anna", "192.0.2.2"), ("anna", "192.0.2.3")
@@ -305,7 +305,7 @@ class Leaving:
         return Client({"headers": []}, receive)
 
 
-def test_work_goes_on_until_the_last_client_has_left():
+def test_shared_work_continues_until_the_last_client_has_left():
     async def story():
         shared, ended, begun = SharedWork(), [], []
 
@@ -334,7 +334,7 @@ def test_work_goes_on_until_the_last_client_has_left():
     asyncio.run(story())
 
 
-def test_all_requests_get_the_result_or_the_error_of_their_work():
+def test_all_requests_get_the_result_or_the_error_of_shared_work():
     async def story():
         shared = SharedWork()
 
@@ -357,7 +357,7 @@ def test_all_requests_get_the_result_or_the_error_of_their_work():
     asyncio.run(story())
 
 
-def test_refusals_of_one_address_are_told_at_a_bounded_rate():
+def test_one_address_gets_refusals_at_a_bounded_rate():
     async def story(clock):
         pause = RefusalPause(1.0)
         begun, told, over = clock.now, [], clock.now + 60
@@ -376,7 +376,7 @@ def test_refusals_of_one_address_are_told_at_a_bounded_rate():
     run(story)
 
 
-def test_refusals_that_wait_hold_no_more_than_a_part_of_the_descriptors(monkeypatch):
+def test_waiting_refusals_hold_only_a_part_of_the_descriptors(monkeypatch):
     async def story(clock):
         monkeypatch.setattr(refusal_pause.resource, "getrlimit", lambda _kind: (40, 40))
         pause, begun = RefusalPause(1.0), clock.now

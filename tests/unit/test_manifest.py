@@ -28,17 +28,17 @@ def test_a_kind_knows_its_resource_and_its_path(kind, resource, collection):
     assert kind.path("team-a", "mlflow") == f"{collection}/mlflow"
 
 
-def test_every_kind_that_is_drawn_is_in_the_table_by_its_own_name():
+def test_the_table_has_every_rendered_kind_by_its_name():
     assert set(RENDERED_KINDS) <= set(KINDS)
     assert all(kind.name == name for name, kind in KINDS.items())
 
 
 @given(st.sampled_from(sorted(KINDS)), names)
-def test_what_names_an_object_survives_being_written_down(kind, name):
+def test_a_reference_to_an_object_survives_writing_and_reading(kind, name):
     ref = ref_of({"kind": kind, "metadata": {"name": name}})
     assert ref == Ref(kind, name)
     assert ref_from(str(ref)) == ref
 
 
-def test_an_inventory_s_line_names_its_object():
+def test_a_line_of_an_inventory_names_its_object():
     assert ref_from("Deployment/mlflow") == Ref("Deployment", "mlflow")

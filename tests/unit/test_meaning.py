@@ -23,7 +23,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("refused", "words"), CASES)
-def test_a_refusal_says_who_and_what_next(refused: Refused, words: str) -> None:
+def test_a_refusal_says_who_refuses_and_what_to_do_next(refused: Refused, words: str) -> None:
     said = meaning(refused)
     assert words in said.message
     assert said.hint

@@ -52,7 +52,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("case", MISTAKES, ids=[case[0] for case in MISTAKES])
-def test_a_mistake_is_told_in_these_words(run, case) -> None:
+def test_a_mistake_gives_exactly_this_message(run, case) -> None:
     line, *wanted = case
     code, out, err = run(*line.split(" "))
     said = [text for text in err.splitlines() if not text.startswith("Target: ")]
@@ -66,7 +66,7 @@ def test_a_mistake_is_told_in_these_words(run, case) -> None:
 
 
 @pytest.mark.parametrize(("text", "words"), NOT_YAML.items())
-def test_what_is_not_yaml_is_told_without_words_of_the_parser(text: str, words: str) -> None:
+def test_invalid_yaml_is_reported_without_words_of_the_parser(text: str, words: str) -> None:
     with pytest.raises(errors.InvalidSpec) as refusal:
         parse(text.encode(), "a.yaml")
     assert refusal.value.message == f"a.yaml: 1 mistake\n  {words}"
@@ -81,7 +81,7 @@ def stored(spec: Spec) -> None:
     store.create_if_absent(Secrets({SecretRef("admin", "username"): "admin", SecretRef("admin", "current"): "x" * 12}))
 
 
-def test_a_change_that_is_refused_is_not_shown_as_if_it_were_made(run) -> None:
+def test_a_refused_change_is_not_shown_as_made(run) -> None:
     stored(Spec())
     code, _, err = run("create", "--username", "anna", "--workers", "2")
     assert code == 5
@@ -92,7 +92,7 @@ def test_a_change_that_is_refused_is_not_shown_as_if_it_were_made(run) -> None:
     ]
 
 
-def test_nothing_is_deleted_where_nobody_can_be_asked(run) -> None:
+def test_nothing_is_deleted_if_nobody_can_confirm(run) -> None:
     stored(Spec())
     code, _, err = run("delete", "--delete-data")
     assert (code, "nothing was deleted" in err, "add --yes" in err) == (2, True, True)
@@ -102,20 +102,20 @@ def test_nothing_is_deleted_where_nobody_can_be_asked(run) -> None:
 
 
 @pytest.mark.parametrize("words", [("help",), ("--help",), ("-h",)])
-def test_help_is_found_however_it_is_asked_for(run, words) -> None:
+def test_all_spellings_of_help_show_the_same_help(run, words) -> None:
     code, out, _ = run(*words)
     assert (code, out) == (0, run("--help")[1])
     assert all(f"\n  {name} " in out for name in COMMANDS)
     assert run("help", "create") == run("create", "--help")
 
 
-def test_the_version_is_found_however_it_is_asked_for(run) -> None:
+def test_all_spellings_of_version_show_the_same_version(run) -> None:
     assert run("version") == run("--version")
     assert re.fullmatch(r"mlflow-deployer \d+\.\d+\.\d+\S*\n", run("version")[1])
 
 
 @pytest.mark.parametrize("words", [("--help",), ("version",), ("create", "--help")])
-def test_a_full_standard_output_is_named(words) -> None:
+def test_a_full_standard_output_is_reported(words) -> None:
     deployer = Path(sys.executable).with_name("deployer")
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -195,7 +195,7 @@ def test_every_kind_of_error_has_a_title_in_plain_words() -> None:
     assert all(re.fullmatch(r"[A-Z][a-z]+( [a-z]+)*", kind.title) for kind in kinds)
 
 
-def test_make_demo_says_what_it_installs_while_it_does() -> None:
+def test_make_demo_announces_each_slow_step() -> None:
     root = Path(__file__).parents[2]
     command = ["make", "--dry-run", "--always-make", "VENV=/nonexistent", "demo"]
     lines = subprocess.run(

@@ -20,7 +20,7 @@ def test_each_document_with_promises_has_breaks() -> None:
     assert {one.where.partition(table.SEPARATOR)[0] for one in BREAKS} == documents
 
 
-def test_each_named_unit_test_imports_what_is_broken() -> None:
+def test_each_named_unit_test_imports_the_broken_file() -> None:
     named = [(one, test) for one in BREAKS for test in one.fails if test.startswith(table.UNIT)]
     assert [(one.name, test) for one, test in named if test.partition("::")[0] not in unit_tests_of(one.file)] == []
 
@@ -55,7 +55,7 @@ def test_exactly_the_named_tests_must_fail(failed: set[str], told: list[str]) ->
     assert list(table.differences(EXAMPLE, failed)) == told
 
 
-def test_a_text_that_is_not_there_exactly_once_is_an_error_that_says_what_to_do() -> None:
+def test_an_old_text_that_does_not_occur_exactly_once_is_an_error_with_a_hint() -> None:
     assert EXAMPLE.broken("a == b") == "a != b"
     for text in ("a is b", "a == b == c"):
         with pytest.raises(ValueError, match="change `old` and `new`"):

@@ -78,7 +78,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("item", MALFORMED, ids=ascii)
-def test_what_a_router_may_read_otherwise_is_refused(item):
+def test_a_network_that_routers_may_read_differently_is_refused(item):
     with pytest.raises(ValueError, match="'"):
         networks.network(item)
     with pytest.raises(InvalidSpec) as refused:
@@ -97,14 +97,14 @@ def test_what_a_router_may_read_otherwise_is_refused(item):
         (["0.0.0.0/0", "::/0"], "0.0.0.0/0 ::/0"),
     ],
 )
-def test_networks_are_written_in_one_way_only(items, text):
+def test_networks_are_written_in_one_canonical_form(items, text):
     assert networks.written(items) == text
 
 
 @pytest.mark.parametrize(
     "whole", [["0.0.0.0/0"], ["::/0"], ["0.0.0.0/1", "128.0.0.0/1"], ["128.0.0.0/2", "0.0.0.0/1", "192.0.0.0/2"]]
 )
-def test_everybody_must_be_meant(whole):
+def test_a_list_that_covers_everybody_needs_allow_everyone(whole):
     with pytest.raises(InvalidSpec, match="that is everybody"):
         spec(spec={"exposure": {"type": "route", "allowFrom": ["10.0.0.0/8", *whole]}})
     spec(spec={"exposure": {"type": "route", "allowFrom": whole, "allowEveryone": True}})
@@ -112,7 +112,7 @@ def test_everybody_must_be_meant(whole):
 
 
 @pytest.mark.parametrize("name", ["ip_allowlist", "ip_whitelist"])
-def test_the_annotation_itself_cannot_be_given(name):
+def test_the_allow_list_annotation_cannot_be_set_by_hand(name):
     annotations = {f"haproxy.router.openshift.io/{name}": "10.0.0.0/8 "}
     patch = {"kind": "Route", "patch": {"metadata": {"annotations": annotations}}}
     for exposure in ({"type": "route"}, {"type": "ingress"}, {"type": "gateway", "gateway": "a/b"}):
@@ -122,14 +122,14 @@ def test_the_annotation_itself_cannot_be_given(name):
             spec(spec={"exposure": exposure, "patches": [patch]})
 
 
-def test_a_patch_cannot_take_the_list_away():
+def test_a_patch_cannot_remove_the_allow_list():
     patch = {"kind": "Route", "patch": {"metadata": {"annotations": None}}}
     with pytest.raises(InvalidSpec, match="must be mappings"):
         spec(spec={"exposure": {"type": "route"}, "patches": [patch]})
 
 
 @pytest.mark.parametrize("wanted", ["none", "ingress"])
-def test_a_list_is_not_lost_by_the_way(wanted):
+def test_another_exposure_does_not_silently_drop_the_allow_list(wanted):
     stored = spec(spec={"exposure": {"type": "route", "allowFrom": ["roihu"]}})
     with pytest.raises(UsageError, match="no list of who may connect"):
         spec_from(None, None, {"spec.exposure.type": wanted}, stored)
@@ -153,7 +153,7 @@ CANONICAL = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}|[0-9a-f:]+/[0-
 
 
 @given(st.lists(FORMS, max_size=5))
-def test_whatever_is_written_is_canonical_and_means_what_was_given(items):
+def test_written_networks_are_canonical_and_equal_the_given_networks(items):
     taken = []
     for item in items:
         try:

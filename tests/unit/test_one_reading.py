@@ -62,7 +62,9 @@ CAMEL = SPELLING.format(name="runId", field="run_id")
         ({"run_id": "a"}, {}, {"run_uuid": "b"}, TWO_RUNS),
     ],
 )
-def test_parameters(path: dict[str, Any], query: dict[str, list[str]], body: dict[str, Any], wrong: str) -> None:
+def test_ambiguous_parameters_are_refused(
+    path: dict[str, Any], query: dict[str, list[str]], body: dict[str, Any], wrong: str
+) -> None:
     assert wrong_with_parameters(path, query, body, FIELDS) == wrong
 
 

@@ -43,7 +43,7 @@ def passed(scope, *, forwarded=False):
         ("http://NODE7:80", "node7"),
     ],
 )
-def test_a_page_may_ask_the_address_that_it_came_from(origin, host):
+def test_a_page_may_call_its_own_server(origin, host):
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         headers = passed(scope_of(method, origin=origin, host=host))
         assert headers == {b"host": host.encode()}  # MLflow's list, which has no such address, is not asked
@@ -73,19 +73,19 @@ def test_a_page_may_ask_the_address_that_it_came_from(origin, host):
         "http://mlflow.example.org",
     ],
 )
-def test_no_other_page_may_ask(origin):
+def test_other_pages_may_not_call_the_server(origin):
     for method in ("GET", "HEAD", "POST", "OPTIONS"):
         assert passed(scope_of(method, origin=origin, host="localhost:5000")) is None
 
 
 @pytest.mark.parametrize("origin", ["https://mlflow.example.org", "https://one.lab.example.org"])
-def test_a_listed_page_may_ask_and_mlflow_hears_of_it(origin):
+def test_a_listed_page_may_call_the_server_and_mlflow_sees_its_origin(origin):
     headers = passed(scope_of("POST", origin=origin, host="localhost:5000"))
     assert headers == {b"origin": origin.encode(), b"host": b"localhost:5000"}
     assert not is_listed(b"null", ["*"])
 
 
-def test_two_origins_or_two_hosts_are_none():
+def test_two_origins_or_two_hosts_are_refused():
     own = parsed(b"http://localhost:5000")
     assert is_foreign("POST", [b"http://localhost:5000"] * 2, own, (), [])
     scope = scope_of(origin="http://localhost:5000", host="localhost:5000")
@@ -104,7 +104,7 @@ def test_two_origins_or_two_hosts_are_none():
         (False, "https", "http://node7", True),
     ],
 )
-def test_the_scheme_is_the_proxys_where_there_is_one(forwarded, proto, origin, is_own):
+def test_the_forwarded_scheme_counts_behind_a_proxy(forwarded, proto, origin, is_own):
     headers = {"origin": origin, "host": "node7", **({"x_forwarded_proto": proto} if proto else {})}
     assert (passed(scope_of(**headers), forwarded=forwarded) is not None) == is_own
 
@@ -122,6 +122,6 @@ def test_the_scheme_is_the_proxys_where_there_is_one(forwarded, proto, origin, i
         ("POST", None, None, True),  # a program
     ],
 )
-def test_what_a_browser_says_of_the_page_counts_where_no_origin_is_sent(method, site, mode, may):
+def test_fetch_metadata_counts_if_no_origin_is_sent(method, site, mode, may):
     told = {"sec_fetch_site": site, "sec_fetch_mode": mode} if site else {}
     assert (passed(scope_of(method, host="localhost:5000", **told)) is not None) == may

@@ -9,7 +9,7 @@ def test_an_outcome_is_either_done_or_waiting(outcome):
     assert isinstance(outcome, Done) != isinstance(outcome, Waiting)
 
 
-def test_two_outcomes_are_the_same_when_they_say_the_same():
+def test_outcomes_of_the_same_type_and_text_are_equal():
     assert Done("a") == Done("a")
     assert Done("a") != Waiting("a")
     assert Waiting("a") != Waiting("b")

@@ -137,7 +137,7 @@ NAMED = st.lists(
 
 
 @pytest.mark.parametrize("case", MERGED)
-def test_a_patch_does_what_kubectl_s_strategic_merge_does(case):
+def test_a_patch_merges_like_kubectl_s_strategic_merge(case):
     base, patch, result = MERGED[case]
     assert merged(base, patch) == result
 
@@ -148,27 +148,27 @@ def test_an_empty_patch_changes_nothing(base):
 
 
 @given(OBJECTS, OBJECTS)
-def test_what_is_patched_is_not_touched_itself(base, patch):
+def test_a_merge_modifies_neither_base_nor_patch(base, patch):
     before = copy.deepcopy((base, patch))
     merged(base, patch)
     assert (base, patch) == before
 
 
 @given(OBJECTS, good_patches)
-def test_a_patch_laid_over_twice_is_as_laid_over_once(base, patch):
+def test_a_patch_applied_twice_equals_a_patch_applied_once(base, patch):
     once = merged(base, patch)
     assert merged(once, patch) == once
 
 
 @given(NAMED, NAMED)
-def test_every_item_of_base_and_patch_is_there_once_and_new_ones_come_last(base, patch):
+def test_merged_lists_have_every_item_once_and_new_items_last(base, patch):
     names = [item["name"] for item in merged({"env": base}, {"env": patch})["env"]]
     old = [item["name"] for item in base]
     assert names == old + [item["name"] for item in patch if item["name"] not in old]
 
 
 @given(good_patches)
-def test_what_holds_data_alone_is_taken(patch):
+def test_a_patch_of_plain_data_is_accepted(patch):
     assert list(problems(patch)) == []
 
 
@@ -202,6 +202,6 @@ def test_what_holds_data_alone_is_taken(patch):
         ({"data": {"a\nb": "b"}}, "cannot be a key"),
     ],
 )
-def test_what_hides_an_object_or_is_no_data_is_refused_with_the_reason(patch, problem):
+def test_a_patch_that_hides_an_object_or_is_no_data_is_refused_with_the_reason(patch, problem):
     (found,) = problems(patch)
     assert problem in found

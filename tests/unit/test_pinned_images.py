@@ -28,11 +28,11 @@ def pod(*, ready: bool = True, image_id: str = f"ghcr.io/mlflow/mlflow@{DIGEST}"
         ("", None),
     ],
 )
-def test_a_digest_is_one_that_a_registry_knows(image_id: str, digest: str | None) -> None:
+def test_only_a_digest_of_a_registry_is_reported(image_id: str, digest: str | None) -> None:
     assert running_image(pod(image_id=image_id), "server") == RunningImage(NAME, digest)
 
 
-def test_a_container_that_is_not_ready_proves_nothing() -> None:
+def test_a_container_that_is_not_ready_gives_no_image() -> None:
     assert running_image(pod(ready=False), "server") is None
     assert running_image(pod(), "another") is None
     assert running_image({"spec": {"containers": []}}, "server") is None
@@ -47,7 +47,7 @@ def test_a_container_that_is_not_ready_proves_nothing() -> None:
         (f"quay.io/team/mlflow:1@sha256:{'f' * 64}", f"quay.io/team/mlflow@{DIGEST}"),
     ],
 )
-def test_a_pin_holds_for_the_image_that_it_names_and_for_no_other(image: str | None, pinned: str) -> None:
+def test_a_pin_applies_only_to_the_image_that_it_names(image: str | None, pinned: str) -> None:
     spec = Spec(spec=ServerSpec(mlflow=Mlflow(image=image)))
     wanted = pod_image(spec, None)
     assert pod_image(spec, Pin(wanted, DIGEST)) == pinned

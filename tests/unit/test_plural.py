@@ -38,7 +38,7 @@ def rendered(of: Stack = PLURAL):
     return {key: read_yaml(text) for key, text in RENDERER.manifests(of).items()}
 
 
-def test_further_workloads_add_objects_and_leave_those_of_the_server_as_they_are():
+def test_further_workloads_add_objects_and_leave_the_server_s_objects_unchanged():
     single = RENDERER.manifests(SINGLE)
     plural = RENDERER.manifests(stack(STORE, CACHE))
     assert {key: plural[key] for key in single} == single
@@ -60,7 +60,7 @@ def test_each_service_selects_the_pods_of_its_own_workload():
 
 
 @pytest.mark.parametrize(("name", "port"), [("mlflow", 5000), ("mlflow-cache", 6379), ("mlflow-store", 5432)])
-def test_each_workload_is_open_at_its_own_port_and_only_the_exposed_one_to_the_ingress_controller(name, port):
+def test_each_workload_opens_its_port_and_only_the_exposed_workload_admits_the_ingress_controller(name, port):
     policy = rendered(replace(PLURAL, network=replace(PLURAL.network, from_namespace={"a": "b"})))[
         f"NetworkPolicy/{name}"
     ]

@@ -37,7 +37,7 @@ def test_a_state_directory_is_made_private(home: Path) -> None:
     assert mode(state_directory()) == 0o700
 
 
-def test_records_and_secrets_are_for_their_owner_alone(home: Path) -> None:
+def test_only_the_owner_can_read_records_and_secrets(home: Path) -> None:
     first, second = (LocalStore(state_directory(), name) for name in ("first", "second"))
     first.create_if_absent(LOGIN)
     first.save(Record(Spec()))
@@ -52,7 +52,7 @@ def test_records_and_secrets_are_for_their_owner_alone(home: Path) -> None:
         }
 
 
-def test_rendered_credentials_are_for_their_owner_alone_and_replace_nothing(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_rendered_credentials_and_no_file_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "secrets.yaml"
     write_private(path, "first")
     assert mode(path) == 0o600
@@ -61,7 +61,7 @@ def test_rendered_credentials_are_for_their_owner_alone_and_replace_nothing(tmp_
     assert path.read_text() == "first"
 
 
-def test_a_login_is_kept_for_its_owner_alone(home: Path) -> None:
+def test_only_the_owner_can_read_a_stored_login(home: Path) -> None:
     change = credentials_file.change(lambda _: "[mlflow]\n", private=True)
     assert (mode(change.path), mode(change.path.parent)) == (0o600, 0o700)
     change.path.chmod(0o644)

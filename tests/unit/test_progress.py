@@ -31,7 +31,7 @@ def test_a_line_arrives_while_the_program_still_runs(tmp_path: Path) -> None:
     assert lines == ["first", "second"]
 
 
-def test_a_failure_carries_what_was_printed() -> None:
+def test_a_failure_contains_the_output() -> None:
     with pytest.raises(CommandFailed, match=r"ended with 3: one\ntwo$"):
         follow("sh", "-c", "echo one; echo two >&2; exit 3", told=lambda _: None)
 

@@ -55,7 +55,7 @@ def test_python_and_docker_fields_read_back(value: str) -> None:
 
 
 @given(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc", "Cn"])))
-def test_a_dotenv_line_is_read_alike_by_all_or_refused(value: str) -> None:
+def test_a_dotenv_line_is_read_alike_by_all_readers_or_refused(value: str) -> None:
     try:
         line = f"NAME={quoting.dotenv(value)}\n"
     except Unquotable:
@@ -67,18 +67,18 @@ def test_a_dotenv_line_is_read_alike_by_all_or_refused(value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["a b", "$HOME", "a#b", "a'b", 'a"b', "\\n", "100%", "http://127.0.0.1:5000", "=", ""]
 )
-def test_ordinary_values_stand_in_a_dotenv_file(value: str) -> None:
+def test_ordinary_values_are_unquoted_in_a_dotenv_file(value: str) -> None:
     assert quoting.dotenv(value) == value
 
 
 @pytest.mark.parametrize("value", ["a\nb", " a", "a ", "'a", '"a', "${HOME}", "a #b", "a\t#b", "\x1b"])
-def test_values_that_readers_take_differently_do_not(value: str) -> None:
+def test_values_that_dotenv_readers_read_differently_are_refused(value: str) -> None:
     with pytest.raises(Unquotable):
         quoting.dotenv(value)
 
 
 @pytest.mark.parametrize("value", ["plain", "a: b # c", 'a"b', "100%", "- x", "{{ x }}", "é"])
-def test_yaml_reads_back(value: str) -> None:
+def test_yaml_values_read_back(value: str) -> None:
     assert yaml.safe_load(quoting.yaml(value)) == value
 
 
@@ -97,7 +97,7 @@ def test_github_evaluates_nothing_of_a_value() -> None:
         ("a\nb", "'a\nb'"),
     ],
 )
-def test_powershell_takes_all_verbatim_but_its_single_quotes(value: str, quoted: str) -> None:
+def test_powershell_quoting_changes_only_single_quotes(value: str, quoted: str) -> None:
     assert quoting.powershell(value) == quoted
 
 
@@ -124,15 +124,15 @@ def test_a_batch_file_sets_a_variable_to_any_line(value: str, line: str) -> None
         (("deployer", ""), 'deployer ""'),
     ],
 )
-def test_a_batch_file_runs_a_command_with_its_words_whole(words: tuple[str, ...], line: str) -> None:
+def test_a_batch_file_keeps_the_words_of_a_command_intact(words: tuple[str, ...], line: str) -> None:
     assert quoting.cmd_command(words) == line
 
 
 @pytest.mark.parametrize("word", ["a\nb", 'a"b', "100%"])
-def test_what_cmd_cannot_pass_on_is_refused(word: str) -> None:
+def test_values_that_cmd_cannot_pass_on_are_refused(word: str) -> None:
     with pytest.raises(Unquotable):
         quoting.cmd_command(["deployer", word])
 
 
-def test_nothing_ends_a_comment() -> None:
+def test_a_comment_stays_on_one_line() -> None:
     assert quoting.comment("a\nb\r\u2028c\x85é") == "a\\nb\\r\\u2028c\\x85é"

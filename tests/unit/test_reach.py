@@ -46,7 +46,7 @@ SOON, LATER = 0.5, RELOAD_SECONDS + 1
         (Asked(UNTRUSTED, LATER), ISSUE_SECONDS, AGAIN),
     ],
 )
-def test_what_an_answer_means(asked, certificate, wanted):
+def test_the_verdict_follows_from_the_answer_and_its_time(asked, certificate, wanted):
     assert verdict(asked, certificate) is wanted
 
 
@@ -67,7 +67,7 @@ def test_a_router_is_given_at_least_ten_seconds():
         ([CLOSED, SERVED, OTHER, SERVED], 3, True),
     ],
 )
-def test_what_is_known_of_the_answers_before(answers, since, turned):
+def test_a_course_remembers_the_earlier_answers(answers, since, turned):
     course = Course(answers[0], 0)
     for now, answer in enumerate(answers[1:], 1):
         course = course.then(answer, now)
@@ -99,5 +99,5 @@ SECRET = [{"hosts": ["a"], "secretName": "a-tls"}]
         (None, RELOAD_SECONDS),
     ],
 )
-def test_how_long_a_certificate_is_waited_for(live, seconds):
+def test_the_wait_for_a_certificate_depends_on_the_exposure(live, seconds):
     assert certificate_seconds(live) == seconds

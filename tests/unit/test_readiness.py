@@ -255,7 +255,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_keeps_a_server_is_named_and_whether_it_will_pass(case):
+def test_the_reason_why_a_server_is_not_ready_is_named(case):
     objects, words, stuck, hint, crashed = CASES[case]
     state = readiness(objects)
     assert not state.ready
@@ -272,12 +272,12 @@ def test_a_deployment_with_all_its_pods_updated_and_ready_is_ready(spec):
 
 
 @pytest.mark.parametrize("missing", ["observedGeneration", "replicas", "updatedReplicas", "readyReplicas"])
-def test_nothing_is_ready_that_does_not_say_so_in_every_field(missing):
+def test_a_status_without_a_required_field_is_not_ready(missing):
     status = {key: value for key, value in READY.items() if key != missing}
     assert not readiness(Snapshot({**DEPLOYMENT, "status": status})).ready
 
 
-def test_of_several_pods_the_newest_that_lives_is_told_of():
+def test_the_newest_living_pod_is_reported():
     pods = [
         pod("first", "2026-11-21T12:00:00Z"),
         pod("second", "2026-11-21T12:00:02Z"),
@@ -286,13 +286,13 @@ def test_of_several_pods_the_newest_that_lives_is_told_of():
     assert "pod second" in readiness(seen(*pods)).reason
 
 
-def test_a_pod_that_fails_is_told_of_while_the_old_one_ends():
+def test_a_failing_pod_is_reported_while_the_old_pod_ends():
     state = readiness(seen(pod("old", deleted="2026-11-21T12:00:30Z"), waiting("InvalidImageName")))
     assert "cannot be pulled" in state.reason
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_of_several_events_the_newest_is_told_of_whichever_clock_it_has(turned):
+def test_the_newest_event_is_reported_for_each_kind_of_timestamp(turned):
     events = [
         event("mlflow-7d-abc", "FailedMount", "older", at="2026-11-21T12:00:01Z"),
         event("mlflow-7d-abc", "FailedMount", "newest", at=None, eventTime="2026-11-21T12:00:09.000001Z"),
@@ -308,7 +308,7 @@ def test_a_volume_that_is_bound_is_not_blamed():
 
 
 @given(hostile, st.sampled_from(["ErrImagePull", "CreateContainerConfigError", "CrashLoopBackOff", "Any"]))
-def test_whatever_a_cluster_says_takes_one_line_that_any_terminal_can_show(text, reason):
+def test_any_text_of_a_cluster_becomes_one_printable_line(text, reason):
     for objects in (
         seen(waiting(reason, text)),
         seen(unscheduled(text)),
@@ -321,12 +321,12 @@ def test_whatever_a_cluster_says_takes_one_line_that_any_terminal_can_show(text,
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_may_not_be_read_for_a_diagnosis_only_makes_it_shorter(case):
+def test_objects_that_may_not_be_read_only_shorten_the_diagnosis(case):
     objects = CASES[case][0]
     assert not readiness(Snapshot(objects.workload)).ready
     assert readiness(Snapshot(objects.workload, objects.pods)).reason
 
 
-def test_a_paused_deployment_is_stuck_and_says_how_to_go_on():
+def test_a_paused_deployment_is_stuck_and_its_hint_says_how_to_resume():
     state = readiness(Snapshot({"metadata": {"name": "mlflow"}, "spec": {"replicas": 1, "paused": True}}))
     assert (state.stuck, "rollout resume" in remedies.words(state.hint)) == (True, True)

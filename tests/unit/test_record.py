@@ -32,7 +32,7 @@ records = st.builds(
 
 
 @given(records)
-def test_a_record_comes_back_from_a_json_file_as_it_was(record):
+def test_a_record_survives_a_json_file(record):
     assert record_from(json.loads(json.dumps(record.document())), "file") == record
 
 
@@ -41,21 +41,21 @@ def test_a_new_record_has_nothing_assigned_and_nothing_proven():
     assert (record.assigned, record.proof, record.deleted, record.version) == (Assigned(), None, False, 0)
 
 
-def test_a_record_with_a_foreign_spec_says_what_is_wrong_with_it():
+def test_the_mistakes_in_the_spec_of_a_record_are_named():
     data = Record(Spec()).document()
     data["spec"]["apiVersion"] = "mlflow-deployer.github.io/v9"
     with pytest.raises(InvalidSpec, match=r"state\.json: 1 mistake\n  apiVersion: must be"):
         record_from(data, "state.json")
 
 
-def test_a_record_from_before_there_were_profiles_and_seals_is_still_a_record():
+def test_a_record_without_a_profile_and_fingerprints_is_still_read():
     data = Record(Spec()).document()
     del data["seals"], data["assigned"]["profile"]
     assert record_from(data, "file") == Record(Spec())
 
 
 @pytest.mark.parametrize("key", ["spec", "assigned", "proof", "deleted", "version"])
-def test_a_record_with_a_part_missing_is_no_record(key):
+def test_a_record_without_a_required_part_is_refused(key):
     data = Record(Spec()).document()
     del data[key]
     with pytest.raises(KeyError):

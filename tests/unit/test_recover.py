@@ -18,11 +18,11 @@ def caused(error, cause):
     return error
 
 
-def test_the_drivers_words_are_said_and_no_statement():
+def test_the_reason_has_the_driver_s_message_and_no_sql_statement():
     locked = StatementError(DriverError("database is\nlocked"))
     assert reason(locked) == "DriverError: database is locked"
     assert reason(caused(ValueError("UPDATE ... 'the-hash'"), locked)) == "DriverError: database is locked"
 
 
-def test_any_other_error_is_named_by_its_kind_alone():
+def test_any_other_error_is_named_only_by_its_type():
     assert reason(KeyError("the-password")) == "KeyError"

@@ -39,7 +39,7 @@ def test_the_pages_do_not_depend_on_the_terminal_or_the_user(pages, tmp_path):
     assert json.loads(done.stdout) == pages
 
 
-def test_every_command_and_every_flag_of_the_spec_is_there(pages):
+def test_the_pages_have_every_command_and_every_flag_of_the_spec(pages):
     headings = [line for line in pages["commands.md"].splitlines() if line.startswith("## ")]
     assert headings == [f"## deployer {name}" for name in COMMANDS]
     for path, flag in NAMES.items():

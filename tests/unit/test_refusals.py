@@ -220,7 +220,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_every_refusal_is_one_error_with_its_exit_code_and_what_to_type_next(case):
+def test_every_refusal_is_an_error_with_its_exit_code_and_a_hint(case):
     call, code, reason, message, details, kind, exit_code, shown = CASES[case]
     error = refusal(code, answer(code, reason, message, **details), call)
     assert (type(error), error.exit_code) == (kind, exit_code)
@@ -232,7 +232,7 @@ def test_every_refusal_is_one_error_with_its_exit_code_and_what_to_type_next(cas
     "case",
     [case for case in CASES if case not in ("credentials that ran out", "a namespace that goes", "quota")],
 )
-def test_every_refusal_names_the_namespace_and_what_was_tried(case):
+def test_every_refusal_names_the_namespace_and_the_action(case):
     call, code, reason, message, details, *_ = CASES[case]
     shown = refusal(code, answer(code, reason, message, **details), call).message
     assert repr(call.namespace) in shown
@@ -240,7 +240,7 @@ def test_every_refusal_names_the_namespace_and_what_was_tried(case):
         assert f"{call.verb} {call.resource}" in shown
 
 
-def test_a_conflict_names_every_owner_and_field_and_the_way_to_take_them_over():
+def test_a_conflict_names_every_owner_and_field_and_how_to_overwrite_them():
     error = refusal(409, answer(409, "Conflict", "Apply failed with 2 conflicts", causes=OWNED), CALL)
     assert 'containers[name="server"].image belongs to "argocd-controller" using apps/v1' in error.message
     assert "conflict with" not in error.message
@@ -266,12 +266,12 @@ ROUTE = Call("patch", "routes.route.openshift.io", "mlflow", "team-a")
         ),
     ],
 )
-def test_an_object_that_is_invalid_comes_with_what_to_do(call, message, hint):
+def test_an_invalid_object_has_a_hint(call, message, hint):
     assert words(hint) in words(refusal(422, answer(422, "Invalid", message), call).hint)
 
 
 @pytest.mark.parametrize("causes", [None, [], [{"reason": "FieldValueInvalid", "message": "a", "field": "b"}]])
-def test_a_conflict_about_no_field_is_told_in_the_cluster_s_words(causes):
+def test_a_conflict_without_fields_quotes_the_cluster(causes):
     error = refusal(409, answer(409, "Conflict", STALE, causes=causes), CALL)
     assert STALE in error.message
     assert error.hint is not Remedy.OVERWRITE_FIELDS
@@ -281,7 +281,7 @@ def test_a_conflict_about_no_field_is_told_in_the_cluster_s_words(causes):
     ("kind", "base"),
     [(Unauthorized, Forbidden), (QuotaExceeded, Forbidden), (Rejected, StateError), (Vanished, NotFound)],
 )
-def test_a_refusal_is_also_the_kind_of_failure_that_its_exit_code_says(kind, base):
+def test_a_refusal_is_a_subclass_of_the_error_with_its_exit_code(kind, base):
     assert issubclass(kind, base)
     assert kind.exit_code == base.exit_code
 
@@ -296,7 +296,7 @@ CODES = (301, 400, 401, 403, 404, 405, 409, 410, 415, 422, 429, 500, 502, 503, 5
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("code", CODES)
-def test_a_body_that_is_no_status_is_never_shown(code, body):
+def test_a_body_that_is_not_a_status_is_never_shown(code, body):
     error = refusal(code, body, CALL)
     assert isinstance(error, DeployerError)
     assert status_of(body) == {}
@@ -305,26 +305,26 @@ def test_a_body_that_is_no_status_is_never_shown(code, body):
 
 
 @given(st.sampled_from(CODES), st.one_of(st.binary(), hostile.map(str.encode)))
-def test_any_body_with_any_code_is_an_error_that_a_person_can_act_on(code, body):
+def test_any_body_with_any_code_is_a_printable_error(code, body):
     error = refusal(code, body, CALL)
     assert isinstance(error, DeployerError)
     assert error.message.isprintable()
 
 
 @given(st.sampled_from(CODES), hostile, hostile, hostile, hostile)
-def test_whatever_a_cluster_says_takes_one_line_that_any_terminal_can_show(code, reason, message, field, owner):
+def test_any_text_of_a_cluster_becomes_one_printable_line(code, reason, message, field, owner):
     causes = [{"reason": "FieldManagerConflict", "field": field, "message": owner}]
     for why in (reason, "Conflict"):
         error = refusal(code, answer(code, why, message, causes=causes), CALL)
         assert error.message.isprintable()
 
 
-def test_a_call_without_a_name_is_about_all_of_its_kind():
+def test_a_call_without_a_name_describes_all_objects_of_its_kind():
     assert str(LIST) == "list pods in 'team-a'"
     assert str(CALL) == "patch deployments.apps 'mlflow' in namespace 'team-a'"
 
 
-def test_a_conflict_knows_whose_fields_they_are():
+def test_a_conflict_lists_the_field_managers():
     error = refusal(409, answer(409, "Conflict", "Apply failed with 2 conflicts", causes=OWNED), CALL)
     assert isinstance(error, FieldsOwned)
     assert error.managers == {"kubectl-edit", "argocd-controller"}

@@ -23,7 +23,7 @@ NONE = f"ERROR: No matching distribution found for {WANTED}"
         ("", False),
     ],
 )
-def test_a_missing_release_is_told_from_other_failures(words: str, missing: bool) -> None:
+def test_a_missing_release_is_distinguished_from_other_failures(words: str, missing: bool) -> None:
     assert is_missing(WANTED, words) is missing
 
 

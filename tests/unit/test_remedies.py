@@ -89,7 +89,7 @@ def uses() -> list[tuple[str, Remedy, frozenset[str]]]:
 
 
 @pytest.mark.parametrize("remedy", Remedy, ids=lambda remedy: remedy.name)
-def test_each_remedy_has_words_and_gets_their_values_wherever_it_is_used(remedy: Remedy) -> None:
+def test_each_use_of_a_remedy_gives_the_values_of_its_text(remedy: Remedy) -> None:
     places = {where: given for where, used, given in uses() if used is remedy}
     assert places
     assert {where: set(given) for where, given in places.items()} == dict.fromkeys(places, placeholders(remedy))
@@ -123,7 +123,7 @@ def test_a_command_names_the_place_of_its_server(server: ServerRef, place: str) 
     assert words(Remedy.START.of(server=server)) == f"`deployer start lab {place}` starts it"
 
 
-def test_a_value_is_quoted_where_it_is_typed_and_never_read_as_a_placeholder() -> None:
+def test_a_value_is_quoted_in_a_command_and_never_read_as_a_placeholder() -> None:
     said = words(Remedy.NEW_PASSWORD.of(server=ServerRef("lab"), user="anna {place} b"))
     assert said.startswith("`deployer rotate-password lab --user 'anna {place} b' --target local`")
 
@@ -134,11 +134,11 @@ def test_fields_become_flags_and_a_field_without_a_value_shows_the_kind_of_its_v
     assert said.startswith("add --expose ingress --host HOST --allow-everyone; in a file, ")
 
 
-def test_other_hints_are_words_already() -> None:
+def test_a_hint_that_is_text_stays_unchanged() -> None:
     assert words("try again") == "try again"
 
 
-def test_a_value_that_cannot_be_used_is_named_by_its_field_and_by_its_flag() -> None:
+def test_an_unusable_value_is_named_by_field_and_flag() -> None:
     error = UnusableValue("spec.local.python", "/nowhere", "there is no such program")
     assert error.message == "spec.local.python /nowhere: there is no such program"
     assert message(error) == "--python (spec.local.python) /nowhere: there is no such program"
@@ -147,7 +147,7 @@ def test_a_value_that_cannot_be_used_is_named_by_its_field_and_by_its_flag() -> 
 
 
 @pytest.mark.parametrize("path", FILES, ids=place_in)
-def test_no_layer_below_knows_a_word_of_the_command_line(path: Path) -> None:
+def test_lower_layers_contain_no_words_of_the_command_line(path: Path) -> None:
     allowed = OTHERS.get(place_in(path), set())
     assert [text for text in texts(path) if forbidden().search(text) and text not in allowed] == []
 
@@ -164,5 +164,5 @@ def test_words_of_the_command_line_are_recognized(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["--quiet", "--hostname", "deployer: refused to start", "deployer creates", "`kubectl create secret tls`"]
 )
-def test_other_words_are_not_taken_for_those_of_the_command_line(text: str) -> None:
+def test_other_words_are_not_recognized_as_words_of_the_command_line(text: str) -> None:
     assert not forbidden().search(text)

@@ -123,14 +123,14 @@ def test_every_known_hazard_survives_an_ini_file_or_is_refused(value):
 
 
 @given(st.lists(hostile.filter(carried_by_ini), min_size=1, max_size=4))
-def test_any_texts_that_an_ini_file_takes_are_read_back_unchanged_beside_each_other(texts):
+def test_texts_that_an_ini_file_accepts_are_read_back_unchanged(texts):
     values = {f"key{number}": (text,) for number, text in enumerate(texts)}
     file = RENDERER.file(TemplateFile("basic_auth.ini.j2", values), plain_join)
     assert read_ini(file) == {key: text for key, (text,) in values.items()}
 
 
 @pytest.mark.parametrize("text", ["a", "", "100%", "%(here)s", "$(X)", "a = b", "[x]", "# a", "é", "{{ a }}", "a  b"])
-def test_an_ini_file_takes_every_ordinary_text(text):
+def test_an_ini_file_accepts_every_ordinary_text(text):
     assert carried_by_ini(text)
 
 
@@ -143,14 +143,14 @@ def test_an_ini_file_refuses_what_it_would_change(text):
 
 
 @given(st.dictionaries(st.from_regex(r"[A-Z_]{1,9}", fullmatch=True), hostile, max_size=4))
-def test_the_kubelet_hands_over_every_variable_as_it_was_meant(environment):
+def test_the_kubelet_passes_every_variable_unchanged(environment):
     env = container(env={name: (text,) for name, text in environment.items()})["env"][2:]
     plain = {item["name"]: item["value"] for item in env}
     assert {name: expand(value, plain) for name, value in plain.items()} == environment
 
 
 @given(st.lists(hostile, min_size=1, max_size=3))
-def test_the_kubelet_runs_the_command_as_it_was_meant(arguments):
+def test_the_kubelet_runs_the_command_unchanged(arguments):
     command = container(command=tuple((text,) for text in arguments))["command"]
     assert [expand(text, {"HOME": "/tmp"}) for text in command] == arguments
 
@@ -167,7 +167,7 @@ def test_a_file_reaches_its_configmap_byte_for_byte(source, value):
 
 
 @given(hostile)
-def test_any_text_in_any_part_of_a_stack_is_only_ever_a_value(text):
+def test_any_text_in_a_stack_is_rendered_as_a_value_only(text):
     stack = replace(
         STACK,
         labels={"a": text},
@@ -203,7 +203,7 @@ def test_a_secret_inside_a_longer_text_is_refused():
         container(env={"A": ("postgres://", SecretRef("server", "key"))})
 
 
-def test_paths_are_where_volumes_and_files_are_mounted():
+def test_paths_lead_to_mounted_volumes_and_files():
     text = ("a:", VolumePath("data", "x.db"), ":", VolumePath("data"), ":", FilePath("f"))
     made = container(env={"A": text})
     assert made["env"][2]["value"] == f"a:{MOUNTS}/data/x.db:{MOUNTS}/data:{FILES}/f"
@@ -217,7 +217,7 @@ def test_a_template_that_lacks_a_value_is_an_error():
 
 
 @given(hostile, hostile)
-def test_the_secrets_hold_every_value_as_it_is(username, key):
+def test_secrets_hold_every_value_unchanged(username, key):
     made = secret_manifests("a", {"l": "v"}, {ADMIN_USERNAME: username, FLASK_KEY: key})
     assert {item["metadata"]["name"]: item["stringData"] for item in made} == {
         "a-admin": {"username": username},

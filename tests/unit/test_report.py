@@ -24,7 +24,7 @@ def test_a_failed_check_gives_its_hint_to_the_error(check: Check, hint: object) 
 
 
 @pytest.mark.parametrize(("check", "hint"), [(SENT, Remedy.SEND_THROUGH_SERVER), (REJECTED, Remedy.ADD_RECOVER)])
-def test_the_caller_knows_better_what_to_do_about_a_rejected_login_only(check: Check, hint: object) -> None:
+def test_a_caller_can_replace_only_the_hint_of_a_rejected_login(check: Check, hint: object) -> None:
     with pytest.raises(VerificationFailed) as failed:
         Report((check,)).require(lambda: Remedy.ADD_RECOVER)
     assert failed.value.hint is hint

@@ -53,7 +53,7 @@ def test_innocent():
 
 
 @pytest.mark.parametrize("options", [(), ("--numprocesses", "2")], ids=["alone", "with workers"])
-def test_a_canary_in_what_pytest_prints_fails_the_test_and_is_not_printed(
+def test_a_canary_in_the_output_of_pytest_fails_the_test_and_is_not_printed(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     canaries = {"CANARY": secrets.token_urlsafe(24), "LATER": secrets.token_urlsafe(24)}

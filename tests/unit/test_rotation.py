@@ -16,14 +16,14 @@ from deployer.core.secrets.rotation import Move, next_move
         (False, False, Move.STOP_NEITHER, Move.CHANGE),
     ],
 )
-def test_the_server_s_answers_decide(current, pending, move, with_authority):
+def test_the_answers_of_the_server_decide_the_next_step(current, pending, move, with_authority):
     assert next_move(current=current, pending=pending) is move
     assert next_move(current=current, pending=pending, authority=True) is with_authority
 
 
 @pytest.mark.parametrize("authority", [False, True])
 @pytest.mark.parametrize("killed_after", [Move.STAGE, Move.CHANGE, Move.PROMOTE])
-def test_whatever_the_last_thing_done_the_next_one_follows(killed_after, authority):
+def test_an_interrupted_rotation_continues_with_the_next_step(killed_after, authority):
     answers = {Move.STAGE: (True, False), Move.CHANGE: (False, True), Move.PROMOTE: (True, None)}
     follows = {Move.STAGE: Move.CHANGE, Move.CHANGE: Move.PROMOTE, Move.PROMOTE: Move.STAGE}
     current, pending = answers[killed_after]

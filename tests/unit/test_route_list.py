@@ -25,7 +25,7 @@ def test_a_line_has_a_note_and_may_stand_for_two_routes():
     assert list(runs.keys) == [("GET", "/api/2.0/mlflow/runs/get"), ("GET", "/ajax-api/2.0/mlflow/runs/get")]
 
 
-def test_lines_hold_for_their_minor_versions():
+def test_lines_apply_to_their_minor_versions():
     lines = routes.parse(TEXT)
     assert len(routes.permissions(lines, "3.17")) == 1
     assert len(routes.permissions(lines, "3.18")) == 3
@@ -51,12 +51,12 @@ def test_a_route_is_judged_by_its_method_and_its_path_without_the_static_prefix(
     assert judge(method, path) == who
 
 
-def test_the_list_is_about_the_supported_minor_versions():
+def test_the_list_covers_the_supported_minor_versions():
     supported = {f"{major}.{minor}" for major, minor in SUPPORTED_MINORS}
     assert set().union(*(line.versions for line in LINES)) == supported
 
 
-def test_nobody_starts_programs():
+def test_routes_that_start_programs_are_closed():
     assert {line.who for line in LINES if "programs" in line.reach} == {"nobody"}
 
 

@@ -46,7 +46,7 @@ from tests.unit.routes import DOMAIN, EDGE, PASSTHROUGH, PATTERNS, REENCRYPT, UN
         (f"{PATTERNS}:76", {"path": "/a b", "tls": EDGE}, ""),
     ],
 )
-def test_which_route_is_admitted(source: str, spec: dict[str, Any], reason: str) -> None:
+def test_a_route_is_admitted_or_refused_as_on_openshift(source: str, spec: dict[str, Any], reason: str) -> None:
     (verdict,) = haproxy.plan([route(**spec)], [], DOMAIN).verdicts
     assert verdict.reason == reason, source
     assert bool(verdict.message) == bool(reason)
@@ -84,7 +84,7 @@ CLAIM = "pkg/router/controller/hostindex/activation.go"
         ),
     ],
 )
-def test_which_route_has_a_host(source: str, older: Any, newer: Any, reason: str) -> None:
+def test_two_routes_with_one_host_are_judged_as_on_openshift(source: str, older: Any, newer: Any, reason: str) -> None:
     verdicts = {item.route["metadata"]["name"]: item for item in admission.judge([newer, older], DOMAIN)}
     assert verdicts[newer["metadata"]["name"]].reason == reason, source
     assert verdicts[older["metadata"]["name"]].reason != "HostAlreadyClaimed"
@@ -102,7 +102,7 @@ STATUS = "pkg/router/controller/status.go"
         (f"{STATUS}:377", {"wildcardPolicy": "Subdomain"}, {"host": "a.example"}, "Subdomain", "False"),
     ],
 )
-def test_what_a_status_says(
+def test_a_status_is_written_as_on_openshift(
     source: str, spec: dict[str, Any], host: dict[str, str], policy: str, admitted: str
 ) -> None:
     given = route(**spec)

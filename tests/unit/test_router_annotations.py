@@ -57,7 +57,7 @@ ONE, TWO = "10.0.0.1", "10.0.0.2"
         (f"{HELPERS}:399", {LIST: "nonsense", OLD_LIST: ONE}, []),
     ],
 )
-def test_who_is_authenticated(source: str, given: dict[str, str], networks: list[str] | str) -> None:
+def test_an_allow_list_is_read_as_on_openshift(source: str, given: dict[str, str], networks: list[str] | str) -> None:
     expected = given[LIST].split(" ") if networks == "as written" else networks
     assert annotations.allowed(given) == expected, source
     lines = section(route(annotated=given, tls=EDGE))
@@ -68,7 +68,7 @@ def test_who_is_authenticated(source: str, given: dict[str, str], networks: list
 
 
 @pytest.mark.parametrize("number", [61, 62])
-def test_a_long_list_is_a_file(number: int) -> None:
+def test_a_long_allow_list_is_written_to_a_file(number: int) -> None:
     """pkg/router/template/util/haproxy/allowlist.go:29, with HAProxy's 64 words a line."""
     networks = [f"10.0.{index}.0/24" for index in range(number)]
     given = route(annotated={LIST: " ".join(networks)})
@@ -136,7 +136,9 @@ INSERTED = "insert indirect nocache httponly"
         ),
     ],
 )
-def test_what_an_annotation_configures(source: str, tls: Any, annotation: dict[str, str], line: str) -> None:
+def test_an_annotation_gives_this_line_of_the_configuration(
+    source: str, tls: Any, annotation: dict[str, str], line: str
+) -> None:
     lines = section(route(annotated=annotation, tls=tls))
     if line:
         assert line in lines, source
@@ -156,7 +158,9 @@ def test_what_an_annotation_configures(source: str, tls: Any, annotation: dict[s
         (f"{TEMPLATE}:843", PASSTHROUGH, {f"{HAPROXY}rewrite-target": "/"}, "http-request"),
     ],
 )
-def test_what_an_annotation_does_not_configure(source: str, tls: Any, annotation: dict[str, str], absent: str) -> None:
+def test_an_annotation_gives_no_such_line_of_the_configuration(
+    source: str, tls: Any, annotation: dict[str, str], absent: str
+) -> None:
     lines = section(route(annotated=annotation, tls=tls))
     assert lines, source
     assert not [line for line in lines if line.startswith(absent)], source
@@ -189,7 +193,7 @@ def test_cookies_stay_where_disable_cookies_is_not_true() -> None:
         (f"{REWRITE}:90", "/x", r"/\\y", r"'^/x(.*)$' '/\y\1'"),
     ],
 )
-def test_how_a_path_is_rewritten(source: str, path: str, target: str, arguments: str) -> None:
+def test_a_path_is_rewritten_as_on_openshift(source: str, path: str, target: str, arguments: str) -> None:
     lines = section(route(path=path, annotated={f"{HAPROXY}rewrite-target": target}))
     assert f"http-request replace-path {arguments}" in lines, source
 
@@ -223,7 +227,7 @@ def test_how_a_path_is_rewritten(source: str, path: str, target: str, arguments:
         (f"{TEMPLATE}:755", "never", [], ["forwardfor", "Forwarded"]),
     ],
 )
-def test_who_says_where_a_request_came_from(
+def test_forwarded_headers_are_set_as_on_openshift(
     source: str, value: str | None, lines: list[str], others: list[str]
 ) -> None:
     annotated = {f"{HAPROXY}set-forwarded-headers": value} if value else {}

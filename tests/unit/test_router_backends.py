@@ -40,7 +40,7 @@ from tests.unit.routes import (
         (f"{PATTERNS}:77", "/a\tb\r\nc", r"/a\tb\r\nc(/.*)?"),
     ],
 )
-def test_which_paths_a_route_is_for(source: str, path: str, pattern: str) -> None:
+def test_a_route_matches_the_same_paths_as_on_openshift(source: str, path: str, pattern: str) -> None:
     files = haproxy.plan([route(path=path, tls=EDGE)], [], DOMAIN).files
     assert files["secure.map"] == rf"^a\.example\.?(:[0-9]+)?{pattern}$ be_edge_http:ns:a" + "\n", source
 
@@ -59,7 +59,7 @@ PATTERN = r"^a\.example\.?(:[0-9]+)?(/.*)?$"
         (f"{MAPS}:89", PASSTHROUGH, {"tcp": "be_tcp:ns:a", "passthrough": "1", "redirect": "0"}),
     ],
 )
-def test_which_doors_lead_to_a_route(source: str, tls: Any, entries: dict[str, str]) -> None:
+def test_a_route_is_in_the_same_maps_as_on_openshift(source: str, tls: Any, entries: dict[str, str]) -> None:
     files = haproxy.plan([route(tls=tls)], [], DOMAIN).files
     found = {name.removesuffix(".map"): text for name, text in files.items() if name.endswith(".map") and text}
     patterns = {"passthrough": r"^a\.example$"}
@@ -111,14 +111,14 @@ POD = "pod:web-0:web:http:10.0.0.7:8080"
         (f"{HELPERS}:188", {"port": {"targetPort": "none"}, "tls": PASSTHROUGH}, ("10.0.0.7",), []),
     ],
 )
-def test_which_pods_a_route_leads_to(
+def test_a_route_leads_to_the_same_pods_as_on_openshift(
     source: str, spec: Any, addresses: tuple[str, ...], servers: list[str] | int
 ) -> None:
     found = [line for line in section(route(**spec), *addresses) if line.startswith("server ")]
     assert (len(found) if isinstance(servers, int) else found) == servers, source
 
 
-def test_a_pod_that_is_not_ready_gets_nothing() -> None:
+def test_a_pod_that_is_not_ready_gets_no_requests() -> None:
     """pkg/router/template/plugin.go:352: only the addresses of ready pods."""
     given = slices("10.0.0.7", "10.0.0.8")
     given[0]["endpoints"][0]["conditions"] = {"ready": False}
@@ -140,7 +140,7 @@ def test_a_pod_that_is_not_ready_gets_nothing() -> None:
         ),
     ],
 )
-def test_how_a_pods_certificate_is_verified(source: str, given: Any, words: str, files: list[str]) -> None:
+def test_a_pod_s_certificate_is_verified_as_on_openshift(source: str, given: Any, words: str, files: list[str]) -> None:
     ca = "".join(Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----")[:2])
     tls = {**REENCRYPT, "destinationCACertificate": ca} if isinstance(given, str) else given
     planned = haproxy.plan([route(tls=tls, port={"targetPort": "http"})], slices("10.0.0.7"), DOMAIN).files

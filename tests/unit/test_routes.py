@@ -36,17 +36,17 @@ def test_old_and_new_routers_find_the_same_list(platform):
 
 
 @pytest.mark.parametrize("platform", ROUTERS, ids=lambda platform: platform.name)
-def test_without_a_list_there_is_neither_annotation(platform):
+def test_without_an_allow_list_neither_annotation_is_written(platform):
     assert not set(ALLOW_LISTS) & set(rendered(platform)["metadata"]["annotations"])
 
 
 @pytest.mark.parametrize("platform", ROUTERS, ids=lambda platform: platform.name)
-def test_the_router_is_told_to_add_the_clients_address(platform):
+def test_a_route_makes_the_router_append_the_client_s_address(platform):
     for exposure in ({}, {"type": "route"}, {"type": "route", "annotations": {"example.org/a": "b"}}):
         assert rendered(platform, **exposure)["metadata"]["annotations"][FORWARDED_HEADERS] == "append"
 
 
-def test_the_routes_that_openshift_makes_of_an_ingress_are_told_too():
+def test_an_ingress_on_openshift_makes_the_router_append_the_client_s_address():
     ingress = rendered(OPENSHIFT, type="ingress", host="a.example.org")
     assert ingress["metadata"]["annotations"][FORWARDED_HEADERS] == "append"
     plain = rendered(KUBERNETES, type="ingress", host="a.example.org")
@@ -69,7 +69,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("key", "value"), REFUSED)
 @pytest.mark.parametrize("patched", [False, True], ids=["annotation", "patch"])
-def test_nobody_says_it_by_hand(key, value, patched):
+def test_reserved_annotations_cannot_be_set_by_hand(key, value, patched):
     patch = {"kind": "Route", "patch": {"metadata": {"annotations": {key: value}}}}
     parts = {"patches": [patch]} if patched else {"exposure": {"type": "route", "annotations": {key: value}}}
     path = "spec.patches.0.patch.metadata.annotations" if patched else "spec.exposure.annotations"
@@ -79,20 +79,20 @@ def test_nobody_says_it_by_hand(key, value, patched):
     assert key in str(refused.value)
 
 
-def test_a_patch_cannot_leave_it_to_the_cluster():
+def test_a_patch_cannot_remove_the_forwarded_headers_annotation():
     patch = {"kind": "Route", "patch": {"metadata": {"annotations": {FORWARDED_HEADERS: None}}}}
     with pytest.raises(InvalidSpec, match="must be append or replace"):
         require_supported(spec(spec={"patches": [patch]}), RAHTI, "file")
 
 
 @pytest.mark.parametrize("value", ["append", "replace"])
-def test_what_keeps_the_clients_address_last_is_taken(value):
+def test_forwarded_headers_may_be_append_or_replace(value):
     wanted = {"type": "route", "annotations": {FORWARDED_HEADERS: value}}
     require_supported(spec(spec={"exposure": wanted}), RAHTI, "file")
     assert rendered(RAHTI, **wanted)["metadata"]["annotations"][FORWARDED_HEADERS] == value
 
 
-def test_a_record_that_says_it_can_be_read():
+def test_a_stored_spec_with_a_reserved_annotation_is_still_read():
     """Of a server that an earlier release made: `delete` must find it."""
     assert spec(spec={"exposure": {"type": "route", "annotations": {FORWARDED_HEADERS: "never"}}})
 
@@ -114,7 +114,7 @@ def route(**annotations):
         ({**route(ip_allowlist="a"), "kind": "Service"}, {**route(), "kind": "Service"}, []),
     ],
 )
-def test_lists_of_somebody_else_are_found(live, wanted, foreign):
+def test_foreign_allow_lists_are_found(live, wanted, foreign):
     assert [key.removeprefix(ANNOTATION) for key in foreign_lists(live, wanted)] == foreign
 
 
@@ -127,7 +127,7 @@ def test_lists_of_somebody_else_are_found(live, wanted, foreign):
         ({"kind": "Route", "metadata": {}}, None),
     ],
 )
-def test_the_list_in_force_is_the_one_that_new_routers_take(live, found):
+def test_the_list_in_force_is_the_list_that_new_routers_read(live, found):
     assert allow_list(live) == found
 
 
@@ -139,7 +139,7 @@ def test_the_list_in_force_is_the_one_that_new_routers_take(live, found):
         ("m", "n" * 62, "host name of your own"),
     ],
 )
-def test_a_host_that_openshift_would_assign_and_refuse_is_refused_before(name, namespace, hint):
+def test_a_host_that_openshift_would_refuse_is_refused_beforehand(name, namespace, hint):
     with pytest.raises(UsageError, match="at most 63") as refused:
         require_host_label(name, namespace)
     said = words(refused.value.hint)
@@ -154,6 +154,6 @@ def test_a_host_that_openshift_would_assign_and_refuse_is_refused_before(name, n
     assert manifests(spec(metadata={"name": name}, spec={"exposure": {"type": "none"}}), RAHTI, namespace)
 
 
-def test_the_longest_host_that_openshift_takes_is_drawn():
+def test_the_longest_host_that_openshift_accepts_is_rendered():
     assert require_host_label("m" * 32, "n" * 30) is None
     assert manifests(spec(metadata={"name": "m" * 32}), RAHTI, "n" * 30)[1].startswith("m" * 32 + "-" + "n" * 30 + ".")

@@ -64,13 +64,13 @@ def test_every_form_is_found_and_named_and_not_shown(writer, name):
 @pytest.mark.parametrize("padded", [True, False])
 @pytest.mark.parametrize("before", range(7))
 @pytest.mark.parametrize("after", range(4))
-def test_base64_is_found_whatever_stands_before_and_after(name, encode, padded, before, after):
+def test_base64_is_found_at_any_alignment(name, encode, padded, before, after):
     written = encode(b"user:pw"[:before] + SECRETS[name].encode() + b"\nxy"[:after]).decode()
     header = f"Authorization: Basic {written if padded else written.rstrip('=')}"
     assert names(Scanner(NAMES).scan(header, "a header")) == {name}
 
 
-def test_the_login_of_a_basic_header_is_found_whoever_logs_in():
+def test_the_password_in_a_basic_header_is_found_for_any_user_name():
     for user in ("a", "al", "ann", "admin", "a b%c@d"):
         login = base64.b64encode(f"{user}:{GENERATED}".encode())
         assert names(Scanner(NAMES).scan(b"Basic " + login, "a header")) == {"generated"}
@@ -99,11 +99,11 @@ def test_a_canary_among_megabytes_is_found_at_its_place(place):
         "",
     ],
 )
-def test_what_is_almost_a_secret_is_none(near):
+def test_a_text_similar_to_a_secret_is_not_reported(near):
     assert Scanner(NAMES).scan(f"before {near} after" * 3, "a log") == []
 
 
-def test_every_form_in_one_text_is_told_once():
+def test_every_form_in_one_text_is_reported_once():
     text = f"{GENERATED} {GENERATED} {base64.b64encode(GENERATED.encode()).decode()} {FERNET}"
     assert [(found.secret, found.form) for found in Scanner(NAMES).scan(text, "a log")] == [
         ("fernet", "raw"),
@@ -124,7 +124,7 @@ def test_many_secrets_are_found_in_one_pass():
     }
 
 
-def test_a_secret_is_taken_out_of_a_text_in_every_form():
+def test_every_form_of_a_secret_is_redacted():
     text = f"raw {GENERATED}, json {json.dumps(HOSTILE)}, header {base64.b64encode(f'a:{FERNET}'.encode()).decode()}"
     redacted = Scanner(NAMES).redact(text)
     assert Scanner(NAMES).scan(redacted, "") == []
@@ -132,12 +132,12 @@ def test_a_secret_is_taken_out_of_a_text_in_every_form():
     assert "header" not in Scanner(NAMES).redact(f"header {GENERATED[:9]}\n  {GENERATED[9:]}")
 
 
-def test_the_place_of_a_finding_does_not_show_it_either():
+def test_the_place_of_a_finding_does_not_show_the_secret():
     (found,) = Scanner(NAMES).scan(GENERATED, f"the output of `echo {GENERATED}`")
     assert found.where == "the output of `echo <generated>`"
 
 
 @pytest.mark.parametrize("short", ["", "password", "elevenchars", "a b c d e f g", "\\" * 20])
-def test_what_is_too_short_to_be_told_from_chance_is_refused(short):
+def test_a_secret_that_is_too_short_is_refused(short):
     with pytest.raises(ValueError, match="too short"):
         Scanner({short: "short"})

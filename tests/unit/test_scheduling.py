@@ -116,7 +116,7 @@ def events(tmp_path: Path) -> list[tuple[str, str]]:
     return [(name, process) for name, _, process in (line.rpartition(" ") for line in lines)]
 
 
-def test_unit_tests_run_while_the_cluster_is_built_and_its_own_tests_as_soon_as_it_is(
+def test_unit_tests_run_during_the_cluster_build_and_cluster_tests_right_after(
     events: list[tuple[str, str]],
 ) -> None:
     names = [name for name, _ in events]
@@ -133,7 +133,7 @@ def test_unit_tests_run_while_the_cluster_is_built_and_its_own_tests_as_soon_as_
     assert process["test_cluster"] == process["test_cluster_again"]
 
 
-def test_what_shares_ports_or_a_cluster_is_one_scope_and_any_other_test_is_one_of_its_own() -> None:
+def test_tests_that_share_ports_or_a_cluster_are_one_scope() -> None:
     assert scope_of("tests/local/test_a.py::test_b") == scope_of("tests/soak/test_c.py::test_d") == MACHINE
     assert {scope_of(f"tests/local/{file}::test_a") for file in OF_SERVERS} == {SERVERS}
     assert scope_of("tests/cluster/test_kill.py::test_a[b]") == CLUSTER
@@ -142,7 +142,7 @@ def test_what_shares_ports_or_a_cluster_is_one_scope_and_any_other_test_is_one_o
 
 
 @pytest.mark.parametrize(("folder", "files"), [("cluster", ON_SECOND_CLUSTER), ("local", OF_SERVERS)])
-def test_the_files_of_a_scope_are_there(folder: str, files: set[str]) -> None:
+def test_the_files_of_a_scope_exist(folder: str, files: set[str]) -> None:
     assert {file for file in files if not (CHECKOUT / "tests" / folder / file).exists()} == set()
 
 
@@ -151,7 +151,7 @@ def test_files_that_start_servers_by_themselves_never_let_deployer_choose_a_port
     assert {file for file in OF_SERVERS if creating.search((CHECKOUT / "tests/local" / file).read_text())} == set()
 
 
-def test_nothing_waits_for_a_cluster_while_there_is_other_work() -> None:
+def test_no_process_waits_for_a_cluster_while_other_tests_are_left() -> None:
     queue = [CLUSTER, SECOND_CLUSTER, "a test"]
     assert next_scope(queue, building=True) == "a test"
     assert next_scope(queue, building=False) == CLUSTER
@@ -159,7 +159,7 @@ def test_nothing_waits_for_a_cluster_while_there_is_other_work() -> None:
     assert next_scope([CLUSTER, SECOND_CLUSTER], building=True) == CLUSTER
 
 
-def test_the_end_of_a_build_is_the_end_of_its_compilers(tmp_path: Path) -> None:
+def test_ending_a_build_ends_its_compilers(tmp_path: Path) -> None:
     build = ClusterBuild(["sh", "-c", f"sleep 3600 & echo $! > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; wait"])
     wait_until((tmp_path / "pid").exists, "the compiler", 60)
     compiler = (tmp_path / "pid").read_text().strip()

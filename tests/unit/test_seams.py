@@ -56,14 +56,14 @@ def test_an_mlflow_as_listed_is_accepted(mlflow):
         ("TEXT", None, "there is no environment variable MLFLOW_B"),
     ],
 )
-def test_what_differs_is_named(mlflow, name, other, told):
+def test_a_seam_that_differs_is_named(mlflow, name, other, told):
     setattr(mlflow, name, other)
     with pytest.raises(seams.UnknownSeam) as refused:
         seams.check("3.17.2")
     assert told in str(refused.value)
 
 
-def test_all_that_differs_is_named_and_only_for_the_minor_version_in_question(mlflow):
+def test_all_seams_that_differ_are_named_for_this_minor_version_only(mlflow):
     del mlflow.TEXT, mlflow.VARIABLE
     with pytest.raises(seams.UnknownSeam, match="MLFLOW_A; there is no environment variable MLFLOW_B"):
         seams.check("3.17.0")
@@ -73,7 +73,7 @@ def test_all_that_differs_is_named_and_only_for_the_minor_version_in_question(ml
     seams.check("3.18.1")
 
 
-def test_an_optional_seam_that_differs_refuses_nothing_and_is_known_not_to_fit(mlflow, monkeypatch):
+def test_an_optional_seam_that_differs_is_tolerated_and_does_not_fit(mlflow, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", ModuleType("mlflow"))
     version = ModuleType("mlflow.version")
     monkeypatch.setitem(sys.modules, "mlflow.version", version)
@@ -92,6 +92,6 @@ def test_no_seam_is_listed_twice_for_a_minor_version():
 
 
 @pytest.mark.parametrize("seam", seams.SEAMS, ids=lambda seam: f"{seam.kind} {seam.place}")
-def test_each_file_that_is_named_as_a_user_of_a_seam_names_the_seam(seam):
+def test_each_listed_user_of_a_seam_names_the_seam(seam):
     name = seam.wanted if seam.kind == "variable" else seam.name
     assert [user for user in seam.users if name not in (PLUGINS / f"{user}.py").read_text("utf-8")] == []

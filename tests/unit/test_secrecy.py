@@ -65,7 +65,7 @@ def test_a_traceback_through_an_unreachable_server_shows_no_password():
         {"spec": "S3cret-password-x"},
     ],
 )
-def test_a_secret_typed_into_the_wrong_place_is_not_shown_again(part):
+def test_a_secret_typed_into_the_wrong_place_is_not_shown(part):
     with pytest.raises(InvalidSpec) as refusal:
         validate({**HEADER, **part}, "file")
     assert "S3cret" not in "".join(traceback.format_exception(refusal.value))
@@ -97,7 +97,7 @@ def test_manifests_hold_references_and_the_credentials_are_new_each_time(platfor
     assert not set(made) & {value for part in second for value in part.values()}
 
 
-def test_a_spec_has_no_room_for_a_secret():
+def test_a_spec_contains_no_secret():
     made = add_missing(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
     stored = json.dumps(Spec().document())
     assert not [value for ref, value in made.values.items() if ref != ADMIN_USERNAME and value in stored]

@@ -35,7 +35,7 @@ REFERENCES = (ADMIN_USERNAME, *(need.ref for need in GENERATED))
 values = st.dictionaries(st.sampled_from(REFERENCES), st.text())
 
 
-def test_everything_missing_is_made_and_no_two_are_alike():
+def test_missing_secrets_are_generated_and_all_differ():
     made = add_missing(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
     assert set(made.values) == set(REFERENCES)
     assert len(set(made.values.values())) == len(REFERENCES)
@@ -44,7 +44,7 @@ def test_everything_missing_is_made_and_no_two_are_alike():
 
 
 @pytest.mark.parametrize("reference", [need.ref for need in GENERATED], ids=lambda ref: f"{ref.secret}/{ref.key}")
-def test_what_is_made_is_long_printable_ascii_that_mlflow_takes(reference):
+def test_generated_secrets_are_long_printable_ascii_that_mlflow_accepts(reference):
     value = add_missing(None, GENERATED, os.urandom, {})[reference]
     assert len(value) >= 24
     assert password_problem(value) is None
@@ -56,7 +56,7 @@ def test_the_webhook_key_is_a_fernet_key():
 
 
 @given(existing=values, given_values=values)
-def test_what_exists_is_never_changed(existing, given_values):
+def test_existing_secrets_are_never_changed(existing, given_values):
     result = add_missing(Secrets(existing), GENERATED, os.urandom, given_values)
     assert {ref: result[ref] for ref in existing} == existing
     assert all(result[ref] == value for ref, value in given_values.items() if ref not in existing)
@@ -70,7 +70,7 @@ def test_completing_twice_changes_nothing(existing):
 
 
 @pytest.mark.parametrize("password", ["x" * 12, "correct horse", "a\"b'c\\d#e%f:g", "password12345", "~" * 1024])
-def test_a_password_that_every_route_takes_is_taken(password):
+def test_a_password_that_every_route_accepts_is_accepted(password):
     assert password_problem(password) is None
 
 
@@ -101,7 +101,7 @@ def test_a_refused_password_is_never_quoted(password):
 
 
 @pytest.mark.parametrize("username", ["admin", "a", "a b", "x" * 128, "anna@example.org", "it's", '"', "%(x)s", "$(X)"])
-def test_a_user_name_that_can_log_in_is_taken(username):
+def test_a_user_name_that_can_log_in_is_accepted(username):
     assert username_problem(username) is None
 
 
@@ -123,13 +123,13 @@ def test_a_user_name_that_cannot_log_in_is_refused_with_the_reason(username, rea
 
 
 @given(hostile)
-def test_a_user_name_that_is_taken_survives_basic_authentication(username):
+def test_an_accepted_user_name_survives_basic_authentication(username):
     if username_problem(username) is None:
         header = base64.b64encode(f"{username}:secret".encode("latin-1"))
         assert base64.b64decode(header).decode("utf-8").split(":", 1)[0] == username
 
 
-def test_the_shortest_password_is_the_one_mlflow_names():
+def test_the_minimum_length_of_passwords_is_that_of_mlflow():
     assert MIN_PASSWORD == 12
 
 
@@ -153,32 +153,32 @@ def test_unchanged_secrets_are_not_modified():
 
 @pytest.mark.parametrize("reference", REFERENCES, ids=lambda ref: f"{ref.secret}/{ref.key}")
 @given(value=hostile)
-def test_every_edit_of_any_value_is_seen(reference, value):
+def test_every_edit_of_any_value_is_reported(reference, value):
     if value != WHOLE[reference]:
         assert modified_secrets(fingerprints(WHOLE), edited(reference, value)) == (reference.secret,)
 
 
 @pytest.mark.parametrize("reference", REFERENCES, ids=lambda ref: f"{ref.secret}/{ref.key}")
-def test_a_value_that_is_gone_is_seen(reference):
+def test_a_missing_value_is_reported(reference):
     assert modified_secrets(fingerprints(WHOLE), without(reference)) == (reference.secret,)
 
 
-def test_a_secret_that_is_gone_is_seen():
+def test_a_missing_secret_is_reported():
     assert modified_secrets(fingerprints(WHOLE), None) == ("admin", "server")
     assert modified_secrets(fingerprints(WHOLE), without(ADMIN_USERNAME, ADMIN_PASSWORD)) == ("admin",)
     assert modified_secrets(fingerprints(WHOLE), Secrets({})) == ("server",)
 
 
-def test_a_key_that_is_added_is_seen():
+def test_an_added_key_is_reported():
     assert modified_secrets(fingerprints(WHOLE), edited(SecretRef("admin", "previous"), "")) == ("admin",)
 
 
-def test_values_that_change_places_are_seen():
+def test_swapped_values_are_reported():
     swapped = {FLASK_KEY: WHOLE[WEBHOOK_KEY], WEBHOOK_KEY: WHOLE[FLASK_KEY]}
     assert modified_secrets(fingerprints(WHOLE), Secrets({**WHOLE.values, **swapped})) == ("server",)
 
 
-def test_where_the_sealing_key_itself_is_another_only_its_own_secret_is_blamed():
+def test_a_changed_fingerprint_key_is_blamed_on_its_secret_only():
     both = Secrets({**WHOLE.values, KEK_PASSPHRASE: "other", ADMIN_PASSWORD: "other"})
     assert modified_secrets(fingerprints(WHOLE), both) == ("server",)
 
@@ -189,7 +189,7 @@ def test_secrets_without_a_fingerprint_are_not_modified(there):
 
 
 @given(st.dictionaries(st.sampled_from(OTHERS), st.text(st.characters(codec="utf-8"), min_size=4)))
-def test_a_seal_shows_nothing_of_the_values_and_cannot_be_made_without_the_key(some):
+def test_a_fingerprint_reveals_no_value_and_needs_the_key(some):
     one, other = (Secrets({**WHOLE.values, **some, KEK_PASSPHRASE: key}) for key in ("k" * 32, "l" * 32))
     assert not set(fingerprints(one).values()) & set(fingerprints(other).values())
     for fingerprint in fingerprints(one).values():
@@ -197,7 +197,7 @@ def test_a_seal_shows_nothing_of_the_values_and_cannot_be_made_without_the_key(s
         assert not [value for value in one.values.values() if value in fingerprint]
 
 
-def test_secrets_of_equal_values_have_seals_of_their_own():
+def test_secrets_with_equal_values_have_different_fingerprints():
     same = Secrets({SecretRef("admin", "a"): "x", SecretRef("server", "a"): "x", KEK_PASSPHRASE: "k" * 32})
     assert len(set(fingerprints(same).values())) == 2
 
@@ -210,7 +210,7 @@ def test_keys_of_external_services_have_no_fingerprint():
     assert fingerprints(Secrets({**made.values, **S3})) == fingerprints(made)
 
 
-def test_such_keys_have_a_seal_of_their_own_that_restarts_what_reads_them():
+def test_a_separate_fingerprint_changes_with_the_keys_of_external_services():
     made = add_missing(None, GENERATED, os.urandom, {ADMIN_USERNAME: "admin"})
     assert keys_fingerprint(made) is None
     first = keys_fingerprint(Secrets({**made.values, **S3}))
@@ -224,7 +224,7 @@ users = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, 
 
 
 @given(users, users)
-def test_each_member_s_password_has_a_place_of_its_own_that_a_kubernetes_secret_can_have(one, other):
+def test_each_member_s_password_has_its_own_valid_key_in_a_kubernetes_secret(one, other):
     for ref in member_refs(one):
         assert set(ref.key) <= set(string.ascii_letters + string.digits + "-_.")
         assert len(ref.key) <= 253 or member_problem(one)
@@ -232,7 +232,7 @@ def test_each_member_s_password_has_a_place_of_its_own_that_a_kubernetes_secret_
     assert not {*member_refs(one)} & {ADMIN_PASSWORD, ADMIN_PENDING, ADMIN_USERNAME}
 
 
-def test_a_name_too_long_to_be_kept_is_refused_with_the_reason():
+def test_a_member_name_that_cannot_be_stored_is_refused_with_the_reason():
     assert member_problem("anna@uni.example") is None
     assert "':'" in member_problem("a:b")
     assert "no letters or digits" in member_problem("@" * 128)
@@ -241,7 +241,7 @@ def test_a_name_too_long_to_be_kept_is_refused_with_the_reason():
 STAGED = edited(ADMIN_PENDING, "n" * 32)
 
 
-def test_a_rotation_breaks_no_seal_at_any_of_its_instants():
+def test_secrets_match_their_fingerprints_at_every_instant_of_a_rotation():
     before, after = fingerprints(WHOLE), fingerprints(promoted(STAGED))
     assert after["admin"] != before["admin"]
     moments = [(before, WHOLE), (before, STAGED), (after, STAGED), (after, promoted(STAGED))]
@@ -250,7 +250,7 @@ def test_a_rotation_breaks_no_seal_at_any_of_its_instants():
     assert modified_secrets(after, WHOLE) == ("admin",)
 
 
-def test_promoting_takes_the_pending_one_and_leaves_everything_else():
+def test_promotion_takes_the_pending_password_and_changes_nothing_else():
     assert promoted(WHOLE) == WHOLE
     done = promoted(STAGED)
     assert done.password == "n" * 32

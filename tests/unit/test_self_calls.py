@@ -20,12 +20,12 @@ from deployer.plugin.gateway import self_calls
         ("::", "[::1]:5000"),
     ],
 )
-def test_a_server_that_listens_at_all_addresses_calls_the_loopback_and_others_their_own(host: str, own: str) -> None:
+def test_a_server_calls_itself_at_its_listening_address_or_at_the_loopback(host: str, own: str) -> None:
     assert self_calls.authority(host, 5000) == own
 
 
 @pytest.mark.parametrize(("hosts", "allowed"), [("team.example.org", "team.example.org,"), ("", None)])
-def test_the_own_address_is_allowed_where_hosts_are_listed(
+def test_the_server_s_own_address_is_added_to_listed_hosts(
     monkeypatch: pytest.MonkeyPatch, hosts: str, allowed: str | None
 ) -> None:
     monkeypatch.setattr(os, "environ", {self_calls.HOSTS: hosts} if hosts else {})

@@ -11,11 +11,11 @@ from deployer.kube.session import pause
 @pytest.mark.parametrize(
     ("asked", "least", "most"), [("0", 0.2, 0.5), ("1", 1, 1.3), ("60", 60, 60.3), (" 7 ", 7, 7.3)]
 )
-def test_the_seconds_that_a_server_asks_for_are_waited(asked, least, most):
+def test_a_request_waits_the_seconds_that_a_server_asks_for(asked, least, most):
     assert least <= pause(9, asked) <= most
 
 
-def test_a_date_that_a_server_asks_for_is_waited_for():
+def test_a_request_waits_until_the_date_that_a_server_asks_for():
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)
     assert 28 <= pause(0, email.utils.format_datetime(later, usegmt=True)) <= 31
     assert pause(0, email.utils.format_datetime(later - datetime.timedelta(hours=1), usegmt=True)) < 0.5

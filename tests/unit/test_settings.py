@@ -35,11 +35,11 @@ ENVIRONMENT = server_environment(["a.org", "b:*"], ["https://a.org", "http://loc
         ("MLFLOW_PORT", ("5123",)),
     ],
 )
-def test_the_environment_says_what_was_decided(name, text):
+def test_the_environment_has_this_setting(name, text):
     assert ENVIRONMENT[name] == text
 
 
-def test_every_secret_stands_alone_in_its_variable_and_all_needed_ones_are_there():
+def test_every_needed_secret_is_the_whole_value_of_a_variable():
     references = [text for text in ENVIRONMENT.values() if any(isinstance(piece, SecretRef) for piece in text)]
     assert all(len(text) == 1 for text in references)
     assert {text[0] for text in references} == set(needs(Spec()))
@@ -54,7 +54,7 @@ def test_everything_the_launcher_requires_is_set():
 
 
 @pytest.mark.parametrize("permission", ["NO_PERMISSIONS", "READ", "EDIT", "MANAGE"])
-def test_the_auth_file_holds_the_permission_and_a_database_of_its_own_but_no_secret(permission):
+def test_the_auth_file_holds_the_permission_and_a_separate_database_but_no_secret(permission):
     values = auth_settings(permission)
     assert values["default_permission"] == (permission,)
     assert values["database_uri"] == ("sqlite:///", VolumePath(DATA_VOLUME, "auth.db"))
@@ -66,7 +66,7 @@ def test_mlflow_itself_caches_no_credentials():
     assert auth_settings("READ")["auth_cache_ttl_seconds"] == ("0",)
 
 
-def test_the_key_that_decrypts_webhooks_is_not_the_one_that_signs_sessions():
+def test_webhooks_and_sessions_have_different_keys():
     assert ENVIRONMENT["MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY"] == (WEBHOOK_KEY,)
     assert ENVIRONMENT["MLFLOW_FLASK_SERVER_SECRET_KEY"] == (FLASK_KEY,)
     assert ENVIRONMENT["MLFLOW_CRYPTO_KEK_PASSPHRASE"] == (KEK_PASSPHRASE,)
@@ -81,23 +81,23 @@ def test_the_key_that_decrypts_webhooks_is_not_the_one_that_signs_sessions():
         (Proxy(no_proxy=".svc"), {"NO_PROXY": ".svc", "no_proxy": ".svc"}),
     ],
 )
-def test_a_proxy_is_named_in_both_spellings_that_programs_look_for(proxy, variables):
+def test_proxy_variables_are_set_in_both_spellings(proxy, variables):
     assert outbound_environment(proxy, trusted_ca=False) == {name: (value,) for name, value in variables.items()}
 
 
-def test_private_certificates_are_named_to_python_requests_and_s3():
+def test_private_certificates_are_set_for_python_requests_and_s3():
     path = (FilePath(TRUSTED_CA),)
     wanted = {"SSL_CERT_FILE": path, "REQUESTS_CA_BUNDLE": path, "AWS_CA_BUNDLE": path}
     assert outbound_environment(Proxy(), trusted_ca=True) == wanted
 
 
-def test_no_variable_of_the_server_is_hidden_by_one_for_what_it_calls():
+def test_outbound_variables_hide_no_variable_of_the_server():
     proxy = Proxy(http="http://a:1", https="http://a:1", no_proxy="a")
     assert not ENVIRONMENT.keys() & outbound_environment(proxy, trusted_ca=True).keys()
 
 
 @pytest.mark.parametrize(("transfer", "is_told"), [("proxied", False), ("direct", True)])
-def test_mlflow_is_told_to_sign_urls_for_clients_where_they_are_to_be_used(transfer, is_told):
+def test_mlflow_signs_urls_for_clients_only_with_direct_transfer(transfer, is_told):
     wanted = S3Artifacts(type="s3", bucket="abc", endpoint="https://a3s.fi", transfer=transfer)
     environment = s3_environment(wanted)
     assert environment["DEPLOYER_ARTIFACT_TRANSFER"] == (transfer,)

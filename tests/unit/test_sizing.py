@@ -16,7 +16,7 @@ def test_requests_cannot_wait_for_one_another_for_ever(threads):
     assert pool.size + pool.overflow > threads * 3  # of the four that a request may open one within another
 
 
-def test_processes_share_the_connections_that_a_postgresql_has_by_itself():
+def test_workers_share_the_default_number_of_postgresql_connections():
     assert sizing.threads(3, shared=False) == 40
     found = {workers: sizing.threads(workers, shared=True) for workers in range(1, 9)}
     assert found == {1: 26, 2: 11, 3: 6, 4: 4, 5: 4, 6: 4, 7: 4, 8: 4}
@@ -37,7 +37,7 @@ def test_limits_stay_below_five_times_the_requests(workers):
     assert resources.memory_request <= resources.memory_limit < 5 * resources.memory_request
 
 
-def test_each_further_worker_has_its_memory_and_its_core():
+def test_each_further_worker_adds_memory_and_a_core():
     one, two, three = (sizing.server_resources(workers) for workers in (1, 2, 3))
     assert two.memory_request - one.memory_request == three.memory_request - two.memory_request >= 150
     assert (two.cpu_limit, three.cpu_limit) == (2 * one.cpu_limit, 3 * one.cpu_limit)

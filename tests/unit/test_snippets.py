@@ -37,7 +37,7 @@ READ = """printf '%s\\0' "$MLFLOW_TRACKING_URI" "$MLFLOW_TRACKING_USERNAME" "$ML
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash", "fish"])
-def test_awkward_values_go_through_the_real_shell_as_a_whole(shell: str) -> None:
+def test_awkward_values_survive_the_real_shell(shell: str) -> None:
     """In the place of deployer stands printf, which repeats the words that it is called with."""
     path = shutil.which(shell)
     if path is None:
@@ -59,7 +59,7 @@ def test_awkward_values_go_through_the_real_shell_as_a_whole(shell: str) -> None
 
 
 @pytest.mark.parametrize("value", [value for value in HAZARDS if "\0" not in value and len(value) < 3000][::7])
-def test_a_cell_of_a_notebook_takes_awkward_values(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_awkward_values_survive_a_cell_of_a_notebook(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client("team", value, value, ("printf", "%s"), (value,), (("XDG_STATE_HOME", value),), value or "x")
     for name in ("URI", "USERNAME", "PASSWORD", "SERVER_CERT_PATH"):
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")
@@ -77,7 +77,7 @@ def test_the_password_is_read_by_a_command_that_names_the_place(form: str) -> No
 
 
 @pytest.mark.parametrize("form", ["slurm", "dotenv"])
-def test_forms_without_a_login_say_how_to_keep_one(form: str) -> None:
+def test_forms_without_a_login_say_how_to_store_a_login(form: str) -> None:
     text = "\n".join(FORMS[form](PUBLIC))
     assert "deployer login team --context lab -n ml" in text
     assert "show-password" not in text
@@ -111,14 +111,14 @@ def test_a_container_reaches_this_machine_and_reads_the_certificate() -> None:
     assert "--env MLFLOW_TRACKING_SERVER_CERT_PATH=/etc/mlflow-ca.pem" in text
 
 
-def test_lines_for_windows_from_inside_of_it_call_into_linux() -> None:
+def test_forms_for_windows_run_deployer_through_wsl() -> None:
     client = Client("mlflow", "http://127.0.0.1:5000", "admin", windows=("wsl.exe", "-d", "Debian", "-e"))
     assert "in ('wsl.exe -d Debian -e deployer show-password mlflow')" in "\n".join(FORMS["cmd"](client))
     assert "& 'wsl.exe' '-d' 'Debian' '-e' 'deployer'" in "\n".join(FORMS["powershell"](client))
     assert "wsl.exe" not in "\n".join(FORMS["shell"](client))
 
 
-def test_proxies_are_gone_around_in_the_words_of_each_shell() -> None:
+def test_each_shell_bypasses_the_proxy_in_its_own_syntax() -> None:
     assert FORMS["powershell"](PRIVATE)[-1] == (
         "$env:NO_PROXY = (@('mlflow.example.org', $env:NO_PROXY) | Where-Object { $_ }) -join ','"
     )

@@ -172,7 +172,7 @@ def around(path):
 
 
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in GOOD.items() for value in values])
-def test_a_good_value_is_taken_as_it_is(path, value):
+def test_a_good_value_is_accepted_unchanged(path, value):
     spec = document.validate(spec_file(path, value, around(path)), "file")
     assert value_at(spec.document(), path) == value
 
@@ -186,7 +186,7 @@ def test_a_bad_value_is_refused_by_its_path(path, value):
 
 
 @pytest.mark.parametrize("url", ["http://anna:S3cret-x@proxy:3128", "S3cret-x"])
-def test_a_proxy_s_password_is_refused_and_not_shown_again(url):
+def test_a_proxy_s_password_is_refused_and_not_shown(url):
     with pytest.raises(InvalidSpec) as refusal:
         document.validate(spec_file("spec.proxy.https", url), "file")
     assert "S3cret" not in str(refusal.value)
@@ -198,7 +198,7 @@ def test_a_spec_reads_back_from_its_own_document(spec):
 
 
 @given(documents())
-def test_nothing_that_is_set_is_changed(data):
+def test_no_given_value_is_changed(data):
     def kept(given_value, stored):
         if isinstance(given_value, dict):
             assert all(kept(value, stored[key]) for key, value in given_value.items() if value is not None)
@@ -213,7 +213,7 @@ def test_nothing_that_is_set_is_changed(data):
 @pytest.mark.parametrize(
     "path", ["metadata", "spec", "spec.mlflow", "spec.database", "spec.exposure", "spec.local.port"]
 )
-def test_a_key_with_nothing_behind_it_is_an_absent_key(path):
+def test_a_key_without_a_value_is_an_absent_key(path):
     assert document.validate(spec_file(path, None), "file") == Spec()
 
 
@@ -235,7 +235,7 @@ def test_a_dns_label_is_a_name(name):
 
 
 @pytest.mark.parametrize(("name", "reason"), [("m" * 54, "has 54"), ("", "DNS label"), ("a\n", "DNS label")])
-def test_what_is_no_dns_label_is_no_name(name, reason):
+def test_a_name_that_is_no_dns_label_is_refused(name, reason):
     assert reason in name_problem(name)
 
 
@@ -247,7 +247,7 @@ def schema_objects(schema):
     yield from schema["$defs"].items()
 
 
-def test_the_schema_names_every_field_as_a_file_does_and_allows_no_other():
+def test_the_schema_names_every_field_as_in_a_file_and_allows_no_other_field():
     schema = SCHEMA
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     for name, part in schema_objects(schema):
@@ -290,7 +290,7 @@ def test_every_spec_file_begins_with_the_same_header():
         ("https://a3s.fi?a=b", "without bucket or path"),
     ],
 )
-def test_an_endpoint_is_where_a_service_is_and_nothing_else(endpoint, problem):
+def test_an_endpoint_is_only_the_address_of_a_service(endpoint, problem):
     found = endpoint_problem(endpoint)
     assert found is None if problem is None else problem in found
     assert not found or "secret" not in found

@@ -137,7 +137,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_keeps_a_statefulset_is_named(case):
+def test_the_reason_why_a_statefulset_is_not_ready_is_named(case):
     seen, words, stuck, hint = CASES[case]
     state = readiness(seen)
     assert not state.ready

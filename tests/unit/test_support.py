@@ -59,7 +59,7 @@ def test_every_exposure_that_a_platform_offers_is_supported(platform, exposure):
         (RAHTI, {"exposure": {"type": "gateway", "gateway": "a/b"}}, "rahti has no gateway; use route or none"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_a_plain_sentence(platform, parts, problem):
+def test_an_unsupported_field_is_refused_in_a_plain_sentence(platform, parts, problem):
     with pytest.raises(InvalidSpec) as refusal:
         require_supported(spec(**parts), platform, "file")
     assert len(refusal.value.problems) == 1
@@ -68,7 +68,7 @@ def test_what_cannot_be_done_is_refused_in_a_plain_sentence(platform, parts, pro
 
 
 @pytest.mark.parametrize("platform", PLATFORMS, ids=lambda platform: platform.name)
-def test_what_is_recommended_instead_is_something_the_platform_has(platform):
+def test_the_recommended_exposures_are_those_of_the_platform(platform):
     lacking = "route" if "gateway" in platform.exposures else "gateway"
     fields = {"gateway": "a/b"} if lacking == "gateway" else {}
     with pytest.raises(InvalidSpec) as refusal:
@@ -76,7 +76,7 @@ def test_what_is_recommended_instead_is_something_the_platform_has(platform):
     assert str(refusal.value).rpartition("use ")[2].split(" or ") == list(platform.exposures)
 
 
-def test_everything_that_cannot_be_done_is_named_at_once():
+def test_all_unsupported_fields_are_named_at_once():
     wanted = spec(database={"type": "postgres"}, artifacts={"type": "objectstore"}, exposure={"type": "route"})
     with pytest.raises(InvalidSpec) as refusal:
         require_supported(wanted, KUBERNETES, "file")
@@ -88,7 +88,7 @@ def test_everything_that_cannot_be_done_is_named_at_once():
 
 
 @given(specs())
-def test_what_is_let_through_is_only_what_this_release_can_do(one):
+def test_a_spec_is_accepted_exactly_if_this_release_supports_it(one):
     for platform in PLATFORMS:
         supported = (
             one.spec.database.type in ("sqlite", "external")
@@ -115,7 +115,7 @@ def test_what_is_let_through_is_only_what_this_release_can_do(one):
         (RAHTI, {"type": "ingress", "host": "a.example.org"}, "add --expose route;"),
     ],
 )
-def test_the_flags_that_leave_an_exposure_behind_are_named(platform, exposure, flags):
+def test_the_hint_names_the_flags_for_another_exposure(platform, exposure, flags):
     with pytest.raises(InvalidSpec) as refusal:
         require_supported(spec(exposure=exposure), platform, "the stored spec with these flags")
     assert words(refusal.value.hint).startswith(flags)

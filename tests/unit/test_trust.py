@@ -81,7 +81,7 @@ def test_each_variable_names_an_authority(served, variable, monkeypatch):
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_the_variable_that_wins_is_named_and_not_the_one_that_is_ignored(served, number, monkeypatch):
+def test_the_variable_that_wins_is_named_instead_of_the_ignored_variable(served, number, monkeypatch):
     address, own = served
     monkeypatch.setenv(VARIABLES[number], certifi.where())
     monkeypatch.setenv("SSL_CERT_FILE", own)
@@ -93,7 +93,7 @@ def test_the_variable_that_wins_is_named_and_not_the_one_that_is_ignored(served,
     assert "SSL_CERT_FILE" in hint.partition("wins over")[2]
 
 
-def test_without_any_variable_one_is_recommended_that_works(served, monkeypatch):
+def test_without_any_variable_a_working_variable_is_recommended(served, monkeypatch):
     address, own = served
     with pytest.raises(Untrusted, match="the usual authorities"):
         asked(address)
@@ -102,7 +102,7 @@ def test_without_any_variable_one_is_recommended_that_works(served, monkeypatch)
     assert asked(address) == (200, "OK")
 
 
-def test_a_file_that_is_not_there_is_named_with_its_variable(served, tmp_path, monkeypatch):
+def test_a_missing_file_is_named_with_its_variable(served, tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
     with pytest.raises(Untrusted, match=r"gone\.pem, which REQUESTS_CA_BUNDLE names"):
         asked(served[0])

@@ -9,7 +9,7 @@ from deployer.kube import websockets
 from deployer.kube.refusals import ClusterUnreachable
 
 
-def test_a_tunnel_to_a_server_that_says_nothing_is_given_up(monkeypatch):
+def test_a_tunnel_to_a_silent_server_times_out(monkeypatch):
     monkeypatch.setattr(websockets, "READ_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, contextlib.ExitStack() as stack:
         configuration = Configuration(host=f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -46,7 +46,7 @@ def stopped(listed):
         (seen(MAIN), Live("running", "Deployment mlflow", "uid-of-server:2", ready=True)),
     ],
 )
-def test_a_server_of_one_workload_is_what_its_object_is(workload, live):
+def test_a_server_of_one_workload_has_the_state_of_its_object(workload, live):
     assert state_of([workload]) == live
 
 
@@ -63,12 +63,12 @@ def test_a_server_of_one_workload_is_what_its_object_is(workload, live):
         (gone(STORE), stopped(MAIN), "stopped", False, "scaled to 0"),
     ],
 )
-def test_a_server_of_several_is_ready_when_all_are_and_stopped_when_none_runs(store, main, state, ready, detail):
+def test_a_server_is_ready_if_all_workloads_are_and_stopped_if_none_runs(store, main, state, ready, detail):
     live = state_of([store, main])
     assert (live.state, live.ready, live.detail) == (state, ready, detail)
 
 
-def test_the_proof_of_a_server_ends_with_a_change_of_any_workload():
+def test_a_change_of_any_workload_ends_the_proof_of_a_server():
     before = state_of([seen(STORE), seen(MAIN)]).identity
     assert before != state_of([seen(STORE, generation=3), seen(MAIN)]).identity
     assert before != state_of([seen(STORE), seen(MAIN, generation=3)]).identity
