@@ -1,4 +1,4 @@
-"""Unified diffs that hold a whole text: what `difference` writes about two texts, `patched` reads back without loss."""
+"""Unified diffs without loss: `patched` restores the text from the base and the diff that `difference` wrote."""
 
 import difflib
 import re

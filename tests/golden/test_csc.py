@@ -1,4 +1,4 @@
-"""The facts of CSC's Rahti and of LUMI-K (their user guides on quotas, security, routes) that manifests can violate."""
+"""Manifests fit the rules of CSC's Rahti and of LUMI-K, from the user guides on quotas, security and routes."""
 
 import re
 

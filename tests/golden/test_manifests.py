@@ -1,6 +1,6 @@
-"""Compares manifests with the expected ones; DEPLOYER_REFRESH_GOLDEN=1 writes those anew, for a person to read.
+"""Compares manifests with the expected files; DEPLOYER_REFRESH_GOLDEN=1 rewrites these files, for review.
 
-A variable and not an option of pytest: plain `pytest` reads this folder's conftest.py after its options.
+An environment variable, because plain `pytest` parses its options before it reads a conftest.py of this folder.
 """
 
 import os
@@ -42,12 +42,12 @@ def file(case):
 
 
 def written(case, base):
-    """Return what the file of a case holds, given the manifests of its profile."""
+    """Return the content of the file of a case, given the manifests of its profile."""
     return rendered_now(case) if case in WHOLE else difference(base, rendered_now(case), (file(profile_of(case)), case))
 
 
 def stored(case):
-    """Return what the file of a case holds, and the manifests that it stands for."""
+    """Return the stored content of the file of a case, and the manifests that this content describes."""
     path = EXPECTED / file(case)
     content = path.read_text("utf-8") if path.exists() else ""
     return content, content if case in WHOLE else patched(stored(profile_of(case))[1], content)

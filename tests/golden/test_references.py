@@ -1,4 +1,4 @@
-"""What one manifest names, another one is; what needs a secret finds it in the credentials."""
+"""Every name in a manifest refers to an existing object, and every needed secret is in the credentials."""
 
 import base64
 
@@ -33,7 +33,7 @@ def names(items, kind):
 
 
 def references(node):
-    """Every (Secret, key) that a manifest refers to."""
+    """Yield every (Secret, key) that a manifest refers to."""
     if isinstance(node, dict):
         if "secretKeyRef" in node:
             yield node["secretKeyRef"]["name"], node["secretKeyRef"]["key"]
@@ -44,8 +44,8 @@ def references(node):
             yield from references(value)
 
 
-def given_by(text):
-    """Every (Secret, key) in the credentials."""
+def secret_keys(text):
+    """Return every (Secret, key) in the credentials."""
     return {(item["metadata"]["name"], key) for item in yaml.safe_load_all(text) for key in item["stringData"]}
 
 
@@ -54,7 +54,7 @@ def test_the_credentials_are_the_secrets_that_the_manifests_refer_to(case):
     wanted = list(references(objects(case)))
     given_ = {**(S3_KEYS if case.endswith("s3") else {}), **(URLS if "external" in case else {})}
     assert len(wanted) == 5 + len(given_)
-    assert given_by(credentials(spec(case), given_)) == set(wanted)
+    assert secret_keys(credentials(spec(case), given_)) == set(wanted)
 
 
 @given(st.from_regex(r"[a-z]([-a-z0-9]{0,51}[a-z0-9])?", fullmatch=True), st.sampled_from(sorted(PROFILES)))
@@ -62,7 +62,7 @@ def test_the_credentials_fit_a_server_of_any_name(name, profile):
     data = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}
     named = document.validate(data, "file")
     documents, _ = manifests(named, PROFILES[profile], "team-a")
-    assert given_by(credentials(named, {})) == set(
+    assert secret_keys(credentials(named, {})) == set(
         references(yaml.load(documents[f"Deployment/{name}"], Loader=LOADER))
     )
 

@@ -1,1 +1,1 @@
-"""Deliberate breaks of the product, each with the tests that must notice; see README.md in this folder."""
+"""Deliberate breaks of the product, each with the tests that must fail; see README.md in this folder."""

@@ -1,4 +1,4 @@
-"""Breaks the product in a copy, once for each entry of the table, and compares what fails with what must fail.
+"""Breaks the product in a copy, once for each entry of the table, and compares the failed tests with the table.
 
 python -m tests.mutations [--list] [--only NAME ...] [--cluster] ...
 """
@@ -26,7 +26,7 @@ MOST_TRIED_AGAIN = 5
 
 
 def main() -> int:
-    """Return 0 where exactly the named tests have failed with every break."""
+    """Return 0 if exactly the named tests failed with every break."""
     options = _options()
     table = read()
     if wrong := list(problems(table)):
@@ -127,7 +127,7 @@ class _Run:
 
     def _wrong(self) -> list[str]:
         """Run the breaks; return the names of breaks whose failing tests differ from the table."""
-        # tests on this machine and on a cluster expect to have its ports, or the cluster, for themselves: one copy's
+        # tests on this machine or on a cluster need all ports, or the whole cluster: only one copy runs them
         alone, others = (deque(one for one in self._chosen if bool(one.others) is wanted) for wanted in (True, False))
         wrong: list[str] = []
 
@@ -156,9 +156,9 @@ class _Run:
         return wrong
 
     def _scope(self, one: Break) -> tuple[str, ...]:
-        """Return what pytest runs with a break."""
+        """Return the tests that pytest runs with a break."""
         units = dict.fromkeys((*one.files, *(unit_tests_of(one.file) if self._options.reach else ())))
-        # a test of a server says by itself whether a server starts
+        # a test of a server fails by itself if no server starts
         return (*units, *(one.others or (STARTS,)))
 
     def _try(self, copy: Workshop, one: Break) -> bool:
@@ -183,7 +183,7 @@ class _Run:
 
 
 def _passed_again(copy: Workshop, tests: Sequence[str]) -> frozenset[str]:
-    """Return the tests that pass when they are run once more, alone; none of them where there are many."""
+    """Run tests once more, alone, and return those that pass; too many tests are not run again."""
     few = 0 < len(tests) <= MOST_TRIED_AGAIN
     return frozenset(tests) - copy.failed(tests) if few else frozenset()
 

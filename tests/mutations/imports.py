@@ -1,6 +1,6 @@
 """Finds the test files that import a source file, directly or indirectly. Runs nothing.
 
-Read from the sources, with imports inside functions too. Two ways lead past imports, and are known by their words: a
+Read from the sources, with imports inside functions too. Two cases without imports are recognized by their text: a
 module that imports by name (`import_module`) has all modules of its folder, and a test that runs the command `deployer`
 has all of its modules.
 """

@@ -1,4 +1,4 @@
-"""A plugin of pytest for the runs of `make mutations`: writes down what failed, and makes each run the same.
+"""A pytest plugin for the runs of `make mutations`: records the failed tests, and makes runs reproducible.
 
 The file that DEPLOYER_MUTATIONS_FAILED names gets one line for each test that failed, and for each file that could not
 be imported.

@@ -1,4 +1,4 @@
-"""Run with every break: the broken product still starts a server. Else a break would say nothing about its promise."""
+"""Runs with every break: the broken product must still start a server. Else it proves nothing about a promise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.servers import free_port
 
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[Machine]:
-    """A user of this machine. What the server shows is not judged here: a leak may be what is broken."""
+    """Yield a user of this machine, without a search for leaks: the break itself may cause a leak."""
     machine = Machine(tmp_path / "home")
     machine.home.mkdir()
     machine.share(Path(os.environ[ENVIRONMENTS]))
@@ -29,5 +29,5 @@ def user(tmp_path: Path) -> Iterator[Machine]:
 def test_a_server_starts(user: Machine) -> None:
     port = free_port()  # no other test chooses the same port
     options = ("--target", "local", "--port", str(port))
-    user.run("create", "mlflow", *options, code=None)  # the proof itself may be what is broken
+    user.run("create", "mlflow", *options, code=None)  # the break itself may make the proof fail
     assert requests.get(f"http://127.0.0.1:{port}/health", timeout=60).text == "OK"

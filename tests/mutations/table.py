@@ -18,10 +18,10 @@ SEPARATOR = " > "  # between the document and the heading of a promise
 
 @dataclass(frozen=True)
 class Break:
-    """One mistake: `old` becomes `new` in `file`. `fails` are the tests that notice, as pytest names them.
+    """One mistake: `old` becomes `new` in `file`. `fails` are the tests that must fail, as pytest names them.
 
-    A test without brackets is run with all its parameters, and fails if one of them does. A test with brackets is run
-    with that parameter alone. `where` has the document and the heading under which the promise stands.
+    A test without brackets runs with all its parameters, and fails if one of them fails. A test with brackets runs
+    with that parameter alone. `where` is the document of the promise, and its heading.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Break:
 
     @property
     def needs_cluster(self) -> bool:
-        """Tell whether a test of a cluster notices."""
+        """Tell whether a named test needs a cluster."""
         return any(test.startswith(CLUSTER) for test in self.fails)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Return the files of unit and golden tests that have a named test: these are run whole."""
+        """Return the files of unit and golden tests with a named test; pytest runs these files as a whole."""
         return tuple(dict.fromkeys(test.partition("::")[0] for test in self.fails if test.startswith(UNIT)))
 
     @property
@@ -52,7 +52,7 @@ class Break:
         """Return the text of `file` with the mistake.
 
         Raises:
-            ValueError: `old` is not there exactly once; says what to do.
+            ValueError: `old` does not occur exactly once; the message says what to do.
         """
         if (count := text.count(self.old)) != 1:
             raise ValueError(
@@ -74,7 +74,7 @@ def _of_file(path: Path) -> Iterator[Break]:
 
 
 def problems(breaks: Collection[Break], root: Path = ROOT) -> Iterator[str]:
-    """Yield what is wrong with the table, each with what to do about it; nothing is run for that."""
+    """Yield the mistakes in the table, each with a hint; runs nothing."""
     names = [found.name for found in breaks]
     for name in {name for name in names if names.count(name) > 1}:
         yield f"{name}: two breaks have this name; give one of them another"
@@ -107,7 +107,7 @@ def _problems(found: Break, root: Path) -> Iterator[str]:
 
 
 def headings(markdown: str) -> list[str]:
-    """Return the headings of a document, without what stands in its blocks of code."""
+    """Return the headings of a document, without lines of its code blocks."""
     prose = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL)
     return re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
 
@@ -118,7 +118,7 @@ def unnamed(found: Break, failed: Collection[str]) -> list[str]:
 
 
 def differences(found: Break, failed: Collection[str]) -> Iterator[str]:
-    """Yield how the tests that failed differ from those that the table names."""
+    """Yield the differences between the failed tests and the named tests."""
     for test in found.fails:
         if not any(covers(test, one) for one in failed):
             yield f"passed in spite of the break: {test}"

@@ -1,6 +1,6 @@
-"""A copy of the checkout with a virtual environment of its own, in which the product is broken and tested.
+"""A copy of the checkout with its own virtual environment, in which the product is broken and tested.
 
-The checkout itself is only read. Whatever interrupts a run, nothing has to be undone.
+The checkout itself is only read. After an interruption of any kind, nothing has to be undone.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Workshop:
-    """A copy in a folder of its own. `state` is the folder for the servers' environment, which several copies share."""
+    """A copy in its own folder. `state` is the folder of the servers' environment, which several copies share."""
 
     folder: Path
     state: Path
-    over: threading.Event  # set: what runs is ended, and nothing new begins
+    over: threading.Event  # once set, running commands end and no new command starts
     show: bool = False  # print what pytest prints
 
     @property
@@ -50,18 +50,18 @@ class Workshop:
 
     @property
     def python(self) -> Path:
-        """Return its interpreter."""
+        """Return the Python interpreter of the copy."""
         return self.tree / ".venv" / "bin" / "python"
 
     def make(self) -> None:
-        """Copy what git knows or would add, and install it with the packages for the tests."""
+        """Copy the files that git tracks or would add, and install the copy with the packages for the tests."""
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT, capture_output=True, check=True, timeout=60,
         ).stdout  # fmt: skip
         for name in {os.fsdecode(one) for one in listed.split(b"\0") if one}:
             source, copy = ROOT / name, self.tree / name
-            if source.is_file():  # else deleted, and not committed yet
+            if source.is_file():  # a missing file was deleted, and the deletion is not committed yet
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, copy)
         uv = str(Path(sys.executable).with_name("uv"))
@@ -123,7 +123,7 @@ class Workshop:
         return found
 
     def _ended(self, command: Sequence[str], env: dict[str, str], output: int | None) -> int:
-        """Run a command to its end; end it, with all that it has started, where the whole run is over before that."""
+        """Run a command to its end; if the whole run is over earlier, end the command and its child processes."""
         process = subprocess.Popen(
             command, cwd=self.tree, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             start_new_session=True,
@@ -148,7 +148,7 @@ _moments = itertools.count(int(time.time()) - 10**6, 2)
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a source file with a time that no earlier version had: Python knows compiled files by time and size."""
+    """Write a source file with a time that no earlier version had: Python finds old bytecode by time and size."""
     path.write_text(text, "utf-8")
     moment = next(_moments)
     os.utime(path, (moment, moment))

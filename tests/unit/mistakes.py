@@ -1,4 +1,4 @@
-"""A table: what is typed wrongly, the files that it is about, and all that is shown on standard error."""
+"""A table of mistakes: the words on the command line, the files that they name, and the whole standard error."""
 
 HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
 HELP = "Next: add --help to see every option"
@@ -23,7 +23,7 @@ NEW_FILE = "Next: give the path of a file that does not exist yet"
 AN_ADDRESS = "needs the NAME of a server: an address says itself where it is"
 OR_NO_ADDRESS = "Next: give a NAME, or leave it out"
 
-# what is not YAML, by the words for it
+# invalid YAML and the message about it
 NOT_YAML = {
     "a:\n\tb: c\n": "line 2: has a tab: indent with blanks",
     "a: b\nc: d: e\n": "line 2: has a ':' where no key can stand: check the indentation, or put the text in quotes",
@@ -59,9 +59,9 @@ FILES = {
     "endless": "x" * (1 << 20),
 }
 
-# words of the command line -> all that stands on standard error, but where the server is looked for; exit code 2
+# words of the command line -> all lines of standard error except the `Target:` line; exit code 2
 MISTAKES = [
-    # values that are none: the flag is named, in no library's words
+    # invalid values: the message names the flag, and has no words of a library
     ("create --port x", "Error: --port x: must be a whole number from 1024 to 65535", HELP),
     ("create --port 80", "Error: --port 80: must be a whole number from 1024 to 65535", HELP),
     ("create --port=", "Error: --port '': must be a whole number from 1024 to 65535", HELP),
@@ -217,7 +217,7 @@ MISTAKES = [
         ("Error: --credentials needs --database-file: the Secrets hold the URLs of the databases"),
         None,
     ),
-    # files: line and path, and hints that fit
+    # files: messages with line and path, and hints that fit
     (
         "create -f port.yaml",
         "Error: port.yaml: 1 mistake",
@@ -369,7 +369,7 @@ MISTAKES = [
             "passwd": "show-password",
         }.items()
     ),
-    # options and arguments that are not there
+    # options and arguments that do not exist
     ("create --prot 7730", "Error: create has no --prot; did you mean --port?", OPTIONS_OF.format("create")),
     ("create --prot=7730", "Error: create has no --prot; did you mean --port?", OPTIONS_OF.format("create")),
     ("list --zzz", "Error: list has no --zzz", OPTIONS_OF.format("list")),

@@ -1,4 +1,4 @@
-"""Those who read: a spec's reader, and for what deployer writes YAML readers, MLflow's ConfigParser and the kubelet."""
+"""Readers: of specs, of YAML, of MLflow's ini file, and of variables as the kubelet expands them."""
 
 import configparser
 import io
@@ -28,7 +28,7 @@ def read_ini(text):
 
 
 def expand(value, environment):
-    """Return `value` as the kubelet hands it over (k8s.io/kubernetes third_party/forked/golang/expansion/expand.go)."""
+    """Return `value` as the kubelet expands it (k8s.io/kubernetes third_party/forked/golang/expansion/expand.go)."""
     result, at = [], 0
     while at < len(value):
         if value[at] != "$" or at + 1 == len(value):
@@ -49,7 +49,7 @@ def expand(value, environment):
 
 
 def judged(data):
-    """Return the Spec in `data` and no mistakes, or None and the mistakes; anything else is raised."""
+    """Return the Spec in `data` and no mistakes, or None and the mistakes; any other exception is raised."""
     try:
         return validate(data, "file"), ()
     except InvalidSpec as refusal:

@@ -1,7 +1,7 @@
-"""Routes and EndpointSlices for the tests of the testbed's router, and the files of the real one that rows name.
+"""Routes and EndpointSlices for the tests of the testbed's router, and names of source files of OpenShift's router.
 
 A row of those tests names a line of https://github.com/openshift/router at commit
-4b401a86dccc657a8a5254c2794a312241f40e87 (August 2026), where the same is decided.
+4b401a86dccc657a8a5254c2794a312241f40e87 (August 2026), which makes the same decision.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PASSTHROUGH = {"termination": "passthrough"}
 
 
 def route(name: str = "a", namespace: str = "ns", *, born: int = 0, annotated: Any = None, **spec: Any) -> Any:
-    """A Route with a host of its own, unless the spec says otherwise (None: no such key)."""
+    """Return a Route with its own host, unless the spec gives another host (None: no such key)."""
     wanted = {"host": "a.example", "to": {"kind": "Service", "name": "web"}, **spec}
     metadata = {"name": name, "namespace": namespace, "uid": f"uid-{name}", "annotations": annotated or {}}
     created = f"2026-08-01T00:00:{born:02}Z"
@@ -39,7 +39,7 @@ def route(name: str = "a", namespace: str = "ns", *, born: int = 0, annotated: A
 
 
 def slices(*addresses: str) -> list[Any]:
-    """The EndpointSlice of the Service `web` with the ports http (8080) and metrics (9090)."""
+    """Return the EndpointSlice of the Service `web` with the ports http (8080) and metrics (9090)."""
     metadata = {"name": "web-1", "namespace": "ns", "labels": {"kubernetes.io/service-name": "web"}}
     ports = [{"name": "http", "port": 8080, "protocol": "TCP"}, {"name": "metrics", "port": 9090, "protocol": "TCP"}]
     pods = [
@@ -50,7 +50,7 @@ def slices(*addresses: str) -> list[Any]:
 
 
 def section(given: Any, *addresses: str) -> list[str]:
-    """The lines of a Route's backend."""
+    """Return the lines of a Route's backend."""
     text = haproxy.plan([given], slices(*addresses), DOMAIN).files["haproxy.cfg"]
     _, _, found = text.partition(f":{given['metadata']['namespace']}:{given['metadata']['name']}\n")
     return [line.strip() for line in found.splitlines()]

@@ -1,4 +1,4 @@
-"""What a person may type, the worst included: strategies that the property tests share."""
+"""Strategies of the property tests: valid and hostile values that a user may type."""
 
 import copy
 
@@ -9,7 +9,7 @@ from deployer.core.spec.schema import API_VERSION, KIND
 
 HEADER = {"apiVersion": API_VERSION, "kind": KIND}
 
-# every one of these has broken a deployment tool that pasted it into YAML, an ini file or a shell
+# each of these texts has broken a deployment tool that pasted it into YAML, an ini file or a shell
 HAZARDS = (
     *("", " ", "  ", " a", "a ", "\t", "a\tb", "\u00a0a", "a\u3000"),
     *("\n", "a\n", "\na", "a\nb", "a\r\nb", "a\rb", "a\n\n", "a\n b\n", "a\n\tb\n", " a\nb\n", "a\n \n"),
@@ -38,7 +38,7 @@ hostile = st.one_of(st.sampled_from(HAZARDS), st.text(), _inserted, _long)
 
 
 def around(regex):
-    """Values that match, hostile ones, and matching ones with something hostile put in."""
+    """Return matching values, hostile values, and matching values with an inserted hostile text."""
     valid = st.from_regex(regex, fullmatch=True)
     spoilt = st.builds(
         lambda text, hazard, at: text[: at % (len(text) + 1)] + hazard + text[at % (len(text) + 1) :],
@@ -74,7 +74,7 @@ _keys = st.one_of(
     st.text(max_size=5).filter(lambda key: key.isprintable() and not key.startswith("$")),
 )
 _leaves = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), hostile)
-# what a patch may hold; `metadata` has rules of its own
+# values of a patch; `metadata` has its own rules
 patch_values = st.recursive(
     _leaves,
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_keys, inner, max_size=3)),
@@ -88,7 +88,7 @@ patches = st.builds(
 
 
 def _maybe(**fields):
-    """A mapping with any of these keys, None among the values: `key:` with nothing behind it."""
+    """Return a mapping with any of these keys; the value None stands for `key:` without a value."""
     return st.fixed_dictionaries({}, optional={key: st.one_of(st.none(), value) for key, value in fields.items()})
 
 
@@ -121,7 +121,7 @@ _typed = {
 
 
 def one_of_types(*types):
-    """A part of a spec that has one of these types."""
+    """Return a part of a spec with one of these types."""
     return st.one_of(*(_typed[kind].map(lambda fields, kind=kind: {"type": kind, **fields}) for kind in types))
 
 

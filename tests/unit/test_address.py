@@ -1,4 +1,4 @@
-"""What a server of this machine listens at, and what clients are told."""
+"""The address that a server of this machine listens at, and the address for its clients."""
 
 import pytest
 

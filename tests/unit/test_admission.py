@@ -34,8 +34,8 @@ def test_the_gateway_s_reason_for_refusing_an_http_route_is_quoted():
 HOST = "mlflow-team-a.apps.example.org"
 
 
-def said(status, host=HOST, reason=None, **more):
-    """What a router writes of a Route (route.openshift.io/v1, RouteIngress)."""
+def verdict(status, host=HOST, reason=None, **more):
+    """Return a router's status of a Route (route.openshift.io/v1, RouteIngress)."""
     condition = {"type": "Admitted", "status": status, "reason": reason, "message": "because\nof it"}
     return {"host": host, "conditions": [{"type": "Other", "status": "True"}, condition], **more}
 
@@ -45,11 +45,16 @@ def said(status, host=HOST, reason=None, **more):
     [
         ([], None, None, None),
         ([{"host": HOST}], None, None, None),
-        ([said("True", routerCanonicalHostname="router.example.org")], HOST, None, None),
-        ([said("True", host="older.example.org")], None, None, None),
-        ([said("False", reason="NoGood")], None, "(NoGood: because\\nof it)", Remedy.ASK_OR_CHOOSE_EXPOSURE),
-        ([said("False", reason="HostAlreadyClaimed")], None, "HostAlreadyClaimed", Remedy.CHOOSE_OTHER_HOST_OR_NAME),
-        ([said("False", reason="NoGood"), said("True")], HOST, None, None),
+        ([verdict("True", routerCanonicalHostname="router.example.org")], HOST, None, None),
+        ([verdict("True", host="older.example.org")], None, None, None),
+        ([verdict("False", reason="NoGood")], None, "(NoGood: because\\nof it)", Remedy.ASK_OR_CHOOSE_EXPOSURE),
+        (
+            [verdict("False", reason="HostAlreadyClaimed")],
+            None,
+            "HostAlreadyClaimed",
+            Remedy.CHOOSE_OTHER_HOST_OR_NAME,
+        ),
+        ([verdict("False", reason="NoGood"), verdict("True")], HOST, None, None),
     ],
 )
 def test_the_state_of_a_route_comes_from_its_routers(ingress, host, problem, hint):

@@ -1,4 +1,4 @@
-"""A create goes on by one step for each observation, as a program does that is told of changes and never waits."""
+"""A create advances by one step for each observation, as in a program that reacts to changes and never waits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOWHERE = Capabilities(
 
 @dataclass
 class Place:
-    """A place in memory, where a server is ready when the test says so."""
+    """A place in memory, whose server is ready when the test sets it ready."""
 
     installed: set[str] = field(default_factory=set)
     running: Stack | None = None
@@ -106,7 +106,7 @@ def place() -> Place:
 
 @pytest.fixture
 def target(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """A server in that place, whose record and secrets are really stored; its proof alone needs no MLflow."""
+    """Return a server in that place, with a real store for record and secrets; only its proof is a fake."""
     (tmp_path / "servers").mkdir()
     monkeypatch.setattr(create_operation, "verify", lambda *_: PROVEN)
     store: Any = LocalStore(tmp_path, "mlflow")
@@ -122,7 +122,7 @@ def test_a_whole_create_advances_by_one_action_for_each_observation(target: Targ
     creation, made = Creation(target, Spec(), None, {}), []
     while (last := once(creation, target)).step is not None:
         made.append((last.step.name, last.acted))
-        if made[-3:] == [("ready", False)] * 3:  # as long as it is not ready, nothing is done
+        if made[-3:] == [("ready", False)] * 3:  # no step acts while the server is not ready
             place.ready = True
         assert len(made) < 20
     names = ["environment", "record", "credentials", "address", "start"]

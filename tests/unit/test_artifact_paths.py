@@ -20,7 +20,7 @@ from deployer.plugin.permissions.artifact_paths import names_experiment, owners,
         ("00", False),
         ("+12/run", False),
         ("1_2/run", False),
-        ("１２/run", False),  # digits, but not those of MLflow
+        ("１２/run", False),  # digits, but not ASCII digits
         ("team/12", False),
         ("skills/12", False),
         ("9" * 5000, True),

@@ -1,4 +1,4 @@
-"""The configuration of basic auth as MLflow reads it, where the address of its database is a secret."""
+"""The configuration of basic auth as MLflow reads it, with the database URL as a secret."""
 
 import configparser
 import os
@@ -19,7 +19,7 @@ def file(tmp_path, monkeypatch):
 
 
 def read():
-    """As mlflow/server/auth/config.py does it."""
+    """Read the configuration as mlflow/server/auth/config.py does."""
     config = configparser.ConfigParser()
     config.read(os.environ["MLFLOW_AUTH_CONFIG_PATH"])
     return dict(config["mlflow"])

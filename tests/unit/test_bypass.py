@@ -1,4 +1,4 @@
-"""What NO_PROXY may be, and that Python's own clients read what is written."""
+"""Valid lists for NO_PROXY, and how Python's own clients read the written list."""
 
 import urllib.request
 

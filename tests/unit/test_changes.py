@@ -109,7 +109,7 @@ def container(made):
 
 
 def changed(change, base=DEPLOYMENT):
-    """Return what is shown of a change made in place."""
+    """Return the shown changes after `change` has modified a copy of the object."""
     after = copy.deepcopy(base)
     change(after)
     return [str(each) for each in object_changes(ref_of(base), base, after)]
@@ -233,7 +233,7 @@ RESTART = {"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/re
         (managed("kubectl-rollout", {"f:template": RESTART}), []),
         (managed("kube-controller-manager", {"f:volumeName": {}}), []),
         (managed("kubectl", {"f:replicas": {}}, subresource="scale"), []),
-        (managed("kubectl-apply", {"f:replicas": {}}), []),  # the value that is rendered
+        (managed("kubectl-apply", {"f:replicas": {}}), []),  # the rendered value
         (managed("mlflow-deployer", {"f:other": {}}), []),
     ],
 )
@@ -257,7 +257,7 @@ def route(host, *, applied=True, **tls):
             "name": "a",
             "managedFields": [
                 {"manager": "mlflow-deployer", "operation": "Apply", "fieldsV1": fields},
-                # what an admission fills in at an apply is an update by the same manager
+                # an admission plugin's changes during an apply are an update by the same manager
                 {"manager": "mlflow-deployer", "operation": "Update", "fieldsV1": {"f:spec": {"f:host": {}}}},
             ],
         },

@@ -1,4 +1,4 @@
-"""What clients are told of proxies: to go around them only where a server is not reached through one."""
+"""Proxies of clients: they are bypassed only for a server that clients reach directly."""
 
 import pytest
 

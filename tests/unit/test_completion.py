@@ -1,4 +1,4 @@
-"""The script of `deployer completion bash`, sourced and asked by a real bash."""
+"""The script of `deployer completion bash`, sourced and called by a real bash."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 def completions(home: Path, words: str) -> list[str]:
-    """Return what bash would offer for the last of these words, which may be ''."""
+    """Return the completions that bash offers for the last word, which may be ''."""
     env = {**os.environ, "HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
     script = ASK.format(deployer=DEPLOYER, words=words)
     done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True, timeout=60)

@@ -143,7 +143,7 @@ def test_the_server_accepts_only_its_own_host_names(host, answered):
 def test_a_local_server_accepts_only_hosts_of_the_loopback():
     stack = build(Spec(), LOCAL, Assigned(ports={"http": 5123}))
     assert variable(stack, "MLFLOW_SERVER_ALLOWED_HOSTS") == list(LOOPBACK)
-    # no page is trusted but the server's own at whatever port a tunnel has (plugin/origins.py)
+    # only the server's own pages are trusted, at any port of a tunnel (plugin/origins.py)
     assert variable(stack, "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS") == [""]
 
 
@@ -202,7 +202,7 @@ def exposed(platform=KUBERNETES, **fields):
 def test_the_network_policy_admits_the_namespace_of_the_gateway():
     stack = exposed(type="gateway", gateway="edge/shared", listener="https", annotations={"a": "b"})
     assert (stack.exposure.gateway, stack.exposure.listener) == (("edge", "shared"), "https")
-    assert stack.exposure.annotations == {"a": "b"}  # those of an Ingress controller mean nothing to it
+    assert stack.exposure.annotations == {"a": "b"}  # annotations for an Ingress controller are left out
     assert stack.network.from_namespace == {"kubernetes.io/metadata.name": "edge"}
     other = {"exposure": {"type": "gateway", "gateway": "edge/shared"}, "networkPolicy": {"ingressNamespace": "envoy"}}
     assert build(spec(spec=other), KUBERNETES, HERE).network.from_namespace == {"kubernetes.io/metadata.name": "envoy"}

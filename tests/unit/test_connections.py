@@ -1,4 +1,4 @@
-"""Which connections are closed: those whose client owes something for too long, and the first where room is needed."""
+"""Which connections are closed: those that wait too long for their client, and others if room is needed."""
 
 import os
 import resource
@@ -50,7 +50,7 @@ AUTHENTICATED = True
         (
             [("body", 95, AUTHENTICATED, 1.0), ("reading", 95, AUTHENTICATED, 2.0), ("nothing", 0)],
             None,
-        ),  # all of them are served
+        ),  # the server works for all of them
         ([("nothing", 0, AUTHENTICATED), ("reading", 60, AUTHENTICATED), ("body", 50, AUTHENTICATED)], 2),
         ([("body", 0), ("idle", 99)], 1),
         ([("idle", 0), ("head", 50), ("head", 40), ("head", 60)], 2),
@@ -83,7 +83,7 @@ def test_a_sweep_closes_connections_whose_client_has_left():
 
 
 def test_a_connection_is_closed_only_if_two_sweeps_find_it_overdue():
-    """Where the process itself was slow, what the client has sent waits to be read."""
+    """If the process itself was slow, the client's data may still wait to be read."""
     now = [0.0]
     register = Register(lambda: now[0], LIMITS)
     late, heard = Connection("head", 0.0), Connection("head", 0.0)
@@ -119,7 +119,7 @@ def test_too_many_connections_that_hold_memory_close_the_oldest_without_a_login(
     )
     for connection in (first, authenticated, third, *(Connection("nothing", 0.0) for _ in range(MOST_HOLDING - 3))):
         register.hold(connection)
-        register.hold(connection)  # counted once
+        register.hold(connection)  # a second call does not count
     assert not first.ended
     for _ in range(3):
         register.hold(Connection("nothing", 0.0))
@@ -159,7 +159,7 @@ def test_the_connection_limit_leaves_descriptors_for_other_uses(descriptors, con
 
 
 class Full:
-    """A register at its limit; `room` tells whether it can close any."""
+    """A register at its limit; `room` tells whether it can close a connection."""
 
     def __init__(self, room):
         self.count, self.room, self.asked = MOST_CONNECTIONS, room, 0
@@ -195,7 +195,7 @@ def test_a_listener_at_its_limit_closes_one_connection_for_each_new_connection()
                 listener.accept()
             assert (full.asked, full.count) == (number, MOST_CONNECTIONS)
         full.count += 1
-        with pytest.raises(BlockingIOError):  # nobody waits: nobody is closed
+        with pytest.raises(BlockingIOError):  # no client waits, so no connection is closed
             listener.accept()
         assert full.asked == 2
 

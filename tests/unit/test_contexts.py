@@ -116,7 +116,7 @@ def test_an_invalid_kubeconfig_is_named_and_not_quoted(kubeconfig, content):
 
 def test_an_unreadable_file_is_named_with_the_reason(kubeconfig):
     folder = kubeconfig(None)
-    (folder / "config-0").mkdir()  # what root, too, cannot read as a file
+    (folder / "config-0").mkdir()  # even root cannot read a folder as a file
     with pytest.raises(UsageError, match=r"config-0 cannot be read: Is a directory") as refusal:
         read_contexts()
     assert refusal.value.hint is Remedy.MAKE_READABLE

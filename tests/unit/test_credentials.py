@@ -1,4 +1,4 @@
-"""The credentials file's text: MLflow's way of reading gets the login, and everything else stays byte for byte."""
+"""The text of the credentials file: MLflow reads the login from it, and the rest stays unchanged byte for byte."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ OTHER = Entry(Owner("http://127.0.0.1:5000"), "bob", "another-password")
 
 
 def read(text: str) -> tuple[str | None, str | None]:
-    """As mlflow/utils/credentials.py does."""
+    """Read the login as mlflow/utils/credentials.py does."""
     config = configparser.ConfigParser()
-    config.read_file(io.StringIO(text, newline=None))  # line ends as a file that is opened has them
+    config.read_file(io.StringIO(text, newline=None))  # the line ends of a file in text mode
     if "mlflow" not in config:
         return None, None
     return config["mlflow"].get("mlflow_tracking_username"), config["mlflow"].get("mlflow_tracking_password")

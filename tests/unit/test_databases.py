@@ -1,4 +1,4 @@
-"""URLs of databases: which are taken, what is said of the others without showing them, which are the same database."""
+"""Database URLs: which are accepted, why others are refused (without quoting), and which name the same database."""
 
 import os
 import traceback
@@ -161,7 +161,7 @@ def test_proven_urls_stay_stored_until_the_new_urls_are_proven():
     assert {ref: trying[ref] for ref in REPLACED} == NEW
     assert stored(trying, restored(trying)) == OLD
     assert stored(trying, settled(trying)) == NEW
-    # given up for others, still the proven ones are kept; given up for those, there is nothing to keep
+    # newer URLs leave the proven URLs stored; a return to the proven URLs leaves nothing else stored
     assert stored(trying, staged(trying, NEWER)) == {**NEWER, **{kept: OLD[ref] for ref, kept in REPLACED.items()}}
     assert stored(trying, staged(trying, OLD)) == OLD
 
@@ -180,7 +180,7 @@ def test_another_login_restarts_the_server_and_only_another_database_changes_the
     trying = Secrets({**made, **stored(OLD, staged(OLD, NEW))})
     assert modified_secrets(fingerprints(before), trying) == ()
     assert keys_fingerprint(before) != keys_fingerprint(trying)
-    assert keys_fingerprint(trying) == keys_fingerprint(Secrets({**made, **NEW}))  # no restart once they are proven
+    assert keys_fingerprint(trying) == keys_fingerprint(Secrets({**made, **NEW}))  # the proof itself needs no restart
     elsewhere = Secrets({**made, **OLD, AUTH_DATABASE: "postgresql://u:old@h/other"})
     assert modified_secrets(fingerprints(before), elsewhere) == ("server",)
     assert modified_secrets(fingerprints(before), Secrets(made)) == ("server",)

@@ -10,13 +10,13 @@ from deployer.core.spec.document import MAX_BYTES, MAX_DEPTH, parse, validate
 
 from .strategies import HEADER, spec_file
 
-# twice what the slowest takes; what grew with the square of a file would need thousands
+# twice as many as the slowest file needs; quadratic growth would need thousands
 CALLS_PER_BYTE, CALLS = 150, 10_000
 
 
 @contextmanager
 def few_calls(raw):
-    """Count the functions that are called for a file: unlike a time, it is the same on every machine."""
+    """Limit the number of function calls for a file: unlike a time, this number is the same on every machine."""
     calls = 0
 
     def count(_frame, event, _function):
@@ -32,12 +32,12 @@ def few_calls(raw):
 
 
 def filled(head, unit, tail=b""):
-    """Return a file that is as large as a spec may be."""
+    """Return a file of the largest size that a spec may have."""
     return head + unit * ((MAX_BYTES - len(head) - len(tail)) // len(unit)) + tail
 
 
 def numbered(template):
-    """Return as many different lines as a spec may have."""
+    """Return the largest number of different lines that a spec may have."""
     count = MAX_BYTES // len(template % 10**6)
     return b"".join(template % number for number in range(10**6, 10**6 + count))
 

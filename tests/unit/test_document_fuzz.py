@@ -1,4 +1,4 @@
-"""Whatever bytes or data come in: a Spec goes out, or InvalidSpec, and nothing else."""
+"""Any bytes or data give a Spec or InvalidSpec, and nothing else."""
 
 import copy
 
@@ -39,7 +39,7 @@ json_like = st.recursive(
 
 
 def parsed(raw):
-    """Return the mapping in `raw`, None where it is refused as it should be."""
+    """Return the mapping in `raw`, or None if InvalidSpec refuses it with a reason."""
     try:
         data = parse(raw, "file")
     except InvalidSpec as refusal:
@@ -49,7 +49,7 @@ def parsed(raw):
 
 
 def is_spec_or_refused(data):
-    """Whether `data` is a Spec, or refused with words for each mistake."""
+    """Tell whether `data` is a Spec, or refused with a message for each mistake."""
     spec, problems = judged(data)
     if spec is None:
         return bool(problems) and all(problem.message for problem in problems)
@@ -98,7 +98,7 @@ def test_a_wrong_value_in_a_good_file_is_blamed_on_its_place_only(data, valid, v
         part = part[key]
     part[last] = value
     _, problems = judged(spoilt)
-    # a label is blamed by its key, in the message; a wrong type is blamed on the part that has it
+    # the message names a label by its key; the path of a wrong type is that of its part
     place = "metadata.labels" if "labels" in parents else ".".join([*parents, last]).removesuffix(".type")
     assert all(problem.path.startswith(place) for problem in problems)
 

@@ -1,4 +1,4 @@
-"""A field of a spec is called idle if, and only if, other values change nothing that is rendered or run."""
+"""A field of a spec is idle if, and only if, other values change neither the manifests nor the server."""
 
 import pytest
 
@@ -23,7 +23,7 @@ GATEWAY = {"exposure": {"type": "gateway", "host": "a.example.org", "gateway": "
 WITHOUT_VOLUME = {"database": {"type": "external"}, "artifacts": S3}
 PATCH = {"kind": "Service", "patch": {"metadata": {"annotations": {"a": "b"}}}}
 
-# every field: another value than its default, beside what the field needs
+# every field with another value than its default, and the other fields that it needs
 SAMPLES = [
     ("metadata.labels", {"a": "b"}, {}),
     ("spec.profile", "rahti", {}),
@@ -74,17 +74,17 @@ CASES = [
     (path, value, base, RAHTI if base is ROUTE else platform)
     for path, value, base in SAMPLES
     for platform in (LOCAL, KUBERNETES)
-    # what this machine refuses altogether is in test_support.py
+    # fields that this machine refuses are in test_support.py
     if platform.pods or not (path == "spec.pod.trustedCa" or "exposure" in base)
 ]
 
 
-def of(data):
+def validated(data):
     return document.validate(data, "file")
 
 
-def used(spec, platform):
-    """All of a spec that reaches a server: what is rendered on a cluster, what is run on this machine."""
+def effects(spec, platform):
+    """Return all effects of a spec: its manifests on a cluster, its workload on this machine."""
     who = spec.spec.auth.admin_username
     if platform.pods:
         return manifests(spec, PROFILES[spec.spec.profile or platform.name], "team"), who
@@ -96,19 +96,21 @@ def used(spec, platform):
     ("path", "value", "base", "platform"), CASES, ids=[f"{path}-{platform.name}" for path, _, _, platform in CASES]
 )
 def test_a_field_is_idle_exactly_if_other_values_change_nothing(path, value, base, platform):
-    before, after = of({**HEADER, "spec": base}), of(spec_file(path, value, {"spec": base}))
+    before, after = validated({**HEADER, "spec": base}), validated(spec_file(path, value, {"spec": base}))
     found = [each.path for each in idle(after, platform)]
     if before == after:
         assert found == []
     else:
-        assert found == ([] if used(before, platform) != used(after, platform) else [path])
+        assert found == ([] if effects(before, platform) != effects(after, platform) else [path])
         assert bool(idle_anyway(after, platform, path)) == bool(found)
 
 
 def test_the_samples_cover_every_field():
     tried = {path for path, _, _ in SAMPLES}
     known = {
-        field for base in (INGRESS, ROUTE, GATEWAY, {"artifacts": S3}) for field in leaves(of({**HEADER, "spec": base}))
+        field
+        for base in (INGRESS, ROUTE, GATEWAY, {"artifacts": S3})
+        for field in leaves(validated({**HEADER, "spec": base}))
     }
     known -= {"apiVersion", "kind", "metadata.name"}
     known -= {"spec.database.type", "spec.artifacts.type"}  # tried as a whole
@@ -121,9 +123,9 @@ def test_the_default_spec_has_no_idle_field(platform):
 
 
 def test_proxy_exceptions_need_a_proxy_on_a_cluster():
-    wanted = of({**HEADER, "spec": {"proxy": {"noProxy": "a"}}})
+    wanted = validated({**HEADER, "spec": {"proxy": {"noProxy": "a"}}})
     assert [each.path for each in idle(wanted, KUBERNETES)] == ["spec.proxy.noProxy"]
-    assert idle(wanted, LOCAL) == ()  # the machine's own proxy goes on to the server
+    assert idle(wanted, LOCAL) == ()  # the server inherits the machine's own proxy
 
 
 @pytest.mark.parametrize(
@@ -135,17 +137,17 @@ def test_proxy_exceptions_need_a_proxy_on_a_cluster():
     ],
 )
 def test_allow_everyone_contradicts_a_list_of_networks(exposure, found):
-    wanted = of({**HEADER, "spec": {"exposure": {"type": "route", **exposure}}})
+    wanted = validated({**HEADER, "spec": {"exposure": {"type": "route", **exposure}}})
     assert [each.path for each in idle(wanted, RAHTI)] == found
 
 
-OLD = of(spec_file("spec.volume.storageClass", "a", {"metadata": {"labels": {"team": "a"}}}))
+OLD = validated(spec_file("spec.volume.storageClass", "a", {"metadata": {"labels": {"team": "a"}}}))
 
 
 def test_idle_fields_that_an_earlier_release_stored_are_dropped_with_a_note(capsys):
     spec, _ = spec_from(None, None, {"spec.workers": 2}, OLD)
     kept = effective(spec, LOCAL, {"spec.workers": 2}, OLD)
-    assert kept == of(spec_file("spec.workers", 2))
+    assert kept == validated(spec_file("spec.workers", 2))
     said = capsys.readouterr().err.splitlines()
     assert [line.partition(": ")[2].split()[0] for line in said] == ["metadata.labels", "spec.volume.storageClass"]
     assert effective(OLD, KUBERNETES, {}, OLD) == OLD
@@ -156,7 +158,7 @@ def test_an_idle_line_of_a_file_is_only_noted_if_it_is_already_stored(capsys):
     assert "my.yaml: spec.volume.storageClass needs a cluster" in capsys.readouterr().err
     raw = b"kind: MLflowServer\nspec:\n  volume:\n    storageClass: a\n"
     with pytest.raises(InvalidSpec, match=r"line 4: spec\.volume\.storageClass: needs a cluster"):
-        effective(of(spec_file("spec.volume.storageClass", "a")), LOCAL, {}, None, "my.yaml", raw)
+        effective(validated(spec_file("spec.volume.storageClass", "a")), LOCAL, {}, None, "my.yaml", raw)
 
 
 CLUSTER_FLAGS = [
@@ -173,8 +175,8 @@ def test_a_flag_of_this_machine_is_refused_on_a_cluster(path, value, words):
 
 
 def test_a_volume_size_is_refused_without_a_volume():
-    stored = of({**HEADER, "spec": WITHOUT_VOLUME})
-    for value in ("20Gi", "10Gi"):  # the second is the default: it was given all the same
+    stored = validated({**HEADER, "spec": WITHOUT_VOLUME})
+    for value in ("20Gi", "10Gi"):  # the second is the default, but it was given explicitly
         spec, _ = spec_from(None, None, {"spec.volume.size": value}, stored)
         with pytest.raises(UsageError, match=f"--volume-size {value} needs a volume"):
             effective(spec, KUBERNETES, {"spec.volume.size": value}, stored)
@@ -201,7 +203,7 @@ def test_a_volume_size_is_refused_without_a_volume():
 )
 def test_a_flag_without_its_counterpart_is_refused_with_a_hint(flags, stored, words):
     with pytest.raises(UsageError, match=words) as refused:
-        spec_from(None, None, flags, of({**HEADER, "spec": stored}) if stored else None)
+        spec_from(None, None, flags, validated({**HEADER, "spec": stored}) if stored else None)
     assert refused.value.hint
     assert "spec." not in refused.value.message
 
@@ -217,5 +219,5 @@ def test_a_flag_without_its_counterpart_is_refused_with_a_hint(flags, stored, wo
     ],
 )
 def test_a_flag_is_accepted_if_its_counterpart_is_stored_or_implied(flags, stored, kind):
-    spec, _ = spec_from(None, None, flags, of({**HEADER, "spec": stored}))
+    spec, _ = spec_from(None, None, flags, validated({**HEADER, "spec": stored}))
     assert getattr(spec.spec.exposure, "type", None) == kind

@@ -12,7 +12,7 @@ import typer
 
 from deployer.cli.ending import interruptible
 
-# a signal that comes in the middle of the fork, to a command that would run for a minute
+# sends a signal in the middle of the fork, for a command that would run for a minute
 DURING_A_FORK = """
 import os, signal, sys, tempfile
 from deployer.cli.ending import interruptible

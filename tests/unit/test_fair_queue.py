@@ -1,4 +1,4 @@
-"""Who is served next, and who makes room in a queue that is full."""
+"""Which item is served next, and which item makes room in a full queue."""
 
 from collections import Counter
 
@@ -45,10 +45,10 @@ def test_an_address_has_a_bounded_share_and_others_have_room():
 
 def test_a_name_without_an_item_takes_room_from_the_longest_lane_of_its_address():
     queue = filled(FairQueue(10, 3), *[("a", "x", number) for number in range(3)], ("b", "x", "other"))
-    assert queue.push("a", "y", "new") == 2  # the newest one
+    assert queue.push("a", "y", "new") == 2  # the newest item
     assert queue.push("a", "z", "newer") == 1
     with pytest.raises(Full):
-        queue.push("a", "w", "too much")  # no lane is longer than this one would be
+        queue.push("a", "w", "too much")  # no lane is longer than the lane of this item would be
     assert drained(queue) == [0, "other", "new", "newer"]
 
 

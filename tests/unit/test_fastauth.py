@@ -1,4 +1,4 @@
-"""The memory of passwords that were checked: what is remembered, what is not, and how much is done at once."""
+"""The memory of checked passwords: its content, and the number of checks at once."""
 
 import os
 import threading
@@ -13,7 +13,7 @@ from deployer.plugin.auth.verified_passwords import Verified
 
 
 class Check:
-    """A slow comparison that counts; the stored hash of a password is its reverse."""
+    """A slow comparison that records its calls; the stored hash of a password is its reverse."""
 
     def __init__(self, gate=None):
         self.calls = []

@@ -1,4 +1,4 @@
-"""What is asked before MLflow is: whose password a request brings, from where, and what those who guess are told."""
+"""The gate before MLflow: the login and the address of a request, and the answers to guesses."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ def basic(text):
 
 
 class Logins:
-    """anna's password is "right"; a check waits for `may_end`, and its outcome is remembered unless told otherwise."""
+    """Logins of anna and bert, whose password is "right"; a check waits for `may_end`, and its result is remembered."""
 
     def __init__(self):
         self.checks, self.begun, self.memory, self.looked_up = [], [], {}, set()
@@ -76,7 +76,7 @@ class Logins:
 
 
 def passthrough_logins(passwords):
-    """The logins of an MLflow that only says whether a password is right; all that were asked for are in the list."""
+    """Return the logins of an MLflow that only tells whether a password is right, and the list of checked logins."""
     asked = []
 
     def authenticate(username, password):
@@ -157,7 +157,7 @@ def test_a_refusal_has_the_form_that_browsers_expect():
 
 
 def test_a_thread_rests_after_a_wrong_password_before_it_checks_a_possible_guess(monkeypatch):
-    monkeypatch.setattr(login_checks, "REST", 10**9)  # it has not passed when the next one comes
+    monkeypatch.setattr(login_checks, "REST", 10**9)  # the rest outlasts the test
 
     async def story():
         server = Server()
@@ -169,16 +169,16 @@ def test_a_thread_rests_after_a_wrong_password_before_it_checks_a_possible_guess
             return check(user, username, password)
 
         server.logins.check = check_together
-        for number in range(2 * AT_ONCE):  # none after right ones
+        for number in range(2 * AT_ONCE):  # no rest after right passwords
             server.logins.right.add(f"right {number}")
             assert await server.ask(f"anna:right {number}") == (200, None)
-        # all threads have checked a wrong one, and none of them waits to say so
+        # all threads have checked a wrong password, and have answered
         wrong = await asyncio.gather(*(server.ask(f"{name}:wrong") for name in ("anna", "bert")))
         assert wrong == [(401, None)] * AT_ONCE
         new = asyncio.create_task(server.ask("bert:right"))
         await asyncio.sleep(0.1)
         assert not new.done()
-        assert await asyncio.wait_for(server.ask("anna:once right"), 60) == (401, None)  # who comes back does not wait
+        assert await asyncio.wait_for(server.ask("anna:once right"), 60) == (401, None)  # right once: does not wait
         assert not new.done()
         new.cancel()
         await asyncio.wait({new})
@@ -214,11 +214,11 @@ def test_guesses_are_slowed_and_other_logins_are_not():
         server = Server()
         assert await server.ask("bert:right") == (200, None)
         answers = [await server.ask(f"bert:guess {number}") for number in range(4)]
-        assert answers == [(401, None)] * 2 + [(429, b"5")] * 2  # no turn came while they waited
-        assert await server.ask("bert:right") == (200, None)  # who is logged in stays so
-        assert await server.ask("bert:guess 0") == (401, None)  # nothing new was guessed
+        assert answers == [(401, None)] * 2 + [(429, b"5")] * 2  # the last two got no turn while they waited
+        assert await server.ask("bert:right") == (200, None)  # a logged-in user is not affected
+        assert await server.ask("bert:guess 0") == (401, None)  # a repeated guess is no new guess
         assert await server.ask("anna:right") == (200, None)  # a colleague behind the same address
-        assert await server.ask("bert:once right") == (401, None)  # who has not heard of a change yet
+        assert await server.ask("bert:once right") == (401, None)  # the password before a change is no guess
         assert await server.ask("bert:guess 9", peer="192.0.2.2") == (401, None)
 
     asyncio.run(story())
@@ -239,12 +239,12 @@ def test_a_right_password_gets_a_turn_after_a_stranger_has_guessed_from_the_same
         guesses = [asyncio.create_task(server.ask(f"anna:more {number}")) for number in range(4)]
         hers = asyncio.create_task(server.ask("anna:right"))
         await asyncio.sleep(0.5)
-        assert wrong() == 2  # the clock of the throttle stands still
+        assert wrong() == 2  # the throttle's clock stands still, so there are no turns
         while not hers.done():
             before = wrong()
             clock.now += 0.3
             await asyncio.sleep(0.7)  # more than two turns of the timers
-            assert wrong() <= before + 1  # what each turn has for guesses
+            assert wrong() <= before + 1  # each turn allows one guess
         assert await hers == (200, None)
         assert await server.ask("anna:right") == (200, None)
         for task in guesses:
@@ -308,8 +308,8 @@ def test_a_slowed_login_is_not_looked_up_and_its_answer_is_delayed():
         assert [await server.ask(f"anna:guess {number}") for number in (0, 1)] == [(401, None)] * 2
         assert await slowly("anna:guess 1") == (401, None)
         server.logins.error = RuntimeError("asked of the database")
-        assert await slowly("anna:guess 3") == (429, b"5")  # after its turn did not come
-        assert await server.ask("anna:guess 0") == (503, b"5")  # who was told before that it is wrong is no guesser
+        assert await slowly("anna:guess 3") == (429, b"5")  # it got no turn in time
+        assert await server.ask("anna:guess 0") == (503, b"5")  # a repeated wrong password is no new guess
 
     asyncio.run(story())
 
@@ -345,14 +345,14 @@ def test_an_unknown_mlflow_is_asked_once_per_right_login_and_guesses_are_slowed(
         assert answers == [(200, None)] * 2 + [(429, b"5")] * 2
         assert await server.ask("anna:right") == (200, None)
         assert await server.ask("bert:right") == (200, None)
-        # a password that was wrong once, and is right now
+        # a password that was wrong and is right now
         assert await server.ask("bert:new") == (200, None)
         passwords["bert"] = "new"
         assert [await server.ask("bert:new") for _ in range(9)] == [(200, None)] * 9
         assert asked.count(("bert", "new")) == 2
-        # whoever has not heard of it guesses nothing
+        # the password before the change is no guess
         assert [await server.ask("bert:right") for _ in range(9)] == [(200, None)] * 9
-        assert len(server.seen) == 3 + 2 + 1 + 1 + 1 + 9 + 9  # MLflow decides for every request that comes through
+        assert len(server.seen) == 3 + 2 + 1 + 1 + 1 + 9 + 9  # MLflow decides about each passed request
 
     asyncio.run(story())
 
@@ -363,7 +363,7 @@ def test_hundreds_of_concurrent_requests_with_one_login_are_one_check():
         server.logins.may_end.clear()
         asked = asyncio.gather(*(server.ask("anna:right") for _ in range(300)))
         await asyncio.sleep(0.2)
-        assert await server.ask("anna:right", path="/health") == (200, None)  # the loop is free meanwhile
+        assert await server.ask("anna:right", path="/health") == (200, None)  # the event loop is free
         server.logins.may_end.set()
         assert await asked == [(200, None)] * 300
         assert server.logins.checks == [("anna", "right")]
@@ -392,7 +392,7 @@ def test_a_password_that_was_right_once_is_checked_even_if_the_queue_is_full(mon
 
 
 class Guest(Server):
-    """A server one of whose clients leaves when it is told to."""
+    """A server whose clients leave when `left` is set."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -409,19 +409,19 @@ def test_a_password_is_not_checked_for_a_client_that_has_left(capsys):
         staying = Server(server.logins)
         staying.gate = server.gate
         server.logins.may_end.clear()
-        # one is being checked, the others wait, and one of them has another request with the same login
+        # one login is being checked, eight wait, and the last login has another request
         leaving = [asyncio.create_task(server.ask(f"nobody {number}:wrong")) for number in range(9)]
         other = asyncio.create_task(staying.ask("nobody 8:wrong"))
         while len(server.logins.looked_up) < 9:
             await asyncio.sleep(0.05)
-        await asyncio.sleep(0.5)  # all wait
+        await asyncio.sleep(0.5)  # until all requests wait
         server.left.set()
         await asyncio.wait(leaving, timeout=60)
         assert all(isinstance(task.exception(), IndexError) for task in leaving)  # nothing was sent
         server.logins.may_end.set()
         assert await other == (401, None)
         assert sorted(server.logins.checks) == [(f"nobody {number}", "wrong") for number in (0, 8)]
-        # none of the others counts as a guess
+        # the logins of clients that left are no guesses
         assert [await staying.ask(f"nobody 7:wrong {number}") for number in range(2)] == [(401, None)] * 2
 
     asyncio.run(story())
@@ -438,7 +438,7 @@ def test_invented_names_delay_no_user_of_the_same_address():
         other = asyncio.create_task(server.ask("nobody at all:wrong", peer="192.0.2.9"))
         while len(server.logins.looked_up) < 303:
             await asyncio.sleep(0.05)
-        await asyncio.sleep(0.5)  # all wait
+        await asyncio.sleep(0.5)  # until all requests wait
         server.logins.may_end.set()
         assert await asyncio.gather(*users) == [(200, None)] * 2
         assert await other == (401, None)
@@ -561,7 +561,7 @@ def test_the_access_log_names_only_users_that_mlflow_has_accepted(capsys):
         asyncio.run(server.ask("anna:right"))
     server.status = 200
     asyncio.run(server.ask("anna:wrong"))
-    asyncio.run(server.ask("anna:once right"))  # left to MLflow, which was not asked
+    asyncio.run(server.ask("anna:once right"))  # deferred to MLflow, which did not check it
     assert [line.split(" ")[2] for line in capsys.readouterr().out.splitlines()] == ["anna", "anna", "-", "-", "-"]
 
 
@@ -621,5 +621,5 @@ def test_any_authorization_header_can_be_read(value):
     scope = {"path": "/api", "headers": [(b"authorization", value)]}
     found = credentials(scope)
     left = [header.decode("latin-1").split() for _, header in scope["headers"]]
-    # what MLflow could take for a login is one that was found
+    # the headers contain a basic login exactly if one was found
     assert (found is not None) == any(words[0].lower() == "basic" for words in left)

@@ -1,4 +1,4 @@
-"""What one request has read of its user: once, until something changes, and nothing of the request before."""
+"""User data within one request: read once until a change, and not reused in the next request."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from deployer.plugin.auth.verified_passwords import Verified
 
 
 class Store:
-    """As much of MLflow's store as is asked here; counts what is read."""
+    """The part of MLflow's store that these tests need; counts its reads."""
 
     def __init__(self):
         self.reads = []
@@ -29,7 +29,7 @@ class Store:
 
 
 class User:
-    """As MLflow stores one whose password is "abc"."""
+    """A user as MLflow stores it, with the password "abc"."""
 
     password_hash = "cba"
 
@@ -50,7 +50,7 @@ def logins():
 
 
 def served(logins, user):
-    """Begin a request and let it be served."""
+    """Begin a request with this user, and serve it."""
     logins.record(user, "anna", "abc", accepted=True)
     request_cache.current.get().confirm(True, user)
 

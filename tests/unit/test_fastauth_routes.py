@@ -6,7 +6,7 @@ from deployer.plugin.auth.flask_route import LONGEST, REMEMBERED, Straight
 
 
 class Looks:
-    """FastAPI serves /fast, has rules for POST /ruled, and is asked as seldom as may be."""
+    """A FastAPI that serves /fast and has rules for POST /ruled; `asked` lists the paths that it had to match."""
 
     def __init__(self):
         self.asked = []

@@ -1,4 +1,4 @@
-"""S3 keys as allas-conf, the AWS tools, s3cmd and rclone write them, and what else may stand there."""
+"""S3 keys as allas-conf, the AWS tools, s3cmd and rclone write them, and other content of the same files."""
 
 import os
 import socket
@@ -203,7 +203,7 @@ def test_no_content_of_a_file_ends_the_search_or_is_shown(tmp_path, text, name):
     assert all(character.isprintable() or character == "\n" for character in shown)
 
 
-def written(home, path, text):
+def write_text(home, path, text):
     (home / path).parent.mkdir(parents=True, exist_ok=True)
     (home / path).write_text(text)
 
@@ -214,7 +214,7 @@ UNNAMED_RCLONE = "[far]\ntype = s3\nprovider = AWS\naccess_key_id = TEAM\nsecret
 
 @pytest.mark.parametrize(("path", "text"), [(".s3cfg", UNNAMED_S3CMD), (".config/rclone/rclone.conf", UNNAMED_RCLONE)])
 def test_keys_without_a_service_are_for_amazon_if_their_program_says_so(tmp_path, path, text):
-    written(tmp_path, path, text)
+    write_text(tmp_path, path, text)
     with pytest.raises(NotFound, match=r"keys for https://s3\.amazonaws\.com"):
         find({}, tmp_path).for_endpoint("https://a3s.fi")
     assert find({}, tmp_path).for_endpoint("https://s3.amazonaws.com").access_key == "TEAM"
@@ -223,14 +223,14 @@ def test_keys_without_a_service_are_for_amazon_if_their_program_says_so(tmp_path
 def test_keys_of_amazon_s_form_are_sent_to_other_services_only_from_the_environment(tmp_path):
     pair = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "word"}
     lines = "".join(f"{key} = {value}\n" for key, value in pair.items())
-    written(tmp_path, ".aws/credentials", f"[default]\n{lines}")
+    write_text(tmp_path, ".aws/credentials", f"[default]\n{lines}")
     with pytest.raises(NotFound, match=r"keys for https://s3\.amazonaws\.com"):
         find({}, tmp_path).for_endpoint("https://a3s.fi")
     assert find(pair, tmp_path).for_endpoint("https://a3s.fi").source == "the environment"
 
 
 def test_keys_in_the_environment_win_over_files_that_name_the_service(tmp_path):
-    written(tmp_path, ".s3cfg", f"{UNNAMED_S3CMD}host_base = a3s.fi\n")
+    write_text(tmp_path, ".s3cfg", f"{UNNAMED_S3CMD}host_base = a3s.fi\n")
     environment = {"AWS_ACCESS_KEY_ID": "MINE", "AWS_SECRET_ACCESS_KEY": "word"}
     assert find(environment, tmp_path).for_endpoint("https://a3s.fi").access_key == "MINE"
     elsewhere = {**environment, "AWS_ENDPOINT_URL": "https://lumidata.eu"}
@@ -239,6 +239,6 @@ def test_keys_in_the_environment_win_over_files_that_name_the_service(tmp_path):
 
 @pytest.mark.parametrize("named", ["~/here", "$HOME/here", "${PLACE}/here"])
 def test_a_file_named_by_the_environment_is_found_as_the_aws_tools_find_it(tmp_path, named):
-    written(tmp_path, "here", "[default]\naws_access_key_id = TEAM\naws_secret_access_key = word\n")
+    write_text(tmp_path, "here", "[default]\naws_access_key_id = TEAM\naws_secret_access_key = word\n")
     environment = {"AWS_SHARED_CREDENTIALS_FILE": named, "PLACE": str(tmp_path)}
     assert find(environment, tmp_path).for_endpoint("https://a3s.fi").access_key == "TEAM"

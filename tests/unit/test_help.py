@@ -1,4 +1,4 @@
-"""`--help` is grouped, fits any terminal, has examples that are true, and loads little."""
+"""`--help` is grouped, fits any terminal, has valid examples, and loads few modules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Help = Callable[..., str]
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Help:
-    """Returns the help of a command on a terminal with so many columns."""
+    """Return a function that gives the help of a command for a number of columns."""
 
     def at(columns: int, *words: str) -> str:
         monkeypatch.setenv("COLUMNS", str(columns))

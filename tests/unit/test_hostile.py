@@ -1,4 +1,4 @@
-"""What a spec accepts comes out of the place it is written to as the same value; the rest is refused by its path."""
+"""Every value that a spec accepts is written unchanged; any other value is refused with the path of its field."""
 
 import re
 from collections.abc import Callable
@@ -32,7 +32,7 @@ LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 
 @pytest.fixture(scope="module", autouse=True)
 def short_programs():
-    """The server's programs, of one line each: to read all of them again for each example takes most of the time."""
+    """Shorten the server's programs to one line each: their real texts would take most of the time."""
     data = catalogue.catalogue()
     short = replace(data, plugins={name: f"# {name}\n" for name in data.plugins})
     with pytest.MonkeyPatch.context() as patch:
@@ -41,7 +41,7 @@ def short_programs():
 
 
 class Rendered:
-    """The manifests of a spec, each read once, when asked for."""
+    """The manifests of a spec, each parsed once, on first use."""
 
     def __init__(self, spec, platform):
         self._documents, _ = manifests(spec, platform, "team-a")
@@ -61,7 +61,7 @@ class Rendered:
         return self.one("Deployment")["spec"]["template"]["spec"]
 
     def router(self):
-        """The name of the one other namespace that is let in."""
+        """Return the name of the only other namespace that the network policy admits."""
         (name,) = self.one("NetworkPolicy")["spec"]["ingress"][0]["from"][1]["namespaceSelector"][
             "matchLabels"
         ].values()
@@ -74,7 +74,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Field:
-    """A field that a person can set: what to try, and every place where its value must be found again."""
+    """A field that a user can set: the values to try, and every place where the value must appear."""
 
     path: str
     values: st.SearchStrategy[Any]
@@ -234,7 +234,7 @@ FIELDS = (
     Field("spec.proxy.https", around(PROXY), proxy("HTTPS_PROXY")),
     Field(
         "spec.proxy.noProxy",
-        # in other spellings it comes out in the one that all clients read (test_bypass.py)
+        # other spellings are written in the spelling that all clients read (test_bypass.py)
         around(r"\.?[a-z]{1,9}\.org(,10\.0\.0\.0/8)?(,a:[1-9])?").filter(lambda text: bypass.written(text) == text),
         proxy("NO_PROXY"),
     ),
@@ -290,7 +290,7 @@ FIELDS = (
 
 
 def accepted(field, value):
-    """Return the spec with `value` in `field`, or None where it is refused: for this field alone, in words."""
+    """Return the spec with `value` in `field`, or None if it is refused, with a message about this field only."""
     spec, problems = judged(spec_file(field.path, value, field.base))
     assert all(problem.path.startswith(field.path) and problem.message for problem in problems)
     if spec is not None:
@@ -379,7 +379,7 @@ def test_the_table_names_every_field_that_manifests_use():
 
 
 def leaves(model, path=""):
-    """The path of every field that is no mapping of further fields."""
+    """Yield the path of every field that has no fields of its own."""
     for name, info in type(model).model_fields.items():
         at, value = f"{path}.{info.alias or name}".lstrip("."), getattr(model, name)
         if isinstance(value, BaseModel):
@@ -429,7 +429,7 @@ def test_no_patch_changes_the_identity_of_an_object(kind, name, patch):
             return
         after = manifests(spec, KUBERNETES, "team-a")[0]
         assert list(after) == list(before)
-        # a pod restarts for another file: the hash of the files is in the Deployment
+        # the Deployment has a hash of the files, so that a changed file restarts the pod
         before, after = (
             {key: _HASH.sub('files-hash": ""', text) for key, text in rendered.items()} for rendered in (before, after)
         )

@@ -1,4 +1,4 @@
-"""What costs the server quadratic time or unbounded memory is read in another way, with the same result."""
+"""Replacements for parsers with quadratic time or unbounded memory give the same results."""
 
 import gzip
 import http.cookies
@@ -17,7 +17,7 @@ from deployer.plugin.serving.http_parsing import LARGEST_HEAD, LINEAR, MOST_LINE
 
 HEADER, CHUNK = LINEAR
 BLANKS = b" " * 30_000
-SECONDS = 1.0  # of CPU; the quadratic ones take at least 3
+SECONDS = 1.0  # of CPU time; the quadratic parsers take at least 3
 
 
 def of_h11(pattern):

@@ -1,4 +1,4 @@
-"""References of images and what may take the place of their registries, by the grammar of distribution/reference."""
+"""Image references and mirrors of registries, by the grammar of distribution/reference."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a colleague is told: the way to the server from where they are, and no secret."""
+"""The invitation of a colleague: the way to the server from their machine, and no secret."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_public_server_needs_three_lines() -> None:
 def test_each_way_to_the_server_is_described_where_it_applies() -> None:
     here = text(replace(PUBLIC, url="http://127.0.0.1:5007"), Way(machine="login1"))
     assert "  ssh -N -L 5007:127.0.0.1:5007 login1" in here.splitlines()
-    for host in ("[::1]", "127.0.0.2"):  # nobody else's server at the far end
+    for host in ("[::1]", "127.0.0.2"):  # the tunnel must not end at another user's server
         here = text(replace(PUBLIC, url=f"http://{host}:5007"), Way(machine="login1"))
         assert f"  ssh -N -L 5007:{host}:5007 login1" in here.splitlines()
     inside = text(replace(PUBLIC, url="http://team.ml.svc:5000"), Way(namespace="ml", port=5000))

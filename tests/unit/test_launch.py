@@ -1,4 +1,4 @@
-"""The package that the server's program makes of its folder, and the environment that it gives to MLflow."""
+"""The server's program: its folder becomes a package, and MLflow's environment loses logins and shared secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from deployer.catalogue import PLUGINS
 from deployer.plugin import mlflow_environment
 
-# mlflow/environment_variables.py: each of them logs in whoever knows it
+# mlflow/environment_variables.py: anybody who knows one of these secrets can log in
 SECRETS = (
     "_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY",
     "_MLFLOW_ASSISTANT_DELEGATION_TOKEN",
@@ -28,7 +28,7 @@ LOGINS = (
 
 
 def configured(monkeypatch: pytest.MonkeyPatch, *names: str) -> set[str]:
-    """Return the variables that are left of those with these names."""
+    """Set variables with these names, configure MLflow, and return the variables that are left."""
     databases = {"MLFLOW_BACKEND_STORE_URI": "sqlite:///a", "MLFLOW_ARTIFACTS_DESTINATION": "/a"}
     monkeypatch.setattr(os, "environ", {**databases, **dict.fromkeys(names, "known to somebody")})
     mlflow_environment.configure_mlflow()

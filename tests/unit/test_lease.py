@@ -1,4 +1,4 @@
-"""Who holds a Lease is told apart by host, boot, process and start time; nobody is taken for dead by guesswork."""
+"""Host, boot, process and start time identify the holder of a Lease; a holder in doubt counts as alive."""
 
 import os
 import subprocess

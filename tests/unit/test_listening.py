@@ -27,7 +27,7 @@ def test_the_socket_names_tcp_as_its_protocol_so_that_answers_are_not_delayed(mo
 
 def test_an_ambiguous_name_of_the_loopback_is_refused():
     with pytest.raises(UsageError, match="where nobody else can connect"):
-        listen(0, "127.1")  # as a name in /etc/hosts may mean 127.0.0.1
+        listen(0, "127.1")  # resolves to 127.0.0.1, as a name in /etc/hosts may do
     listen(0, "127.0.0.1").close()
     listen(0, "localhost").close()
 

@@ -1,4 +1,4 @@
-"""What is stored of a server of this machine: kept, given up, and changed by one deployer at a time."""
+"""The store of a server of this machine: secrets are never replaced, and one deployer at a time holds the lock."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_two_deployers_never_lock_one_server(store: LocalStore) -> None:
 
 
 def test_a_pid_that_belongs_to_another_process_is_not_signalled(tmp_path: Path) -> None:
-    """Of a server that runs in another container that shares the directory: its lock is held."""
+    """The server runs in another container that shares the directory, and holds the lock."""
     record = tmp_path / "process.json"
     with subprocess.Popen(["sleep", "600"]) as innocent, record.open("w") as held:
         identity = {"pid": innocent.pid, "start": 1, "boot": process._boot_id(), "host": "a", "fingerprint": "b"}

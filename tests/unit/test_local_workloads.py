@@ -1,4 +1,4 @@
-"""The state of a server of this machine whose programs are in different states, and where their files are."""
+"""The state of a server of this machine with workloads in different states, and the places of their files."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def test_a_server_runs_if_all_of_its_workloads_run(
 def test_the_identity_of_a_start_changes_with_each_workload() -> None:
     known = {written({SERVER: one, "cache": two}) for one in "ab" for two in "ab"}
     assert len(known) == 4
-    assert written({SERVER: "a"}) == "a"  # as earlier releases have stored it
+    assert written({SERVER: "a"}) == "a"  # as in records of earlier releases
     assert written({SERVER: "a", "cache": None}) is None
     assert together({SERVER: runs("a"), "cache": runs("b")}).identity == written({SERVER: "a", "cache": "b"})
 
 
 def test_the_fingerprint_changes_with_each_workload() -> None:
-    assert combined({SERVER: "a"}) == "a"  # as the process records of earlier releases have it
+    assert combined({SERVER: "a"}) == "a"  # as in process records of earlier releases
     assert len({combined({SERVER: one, "cache": two}) for one in "ab" for two in "ab"}) == 4
     assert combined({SERVER: "a", "cache": None}) is None
     assert combined({SERVER: "a", "cache": "b"}) == combined({"cache": "b", SERVER: "a"})

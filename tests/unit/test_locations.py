@@ -1,4 +1,4 @@
-"""What is said of experiments whose artifacts do not go to their server."""
+"""Warnings about experiments whose artifacts do not go to their server."""
 
 import pytest
 

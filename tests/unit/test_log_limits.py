@@ -1,4 +1,4 @@
-"""What a run writes to its log: a repeated error once a minute with a count, and no more than a file may have."""
+"""Limits of the server's log: one line per minute for a repeated error, and a largest size of the file."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from deployer.plugin.serving.log_limits import DIFFERENT, LONGEST, WINDOW_SECOND
 
 @pytest.fixture
 def log(caplog):
-    """Returns what logs an error, what says that time passes, and the list of what was written."""
+    """Yield three functions: log an error, let seconds pass, and return the written messages."""
     now = [0.0]
     caplog.set_level(logging.INFO)
     repeats = Repeats(lambda: now[0])

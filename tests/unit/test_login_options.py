@@ -1,4 +1,4 @@
-"""What a person types as a server: a name, an address in one spelling, or a mistake that is named."""
+"""The server on the command line: a name, an address in one spelling, or a mistake with a message."""
 
 from __future__ import annotations
 

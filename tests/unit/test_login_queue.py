@@ -1,4 +1,4 @@
-"""What waits in front of the checks of passwords: for a thread, for a turn, with other requests, before a refusal."""
+"""Waits around the checks of passwords: for a thread, for a turn, for an equal check, before a refusal."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from deployer.plugin.auth.throttle import Throttle
 
 
 class Clock:
-    """The event loop's time, and the throttle's, which passes only when nothing else can happen."""
+    """The time of event loop and throttle, which passes only when no task can run."""
 
     now = 1000.0
 
@@ -26,7 +26,7 @@ class Clock:
 
 
 def run(story):
-    """Run a story on an event loop whose time passes at once when nothing else can happen."""
+    """Run a story on an event loop whose time passes at once when no task can run."""
     clock = Clock()
     loop = asyncio.new_event_loop()
     select = loop._selector.select
@@ -75,7 +75,7 @@ def test_the_second_queue_waits_for_the_first_but_not_for_ever():
         threads.may_end.set()
         assert await asyncio.gather(*tasks) == [name for name, *_ in jobs]
         first, *rest = threads.done
-        assert first == "nobody 0"  # there was nothing else yet
+        assert first == "nobody 0"  # the other jobs came later
         assert rest.index("nobody 1") == IN_A_ROW
         assert rest[: IN_A_ROW + 1] == ["user 0", "user 1", "user 2", "user 3", "nobody 1"]
         threads.pool.shutdown()
@@ -219,7 +219,7 @@ def test_turns_are_given_by_lot():
             for task in (*guesses, hers):
                 task.cancel()
             await asyncio.wait({*guesses, hers})
-        assert 14 < firsts < 86  # of 50 that are expected, six standard deviations
+        assert 14 < firsts < 86  # the expectation is 50; the bounds are six standard deviations away
 
     run(story)
 
@@ -265,9 +265,9 @@ def test_waiting_passwords_are_bounded_and_the_longest_lane_makes_room():
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert [task.done() for task in tasks[4:]] == [False] * 3
-        (loser,) = [task for task in tasks[:4] if task.done()]  # one of the longest lane
+        (loser,) = [task for task in tasks[:4] if task.done()]  # one task of the longest lane
         assert isinstance(loser.exception(), TooLate)
-        for key in (ANNA, last):  # no longer lane than its own; no room for anybody
+        for key in (ANNA, last):  # no lane is longer than its own; there is no room
             with pytest.raises(TooLate):
                 await turns.take(key)
         await asyncio.wait(tasks)
@@ -292,7 +292,7 @@ def test_a_client_that_leaves_takes_no_turn():
 
 
 class Leaving:
-    """Clients of requests; each leaves when it is told to."""
+    """Clients of requests; each leaves when the test says so."""
 
     def __init__(self):
         self.left = asyncio.Event()
@@ -323,7 +323,7 @@ def test_shared_work_continues_until_the_last_client_has_left():
         with pytest.raises(ClientLeft):
             await tasks[0]
         assert (begun, ended, len(shared)) == ([1], [], 1)
-        tasks[1].cancel()  # a request that the server ends counts as one whose client has left
+        tasks[1].cancel()  # a request that the server cancels counts as a request whose client has left
         second.left.set()
         for task, error in ((tasks[1], asyncio.CancelledError), (tasks[2], ClientLeft)):
             with pytest.raises(error):

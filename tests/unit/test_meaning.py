@@ -1,4 +1,4 @@
-"""Each refusal in its own words: who refuses, and what to do next."""
+"""Each refusal has its own message: who refuses, and what to do next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people are shown: every text of the command line that a mistake or a question ends in, by the real command."""
+"""The messages of the real command about every mistake and every question."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_invalid_yaml_is_reported_without_words_of_the_parser(text: str, words: 
 
 
 def stored(spec: Spec) -> None:
-    """Leave the record of a server here, as an earlier command did."""
+    """Store the record of a server here, as an earlier command would do."""
     state = Path("state/mlflow-deployer").absolute()
     (state / "servers").mkdir(parents=True, mode=0o700)
     store = LocalStore(state, "mlflow")

@@ -1,4 +1,4 @@
-"""Networks that may connect: what a router could read in another way never gets as far as an annotation."""
+"""Networks that may connect: text that a router may read differently never reaches an annotation."""
 
 import ipaddress
 import re
@@ -35,28 +35,28 @@ MALFORMED = [
     "10.0.0.0/8/8",
     "10.0.0.0/",
     "/8",
-    "10.0.0.0/255.0.0.0",  # a netmask: taken by ipaddress
-    "10.0.0.0/0.255.255.255",  # a host mask: taken by ipaddress, another network to a router
-    "10.0.0.0/0.0.0.0",  # taken by ipaddress as everybody
-    "10.0.0.0/08",  # taken by ipaddress
+    "10.0.0.0/255.0.0.0",  # a netmask: ipaddress accepts it
+    "10.0.0.0/0.255.255.255",  # a host mask: ipaddress accepts it, a router reads another network
+    "10.0.0.0/0.0.0.0",  # ipaddress reads it as everybody
+    "10.0.0.0/08",  # ipaddress accepts it
     "10.0.0.0/008",
     "10.0.0.1/8",  # has host bits
-    "010.0.0.0/8",  # octal to some
+    "010.0.0.0/8",  # octal for some parsers
     "10.0.0",
     "10/8",
     "10.0.0.0.0",
     "0x0a.0.0.0",
     "167772160",
     "256.0.0.0",
-    "\u0661\u0660.0.0.0",  # digits, but not these
+    "\u0661\u0660.0.0.0",  # digits, but not ASCII digits
     "10.0.0.0/\u0668",
-    "fe80::1%eth0",  # a scope: taken by ipaddress
+    "fe80::1%eth0",  # a scope: ipaddress accepts it
     "fe80::1%25eth0/128",
-    "::ffff:10.0.0.0/104",  # an IPv4 network in disguise: taken by ipaddress
+    "::ffff:10.0.0.0/104",  # an IPv4-mapped network: ipaddress accepts it
     "::ffff:0a00:0/104",
     "::ffff:a00:1",
     "64:ff9b::10.0.0.1",
-    "::/1",  # has all IPv4 clients in it, as a router looks them up
+    "::/1",  # contains all IPv4 clients, in the form in which a router looks them up
     "::/64",
     "::fffe:0:0/95",
     "::102:304",  # an IPv4-compatible address

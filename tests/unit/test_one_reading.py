@@ -1,4 +1,4 @@
-"""What a request may say twice."""
+"""Requests that MLflow could read in two ways."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CAMEL = SPELLING.format(name="runId", field="run_id")
 @pytest.mark.parametrize(
     ("path", "query", "body", "wrong"),
     [
-        # what clients send
+        # requests of real clients
         ({}, {}, {}, ""),
         ({}, {}, {"run_id": "a", "run_uuid": "a", "key": "k", "value": "v"}, ""),
         ({}, {"run_id": ["a"], "run_uuid": ["a"], "path": ["x"]}, {}, ""),
@@ -40,7 +40,7 @@ CAMEL = SPELLING.format(name="runId", field="run_id")
         ({}, {"view": ["a"]}, {}, ""),
         ({}, {}, {"role_id": 1, "role_permission_id": 2, "username": "a", "is_admin": True}, ""),
         ({}, {}, {"experiment_id": None, "max_results": 1, "tags": [{"name": 1}]}, ""),
-        # what can be read in two ways
+        # requests that can be read in two ways
         *(({}, {}, {"experiment_id": value}, NUMBER) for value in (2, 2.0, True, ["2"], {})),
         ({}, {}, {"resource_id": 5}, NO_TEXT.format(name="resource_id")),
         ({}, {}, {"new_name": 5}, NO_TEXT.format(name="new_name")),

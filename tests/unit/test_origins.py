@@ -1,4 +1,4 @@
-"""Which pages may have a browser ask this server."""
+"""From which pages a browser may send requests to this server."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def scope_of(method="POST", scheme="http", **headers):
 
 
 def passed(scope, *, forwarded=False):
-    """Return the headers that came through, None where the request was refused."""
+    """Return the headers that reach the application, or None if the request is refused."""
     seen, sent = [], []
 
     async def app(scope, _receive, _send):
@@ -46,7 +46,7 @@ def passed(scope, *, forwarded=False):
 def test_a_page_may_call_its_own_server(origin, host):
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         headers = passed(scope_of(method, origin=origin, host=host))
-        assert headers == {b"host": host.encode()}  # MLflow's list, which has no such address, is not asked
+        assert headers == {b"host": host.encode()}  # without the origin: MLflow's list does not contain this address
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-"""The strategic merge, against what `kubectl patch --type strategic` does (k8s.io/apimachinery strategicpatch), but for
-the order of new items: they come last here, so that what they refer to with $(NAME) stands before them.
+"""The merge gives the results of `kubectl patch --type strategic` (k8s.io/apimachinery strategicpatch), except
+for the order of new items: they come last here, after the variables that they refer to with $(NAME).
 """
 
 import copy

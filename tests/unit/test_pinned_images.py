@@ -1,4 +1,4 @@
-"""Images by digest: what a pod's status says, and what a pinned pod runs."""
+"""Images by digest: the image in a pod's status, and the image of a pinned pod."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pod(*, ready: bool = True, image_id: str = f"ghcr.io/mlflow/mlflow@{DIGEST}"
     [
         (f"ghcr.io/mlflow/mlflow@{DIGEST}", DIGEST),  # containerd, CRI-O
         (f"docker-pullable://ghcr.io/mlflow/mlflow@{DIGEST}", DIGEST),
-        (DIGEST, None),  # loaded into the node: no registry has it under this number
+        (DIGEST, None),  # loaded into the node: no registry knows this digest
         (f"ghcr.io/mlflow/mlflow@{DIGEST[:-1]}", None),
         ("", None),
     ],

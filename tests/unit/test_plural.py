@@ -1,4 +1,4 @@
-"""A server of several workloads: their objects have names of their own, and each is as closed as it can be."""
+"""A server of several workloads: each workload has its own objects, and a network policy as strict as possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files with passwords are for their owner alone, and replace nothing of anybody else's."""
+"""Only the owner can read files with passwords, and these files overwrite no other file."""
 
 from __future__ import annotations
 

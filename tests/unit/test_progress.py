@@ -1,4 +1,4 @@
-"""Builds of the test cluster show what they do and how far they are."""
+"""Builds of the test cluster show their tasks and the progress."""
 
 from __future__ import annotations
 

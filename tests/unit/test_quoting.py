@@ -1,4 +1,4 @@
-"""Every value comes out of every language as it went in; real shells say so where they are installed."""
+"""Every quoted value is read back unchanged; installed shells confirm it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USABLE = [value for value in HAZARDS if "\0" not in value and len(value) < 3000]
 
 
 def words_out(shell: str, line: str) -> list[str]:
-    """Return what a program is given by `printf '%s\\0' WORDS` in a real shell."""
+    """Return the words that a program gets from `printf '%s\\0' WORDS` in a real shell."""
     path = shutil.which(shell)
     if path is None:
         pytest.skip(f"{shell} is not installed; tests/local/test_snippets.py installs it")
@@ -38,7 +38,7 @@ def test_every_hazard_goes_through_the_real_shell(shell: str) -> None:
     assert words_out(shell, f"printf '%s\\0' {' '.join(map(quote, USABLE))}\n") == USABLE
 
 
-@examples(0.25)  # a process each
+@examples(0.25)  # each example starts a process
 @given(VALUES)
 def test_any_text_goes_through_sh_and_its_double_quotes(values: list[str]) -> None:
     inside = " ".join(f'"{quoting.shell_inside(value)}"' for value in values)
@@ -61,7 +61,7 @@ def test_a_dotenv_line_is_read_alike_by_all_readers_or_refused(value: str) -> No
     except Unquotable:
         return
     assert dotenv_values(stream=io.StringIO(line)) == {"NAME": value}
-    assert line.removesuffix("\n").split("=", 1) == ["NAME", value]  # docker: as it stands
+    assert line.removesuffix("\n").split("=", 1) == ["NAME", value]  # docker reads the line verbatim
 
 
 @pytest.mark.parametrize(

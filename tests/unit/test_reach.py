@@ -1,4 +1,4 @@
-"""What the answers of a public address mean: a router takes seconds to know a new Route, or a new list of clients."""
+"""The meaning of answers from a public address: a router needs seconds to load a new Route or allow-list."""
 
 import pytest
 
@@ -24,12 +24,12 @@ SOON, LATER = 0.5, RELOAD_SECONDS + 1
     [
         (Asked(SERVED, 0), 0, REACHED),
         (Asked(SERVED, 0, listed=True), 0, REACHED),
-        # the list was replaced: what is served may be served by the old one
+        # the list was replaced: the old list may still be in force
         (Asked(SERVED, SOON, listed=True, changed=SOON), 0, AGAIN),
         (Asked(SERVED, 0, listed=True, changed=SOON, turned=True), 0, REACHED),
         (Asked(SERVED, LATER, listed=True, changed=LATER), 0, REACHED),
         (Asked(SERVED, SOON, listed=False, changed=SOON), 0, AGAIN),
-        # closed: by the list, or by one that is not in force any more
+        # closed by the list, or by an earlier list
         (Asked(CLOSED, 0, listed=True), 0, AGAIN),
         (Asked(CLOSED, RELOAD_SECONDS - 1, listed=True), 0, AGAIN),
         (Asked(CLOSED, RELOAD_SECONDS, listed=True), 0, SHUT_OUT),
@@ -38,7 +38,7 @@ SOON, LATER = 0.5, RELOAD_SECONDS + 1
         (Asked(CLOSED, SOON, listed=True, changed=SOON, turned=True), 0, AGAIN),
         (Asked(CLOSED, STEADY_SECONDS, listed=True, changed=LATER), 0, SHUT_OUT),
         (Asked(CLOSED, LATER), 0, AGAIN),
-        # a new Route's 503
+        # the 503 of a new Route
         (Asked(OTHER, LATER, listed=True), 0, AGAIN),
         (Asked(UNTRUSTED, 0), 0, FAILED),
         (Asked(UNTRUSTED, RELOAD_SECONDS - 1), RELOAD_SECONDS, AGAIN),

@@ -1,4 +1,4 @@
-"""What keeps a server from being ready, read from objects in the form in which the API gives them."""
+"""Why a server is not ready, read from objects in the form of the API."""
 
 import copy
 
@@ -110,7 +110,7 @@ NO_NUMBER = "container has runAsNonRoot and image has non-numeric user (mlflow),
 MOUNT = event("mlflow-7d-abc", "FailedMount", 'MountVolume.SetUp failed for volume "files": configmap "ca" not found')
 NO_CLASS = {**CLAIM, "spec": {}}
 CASES = {
-    # name: what is seen, words of the reason, stuck, word of the hint (None: no hint), crashed container
+    # name: the observed objects, words of the reason, stuck, word of the hint (None: no hint), crashed container
     "nothing applied yet": (Snapshot(None), "the Deployment is not there", False, None, None),
     "not looked at": (
         seen(of={**deployment(**READY), "metadata": {"name": "mlflow", "generation": 3}}),

@@ -1,4 +1,4 @@
-"""What the program that sets a lost password says where it cannot."""
+"""The messages of the program that replaces a lost password, for the case that it fails."""
 
 from deployer.plugin.programs.recover import reason
 

@@ -1,4 +1,4 @@
-"""The generated pages are those of this very code, on any machine."""
+"""The generated pages fit the current code, and are the same on any machine."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The answers of an API server, as Kubernetes words them, and what a person reads."""
+"""Error answers of an API server, in the words of Kubernetes, and the messages for users."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What installers say of a release that is not there: words of uv 0.13 and pip 23 to 26."""
+"""Messages of installers about a missing release: words of uv 0.13 and pip 23 to 26."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NONE = f"ERROR: No matching distribution found for {WANTED}"
         (UV, True),
         (PIP.format("3.17.1, 3.17.2") + NONE, True),
         (PIP.format("none") + NONE, False),  # the index cannot be reached
-        ("Because there is no version of mlflow-skinny==3.17.99 and", False),  # the release is there, a part is not
+        ("Because there is no version of mlflow-skinny==3.17.99 and", False),  # only a dependency is missing
         ("error: Failed to fetch: `https://mirror.example.org/mlflow/`", False),
         ("", False),
     ],

@@ -23,7 +23,7 @@ from deployer.core.remedies import Remedy, ServerRef
 
 PACKAGE = Path(deployer.__file__).parent
 LAYERS = ("core", "kube", "targets", "operations", "storage", "tracking", "clients")
-CLIENTS = PACKAGE / "core" / "clients"  # texts for people and programs that have the command line, or need none
+CLIENTS = PACKAGE / "core" / "clients"  # texts for clients, which may contain commands
 FILES = [path for layer in LAYERS for path in sorted((PACKAGE / layer).rglob("*.py")) if CLIENTS not in path.parents]
 # options of other programs (oc, uv) with the same names
 OTHERS = {

@@ -18,7 +18,7 @@ from deployer.core.stack.model import FilePath, PluginFolder, TemplateFile, Volu
 from .readers import expand, read_ini, read_yaml
 from .strategies import HAZARDS, hostile
 
-# the programs have one line each: their real text is compared in tests/golden, and takes most of the time here
+# the programs have one line each: tests/golden compares the real texts, which would take most of the time here
 RENDERER = Renderer(catalogue().templates, dict.fromkeys(catalogue().plugins, "# a program\n"))
 STACK = build(Spec(), KUBERNETES, Assigned(host="mlflow.example.org", namespace="team-a", ports={"http": 5000}))
 WORKLOAD = STACK.workloads[0]

@@ -1,4 +1,4 @@
-"""The result of a proof: the failed check says what to do, and the output shows that beside the check."""
+"""The result of a proof: a failed check has a hint, and the output shows the hint beside the check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pytest prints is searched too: a pytest of its own, with one secret in each place where it might print one."""
+"""The output of pytest is searched for secrets: an inner run has one secret in each place that pytest may print."""
 
 import secrets
 import subprocess
@@ -75,7 +75,7 @@ def test_a_canary_in_the_output_of_pytest_fails_the_test_and_is_not_printed(
     for test in INNER.split("def test_")[1:]:
         name = "test_" + test.partition("(")[0]
         passed = any(line.startswith("PASSED") and line.endswith(name) for line in lines)
-        # the fixture shows it before and after its test; what became known too late is told at the end of the session
+        # the fixture shows its secret before and after the test; a secret that is known too late is reported at the end
         assert passed == (name in ("test_innocent", "test_what_was_heard_before_it_was_known")), (name, printed)
     assert "the later canary is in a command, raw, at byte 0" in printed
     assert "the canary is in" in printed

@@ -1,4 +1,4 @@
-"""Which keys of a server can be exchanged, and which must stay."""
+"""Which keys of a server can be exchanged, and which cannot."""
 
 import pytest
 

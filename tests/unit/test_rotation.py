@@ -1,4 +1,4 @@
-"""What to do next about a password, for every answer that the server can give."""
+"""The next step of a password rotation, for every answer of the server."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The testbed's router admits the Routes that OpenShift's admits, and says so in the same way."""
+"""The testbed's router admits the same Routes as OpenShift's router, and writes the same status."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ CLAIM = "pkg/router/controller/hostindex/activation.go"
         ),
         (f"{CLAIM}:131", route("old", tls=PASSTHROUGH), route("new", born=1, path="/x"), ""),
         ("pkg/router/routeapihelpers/helper.go:18", route("a"), route("b"), "HostAlreadyClaimed"),
-        # what is not admitted before the hosts are compared claims nothing; what is refused after that keeps its host
+        # a Route refused before the comparison of hosts claims no host; a Route refused later keeps its host
         (f"{UNIQUE}:97", route("old", wildcardPolicy="Subdomain"), route("new", "other", born=1), ""),
         (
             "pkg/cmd/infra/router/template.go:835",
@@ -115,6 +115,6 @@ def test_a_status_is_written_as_on_openshift(
     said = {key: value for key, value in entry.items() if key != "conditions"}
     assert said == {**expected, "wildcardPolicy": policy, **host}, source
     assert (condition["type"], condition["status"]) == ("Admitted", admitted), source
-    # what is written already is not written again, however old
+    # an equal status is not written again, however old
     again = admission.Verdict({**given, "status": written}, verdict.host, verdict.reason, verdict.message)
     assert admission.status(again, DOMAIN, "2026-08-02T00:00:00Z") is None, f"{STATUS}:348"

@@ -1,4 +1,4 @@
-"""A Route's annotations mean to the testbed's router what they mean to OpenShift's."""
+"""The testbed's router reads the annotations of a Route as OpenShift's router does."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ONE, TWO = "10.0.0.1", "10.0.0.2"
         (f"{TEMPLATE}:678", {OLD_LIST: ONE}, [ONE]),
         (f"{TEMPLATE}:678", {LIST: ONE, OLD_LIST: TWO}, [ONE]),
         (f"{TEMPLATE}:678", {LIST: "", OLD_LIST: TWO}, [TWO]),
-        # a dot matches no newline: the other annotation counts, or none
+        # a dot matches no newline: the other annotation counts, if there is one
         (f"{HELPERS}:76", {LIST: f"{ONE}\n{TWO}", OLD_LIST: TWO}, [TWO]),
         (f"{HELPERS}:76", {LIST: f"{ONE}\n{TWO}"}, []),
         (f"{HELPERS}:76", {LIST: f"{ONE}\n"}, []),
@@ -46,7 +46,7 @@ ONE, TWO = "10.0.0.1", "10.0.0.2"
         (f"{HELPERS}:372", {LIST: " ", OLD_LIST: TWO}, []),
         (f"{HELPERS}:385", {LIST: f"{ONE}  \t{TWO}"}, [ONE, TWO]),
         (f"{HELPERS}:385", {LIST: f"{ONE}\u2003{TWO}\x85::1"}, [ONE, TWO, "::1"]),
-        # Python's str.split takes these for white space, Go's strings.Fields does not
+        # white space for Python's str.split, but not for Go's strings.Fields
         *((f"{HELPERS}:385", {LIST: f"{ONE}{mark}{TWO} ::1"}, ["::1"]) for mark in "\x1c\x1d\x1e\x1f"),
         (f"{HELPERS}:378", {LIST: f"{ONE} {TWO}\x1c"}, [ONE]),
         (f"{HELPERS}:388", {LIST: f"{ONE} nonsense"}, [ONE]),

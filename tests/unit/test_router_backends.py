@@ -1,4 +1,4 @@
-"""Requests go through the testbed's router to the pods that OpenShift's would choose."""
+"""The testbed's router sends requests to the same pods as OpenShift's router."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_pod_s_certificate_is_verified_as_on_openshift(source: str, given: Any
 
 
 def test_reloads_come_at_most_every_five_seconds() -> None:
-    """pkg/router/template/limiter/limiter.go:122 counts from the start of the last one; template.go:55 says five."""
+    """pkg/router/template/limiter/limiter.go:122 counts from the start of the last reload; template.go:55 has 5 s."""
     assert Reloads().seconds_left(now=0.0) == 0
     reloads = Reloads(started=100.0)
     assert [reloads.seconds_left(now) for now in (100.0, 101.0, 105.0, 200.0)] == [5.0, 4.0, 0, 0]

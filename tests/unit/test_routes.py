@@ -1,4 +1,4 @@
-"""What a Route may say to OpenShift's router: who may connect, from which address, and under which host."""
+"""Routes for OpenShift's router: allow-lists, addresses of clients, and hosts."""
 
 import pytest
 import yaml
@@ -56,7 +56,7 @@ def test_an_ingress_on_openshift_makes_the_router_append_the_client_s_address():
 REFUSED = [
     (FORWARDED_HEADERS, "never"),
     (FORWARDED_HEADERS, "if-none"),
-    (FORWARDED_HEADERS, "Append"),  # routers ignore what they do not know
+    (FORWARDED_HEADERS, "Append"),  # routers ignore unknown values
     (FORWARDED_HEADERS, "append "),
     (f"{ANNOTATION}Set-Forwarded-Headers", "never"),
     (f"{ANNOTATION}set_forwarded_headers", "never"),
@@ -93,7 +93,7 @@ def test_forwarded_headers_may_be_append_or_replace(value):
 
 
 def test_a_stored_spec_with_a_reserved_annotation_is_still_read():
-    """Of a server that an earlier release made: `delete` must find it."""
+    """`delete` must find a server of an earlier release, which may have stored this annotation."""
     assert spec(spec={"exposure": {"type": "route", "annotations": {FORWARDED_HEADERS: "never"}}})
 
 

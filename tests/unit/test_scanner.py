@@ -1,4 +1,4 @@
-"""The scanner of the suite finds a secret in every form, wherever it is, and nothing else."""
+"""The scanner of the suite finds a secret in every form and at every place, and nothing else."""
 
 import base64
 import html

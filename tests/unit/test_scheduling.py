@@ -1,4 +1,4 @@
-"""In which order pytest-xdist hands out tests: a run of its own, where a file says that the cluster is built."""
+"""The order in which pytest-xdist hands out tests, in an inner run where a file stands for the built cluster."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pytest_xdist_make_scheduler(config, log):
 def noted(request):
     write(request.node.name)
 """
-# the tenth unit test ends the build; the test of the machine keeps its process until the cluster's has run
+# the tenth unit test ends the build; the machine test occupies its process until the cluster test has run
 UNIT = """
 import pathlib
 import pytest
@@ -78,7 +78,7 @@ def test_cluster():
 def test_cluster_again():
     pass
 """
-# the most tests: pytest-xdist's own order would have them first
+# the most tests: pytest-xdist's own order would start with these
 ON_SECOND = """
 import pytest
 
@@ -98,7 +98,7 @@ FILES = {
 
 @pytest.fixture
 def events(tmp_path: Path) -> list[tuple[str, str]]:
-    """What happened in a run with two processes, in this order, and in which process."""
+    """Return the events of a run with two processes in their order, each with its process."""
     for name, content in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(content)
@@ -127,7 +127,7 @@ def test_unit_tests_run_during_the_cluster_build_and_cluster_tests_right_after(
         "test_machine",
         "test_machine_again",
     ]
-    # a process has two tests in store when the build ends
+    # each process has two more tests in its queue when the build ends
     assert names.index("test_unit[9]") < names.index("test_cluster") <= names.index("test_unit[9]") + 3, events
     assert names.index("test_cluster") < names.index("test_second[0]") < names.index("test_unit[19]"), events
     assert process["test_cluster"] == process["test_cluster_again"]

@@ -1,4 +1,4 @@
-"""The table of what the plugin relies on inside MLflow, and what is told of an MLflow that differs."""
+"""The table of seams inside MLflow, and the errors about an MLflow that differs from the table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def checked(user, password, *, primary=False):
 
 @pytest.fixture
 def mlflow(monkeypatch):
-    """A module in place of MLflow's, which fits TABLE."""
+    """Return a module that replaces MLflow's and fits TABLE."""
     module = ModuleType("fake_mlflow")
     module.checked, module.Store = checked, SimpleNamespace(search=lambda self, name=None: name)
     module.TABLE, module.OTHER, module.ROUTES = {"route": checked}, {}, frozenset({"/a"})
@@ -81,7 +81,7 @@ def test_an_optional_seam_that_differs_is_tolerated_and_does_not_fit(mlflow, mon
     assert seams.fits(place) is False
     mlflow.shortened = lambda path: path
     assert seams.fits(place) is True
-    version.VERSION = "3.18.0"  # which has no such line
+    version.VERSION = "3.18.0"  # the table has no such line for 3.18
     assert seams.fits(place) is False
 
 

@@ -1,4 +1,4 @@
-"""Nothing that may be printed holds a secret."""
+"""No value that may be printed contains a secret."""
 
 import json
 import os

@@ -95,7 +95,7 @@ def test_a_password_that_fails_somewhere_is_refused_with_the_reason(password, re
 
 @given(st.text(st.characters(categories=["L", "P", "S", "Zs"]), min_size=4))
 def test_a_refused_password_is_never_quoted(password):
-    # another password of the same shape: a short one may be a word of the message, such as "MLfl"
+    # the message for another password of the same shape: a short password may occur in it by chance, such as "MLfl"
     other = "".join("~" if " " < character <= "~" else "é" if character > "~" else character for character in password)
     assert password == "password1234" or password_problem(password) == password_problem(other)
 

@@ -15,7 +15,7 @@ from deployer.plugin.gateway import self_calls
     [
         ("127.0.0.1", "127.0.0.1:5000"),
         ("10.1.2.3", "10.1.2.3:5000"),
-        ("0.0.0.0", "127.0.0.1:5000"),  # the address of a listener, not one to bind
+        ("0.0.0.0", "127.0.0.1:5000"),  # a listener's address, which clients cannot connect to everywhere
         ("::1", "[::1]:5000"),
         ("::", "[::1]:5000"),
     ],

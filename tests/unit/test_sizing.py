@@ -13,7 +13,7 @@ def test_requests_cannot_wait_for_one_another_for_ever(threads):
     pool = sizing.pool(threads)
     assert pool.size > 0
     assert pool.overflow > 0
-    assert pool.size + pool.overflow > threads * 3  # of the four that a request may open one within another
+    assert pool.size + pool.overflow > threads * 3  # of the four nested connections that a request may open
 
 
 def test_workers_share_the_default_number_of_postgresql_connections():

@@ -1,4 +1,4 @@
-"""What each form holds: address, user, certificate and proxy where they are needed, and never a password."""
+"""Each form has address, user, certificate and proxy where they are needed, and never a password."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_every_form_has_address_and_certificate_and_proxy_where_they_are_needed(
     text = "\n".join(FORMS[form](client))
     assert client.url in text
     assert ("MLFLOW_TRACKING_SERVER_CERT_PATH" in text) == (client.ca_file is not None)
-    if form != "github":  # a runner of GitHub's stands behind no proxy of ours
+    if form != "github":  # runners of GitHub are not behind the user's proxy
         assert ("NO_PROXY" in text) == (client.around is not None)
     assert ("deployer" in text) or form == "dotenv"
 
@@ -38,7 +38,7 @@ READ = """printf '%s\\0' "$MLFLOW_TRACKING_URI" "$MLFLOW_TRACKING_USERNAME" "$ML
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash", "fish"])
 def test_awkward_values_survive_the_real_shell(shell: str) -> None:
-    """In the place of deployer stands printf, which repeats the words that it is called with."""
+    """printf replaces deployer, and prints the words of its command line."""
     path = shutil.which(shell)
     if path is None:
         pytest.skip(f"{shell} is not installed; tests/local/test_snippets.py installs it")
@@ -65,7 +65,7 @@ def test_awkward_values_survive_a_cell_of_a_notebook(value: str, monkeypatch: py
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")
     exec("\n".join(FORMS["jupyter"](client)), {})
     assert os.environ["MLFLOW_TRACKING_USERNAME"] == value
-    printed = f"show-passwordteam{value}".replace("\r\n", "\n").replace("\r", "\n")  # as text is read
+    printed = f"show-passwordteam{value}".replace("\r\n", "\n").replace("\r", "\n")  # as in text mode
     assert os.environ["MLFLOW_TRACKING_PASSWORD"] == printed.removesuffix("\n")
 
 

@@ -1,4 +1,4 @@
-"""When a StatefulSet is ready, and what keeps it: the fields are those of a real API server (apps/v1)."""
+"""When a StatefulSet is ready, and why not, from the fields of a real API server (apps/v1)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_revisions_may_differ_where_a_patch_holds_pods_back(strategy, changes, r
 
 
 CASES = {
-    # name: what is seen, words of the reason, stuck, word of the hint (None: no hint)
+    # name: the observed objects, words of the reason, stuck, word of the hint (None: no hint)
     "not looked at": (
         Snapshot(statefulset(observedGeneration=2)), "not looked at StatefulSet mlflow-store", False, None,
     ),
@@ -163,7 +163,7 @@ def test_a_broken_pod_of_an_earlier_revision_has_to_be_deleted():
         (ROLLS, pod(ready=True)),  # the controller replaces it
         (ROLLS, pod(**ENDING)),
         (ROLLS, pod(labels={})),
-        (statefulset(updateRevision="mlflow-store-9c", observedGeneration=2), pod()),  # the status is an old one
+        (statefulset(updateRevision="mlflow-store-9c", observedGeneration=2), pod()),  # the status is outdated
         (statefulset({"type": "OnDelete"}, updateRevision="mlflow-store-9c"), pod()),
         (statefulset({"rollingUpdate": {"partition": 1}}, updateRevision="mlflow-store-9c"), pod()),
         ({**ROLLS, "kind": "Deployment"}, pod()),  # a Deployment replaces its pods itself

@@ -1,4 +1,4 @@
-"""How the parts of an export of traces are counted, on messages of a small schema."""
+"""Counting the parts of an export of traces, with messages of a small schema."""
 
 from __future__ import annotations
 

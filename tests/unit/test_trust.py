@@ -1,4 +1,4 @@
-"""Which certificates a server may show: the variable that decides is named, for there are four of them."""
+"""Trusted certificates of a server: four variables exist, and messages name the deciding variable."""
 
 import http.server
 import ssl
@@ -32,7 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The address of a server with a certificate of its own, and the file with that certificate."""
+    """Yield the address of a server with its own certificate, and the file with that certificate."""
     folder = tmp_path_factory.mktemp("certificate")
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     command = [
@@ -65,7 +65,7 @@ def unset(monkeypatch):
         monkeypatch.delenv(variable, raising=False)
 
 
-def asked(address):
+def health(address):
     client = Client(Endpoint(address, private_authority()), seconds=5.0)
     try:
         return client.status("health")
@@ -77,7 +77,7 @@ def asked(address):
 def test_each_variable_names_an_authority(served, variable, monkeypatch):
     address, own = served
     monkeypatch.setenv(variable, own)
-    assert asked(address) == (200, "OK")
+    assert health(address) == (200, "OK")
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -86,7 +86,7 @@ def test_the_variable_that_wins_is_named_instead_of_the_ignored_variable(served,
     monkeypatch.setenv(VARIABLES[number], certifi.where())
     monkeypatch.setenv("SSL_CERT_FILE", own)
     with pytest.raises(Untrusted) as refused:
-        asked(address)
+        health(address)
     assert f"{certifi.where()}, which {VARIABLES[number]} names" in str(refused.value)
     hint = authority_hint()
     assert f"add its certificate to {certifi.where()}: {VARIABLES[number]} names that file" in hint
@@ -96,20 +96,20 @@ def test_the_variable_that_wins_is_named_instead_of_the_ignored_variable(served,
 def test_without_any_variable_a_working_variable_is_recommended(served, monkeypatch):
     address, own = served
     with pytest.raises(Untrusted, match="the usual authorities"):
-        asked(address)
+        health(address)
     variable = next(name for name in VARIABLES if f"set {name} " in authority_hint())
     monkeypatch.setenv(variable, own)
-    assert asked(address) == (200, "OK")
+    assert health(address) == (200, "OK")
 
 
 def test_a_missing_file_is_named_with_its_variable(served, tmp_path, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "gone.pem"))
     with pytest.raises(Untrusted, match=r"gone\.pem, which REQUESTS_CA_BUNDLE names"):
-        asked(served[0])
+        health(served[0])
 
 
 def test_a_file_without_certificates_is_named_with_its_variable(served, tmp_path, monkeypatch):
     (tmp_path / "empty.pem").write_text("no certificate")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "empty.pem"))
     with pytest.raises(Unreachable, match=r"empty\.pem, which REQUESTS_CA_BUNDLE names"):
-        asked(served[0])
+        health(served[0])
