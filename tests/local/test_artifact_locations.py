@@ -136,7 +136,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_member_gives_a_trace_no_location(scene: Scene, way: str) -> None:
+def test_a_member_cannot_set_the_location_of_a_trace(scene: Scene, way: str) -> None:
     archive = scene.server.log.with_name("elsewhere") / scene.foreign
     trace = scene.new_trace()
     for key, value in ((LOCATION, scene.target), (ARCHIVE, str(archive)), (SPANS, "ARCHIVE_REPO")):
@@ -147,7 +147,7 @@ def test_a_member_gives_a_trace_no_location(scene: Scene, way: str) -> None:
         assert scene.stored("SELECT * FROM trace_tags WHERE value = ?", value) == []
 
 
-def test_the_identifier_of_a_trace_leads_nowhere_else(scene: Scene) -> None:
+def test_a_trace_identifier_cannot_be_a_path(scene: Scene) -> None:
     for trace in (f"../../{scene.foreign}/traces/tr-foreign", f"..%2f..%2f{scene.foreign}", "..", ".", "a/b", "a\\b"):
         first, _ = by_start(scene, trace, {})
         assert first.status_code == 400, (trace, first.text)
@@ -155,7 +155,7 @@ def test_the_identifier_of_a_trace_leads_nowhere_else(scene: Scene) -> None:
     assert scene.stored("SELECT * FROM trace_info WHERE request_id LIKE '%.%' OR request_id LIKE '%/%'") == []
 
 
-def test_a_member_gives_an_experiment_no_location(scene: Scene) -> None:
+def test_a_member_cannot_set_the_location_of_an_experiment(scene: Scene) -> None:
     elsewhere = scene.server.log.parent
     places = (
         f"mlflow-artifacts:/{scene.foreign}",
@@ -183,7 +183,7 @@ def test_a_member_gives_an_experiment_no_location(scene: Scene) -> None:
         assert found["artifact_location"] == f"mlflow-artifacts:/{found['experiment_id']}"
 
 
-def test_a_member_gives_a_model_version_no_source_elsewhere(scene: Scene) -> None:
+def test_a_member_cannot_set_a_foreign_source_of_a_model_version(scene: Scene) -> None:
     begun = scene.ask(f"{API}/runs/create", {"experiment_id": scene.experiment, "start_time": 1})
     run = begun.json()["run"]["info"]
     assert scene.ask(f"{API}/registered-models/create", {"name": "own"}).ok
@@ -207,7 +207,7 @@ def test_a_member_gives_a_model_version_no_source_elsewhere(scene: Scene) -> Non
     assert scene.stored("SELECT * FROM model_versions WHERE name = 'own'") == []
 
 
-def test_a_refused_source_says_nothing_about_the_servers_files(scene: Scene) -> None:
+def test_a_refused_source_reveals_nothing_about_the_servers_files(scene: Scene) -> None:
     folder = scene.server.log.parent.resolve()
     link, target = folder / "a-link", folder / "what-only-the-server-knows"
     link.symlink_to(target)
@@ -231,7 +231,7 @@ def test_a_refused_source_says_nothing_about_the_servers_files(scene: Scene) -> 
         assert str(folder) not in refusal("dummy-source", named)  # a prompt's placeholder; a relative path for MLflow
 
 
-def test_a_location_that_was_stored_earlier_is_not_used(scene: Scene) -> None:
+def test_a_foreign_location_stored_earlier_is_not_used(scene: Scene) -> None:
     trace, archived, elsewhere = scene.new_trace(), scene.new_trace(), scene.server.log.with_name("elsewhere")
     elsewhere.mkdir(exist_ok=True)
     (elsewhere / "traces.pb").write_text(SECRET)
@@ -249,7 +249,7 @@ def test_a_location_that_was_stored_earlier_is_not_used(scene: Scene) -> None:
     assert read.text == SECRET  # for administrators it is as it was
 
 
-def test_a_source_that_was_stored_earlier_is_used_only_where_the_run_is_kept(scene: Scene) -> None:
+def test_a_source_stored_earlier_is_used_only_inside_its_run(scene: Scene) -> None:
     kept, old = scene.server.log.parent / "artifacts" / scene.foreign, scene.server.log.with_name("old data")
     experiment = scene.ask(f"{API}/experiments/create", {"name": "of old data"}).json()["experiment_id"]
     scene.stored("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", str(old), experiment)
@@ -306,7 +306,7 @@ def store_version(scene: Scene, source: str, location: str, run: str | None) -> 
     return str(scene.stored("SELECT max(version) FROM model_versions WHERE name = 'stored'")[0][0])
 
 
-def test_a_location_that_was_stored_earlier_is_used_only_in_the_versions_own_run_or_model(scene: Scene) -> None:
+def test_a_location_stored_earlier_is_used_only_inside_the_versions_run_or_model(scene: Scene) -> None:
     run, in_run = new_run(scene, scene.member, scene.experiment)
     other, in_other = new_run(scene, ADMIN, scene.foreign)
     _, in_model_of_other = new_logged_model(scene, ADMIN, scene.foreign, other)
@@ -364,14 +364,14 @@ def test_a_location_that_was_stored_earlier_is_used_only_in_the_versions_own_run
             assert get(version, "file.txt", scene.member).text == SECRET, case
 
 
-def test_an_administrator_chooses(scene: Scene) -> None:
+def test_an_administrator_can_set_the_location_of_an_experiment(scene: Scene) -> None:
     place = f"mlflow-artifacts:/{scene.foreign}/chosen"
     made = scene.server.change(f"{API}/experiments/create", {"name": "chosen", "artifact_location": place})
     found = scene.server.ask(f"{API}/experiments/get?experiment_id={made['experiment_id']}", ADMIN)
     assert found.json()["experiment"]["artifact_location"] == place
 
 
-def test_what_a_researchers_program_does_goes_on(scene: Scene, tmp_path: Path) -> None:
+def test_a_researchers_program_still_works(scene: Scene, tmp_path: Path) -> None:
     python = scene.server.python
     env = {
         "PATH": "/usr/bin:/bin",

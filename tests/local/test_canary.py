@@ -75,7 +75,7 @@ def killed(machine: Machine) -> None:
     process.communicate()
 
 
-def gone_by_a_delete(machine: Machine) -> None:
+def removed_by_delete(machine: Machine) -> None:
     into(f"{SERVER}/server.log")(machine)
     machine.run("delete", "mlflow", "--target", "local", code=None)
     (machine.state / SERVER / "server.log").unlink(missing_ok=True)
@@ -96,12 +96,12 @@ PLACES: dict[str, Callable[[Machine], None]] = {
     "(stderr), URL-escaped": read_line_by_line,
     "(stdout), raw": in_a_script,
     "(stdout)": killed,
-    f"{SERVER}/server.log": gone_by_a_delete,
+    f"{SERVER}/server.log": removed_by_delete,
 }
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_canary_is_found_where_it_is(planted: Machine, place: str) -> None:
+def test_a_canary_is_found_in_each_place(planted: Machine, place: str) -> None:
     planted.look()
     assert planted.witness.findings() == []
     PLACES[place](planted)
@@ -125,7 +125,7 @@ def test_a_canary_in_a_command_line_is_found(planted: Machine) -> None:
     ]
 
 
-def test_what_is_asked_for_is_no_finding(planted: Machine) -> None:
+def test_requested_secrets_are_no_findings(planted: Machine) -> None:
     """Passwords on standard output of the command for it, in the file for them, in the draft of that file."""
     draft = planted.state / SERVER / ".draft-killed"
     draft.write_bytes((planted.state / SERVER / SECRETS).read_bytes())
@@ -137,7 +137,7 @@ def test_what_is_asked_for_is_no_finding(planted: Machine) -> None:
     assert set(planted.witness.secrets) == {CANARY}
 
 
-def test_all_that_a_machine_shows_comes_together_in_the_session(planted: Machine) -> None:
+def test_findings_of_a_machine_are_also_findings_of_the_session(planted: Machine) -> None:
     above = Witness()
     planted.witness = Witness(above)
     in_a_script(planted)

@@ -194,7 +194,7 @@ STRANGERS = {
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("who", STRANGERS)
-def test_the_body_of_a_stranger_is_not_kept(server: Server, who: str, framing: str, soak: bool) -> None:
+def test_the_body_of_a_stranger_is_not_buffered(server: Server, who: str, framing: str, soak: bool) -> None:
     """A whole one, sent to the end or until the connection is closed; the answer arrives in spite of it."""
     method, path, headers = STRANGERS[who]
     with server.connect() as connection:  # the check of a password takes 32 MiB once
@@ -220,7 +220,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 JSON = "Content-Type: application/json"
 
 
-def test_unfinished_bodies_of_strangers_are_not_held(server: Server) -> None:
+def test_unfinished_bodies_of_strangers_are_not_buffered(server: Server) -> None:
     rest = server.memory()
     with ExitStack() as stack:
         connections = []
@@ -265,7 +265,7 @@ def test_an_answer_to_a_client_that_waits_for_100_continue_ends_the_connection(s
         assert b"connection: close" in told
 
 
-def test_a_client_with_a_login_is_asked_for_the_body_that_waits_for_100_continue(server: Server) -> None:
+def test_a_client_with_a_login_gets_100_continue(server: Server) -> None:
     body = b'{"name": "expected"}'
     with server.connect() as connection:
         connection.sendall(head("POST", FLASK, ADMIN, JSON, "Expect: 100-continue", f"Content-Length: {len(body)}"))
@@ -333,7 +333,7 @@ def test_a_head_has_a_deadline(server: Server, sent: bytes) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1], ids=["the first request", "the next request"])
-def test_a_head_that_comes_byte_by_byte_has_the_same_deadline(server: Server, before: int) -> None:
+def test_a_head_sent_byte_by_byte_has_the_same_deadline(server: Server, before: int) -> None:
     with server.connect() as connection:
         for _ in range(before):
             connection.sendall(head("GET", "/health"))
@@ -355,7 +355,7 @@ def test_an_idle_connection_outlives_the_deadlines(server: Server) -> None:
             time.sleep(DEADLINE + 1.5)
 
 
-def test_a_body_that_stops_has_a_deadline_and_one_that_goes_on_has_none(server: Server) -> None:
+def test_only_a_stalled_body_has_a_deadline(server: Server) -> None:
     with server.connect() as stopped, server.connect() as slow:
         for connection in (stopped, slow):
             connection.sendall(head("PUT", f"{ARTIFACT}slow", ADMIN, "Content-Length: 10") + b"0")
@@ -432,7 +432,7 @@ def test_web_pages_are_sent_in_ranges_and_on_condition(
 
 
 @pytest.mark.parametrize("way", ["with a body that is not read on", "waiting for 100 Continue"])
-def test_a_client_that_has_left_frees_its_place_among_those_who_wait_for_a_check(server: Server, way: str) -> None:
+def test_a_disconnected_client_frees_its_place_in_the_queue_of_checks(server: Server, way: str) -> None:
     expects = way == "waiting for 100 Continue"
     with ExitStack() as stack:
         for number in range(80):  # an address has 64 places
@@ -457,7 +457,7 @@ def test_the_soft_limit_of_descriptors_is_raised(server: Server) -> None:
     assert line.split()[3:5] == [str(DESCRIPTORS)] * 2
 
 
-def test_idle_connections_keep_nobody_out_and_do_not_fill_the_log(server: Server) -> None:
+def test_idle_connections_block_no_client_and_do_not_fill_the_log(server: Server) -> None:
     before = server.log.stat().st_size
     with many(server, 300) as idle:
         for connection in idle[::2]:
@@ -471,7 +471,7 @@ def test_idle_connections_keep_nobody_out_and_do_not_fill_the_log(server: Server
     assert server.log.stat().st_size - before < 10_000
 
 
-def test_connections_that_idle_after_an_answer_keep_nobody_out(server: Server) -> None:
+def test_connections_idle_after_an_answer_block_no_client(server: Server) -> None:
     with many(server, 300) as idle:
         for connection in idle:
             with suppress(ConnectionError):
@@ -501,7 +501,7 @@ def dripping(connections: list[socket.socket]) -> Iterator[None]:
         thread.join()
 
 
-def test_bodies_that_drip_on_open_pages_keep_nobody_out(server: Server) -> None:
+def test_slow_bodies_on_open_pages_block_no_client(server: Server) -> None:
     before = server.log.stat().st_size
     with many(server, 300) as strangers, dripping(strangers):
         for connection in strangers:
@@ -522,7 +522,7 @@ def answered(connection: socket.socket) -> socket.socket:
     return connection
 
 
-def test_slow_readers_and_writers_keep_nobody_out_and_an_upload_with_a_login_goes_on(
+def test_slow_readers_and_writers_block_neither_clients_nor_an_upload_with_a_login(
     server: Server, largest_page: tuple[str, bytes]
 ) -> None:
     with ExitStack() as stack:
@@ -538,7 +538,7 @@ def test_slow_readers_and_writers_keep_nobody_out_and_an_upload_with_a_login_goe
         assert status(answer(upload)) == 200
 
 
-def test_what_a_stranger_repeats_is_in_the_log_once(server: Server) -> None:
+def test_repeated_requests_of_a_stranger_are_logged_once(server: Server) -> None:
     before = server.log.stat().st_size
     for number in range(100):
         with server.connect() as connection:
@@ -563,7 +563,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_what_a_stranger_sends_takes_no_quadratic_time(server: Server, what: str) -> None:
+def test_no_request_of_a_stranger_takes_quadratic_time(server: Server, what: str) -> None:
     before = server.cpu()
     with server.connect() as connection:
         connection.sendall(HOSTILE[what])
@@ -585,7 +585,7 @@ MANY = [f"a{number}: b" for number in range(120)]
     ],
     ids=["long", "too long", "many", "too many", "thousands"],
 )
-def test_a_head_has_a_size_and_a_number_of_fields(server: Server, headers: list[str], wanted: int) -> None:
+def test_the_size_and_the_fields_of_a_head_are_limited(server: Server, headers: list[str], wanted: int) -> None:
     for _ in range(2):
         with server.connect() as connection:
             connection.sendall(head("GET", "/", *headers))
@@ -611,7 +611,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("what", LARGE)
-def test_what_a_stranger_has_sent_is_not_kept_once_answered(server: Server, what: str) -> None:
+def test_requests_of_strangers_are_freed_once_answered(server: Server, what: str) -> None:
     """While the connections stay open."""
     for count, most in ((100, None), (100, 2 * MIB)):  # the first round leaves memory that is used again
         rest = server.memory()
@@ -639,7 +639,7 @@ def test_a_small_body_that_decompresses_to_a_large_one_is_refused(server: Server
 # --- another header
 
 
-def test_the_header_of_a_workspace_is_no_error_of_the_server(server: Server) -> None:
+def test_a_workspace_header_causes_no_server_error(server: Server) -> None:
     header = {"X-MLflow-Workspace": "x"}
     for path in ("/api/2.0/mlflow/users/current", f"{ARTIFACT}a", "/", "/api/3.0/mlflow/no/such"):
         assert server.ask(path, None, headers=header) == 401

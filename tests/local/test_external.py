@@ -153,7 +153,7 @@ def create(machine: Machine, team: Team, *options: str) -> Any:
     return machine.json("create", "mlflow", *FILE, "--port", str(free_port()), *options)
 
 
-def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: Team) -> None:
+def test_a_server_on_postgresql_works_like_any_other_server(machine: Machine, team: Team) -> None:
     created = create(machine, team)
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     assert int(team.server.sql("SELECT count(*) FROM runs;", team.tracking)) > 0
@@ -179,7 +179,7 @@ def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: 
         machine.run(*command)
 
 
-def test_a_login_that_does_not_work_is_named_before_anything_is_installed(bare_machine: Machine, team: Team) -> None:
+def test_an_invalid_login_is_reported_before_anything_is_installed(bare_machine: Machine, team: Team) -> None:
     elsewhere = replace(team, server=replace(team.server, port=free_port()))
     for wrong, words in (
         (team.mistaken(), f'password authentication failed for user "{team.user}"'),
@@ -194,7 +194,7 @@ def test_a_login_that_does_not_work_is_named_before_anything_is_installed(bare_m
         assert bare_machine.json("list") == []
 
 
-def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machine, team: Team) -> None:
+def test_many_clients_need_no_more_than_the_computed_connections(machine: Machine, team: Team) -> None:
     address = create(machine, team, "--workers", "2")["address"]
     admin = ("admin", machine.password())
 
@@ -219,7 +219,7 @@ def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machin
     assert 2 * sizing.threads(2, shared=True) < most <= sizing.connections(2)
 
 
-def test_requests_that_each_want_one_connection_more_do_not_wait_for_ever(machine: Machine, team: Team) -> None:
+def test_requests_for_one_more_connection_each_do_not_deadlock(machine: Machine, team: Team) -> None:
     address = create(machine, team)["address"]
     session = requests.Session()
     session.auth = ("admin", machine.password())
@@ -243,7 +243,7 @@ def test_requests_that_each_want_one_connection_more_do_not_wait_for_ever(machin
         assert [answer.result() for answer in answers] == [200] * count
 
 
-def test_traces_are_written_by_the_threads_that_serve(machine: Machine, team: Team) -> None:
+def test_serving_threads_write_traces(machine: Machine, team: Team) -> None:
     address = create(machine, team)["address"]
     login = ("admin", machine.password())
     requests.get(f"{address}/{API}/users/current", auth=login, timeout=60).raise_for_status()
@@ -286,7 +286,7 @@ def test_a_password_is_changed_for_both_workers_at_once(machine: Machine, team: 
 
 
 @full_scale
-def test_one_database_can_hold_both(machine: Machine, team: Team) -> None:
+def test_one_database_can_hold_tracking_data_and_users(machine: Machine, team: Team) -> None:
     both = replace(team, auth=team.tracking)
     create(machine, both)
     assert team.server.sql("SELECT count(*) FROM experiments, users;", team.tracking) != "0"
@@ -296,7 +296,7 @@ def test_one_database_can_hold_both(machine: Machine, team: Team) -> None:
 
 
 @full_scale
-def test_without_urls_nothing_is_made_and_what_to_type_is_said(machine: Machine) -> None:
+def test_create_without_urls_creates_nothing_and_prints_what_to_type(machine: Machine) -> None:
     (machine.home / "spec.yaml").write_text(f"{HEADER}spec: {{database: {{type: external}}}}\n")
     refused = machine.run("create", "-f", "spec.yaml", "--target", "local", code=2).stderr
     assert "deployer create mlflow --database-file FILE" in refused
@@ -307,7 +307,7 @@ def test_without_urls_nothing_is_made_and_what_to_type_is_said(machine: Machine)
 
 
 @full_scale
-def test_the_secrets_that_are_rendered_hold_the_urls_and_the_manifests_do_not(machine: Machine, team: Team) -> None:
+def test_rendered_secrets_hold_the_urls_and_manifests_do_not(machine: Machine, team: Team) -> None:
     team.give(machine)
     manifests = machine.run("render", "--database-file", "urls.txt", "--credentials", "secrets.yaml").stdout
     assert "tracking-database-url" in manifests
@@ -317,7 +317,7 @@ def test_the_secrets_that_are_rendered_hold_the_urls_and_the_manifests_do_not(ma
 
 
 @full_scale
-def test_a_file_with_mistakes_is_refused_by_line(machine: Machine, team: Team) -> None:
+def test_mistakes_in_a_file_are_reported_by_line(machine: Machine, team: Team) -> None:
     team.give(machine)
     good = (machine.home / "urls.txt").read_text()
     refused = machine.run("create", "--target", "local", "--database-file", "-", stdin=good + good, code=2).stderr
@@ -339,7 +339,7 @@ def test_a_wrong_password_is_refused_and_the_server_is_left_alone(machine: Machi
 
 
 @full_scale
-def test_a_new_login_takes_the_place_of_the_old_one(machine: Machine, team: Team) -> None:
+def test_a_new_login_replaces_the_old_login(machine: Machine, team: Team) -> None:
     create(machine, team)
     pid, password = machine.pid(), machine.password()
     changed = team.with_new_password()
@@ -353,7 +353,7 @@ def test_a_new_login_takes_the_place_of_the_old_one(machine: Machine, team: Team
 
 
 @full_scale
-def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine, team: Team) -> None:
+def test_failing_urls_are_replaced_by_the_proven_urls(machine: Machine, team: Team) -> None:
     create(machine, team)
     machine.run("stop")  # nothing runs that could try them
     team.mistaken().give(machine)
@@ -370,7 +370,7 @@ def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine,
 
 
 @full_scale
-def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(machine: Machine, team: Team) -> None:
+def test_a_valid_login_repairs_a_server_whose_logins_both_failed(machine: Machine, team: Team) -> None:
     create(machine, team)
     machine.run("stop")
     changed = team.with_new_password()
@@ -383,7 +383,7 @@ def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(ma
 
 
 @full_scale
-def test_another_database_is_refused_where_there_is_data(
+def test_another_database_is_refused_once_data_exists(
     machine: Machine, team: Team, new_team: Callable[[], Team]
 ) -> None:
     create(machine, team)
@@ -398,7 +398,7 @@ def test_another_database_is_refused_where_there_is_data(
 
 
 @full_scale
-def test_a_server_with_sqlite_keeps_it(machine: Machine, team: Team) -> None:
+def test_a_server_on_sqlite_is_not_moved_to_postgresql(machine: Machine, team: Team) -> None:
     machine.create()
     before = machine.record(), machine.pid()
     team.give(machine)
@@ -407,7 +407,7 @@ def test_a_server_with_sqlite_keeps_it(machine: Machine, team: Team) -> None:
 
 
 @full_scale
-def test_killed_at_any_step_the_same_command_goes_on(machine: Machine, team: Team, seed: int, soak: bool) -> None:
+def test_a_change_of_login_killed_at_any_step_continues(machine: Machine, team: Team, seed: int, soak: bool) -> None:
     create(machine, team)
     chance, logins = random.Random(f"{seed} external"), (team.colleague(), team)
     # the longest that each step may be left alone; the first is over in a moment
@@ -423,7 +423,7 @@ def test_killed_at_any_step_the_same_command_goes_on(machine: Machine, team: Tea
 
 
 @full_scale
-def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: Team) -> None:
+def test_delete_says_that_the_databases_stay(machine: Machine, team: Team) -> None:
     create(machine, team)
     asked = machine.run("delete", "--delete-data", code=2).stderr
     assert "would destroy all artifacts and credentials" in asked
@@ -439,7 +439,7 @@ def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: 
 
 
 @full_scale
-def test_a_login_that_may_not_make_tables_is_told_so(machine: Machine, team: Team) -> None:
+def test_a_login_without_permission_to_create_tables_is_reported(machine: Machine, team: Team) -> None:
     team.colleague(f"CONNECT ON DATABASE {team.tracking}").give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "the tracking database cannot be given its tables: permission denied for schema public" in refused
@@ -453,9 +453,7 @@ def python_of(environments: Path) -> str:
 
 
 @full_scale
-def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
-    environments: Path, team: Team, tmp_path: Path
-) -> None:
+def test_two_servers_can_start_at_once_on_empty_databases(environments: Path, team: Team, tmp_path: Path) -> None:
     command, urls = [python_of(environments), str(PLUGINS / "launch.py")], team.stored_urls()
     with ExitStack() as stack:
         failed: list[AssertionError] = []
@@ -484,9 +482,7 @@ def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
 
 
 @full_scale
-def test_tables_of_a_first_start_that_was_cut_short_are_completed(
-    machine: Machine, environments: Path, team: Team
-) -> None:
+def test_tables_of_an_interrupted_first_start_are_completed(machine: Machine, environments: Path, team: Team) -> None:
     cut_short = (
         "import sys, sqlalchemy; from mlflow.store.tracking.dbmodels.initial_models import Base\n"
         "Base.metadata.create_all(sqlalchemy.create_engine(sys.stdin.read()))"
@@ -501,7 +497,7 @@ def test_tables_of_a_first_start_that_was_cut_short_are_completed(
 
 @full_scale
 @pytest.mark.parametrize(("name", "table"), [("tracking", "alembic_version"), ("auth", "alembic_version_auth")])
-def test_another_schema_is_refused_and_the_command_for_it_has_the_url_in_no_argument(
+def test_another_schema_is_refused_and_the_upgrade_command_has_no_url_argument(
     machine: Machine, team: Team, name: str, table: str
 ) -> None:
     create(machine, team)

@@ -85,7 +85,7 @@ def test_a_login_costs_one_statement_and_permissions_two_more(serve: Serve, usua
     assert max(over.values()) <= 3, over
 
 
-def test_a_password_is_checked_once_whoever_is_wrong_and_as_often_for_nobody(usual: str, anna: tuple[str, str]) -> None:
+def test_a_password_is_checked_once_even_if_wrong_or_of_an_unknown_user(usual: str, anna: tuple[str, str]) -> None:
     for login, status in ((anna, 200), ((anna[0], "wrong"), 401), (("nobody", "wrong"), 401)):
         counted(usual)
         assert [who(usual, login).status_code for _ in range(3)] == [status] * 3
@@ -113,7 +113,7 @@ def test_many_first_logins_at_once_stay_within_the_computed_memory(serve: Serve,
         assert told["peak"] <= sizing.server_resources().memory_limit
 
 
-def test_as_many_requests_are_served_at_once_as_was_said(serve: Serve) -> None:
+def test_the_configured_number_of_requests_is_served_at_once(serve: Serve) -> None:
     with serve("usual", DEPLOYER_THREADS="3") as address:
         assert counted(address)["threads"] == 3
 
@@ -159,7 +159,7 @@ def test_a_guess_in_another_spelling_is_counted_too(serve: Serve) -> None:
                 assert seconds >= 9  # twenty are free, then each one waits five seconds
 
 
-def test_a_function_of_ones_own_lets_in_whom_it_knows(serve: Serve) -> None:
+def test_a_custom_authentication_function_decides_about_logins(serve: Serve) -> None:
     with serve("own way", OWN_PASSWORD="a-token") as address:
         for path in (f"{API}/experiments/get?experiment_id=0", f"{API}-artifacts/artifacts"):
             for password, status in (("a-token", 200), ("another", 401)):
@@ -175,9 +175,7 @@ def test_a_guess_by_another_scheme_is_not_even_checked(usual: str, anna: tuple[s
     assert counted(usual)["checks"] == 0
 
 
-def test_a_request_that_takes_long_to_come_is_served_by_what_holds_when_it_has_come(
-    usual: str, anna: tuple[str, str]
-) -> None:
+def test_a_slow_request_is_refused_when_its_user_is_deleted_meanwhile(usual: str, anna: tuple[str, str]) -> None:
     bert = ("bert-who-stays", BERT[1])
     add(usual, bert)
     host, _, port = usual.removeprefix("http://").partition(":")
@@ -209,7 +207,7 @@ def test_a_request_that_takes_long_to_come_is_served_by_what_holds_when_it_has_c
     assert end(staying) == b"200"
 
 
-def test_nobody_waits_for_the_check_of_another(serve: Serve, tmp_path: Path) -> None:
+def test_a_slow_password_check_delays_no_other_user(serve: Serve, tmp_path: Path) -> None:
     stuck = tmp_path / "held"
     with serve("stuck", STUCK=str(stuck)) as address:
         add(address, ANNA)
@@ -236,7 +234,7 @@ def test_nobody_waits_for_the_check_of_another(serve: Serve, tmp_path: Path) -> 
         assert answers == [401] * 45
 
 
-def test_an_exception_in_the_check_lets_nobody_in(serve: Serve) -> None:
+def test_an_exception_in_the_check_refuses_every_login(serve: Serve) -> None:
     with serve("failing") as address:
         for path in (f"{API}/users/current", f"{API}-artifacts/artifacts", f"{API}/experiments/search"):
             for login in (ADMIN, (ADMIN[0], "wrong")):
@@ -245,7 +243,7 @@ def test_an_exception_in_the_check_lets_nobody_in(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("path", [f"{API}/users/current", f"{API}-artifacts/artifacts"])
-def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_connection(usual: str, path: str) -> None:
+def test_an_invalid_login_gets_401_even_after_a_valid_login_on_the_same_connection(usual: str, path: str) -> None:
     told = base64.b64encode(":".join(ADMIN).encode()).decode()
     parts = f'username="{ADMIN[0]}", password="{ADMIN[1]}"'  # which Flask reads of any scheme
     odd = [
@@ -288,7 +286,7 @@ OF_LOCATIONS = (
 REPLACED = (*OF_LOGINS, "_fetch_or_none", *OF_SEARCH, *CLOSED, *OF_LOCATIONS)
 
 
-def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machine, tmp_path: Path) -> None:
+def test_a_server_does_not_start_when_functions_of_mlflow_have_changed(machine: Machine, tmp_path: Path) -> None:
     env = {**settings(tmp_path, free_port()), "PYTHONPATH": str(PLUGINS)}
     command = [machine.server_python(), str(SCRIPT), "changed"]
     refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
@@ -337,7 +335,7 @@ CARL = ("carl", "a-password-without-any-permission")
 DORA = ("dora", "a-password-that-was-right-once")
 
 
-def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -> None:
+def test_no_broken_part_bypasses_authentication(serve: Serve, tmp_path: Path) -> None:
     broken = tmp_path / "broken-part"
     with serve("broken", BROKEN=str(broken)) as address:
         add(address, ANNA, BERT, CARL, DORA)
@@ -361,7 +359,7 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
             ("POST", "graphql", {"query": query}, run),
         )
 
-        def let_in(login: tuple[str, str] | None) -> tuple[bool, ...]:
+        def readable(login: tuple[str, str] | None) -> tuple[bool, ...]:
             answers = [
                 (requests.request(method, f"{address}/{path}", json=body, auth=login, timeout=60), secret)
                 for method, path, body, secret in asked
@@ -369,9 +367,9 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
             return tuple(secret in answer.text for answer, secret in answers)
 
         nothing = (False,) * len(asked)
-        assert let_in(ANNA) == (True,) * len(asked)
-        assert let_in(CARL) == nothing
-        assert let_in(DORA) == (True,) * len(asked)
+        assert readable(ANNA) == (True,) * len(asked)
+        assert readable(CARL) == nothing
+        assert readable(DORA) == (True,) * len(asked)
         body = {"username": DORA[0], "password": "another-one-by-now"}
         changed = requests.patch(f"{address}/{API}/users/update-password", json=body, auth=ADMIN, timeout=60)
         changed.raise_for_status()
@@ -381,18 +379,18 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
             for error in ("RuntimeError", "ImportError"):
                 broken.write_text(f"{part} {error}")
                 for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong"), CARL, DORA):
-                    assert let_in(stranger) == nothing, (part, error, stranger)
-                found[part, error] = let_in(ANNA)
+                    assert readable(stranger) == nothing, (part, error, stranger)
+                found[part, error] = readable(ANNA)
                 if part in NOT_ASKED:  # nobody knows Bert's yet
-                    assert let_in(BERT) == nothing, (part, error)
+                    assert readable(BERT) == nothing, (part, error)
         assert found == {
             (part, error): told for part, told in PARTS.items() for error in ("RuntimeError", "ImportError")
         }
         broken.unlink()
-        assert let_in(ANNA) == let_in(BERT) == (True,) * len(asked)
+        assert readable(ANNA) == readable(BERT) == (True,) * len(asked)
 
 
-def test_whatever_changes_holds_at_once_also_within_a_request(usual: str, anna: tuple[str, str]) -> None:
+def test_changes_of_users_hold_at_once(usual: str, anna: tuple[str, str]) -> None:
     users = f"{usual}/{API}/users"
     with client(anna) as own, client(ADMIN) as admin:
         assert own.get(f"{users}/current", timeout=60).status_code == 200
@@ -412,7 +410,7 @@ def test_whatever_changes_holds_at_once_also_within_a_request(usual: str, anna: 
         assert who(usual, (anna[0], "the-next-password")).status_code == 401
 
 
-def test_a_proof_waits_where_somebody_else_has_guessed(machine: Machine) -> None:
+def test_a_proof_succeeds_after_guesses_at_the_same_user(machine: Machine) -> None:
     address = machine.create()["address"]
     with ThreadPoolExecutor(10) as pool:
         told = pool.map(lambda number: who(address, ("admin", f"guess {number}")).status_code, range(20))
@@ -420,7 +418,7 @@ def test_a_proof_waits_where_somebody_else_has_guessed(machine: Machine) -> None
     assert all(check["ok"] for check in machine.json("verify")["verified"])
 
 
-def test_the_access_log_is_the_servers_own_log(machine: Machine, tmp_path: Path) -> None:
+def test_the_access_log_is_part_of_the_server_log(machine: Machine, tmp_path: Path) -> None:
     spec = tmp_path / "server.yaml"
     spec.write_text(machine.run("init", "-f", "-").stdout.replace("accessLog: false", "accessLog: true"))
     assert "accessLog: true" in spec.read_text()
@@ -432,7 +430,7 @@ def test_the_access_log_is_the_servers_own_log(machine: Machine, tmp_path: Path)
     assert [line.split(" ")[2] for line in lines] == ["admin"] * len(lines) != []
 
 
-def test_the_way_of_a_request_is_shorter_and_its_answer_the_same(serve: Serve) -> None:
+def test_requests_pass_less_middleware_and_get_the_same_answers(serve: Serve) -> None:
     paths = ("version", f"{API}/experiments/get?experiment_id=0", f"{API}-artifacts/artifacts", "api/3.0/nowhere", "")
     fast = ("api/3.0/mlflow/server-info", "v1/traces", "health/stores")
     odd = {"X-MLFLOW-WORKSPACE": "another"}

@@ -92,7 +92,7 @@ def traces_in(server: Server, experiment_id: str) -> int:
 # --- the experiment of an endpoint ---
 
 
-def test_members_take_no_names_of_the_gateways_experiments(server: Server, mia: Login) -> None:
+def test_members_cannot_use_names_of_the_gateways_experiments(server: Server, mia: Login) -> None:
     own = experiment(server, mia, "gateway of mia")
     rename = {"experiment_id": own, "new_name": "gateway/renamed"}
     refused = [
@@ -172,7 +172,7 @@ ENDPOINT_ID = "mlflow.gateway.endpointId"
 
 
 @pytest.mark.parametrize("prefix", ["api/2.0", "api/3.0"])
-def test_a_members_trace_is_no_cost_of_the_gateway(server: Server, mia: Login, prefix: str) -> None:
+def test_a_members_trace_adds_no_cost_to_the_gateway(server: Server, mia: Login, prefix: str) -> None:
     path, own = f"{prefix}/mlflow/traces", experiment(server, mia, f"costs-{prefix}")
     metadata = {ENDPOINT_ID: "e-of-others", "kept": "yes"}
     pairs = [{"key": key, "value": value} for key, value in metadata.items()]

@@ -88,7 +88,7 @@ def scene(
 
 
 @pytest.mark.parametrize("given", ["{}", '{experimentId: ""}', "{experimentId: null}"])
-def test_graphql_takes_no_missing_name_for_experiment_0(scene: Scene, given: str) -> None:
+def test_graphql_does_not_read_a_missing_name_as_experiment_0(scene: Scene, given: str) -> None:
     asked = f"query Q {{ mlflowGetExperiment(input: {given}) {{ experiment {{ name artifactLocation }} }} }}"
     assert scene.graphql(asked)["data"]["mlflowGetExperiment"] is None
     assert "Default" in str(scene.graphql(asked, ADMIN))
@@ -253,7 +253,7 @@ def test_no_two_new_users_differ_in_case_alone(scene: Scene, name: str) -> None:
     assert scene.status(f"{V2}/users/get?username={name}", ADMIN) == 404
 
 
-def test_case_means_that_of_all_letters(scene: Scene) -> None:
+def test_case_is_ignored_for_all_letters(scene: Scene) -> None:
     scene.server.member("Zoë")
     assert scene.status(f"{V2}/users/create", ADMIN, {"username": "zoË", "password": "the-password-of-another"}) == 400
     scene.server.member("Zoëy")

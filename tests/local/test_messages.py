@@ -70,12 +70,12 @@ def told(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterat
         yield Told(machine, refused, machine.run(*CREATE).stderr, took_default_port)
 
 
-def test_a_first_create_is_not_told_of_an_old_spec(told: Told) -> None:
+def test_a_first_create_mentions_no_old_spec(told: Told) -> None:
     assert "has schema 0123456789ab" in told.refused
     assert "old spec" not in told.refused
 
 
-def test_a_taken_default_port_is_named_with_who_has_it(told: Told) -> None:
+def test_a_default_port_in_use_is_named_with_its_process(told: Told) -> None:
     port = told.machine.record()["assigned"]["ports"]["http"]
     assert port != FIRST_PORT
     holder = re.search(rf"Port {FIRST_PORT} is taken by process ([0-9]+) \(", told.refused)
@@ -85,7 +85,7 @@ def test_a_taken_default_port_is_named_with_who_has_it(told: Told) -> None:
     assert "is taken" not in told.created  # it keeps its port
 
 
-def test_data_of_mlflow_s_own_is_not_passed_over_in_silence(told: Told) -> None:
+def test_unused_data_of_mlflow_is_reported(told: Told) -> None:
     assert f"mlflow.db and mlruns in {told.machine.home} are not used" in told.refused
     assert f"has its own data in {told.data}" in told.refused
     assert str(told.machine.home / "mlruns") not in told.created
@@ -105,7 +105,7 @@ def test_the_status_of_a_running_server_has_data_size_and_uptime(told: Told) -> 
     assert document["log"] == []
 
 
-def test_a_create_without_a_change_says_one_thing(told: Told) -> None:
+def test_a_create_without_a_change_prints_only_that(told: Told) -> None:
     said = told.machine.run("create").stdout
     assert "Nothing to change" in said
     assert "Nothing was written to it: `deployer verify mlflow --target local` tries that" in said
@@ -113,7 +113,7 @@ def test_a_create_without_a_change_says_one_thing(told: Told) -> None:
     assert "is running and verified" not in said
 
 
-def test_a_stopped_server_is_called_so_by_status_and_env(told: Told) -> None:
+def test_status_and_env_report_a_stopped_server(told: Told) -> None:
     assert told.machine.run("env").stderr == ""
     told.machine.run("stop")
     try:
@@ -135,7 +135,7 @@ def test_a_stopped_server_is_called_so_by_status_and_env(told: Told) -> None:
         told.machine.run("start")
 
 
-def test_a_server_that_was_never_started_is_called_so(told: Told) -> None:
+def test_status_reports_a_server_as_never_started(told: Told) -> None:
     kill_group(stopped_after(told.machine, "[5/7] start", "create", "second", "--target", "local"))
     document = told.machine.json("status", "second", code=3)
     assert (document["state"], document["detail"]) == ("stopped", "never started")
@@ -149,7 +149,7 @@ def test_a_server_that_was_never_started_is_called_so(told: Told) -> None:
         (signal.SIGKILL, "its log gives no reason, as after SIGKILL"),
     ],
 )
-def test_a_server_that_has_ended_by_itself_is_told_with_a_reason(told: Told, number: signal.Signals, why: str) -> None:
+def test_status_reports_why_a_server_crashed(told: Told, number: signal.Signals, why: str) -> None:
     pid = told.machine.pid()
     os.kill(pid, number)
     while told.machine.processes():
@@ -165,7 +165,7 @@ def test_a_server_that_has_ended_by_itself_is_told_with_a_reason(told: Told, num
 
 
 @pytest.mark.full_scale
-def test_a_proven_server_is_told_how_it_comes_back(told: Told) -> None:
+def test_a_failed_change_of_a_proven_server_names_the_way_back(told: Told) -> None:
     told.machine.run("stop")
     with closing(sqlite3.connect(told.data / "tracking.db")) as database, database:
         (head,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -208,7 +208,7 @@ def small_memory(size: int) -> Iterator[Path]:
     pytest.skip("this user may not limit the memory of processes")
 
 
-def test_a_server_that_the_kernel_has_killed_for_lack_of_memory_is_told_so(tmp_path: Path) -> None:
+def test_a_kill_for_lack_of_memory_is_detected(tmp_path: Path) -> None:
     """The process record is the real one; a small program stands where the server would."""
     from deployer.targets.local.memory import killed_for_memory
 

@@ -286,7 +286,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_request_has_one_reading(scene: Scene, name: str) -> None:
+def test_an_ambiguous_request_is_refused(scene: Scene, name: str) -> None:
     method, path, body, kind = ATTACKS[name](scene.mine, scene.victim)
     text = body if body is None or isinstance(body, str) else json.dumps(body)
     before = scene.of_victim()
@@ -301,7 +301,7 @@ def test_strangers_learn_nothing(scene: Scene) -> None:
         assert scene.send("DELETE", path, text, TEXT, login).status_code == 401
 
 
-def test_a_deleted_models_permissions_go_with_it(scene: Scene) -> None:
+def test_deleting_a_model_deletes_its_permissions(scene: Scene) -> None:
     body = {"name": "passed-on"}
     scene.server.ask(f"{V2}/registered-models/create", scene.mine.login, body).raise_for_status()
     path = f"{V2}/registered-models/delete"
@@ -317,7 +317,7 @@ def test_a_deleted_models_permissions_go_with_it(scene: Scene) -> None:
 PROMPT = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
 
 
-def test_no_model_or_prompt_has_the_name_of_all(scene: Scene) -> None:
+def test_no_model_or_prompt_can_be_named_star(scene: Scene) -> None:
     for login in (scene.mine.login, ADMIN):
         for path, body in (
             ("registered-models/create", {"name": "*"}),
@@ -334,7 +334,7 @@ def test_no_model_or_prompt_has_the_name_of_all(scene: Scene) -> None:
     scene.server.ask(f"{V2}/registered-models/rename", scene.mine.login, back).raise_for_status()
 
 
-def test_who_manages_all_models_passes_only_single_permissions_on(scene: Scene) -> None:
+def test_a_manager_of_all_models_grants_only_permissions_on_single_models(scene: Scene) -> None:
     manager, path = scene.server.member("manager"), f"{V3}/users/permissions/grant"
     grant = {"username": manager[0], "resource_type": "registered_model", "resource_id": "*", "permission": "MANAGE"}
     scene.server.change(path, grant)  # by the administrator
@@ -344,7 +344,7 @@ def test_who_manages_all_models_passes_only_single_permissions_on(scene: Scene) 
     scene.server.ask(path, manager, one).raise_for_status()
 
 
-def test_what_clients_send_is_served(scene: Scene) -> None:
+def test_requests_of_clients_are_served(scene: Scene) -> None:
     mine = scene.mine
     run, name = {"run_id": mine.run, "run_uuid": mine.run}, {"name": mine.model}
     charset = f"{JSON}; charset=utf-8"

@@ -239,7 +239,7 @@ def test_an_export_without_permission_writes_nothing(member: Member) -> None:
     assert answer.status_code == 403, answer.text
 
 
-def test_large_things_of_clients_are_taken(member: Member, python_of: Callable[[str], str], tmp_path: Path) -> None:
+def test_large_data_of_clients_is_accepted(member: Member, python_of: Callable[[str], str], tmp_path: Path) -> None:
     user, password = member.login
     env = {
         "PATH": "/usr/bin:/bin",

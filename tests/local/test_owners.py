@@ -215,7 +215,7 @@ def test_the_permissions_on_an_object_end_before_the_object(scene: Scene, kind: 
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_the_end_of_an_object_takes_no_permissions_of_the_next_one(scene: Scene, kind: str) -> None:
+def test_deleting_an_object_keeps_permissions_on_the_next_object_of_that_name(scene: Scene, kind: str) -> None:
     skipped(scene, kind)
     name = f"com.example/{scene.new('server')}" if "MCP" in kind else scene.new("named")
     path, body = request_of(scene, kind, name)
@@ -269,7 +269,7 @@ def test_a_creator_gets_one_permission_and_none_on_the_next_object_of_that_name(
     assert name not in granted(scene, scene.owner)
 
 
-def test_a_rename_takes_no_permissions_of_the_next_object_along(scene: Scene) -> None:
+def test_a_rename_moves_no_permissions_on_the_next_object_of_that_name(scene: Scene) -> None:
     new = scene.new("named")
     path, body = request_of(scene, "renamed model", new)
     other = scene.new("model")
@@ -293,7 +293,7 @@ def test_a_rename_takes_no_permissions_of_the_next_object_along(scene: Scene) ->
     assert body["name"] in granted(scene, scene.mia)
 
 
-def test_an_experiment_that_a_request_does_not_ask_for_is_not_its_senders(scene: Scene) -> None:
+def test_an_experiment_made_by_mlflow_for_a_request_does_not_belong_to_the_sender(scene: Scene) -> None:
     name, _ = endpoint(scene)  # MLflow makes an experiment for the endpoint's traces
     found = scene.make(f"{V2}/experiments/search", {"filter": f"name LIKE '%{name}'", "max_results": 2})["experiments"]
     (made,) = (each["experiment_id"] for each in found)

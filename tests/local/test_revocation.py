@@ -104,7 +104,7 @@ def permission_revoked(address: str, name: str) -> int:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("revoke", [password_changed, deleted, permission_revoked])
-def test_nothing_is_accepted_once_the_revocation_has_returned(
+def test_no_request_is_accepted_after_a_revocation(
     addresses: list[str], revoke: Callable[[str, str], int], soak: bool
 ) -> None:
     name = revoke.__name__

@@ -73,7 +73,7 @@ def require_proven_with(machine: Machine, pair: tuple[str, str]) -> None:
     assert machine.remains() == []
 
 
-def test_new_keys_take_the_place_of_old_ones_that_are_withdrawn_then(
+def test_new_keys_replace_old_keys_and_the_old_keys_can_be_withdrawn(
     machine: Machine, tmp_path: Path, bucket: str
 ) -> None:
     port = free_port()
@@ -113,7 +113,7 @@ def test_new_keys_take_the_place_of_old_ones_that_are_withdrawn_then(
         require_proven_with(machine, SECOND)
 
 
-def test_killed_at_any_step_the_same_command_goes_on(
+def test_a_rotation_of_keys_killed_at_any_step_continues(
     machine: Machine, store: ObjectStore, bucket: str, seed: int, soak: bool
 ) -> None:
     with_keys(machine, store)
@@ -130,7 +130,7 @@ def test_killed_at_any_step_the_same_command_goes_on(
         assert len(machine.processes()) == 1
 
 
-def test_keys_that_fail_the_server_itself_are_named_and_the_old_ones_bring_it_back(
+def test_failing_new_keys_are_reported_and_the_old_keys_can_return(
     machine: Machine, store: ObjectStore, bucket: str
 ) -> None:
     def refuse_the_server(_: str, headers: Mapping[str, str]) -> Answer | None:
@@ -154,5 +154,5 @@ def test_keys_that_fail_the_server_itself_are_named_and_the_old_ones_bring_it_ba
 
 
 @pytest.mark.parametrize(("kind", "words"), [("kek", "decrypts"), ("webhook", "decrypts"), ("flask", "signs")])
-def test_keys_that_stay_are_refused_with_the_reason(machine: Machine, kind: str, words: str) -> None:
+def test_a_kind_of_key_without_rotation_is_refused_with_the_reason(machine: Machine, kind: str, words: str) -> None:
     assert words in machine.here("rotate-keys", kind, code=2).stderr

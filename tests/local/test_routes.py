@@ -173,11 +173,11 @@ def test_unknown_paths_are_closed_and_the_favicon_is_open(walked: Walked) -> Non
     assert walked.ask(("GET", "/favicon.ico"), None) in {200, 404}
 
 
-def test_the_list_has_the_routes_of_the_application_and_no_others(walked: Walked) -> None:
+def test_the_list_matches_the_routes_of_the_application(walked: Walked) -> None:
     assert set(LISTED) == set(walked.routes)
 
 
-def test_the_list_says_of_each_route_once_who_may_use_it_and_what_it_reaches() -> None:
+def test_the_list_names_each_route_once_with_its_users_and_reach() -> None:
     keys = [key for line in LINES for key in line.keys]
     assert len(keys) == len(set(keys))
     assert {line.who for line in LINES} == {"nobody", "admin", "anyone", "login"}
@@ -207,7 +207,7 @@ def test_no_spelling_of_its_path_opens_a_closed_route(walked: Walked) -> None:
     assert {asked: status for asked, status in answers if not 400 <= status < 500} == {}
 
 
-def test_what_is_for_administrators_is_closed_to_members(walked: Walked) -> None:
+def test_routes_for_administrators_are_closed_to_members(walked: Walked) -> None:
     for_admins = walked.listed_as("admin")
     # MLflow's own check comes first, and may want to know which object is meant
     assert {walked.ask(route, MEMBER) for route in for_admins} <= {400, 403}
@@ -231,7 +231,7 @@ def test_a_member_neither_sets_up_providers_nor_reads_the_grants_of_others(walke
     ] * 4
 
 
-def test_a_route_that_is_not_listed_is_closed_and_named_in_the_log_once(walked: Walked) -> None:
+def test_an_unlisted_route_is_closed_and_logged_once(walked: Walked) -> None:
     for login in (walked.admin, MEMBER):
         assert {route: walked.told(route, login) for route in walked.extra} == dict.fromkeys(
             walked.extra, (403, "PERMISSION_DENIED")

@@ -19,7 +19,7 @@ from tests.support.servers import free_port
 CURRENT = "api/2.0/mlflow/users/current"
 
 
-def test_it_proves_the_server_says_how_to_reach_it_and_stops_it_when_asked_to_end(machine: Machine) -> None:
+def test_run_proves_the_server_prints_its_address_and_stops_it_at_sigterm(machine: Machine) -> None:
     port = free_port()
     with running(machine, "--port", str(port)) as run:
         printed = run.until_up()
@@ -42,7 +42,7 @@ def test_it_proves_the_server_says_how_to_reach_it_and_stops_it_when_asked_to_en
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.full_scale)]
 )
-def test_a_signal_before_it_is_up_leaves_nothing_running(machine: Machine, number: signal.Signals) -> None:
+def test_a_signal_during_the_start_leaves_nothing_running(machine: Machine, number: signal.Signals) -> None:
     process = machine.popen("run")
     assert process.stderr is not None
     for line in process.stderr:
@@ -55,7 +55,7 @@ def test_a_signal_before_it_is_up_leaves_nothing_running(machine: Machine, numbe
     assert machine.remains() == []
 
 
-def test_a_server_that_dies_ends_it_with_the_server_s_last_words(machine: Machine) -> None:
+def test_run_ends_when_the_server_dies_and_prints_the_end_of_its_log(machine: Machine) -> None:
     with running(machine) as run:
         run.until_up()
         os.kill(machine.pid(), signal.SIGKILL)
@@ -66,7 +66,7 @@ def test_a_server_that_dies_ends_it_with_the_server_s_last_words(machine: Machin
     assert machine.processes() == []
 
 
-def test_killed_itself_it_leaves_the_server_to_the_same_command(machine: Machine) -> None:
+def test_a_killed_run_leaves_the_server_to_the_next_run(machine: Machine) -> None:
     with running(machine, "--port", str(free_port())) as first:
         first.until_up()
         pid = machine.pid()
@@ -90,7 +90,7 @@ def test_killed_itself_it_leaves_the_server_to_the_same_command(machine: Machine
     assert machine.remains() == []
 
 
-def test_a_server_that_listens_everywhere_answers_to_its_name_alone(machine: Machine) -> None:
+def test_a_server_on_all_addresses_answers_only_to_its_name(machine: Machine) -> None:
     node, port = socket.gethostname(), free_port()
     with running(machine, "--host", "0.0.0.0", "--port", str(port)) as run:
         printed = run.until_up()
@@ -116,7 +116,7 @@ def test_a_server_that_listens_everywhere_answers_to_its_name_alone(machine: Mac
         assert run.errors.count("is plain HTTP") == 1
 
 
-def test_an_ipv6_address_does_as_well(machine: Machine) -> None:
+def test_an_ipv6_address_works(machine: Machine) -> None:
     created = machine.create("mlflow", "--host", "::1", "--port", str(free_port()))
     assert created["address"].startswith("http://[::1]:")
     assert machine.json("status")["proven"] is True
@@ -130,7 +130,7 @@ def test_an_ipv6_address_does_as_well(machine: Machine) -> None:
         ("http://node", "--host http://node: must be a host name or an IP address"),
     ],
 )
-def test_a_host_that_is_not_this_machine_is_refused_before_anything_is_made(
+def test_a_host_other_than_this_machine_is_refused_before_anything_is_created(
     machine: Machine, host: str, words: str
 ) -> None:
     assert words in machine.here("create", "--target", "local", "--host", host, code=2).stderr
@@ -144,11 +144,11 @@ def test_a_taken_port_is_named_with_the_address(machine: Machine) -> None:
     assert f"port {port} of 0.0.0.0 cannot be used" in refused
 
 
-def test_a_cluster_needs_nobody_in_the_foreground(machine: Machine) -> None:
+def test_run_refuses_a_cluster(machine: Machine) -> None:
     assert "keeps a server of this machine" in machine.run("run", "--target", "kubernetes", code=2).stderr
 
 
-def test_a_server_whose_starter_is_gone_does_not_start(tmp_path: Path) -> None:
+def test_a_server_does_not_start_after_the_end_of_its_starter(tmp_path: Path) -> None:
     """The starter has looked for what to end and found nothing; the child must not go on after that."""
     record = tmp_path / "process.json"
     register = [sys.executable, "-I", "-S", str(PROGRAMS / "register.py")]

@@ -148,7 +148,7 @@ def prepared(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield Prepared(address, folder / "usual", experiments)
 
 
-def found_by_everybody(address: str, experiments: list[str]) -> dict[tuple[str, int | str], list[list[Any]]]:
+def found_by_each_member(address: str, experiments: list[str]) -> dict[tuple[str, int | str], list[list[Any]]]:
     """Return the pages that each member finds with each search."""
     found: dict[tuple[str, int | str], list[list[Any]]] = {}
     for name in GRANTS:
@@ -164,12 +164,12 @@ def without_pages(found: dict[tuple[str, int | str], list[list[Any]]]) -> dict[t
     return {search: [row for page in all_pages for row in page] for search, all_pages in found.items()}
 
 
-def test_everybody_finds_what_mlflow_lets_them_find(prepared: Prepared, serve: Serve, tmp_path: Path) -> None:
-    paged = found_by_everybody(prepared.address, prepared.experiments)
+def test_members_find_the_same_rows_as_with_mlflows_search(prepared: Prepared, serve: Serve, tmp_path: Path) -> None:
+    paged = found_by_each_member(prepared.address, prepared.experiments)
     found = without_pages(paged)
     prepared.copied(tmp_path / "own search")
     with serve("own search") as address:
-        assert without_pages(found_by_everybody(address, prepared.experiments)) == found
+        assert without_pages(found_by_each_member(address, prepared.experiments)) == found
     for (_, search), all_pages in paged.items():
         if isinstance(search, int):
             assert {len(page) for page in all_pages[:-1]} <= {SEARCHES[search]["max_results"]}
@@ -181,7 +181,7 @@ def test_everybody_finds_what_mlflow_lets_them_find(prepared: Prepared, serve: S
         assert {len(found[name, kind]) for name in GRANTS} >= {0, FEW - 1, FEW}, kind
 
 
-def test_it_costs_as_much_as_without_a_login_and_the_look_ups(prepared: Prepared, serve: Serve, tmp_path: Path) -> None:
+def test_a_login_adds_at_most_three_statements_to_a_search(prepared: Prepared, serve: Serve, tmp_path: Path) -> None:
     search = {"max_results": 5}
     prepared.copied(tmp_path / "open")
     with serve("open") as address:

@@ -170,7 +170,7 @@ def test_like_is_not_evaluated_on_traces_of_other_experiments(
         assert not any(hidden)
 
 
-def test_searches_find_what_mlflow_lets_them_find(
+def test_searches_find_the_same_traces_as_mlflows_search(
     scene: Scene, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
     address, traces = scene.server.address, {}
@@ -184,7 +184,7 @@ def test_searches_find_what_mlflow_lets_them_find(
         assert {key: found(unchanged, key[1], key[2], key[0]) for key in traces} == traces
 
 
-def test_a_pattern_that_sqlite_does_not_evaluate_is_always_refused(scene: Scene) -> None:
+def test_a_pattern_too_long_for_sqlite_is_always_refused(scene: Scene) -> None:
     """SQLite fails only if there is a row to evaluate the pattern on."""
     server, long = scene.server, "x" * 50_001
     for name in ("quality", "nothing"):

@@ -109,7 +109,7 @@ def test_each_command_says_where_the_server_runs_and_changes_nothing(
 
 
 @pytest.mark.parametrize("command", ["create", "run", "start", "stop"])
-def test_what_is_on_record_is_enough_where_locks_do_not_reach(shared: Machine, command: str) -> None:
+def test_the_record_suffices_without_shared_locks(shared: Machine, command: str) -> None:
     before = (shared.record(), shared.pid(), shared.processes())
     refused = second_node(shared, unlocked=True).run(command, code=5).stderr
     assert f"it was started on {os.uname().nodename} on 20" in refused
@@ -123,12 +123,12 @@ def test_a_colleague_is_sent_to_the_node_where_the_server_runs(shared: Machine) 
     assert f"ssh -N -L {port}:127.0.0.1:{port} {os.uname().nodename}\n" in told
 
 
-def test_the_first_node_goes_on_as_if_nothing_were(shared: Machine) -> None:
+def test_commands_on_the_second_node_do_not_disturb_the_first_node(shared: Machine) -> None:
     second_node(shared).run("create", code=5)
     assert shared.json("create")["changed"] is False
 
 
-def test_a_server_that_listens_on_the_network_is_used_and_proven_from_the_second_node(machine: Machine) -> None:
+def test_a_server_on_the_network_is_used_and_proven_from_the_second_node(machine: Machine) -> None:
     address = machine.create("mlflow", "--host", "0.0.0.0")["address"]
     node = second_node(machine)
     assert f"MLFLOW_TRACKING_URI={address}" in node.run("env").stdout
@@ -149,7 +149,7 @@ def test_a_server_that_listens_on_the_network_is_used_and_proven_from_the_second
     assert "and answers there" in refused
 
 
-def test_a_node_that_is_gone_for_good_is_taken_over_when_told_so(machine: Machine) -> None:
+def test_the_server_of_a_lost_node_is_taken_over_on_request(machine: Machine) -> None:
     machine.create("mlflow", "--port", str(free_port()))  # that nobody takes meanwhile
     os.kill(machine.pid(), signal.SIGKILL)
     while machine.processes():  # until the kernel has ended it

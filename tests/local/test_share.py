@@ -74,7 +74,7 @@ def test_without_a_user_the_sender_is_warned(server: Machine) -> None:
     assert HOSTILE_PASSWORD not in done.stdout + done.stderr
 
 
-def test_a_user_who_is_not_there_is_named_with_the_way_to_make_one(server: Machine) -> None:
+def test_a_nonexistent_user_is_named_with_the_ways_to_create_the_user(server: Machine) -> None:
     refused = server.run("share", "--user", "nobody", code=1)
     assert "knows no user 'nobody'" in refused.stderr
     assert "/signup" in refused.stderr

@@ -128,7 +128,7 @@ def test_a_slow_regular_expression_ends_and_others_are_served_meanwhile(scene: S
     assert scene.found("tags.evil RLIKE '^(a+)!$'") == {"tr-" + f"{1:032x}"}
 
 
-def test_slow_expressions_take_a_part_of_the_threads(scene: Scene) -> None:
+def test_slow_expressions_take_only_some_of_the_threads(scene: Scene) -> None:
     scene.trace(1, evil=HARD_TO_MATCH)
     with ThreadPoolExecutor(20) as pool:
         statuses = [answer.status_code for answer in pool.map(scene.search, [f"tags.evil RLIKE '{SLOW}'"] * 20)]
@@ -152,7 +152,7 @@ EXPRESSIONS = {
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_regular_expressions_mean_what_they_mean_to_python(scene: Scene, expression: str) -> None:
+def test_regular_expressions_have_the_same_meaning_as_in_python(scene: Scene, expression: str) -> None:
     """As MLflow documents RLIKE on SQLite, where a wrong expression matches nothing."""
     texts = {"plain": "snow and a snowball", "lines": "rain\nsnow", "digits": "٣4", "twice": "twice twice"}
     ids = {scene.trace(2 + number, words=text): name for number, (name, text) in enumerate(texts.items())}
@@ -161,7 +161,7 @@ def test_regular_expressions_mean_what_they_mean_to_python(scene: Scene, express
         assert {ids[trace] for trace in found} == EXPRESSIONS[expression]
 
 
-def test_a_filter_has_a_length_that_clients_do_not_reach(scene: Scene) -> None:
+def test_the_length_of_a_filter_is_limited_above_the_needs_of_clients(scene: Scene) -> None:
     def status(text: str) -> int:
         body = {"experiment_ids": [scene.experiment], "filter": text}
         return scene.server.ask("api/2.0/mlflow/runs/search", scene.login, body).status_code
@@ -187,7 +187,7 @@ def test_a_server_follows_no_link_and_waits_for_no_lock_of_another_user(
 
 
 @as_root
-def test_a_server_of_deployer_has_a_temporary_folder_of_its_own(machine: Machine) -> None:
+def test_a_server_of_deployer_has_a_private_temporary_folder(machine: Machine) -> None:
     """Whatever TMPDIR says where the command is typed; what is left in the folder goes when the server ends."""
     own = machine.state / "servers" / "mlflow" / "tmp"
     with neighbourhood(machine.home, machine.state / "servers/mlflow/data/tracking.db") as around:
@@ -207,7 +207,7 @@ def test_a_server_of_deployer_has_a_temporary_folder_of_its_own(machine: Machine
 
 
 @as_root
-def test_no_file_of_another_user_where_a_command_is_typed_is_run(machine: Machine) -> None:
+def test_no_file_of_another_user_in_the_working_directory_is_executed(machine: Machine) -> None:
     """A release that is not installed has deployer ask pip, and Python would import `pip` from there."""
     taken = machine.home / "taken"
     with tempfile.TemporaryDirectory(prefix="mlflow-deployer-shared-") as name:

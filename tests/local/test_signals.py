@@ -37,9 +37,7 @@ def installers(machine: Machine) -> list[int]:
     raise AssertionError("nothing was installed")
 
 
-def test_a_signal_while_it_installs_ends_the_installer_and_the_next_create_waits_for_nobody(
-    bare_machine: Machine, seed: int
-) -> None:
+def test_a_signal_ends_the_installer_and_the_next_create_does_not_wait(bare_machine: Machine, seed: int) -> None:
     machine, chance = bare_machine, random.Random(f"{seed} installer")
     for number in (*ENDING, signal.SIGKILL):
         process = machine.popen(*CREATE)
@@ -64,7 +62,7 @@ def test_a_signal_while_it_installs_ends_the_installer_and_the_next_create_waits
 
 
 @pytest.mark.timeout(3600)
-def test_a_signal_at_any_instant_ends_a_create_in_words_and_the_same_command_goes_on(
+def test_a_signal_at_any_instant_ends_a_create_with_a_message_and_the_same_command_continues(
     machine: Machine, seed: int, soak: bool
 ) -> None:
     chance = random.Random(f"{seed} signals")

@@ -60,7 +60,7 @@ def run(command: list[str], home: Path, code: int = 0, **env: str) -> subprocess
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash", "fish"])
-def test_the_lines_of_a_shell_set_what_a_client_reads(
+def test_the_lines_of_a_shell_set_the_variables_of_a_client(
     printed: Callable[..., str], server: Machine, tmp_path: Path, shell: str
 ) -> None:
     if shell == "fish" and not shutil.which("fish"):
@@ -109,7 +109,7 @@ def test_a_job_of_slurm_reads_the_login_from_the_file_and_no_stale_variable(
     assert run(["bash", str(job)], tmp_path, **stale).stdout.splitlines()[-1] == seen
 
 
-def test_a_dotenv_file_is_data_that_python_dotenv_and_docker_read_alike(
+def test_python_dotenv_and_docker_read_a_dotenv_file_alike(
     printed: Callable[..., str], server: Machine, python: str, tmp_path: Path, seen: str
 ) -> None:
     text = printed("dotenv", http_proxy="http://127.0.0.1:9", no_proxy="a.example")
@@ -150,7 +150,7 @@ env >"$HOME/environment"
 """
 
 
-def test_docker_is_told_the_password_by_name_alone(printed: Callable[..., str], tmp_path: Path) -> None:
+def test_docker_gets_only_the_name_of_the_password_variable(printed: Callable[..., str], tmp_path: Path) -> None:
     """There is no Docker here: a program of its name writes down what it is given, which is what is to be shown."""
     (tmp_path / "bin").mkdir()
     docker = tmp_path / "bin" / "docker"
@@ -180,7 +180,7 @@ def test_a_workflow_is_valid_for_github(printed: Callable[..., str], tmp_path: P
     run(check, tmp_path, 1)
 
 
-def test_a_form_that_cannot_hold_a_value_says_so(server: Machine) -> None:
+def test_a_value_invalid_in_a_format_is_reported(server: Machine) -> None:
     refused = server.run(
         "env", "--format", "dotenv", env={"http_proxy": "http://127.0.0.1:9", "no_proxy": "a #b"}, code=2
     )

@@ -123,15 +123,13 @@ def naming(run: str, identifier: str) -> dict[str, Any]:
     return assessment(identifier, metadata={"mlflow.assessment.sourceRunId": run})
 
 
-def kept(server: Server, *identifiers: str) -> list[bool]:
+def still_stored(server: Server, *identifiers: str) -> list[bool]:
     stored = {identifier for (identifier,) in rows(server, "SELECT assessment_id FROM assessments")}
     return [identifier in stored for identifier in identifiers]
 
 
 @pytest.mark.parametrize("deleted", ["run", "experiment"])
-def test_a_deleted_run_takes_along_no_assessment_of_another_experiment(
-    server: Server, mia: Login, deleted: str
-) -> None:
+def test_deleting_a_run_deletes_no_assessment_in_another_experiment(server: Server, mia: Login, deleted: str) -> None:
     theirs, trace = server.experiment(f"assessed, {deleted}"), f"tr-of-{deleted}"
     created = server.ask(f"{V2}/experiments/create", mia, {"name": f"with a run, {deleted}"})
     own = str(created.json()["experiment_id"])
@@ -142,11 +140,11 @@ def test_a_deleted_run_takes_along_no_assessment_of_another_experiment(
     server.change(f"{V2}/runs/delete", {"run_id": by_administrator})
     body = {"run_id": run} if deleted == "run" else {"experiment_id": own}
     server.ask(f"{V2}/{deleted}s/delete", mia, body).raise_for_status()
-    assert kept(server, f"{trace}-1", f"{trace}-2", f"{trace}-3") == [True, False, False]
+    assert still_stored(server, f"{trace}-1", f"{trace}-2", f"{trace}-3") == [True, False, False]
 
 
 @pytest.mark.parametrize(("permission", "stays"), [("DENY", True), ("EDIT", True), ("MANAGE", False)])
-def test_a_deleted_run_takes_along_assessments_only_with_the_permission_on_them(
+def test_deleting_a_run_deletes_assessments_only_with_the_permission_on_them(
     server: Server, permission: str, stays: bool
 ) -> None:
     shared, member = server.experiment(f"shared, {permission}"), server.member(f"with-{permission}".lower())
@@ -160,7 +158,7 @@ def test_a_deleted_run_takes_along_assessments_only_with_the_permission_on_them(
     run = new_run(server, ADMIN, shared)
     start(server, ADMIN, shared, f"tr-{permission}", naming(run, f"d-{permission}")).raise_for_status()
     server.ask(f"{V2}/runs/delete", member, {"run_id": run}).raise_for_status()
-    assert kept(server, f"d-{permission}") == [stays]
+    assert still_stored(server, f"d-{permission}") == [stays]
 
 
 # --- personal review queues ---
@@ -346,7 +344,7 @@ def guarded_endpoint(
     return f"{prefix}guarded"
 
 
-def test_a_guardrail_asks_this_server_whatever_host_the_request_names(server: Server) -> None:
+def test_a_guardrail_calls_this_server_for_any_host_header(server: Server) -> None:
     name = guarded_endpoint(server)
     body = {"model": name, "messages": [{"role": "user", "content": "hello"}]}
     basic = base64.b64encode(":".join(ADMIN).encode()).decode()

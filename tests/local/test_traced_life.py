@@ -195,19 +195,19 @@ def lived(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Lived(machine, list(tracer.starts()))
 
 
-def test_no_program_is_given_a_secret_as_a_word(lived: Lived) -> None:
+def test_no_program_gets_a_secret_as_an_argument(lived: Lived) -> None:
     assert len(lived.starts) > 2 * len(LIFE)
     assert [start.path for start in lived.starts if lived.known(start.words)] == []
 
 
-def test_nobody_but_the_server_and_a_users_own_client_finds_one_in_its_environment(lived: Lived) -> None:
+def test_only_the_server_and_the_users_client_get_secrets_in_their_environment(lived: Lived) -> None:
     known = {start: lived.known(start.env) for start in lived.starts}
     assert {start.path: names for start, names in known.items() if names - lived.may_see(start)} == {}
     # these do: an environment shows in the trace
     assert {start.path for start, names in known.items() if names} == {lived.machine.server_python(), sys.executable}
 
 
-def test_no_output_log_record_or_file_held_one(lived: Lived) -> None:
+def test_no_output_log_record_or_file_contains_a_secret(lived: Lived) -> None:
     witness = lived.machine.witness
     assert [str(finding) for finding in witness.findings()] == []
     secrets, texts, size = witness.figures()
@@ -215,13 +215,13 @@ def test_no_output_log_record_or_file_held_one(lived: Lived) -> None:
     assert (secrets >= 3 + 4 + 4 + 3, texts > len(LIFE), size > 1_000_000) == (True,) * 3
 
 
-def test_every_command_has_a_place_in_this_life() -> None:
+def test_the_traced_life_contains_every_command() -> None:
     assert (
         COMMANDS.keys() - {"run"} - {event.words[0] for event in LIFE if isinstance(event, Run | Interrupted)} == set()
     )
 
 
-def test_a_canary_as_a_word_or_in_an_environment_is_found(tmp_path: Path) -> None:
+def test_a_canary_in_an_argument_or_an_environment_is_found(tmp_path: Path) -> None:
     tracer, canary = Tracer(tmp_path), secrets.token_urlsafe(24)
     for words, env in ((["true", f"https://admin:{canary}@host/"], {}), (["true"], {"CANARY": f'"{canary}"'})):
         subprocess.run(tracer.command(["env", *words]), env={"PATH": "/usr/bin:/bin", **env}, check=True)

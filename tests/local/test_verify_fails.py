@@ -151,11 +151,11 @@ def test_artifacts_open_to_any_password(machine: Machine, right: Right) -> None:
         assert said.endswith("answers a wrong password with 200, not 401")
 
 
-def test_nothing_there(machine: Machine) -> None:
+def test_no_server_at_the_address(machine: Machine) -> None:
     assert "cannot be reached (Connection refused)" in failed_check(machine, f"http://127.0.0.1:{free_port()}")
 
 
-def test_something_else_there(machine: Machine, folder: Path) -> None:
+def test_another_program_at_the_address(machine: Machine, folder: Path) -> None:
     port = free_port()
     other = [machine.server_python(), "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     with running(other, {"PATH": "/usr/bin:/bin", "HOME": str(folder)}, port, path="") as address:

@@ -41,7 +41,7 @@ def fill(path: Path, left: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["8k", "16k", "24k", "32k", "64k", "128k", "256k", "512k", "1m", "1500k", "2m"])
-def test_a_disk_that_fills_up_during_a_create_is_named_and_the_same_command_goes_on_with_more_room(
+def test_a_full_disk_during_create_is_reported_and_create_continues_with_more_space(
     bare_machine: Machine, environments: Path, size: str
 ) -> None:
     machine = bare_machine
@@ -67,7 +67,7 @@ def test_a_disk_that_fills_up_during_a_create_is_named_and_the_same_command_goes
         machine.end()
 
 
-def test_a_disk_that_fills_up_during_an_installation_is_named_and_not_tried_again_with_pip(
+def test_a_full_disk_during_an_installation_is_reported_without_a_retry_with_pip(
     bare_machine: Machine,
 ) -> None:
     machine = bare_machine
@@ -87,9 +87,7 @@ def test_a_disk_that_fills_up_during_an_installation_is_named_and_not_tried_agai
         machine.end()
 
 
-def test_a_disk_that_fills_up_later_is_found_by_verify_and_loses_nothing(
-    bare_machine: Machine, environments: Path
-) -> None:
+def test_verify_reports_a_full_disk_and_nothing_is_lost(bare_machine: Machine, environments: Path) -> None:
     machine = bare_machine
     with small_disk(machine.state, "16m"):
         (machine.state / "environments").symlink_to(environments)
