@@ -1,4 +1,4 @@
-"""Who may say where artifacts are kept: of one member's data, another member reads nothing by way of a location."""
+"""Only administrators set locations of artifacts; no location gives a member the data of another member."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LOCATION, ARCHIVE, SPANS = "mlflow.artifactLocation", "mlflow.trace.archiveLocat
 
 @dataclass(frozen=True)
 class Scene:
-    """A member with an experiment of her own, and the artifacts of a trace in an experiment that she may not read."""
+    """A member with an experiment, and the artifacts of a trace in an experiment that the member may not read."""
 
     server: Server
     member: tuple[str, str]
     experiment: str
     foreign: str  # the other experiment
-    target: str  # where its trace is kept
+    target: str  # the location of its trace
 
     def ask(self, path: str, body: Any = None, method: str | None = None, **headers: str) -> requests.Response:
         """Ask as the member."""
@@ -40,12 +40,12 @@ class Scene:
         return requests.request(method, url, auth=self.member, json=body, headers=headers, timeout=60)
 
     def trace(self, **tags: str) -> requests.Response:
-        """Begin a trace as clients before 3.0 do."""
+        """Start a trace as clients before 3.0 do."""
         listed = [{"key": key, "value": value} for key, value in tags.items()]
         return self.ask(f"{API}/traces", {"experiment_id": self.experiment, "timestamp_ms": 1, "tags": listed})
 
     def new_trace(self) -> str:
-        """Begin a trace, and return its identifier."""
+        """Start a trace; return its identifier."""
         begun = self.trace()
         begun.raise_for_status()
         return str(begun.json()["trace_info"]["request_id"])
@@ -56,11 +56,11 @@ class Scene:
         return {tag["key"]: tag["value"] for tag in info["tags"]}
 
     def artifact(self, trace: str) -> requests.Response:
-        """Ask for the data of a trace."""
+        """Request the data of a trace."""
         return self.ask(f"ajax-api/2.0/mlflow/get-trace-artifact?request_id={quote(trace, safe='')}")
 
     def stored(self, query: str, *values: str) -> list[Any]:
-        """Ask or change MLflow's database."""
+        """Run a statement in MLflow's database; return the rows."""
         with closing(sqlite3.connect(self.server.log.with_name("tracking.db"), timeout=60)) as database, database:
             return database.execute(query, values).fetchall()
 
@@ -141,7 +141,7 @@ def test_a_member_cannot_set_the_location_of_a_trace(scene: Scene, way: str) -> 
     trace = scene.new_trace()
     for key, value in ((LOCATION, scene.target), (ARCHIVE, str(archive)), (SPANS, "ARCHIVE_REPO")):
         for answer in WAYS[way](scene, trace, {key: value}):
-            if not answer.ok:  # some of MLflow's ways leave such a tag out by themselves
+            if not answer.ok:  # some requests omit such a tag
                 assert_refused(answer)
         assert SECRET not in scene.artifact(trace).text
         assert scene.stored("SELECT * FROM trace_tags WHERE value = ?", value) == []
@@ -246,7 +246,7 @@ def test_a_foreign_location_stored_earlier_is_not_used(scene: Scene) -> None:
     assert_refused(scene.ask(f"{API}/traces/delete-traces", delete))
     assert (elsewhere / "traces.pb").exists()
     read = scene.server.ask(f"ajax-api/2.0/mlflow/get-trace-artifact?request_id={trace}", ADMIN)
-    assert read.text == SECRET  # for administrators it is as it was
+    assert read.text == SECRET  # administrators may still read it
 
 
 def test_a_source_stored_earlier_is_used_only_inside_its_run(scene: Scene) -> None:
@@ -275,7 +275,7 @@ def test_a_source_stored_earlier_is_used_only_inside_its_run(scene: Scene) -> No
 
 
 def new_logged_model(scene: Scene, login: tuple[str, str], experiment: str, run: str = "") -> tuple[str, str]:
-    """Make a logged model; return its identifier and its location."""
+    """Create a logged model; return its identifier and location."""
     named = {"experiment_id": experiment, "name": "logged", **({"source_run_id": run} if run else {})}
     made = scene.server.ask(f"{API}/logged-models", login, named)
     made.raise_for_status()
@@ -284,7 +284,7 @@ def new_logged_model(scene: Scene, login: tuple[str, str], experiment: str, run:
 
 
 def new_run(scene: Scene, login: tuple[str, str], experiment: str) -> tuple[str, str]:
-    """Make a run; return its identifier and its location."""
+    """Create a run; return its identifier and location."""
     made = scene.server.ask(f"{API}/runs/create", login, {"experiment_id": experiment, "start_time": 1})
     made.raise_for_status()
     info = made.json()["run"]["info"]

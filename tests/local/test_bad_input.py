@@ -1,4 +1,4 @@
-"""Wrong names, files, ports, interpreters: each refused in words that say what to do, and nothing is lost or left."""
+"""Each invalid name, file, port or interpreter is refused with the next step; no data is lost, and no files remain."""
 
 from __future__ import annotations
 
@@ -257,13 +257,13 @@ def test_ctrl_c_says_that_nothing_is_lost_and_the_same_command_continues(machine
     require_next_create_completes(machine, "start")
 
 
-@pytest.mark.full_scale  # otherwise test_external.py interrupts the installation that its tests need anyway
+@pytest.mark.full_scale  # outside of the full scale, test_external.py interrupts an installation
 def test_ctrl_c_while_mlflow_is_installed_loses_nothing(bare_machine: Machine) -> None:
     require_next_create_completes(bare_machine, "environment")
 
 
 def require_next_create_completes(machine: Machine, step: str) -> None:
-    """Interrupt a `create` in a step, and let the next one end."""
+    """Interrupt a `create` in a step, and check that the next `create` succeeds."""
     interrupt_in_step(machine, CREATE, step)
     machine.create()
     assert machine.remains() == []
@@ -274,7 +274,7 @@ def test_a_signal_ignored_from_the_start_stays_ignored(server: Machine) -> None:
     process = server.program(["sh", "-c", f'trap "" HUP; exec {server.command()[0]} logs --follow'], ("logs",))
     assert process.stdout is not None
     process.stdout.readline()
-    process.send_signal(signal.SIGHUP)  # as nohup leaves it
+    process.send_signal(signal.SIGHUP)  # nohup ignores this signal
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(2)
     process.send_signal(signal.SIGTERM)
@@ -355,7 +355,7 @@ def test_an_impossible_change_changes_nothing(server: Machine, change: tuple[str
 
 
 def test_a_change_of_only_the_record_is_reported_as_a_change(server: Machine) -> None:
-    port = server.record()["assigned"]["ports"]["http"]  # the one that it has: now it is asked for
+    port = server.record()["assigned"]["ports"]["http"]  # the assigned port, now requested
     spec = {"auth": {"adminUsername": HOSTILE_USER}, "local": {"port": port}}
     (server.home / "spec.yaml").write_text(f"{HEADER}spec: {json.dumps(spec)}\n")
     assert server.json("create", "-f", "spec.yaml", "--target", "local")["changed"] is True
@@ -372,7 +372,7 @@ def test_a_setting_without_effect_is_refused_and_not_stored(server: Machine) -> 
 
 
 def test_a_server_with_a_stored_setting_without_effect_is_still_managed(server: Machine) -> None:
-    """As releases before this one stored such flags."""
+    """Earlier releases stored such flags."""
     path, pid = server.state / "servers/mlflow/record.json", server.pid()
     record = server.record()
     record["spec"]["spec"]["volume"]["storageClass"] = "a"
@@ -433,14 +433,14 @@ def test_the_loopback_address_bypasses_the_proxy(server: Machine) -> None:
 
 @pytest.fixture(scope="module")
 def identity(server: Machine) -> dict[str, Any]:
-    """What the record of the server's process said while the server ran."""
+    """The process record of the running server."""
     found: dict[str, Any] = json.loads((server.state / "servers/mlflow/process.json").read_text())
     return found
 
 
 @pytest.fixture
 def stopped(server: Machine, identity: dict[str, Any]) -> Machine:
-    """The user of `server`, which is stopped. The tests that need it stopped are the last ones of this file."""
+    """The user of `server`, after a stop. The tests that use this fixture come last in this file."""
     if server.processes():
         server.run("stop")
     return server
@@ -453,7 +453,7 @@ def test_the_port_of_another_server_is_refused_even_while_that_server_is_stopped
 
 
 def test_a_recycled_pid_is_never_killed(stopped: Machine, identity: dict[str, Any]) -> None:
-    """The record names a pid that now belongs to somebody else: after a reboot, and in the same boot."""
+    """The record names a pid that now belongs to another process: after a reboot, and in the same boot."""
     record = stopped.state / "servers/mlflow/process.json"
     with subprocess.Popen(["sleep", "600"]) as innocent:
         try:
@@ -482,7 +482,7 @@ def test_a_server_of_another_host_is_neither_killed_nor_started_again(
 def test_a_server_locked_by_another_machine_is_elsewhere_and_never_killed(
     stopped: Machine, identity: dict[str, Any]
 ) -> None:
-    """As on a network file system, which carries locks from machine to machine."""
+    """The lock is held as on a network file system that shares locks between machines."""
     record = stopped.state / "servers/mlflow/process.json"
     record.write_text(json.dumps({**identity, "boot": "other", "host": "login7"}))
     with record.open("r+b") as held:

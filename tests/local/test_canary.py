@@ -1,4 +1,4 @@
-"""The net is whole: whatever a machine shows, a planted canary in it is found, and the place is told."""
+"""The witness finds a planted canary in every output and file of a machine, and names the place."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pytest
 from tests.support.machine import SECRETS, Machine
 from tests.support.witness import Witness
 
-# as base64 letters and others, so that every form differs
+# contains base64 letters and other characters, so that all encoded forms differ
 CANARY = f"{secrets.token_urlsafe(18)}/+=&{secrets.token_urlsafe(6)}"
 SERVER = "servers/mlflow"
 
 
 @pytest.fixture
 def planted(tmp_path: Path) -> Iterator[Machine]:
-    """A machine with one secret, whose witness tells nobody else."""
+    """A machine with one secret; its witness does not report to the session."""
     machine = Machine(tmp_path, witness=Witness())
     (machine.state / SERVER).mkdir(parents=True)
     stored = {"admin": {"username": "administrator", "current": CANARY}, "server": {"short": "abc"}}
@@ -126,7 +126,7 @@ def test_a_canary_in_a_command_line_is_found(planted: Machine) -> None:
 
 
 def test_requested_secrets_are_no_findings(planted: Machine) -> None:
-    """Passwords on standard output of the command for it, in the file for them, in the draft of that file."""
+    """A password may appear in the output of `show-password`, in the file of secrets, and in the draft of that file."""
     draft = planted.state / SERVER / ".draft-killed"
     draft.write_bytes((planted.state / SERVER / SECRETS).read_bytes())
     planted.shell("true")

@@ -1,6 +1,6 @@
-"""What strangers and slow clients may take of a server: memory, connections, descriptors, and room in its log.
+"""Limits on what strangers and slow clients use: memory, connections, descriptors, and space in the log.
 
-One server, whose deadlines are shorter and whose limits are smaller than usual, is asked through raw sockets.
+The tests send requests through raw sockets to one server with short deadlines and small limits.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tests.support.servers import PASSWORD, free_port, running, settings
 SCRIPT = Path(__file__).with_name("serve_hurried.py")
 MIB = 1 << 20
 DEADLINE = 2.0  # seconds, for heads and between the parts of a body
-MOST = 4 * MIB  # of a body that is no artifact
+MOST = 4 * MIB  # maximum size of a body, except artifacts
 DESCRIPTORS = 256
-PATIENCE = 60  # seconds for what takes a moment on a machine that does nothing else
+PATIENCE = 60  # seconds for steps that are instant on an idle machine
 
 FLASK = "/api/2.0/mlflow/experiments/create"
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/a/artifacts/"
@@ -45,7 +45,7 @@ ADMIN = basic("admin", PASSWORD)
 
 @dataclass(frozen=True)
 class Server:
-    """A running one."""
+    """A running server."""
 
     address: str
     pid: int
@@ -56,11 +56,11 @@ class Server:
         return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
     def memory(self) -> int:
-        """Return the bytes that are resident now."""
+        """Return the resident bytes."""
         return self._status("VmRSS")
 
     def peak(self) -> int:
-        """Return the most bytes that were resident since `forget_peak`."""
+        """Return the peak of resident bytes since `forget_peak`."""
         return self._status("VmHWM")
 
     def forget_peak(self) -> None:
@@ -71,14 +71,14 @@ class Server:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
     def cpu(self) -> float:
-        """Return the seconds of CPU that were used so far."""
+        """Return the seconds of CPU used so far."""
         words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def ask(
         self, path: str, login: tuple[str | bytes, str | bytes] | None = ("admin", PASSWORD), **options: object
     ) -> int:
-        """Return the status of a request on a connection of its own."""
+        """Return the status of a request on a new connection."""
         with requests.Session() as session:
             session.trust_env = False
             method = str(options.pop("method", "GET"))
@@ -128,7 +128,7 @@ def head(method: str, path: str, *headers: str) -> bytes:
 
 
 def send_on(connection: socket.socket, most: int, part: bytes = bytes(MIB)) -> int:
-    """Send up to `most` bytes; return how many the server's side took before it closed."""
+    """Send up to `most` bytes; return how many bytes were sent before the server closed the connection."""
     sent = 0
     with suppress(ConnectionError):
         while sent < most:
@@ -137,7 +137,7 @@ def send_on(connection: socket.socket, most: int, part: bytes = bytes(MIB)) -> i
 
 
 def answer(connection: socket.socket) -> bytes:
-    """Return what was answered, whole: to the end of the connection, or of a body whose length is known."""
+    """Return the whole answer: up to the end of the connection, or of a body with a known length."""
     got = b""
     with suppress(ConnectionError):
         while part := connection.recv(1 << 16):
@@ -155,7 +155,7 @@ def status(text: bytes) -> int:
 
 
 def closes(connection: socket.socket, seconds: float) -> bool:
-    """Tell whether the server closes a connection within that time, without a word."""
+    """Return whether the server closes a connection within that time, without an answer."""
     connection.settimeout(seconds)
     try:
         return connection.recv(1) == b""
@@ -195,9 +195,9 @@ STRANGERS = {
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("who", STRANGERS)
 def test_the_body_of_a_stranger_is_not_buffered(server: Server, who: str, framing: str, soak: bool) -> None:
-    """A whole one, sent to the end or until the connection is closed; the answer arrives in spite of it."""
+    """The client sends the body until the server closes the connection; the answer must still arrive."""
     method, path, headers = STRANGERS[who]
-    with server.connect() as connection:  # the check of a password takes 32 MiB once
+    with server.connect() as connection:  # the first check of a password allocates 32 MiB
         connection.sendall(head(method, path, *headers))
         assert status(answer(connection)) == 401
     size = (600 if soak else 100) * MIB
@@ -257,7 +257,7 @@ def test_a_refused_client_that_waits_for_100_continue_is_not_asked_for_its_body(
 
 @pytest.mark.parametrize("path", [FLASK, "/health"])
 def test_an_answer_to_a_client_that_waits_for_100_continue_ends_the_connection(server: Server, path: str) -> None:
-    """Else the client's next request would be taken for the body (RFC 9110, 10.1.1)."""
+    """Otherwise the server would read the client's next request as the body (RFC 9110, 10.1.1)."""
     with server.connect() as connection:
         connection.sendall(head("POST", path, "Expect: 100-continue", "Content-Length: 1000"))
         told = answer(connection)
@@ -285,13 +285,13 @@ def test_a_small_body_of_a_stranger_leaves_the_connection_open(server: Server) -
             assert b"connection: close" not in told
 
 
-# --- bodies of those who are logged in
+# --- bodies of clients with a login
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_body_above_the_limit_is_refused(server: Server, framing: str) -> None:
     with server.connect() as connection:
-        if framing == "length":  # of which nothing is sent
+        if framing == "length":  # no byte of the body is sent
             connection.sendall(head("POST", FLASK, ADMIN, f"Content-Length: {MOST + 1}"))
         else:
             connection.sendall(head("POST", FLASK, ADMIN, CHUNKED))
@@ -379,7 +379,7 @@ def test_a_slow_reader_gets_all_of_a_download(server: Server) -> None:
 
 
 def read_slowly(server: Server, path: str) -> socket.socket:
-    """Return a connection whose client has asked for a page and takes little of the answer."""
+    """Request a page, and read little of the answer; return the connection."""
     host, _, port = server.address.removeprefix("http://").partition(":")
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -428,7 +428,7 @@ def test_web_pages_are_sent_in_ranges_and_on_condition(
             assert wanted == 304 or int(found.headers["Content-Length"]) == len(body)
 
 
-# --- clients that have left
+# --- disconnected clients
 
 
 @pytest.mark.parametrize("way", ["with a body that is not read on", "waiting for 100 Continue"])
@@ -483,7 +483,7 @@ def test_connections_idle_after_an_answer_block_no_client(server: Server) -> Non
 
 @contextmanager
 def dripping(connections: list[socket.socket]) -> Iterator[None]:
-    """Send one byte on each connection, again and again, until the block ends."""
+    """Keep sending single bytes on each connection until the block ends."""
     ends = threading.Event()
 
     def drip() -> None:
@@ -516,7 +516,7 @@ def test_slow_bodies_on_open_pages_block_no_client(server: Server) -> None:
 
 
 def answered(connection: socket.socket) -> socket.socket:
-    """Return a connection without what was answered, if anything was."""
+    """Read and drop the answer, if any; return the connection."""
     with suppress(ConnectionError):
         connection.recv(1 << 16)
     return connection
@@ -546,12 +546,12 @@ def test_repeated_requests_of_a_stranger_are_logged_once(server: Server) -> None
             assert status(answer(connection)) == 400
         assert server.ask("/", None, headers={"Host": f"stranger{number}.example"}) == 403
     text = server.log.read_text()[before:]
-    assert text.count("Invalid HTTP request") <= 5  # once a minute, and the machine may be slow
+    assert text.count("Invalid HTTP request") <= 5  # logged once a minute, and the machine may be slow
     assert text.count("Rejected request with invalid Host header") <= 50
     assert text.count("\n") < 60
 
 
-# --- heads, and what they cost
+# --- the cost of heads
 
 BLANKS, CHUNKS = " " * 30_000, head("POST", "/", CHUNKED)
 HOSTILE = {
@@ -568,7 +568,7 @@ def test_no_request_of_a_stranger_takes_quadratic_time(server: Server, what: str
     with server.connect() as connection:
         connection.sendall(HOSTILE[what])
         assert status(answer(connection)) in {200, 400, 401}
-    assert server.cpu() - before < 0.3  # the quadratic ones take from 0.7 to 3
+    assert server.cpu() - before < 0.3  # quadratic parsing takes 0.7 to 3 seconds
 
 
 MANY = [f"a{number}: b" for number in range(120)]
@@ -612,8 +612,8 @@ LARGE = {
 
 @pytest.mark.parametrize("what", LARGE)
 def test_requests_of_strangers_are_freed_once_answered(server: Server, what: str) -> None:
-    """While the connections stay open."""
-    for count, most in ((100, None), (100, 2 * MIB)):  # the first round leaves memory that is used again
+    """The connections stay open meanwhile."""
+    for count, most in ((100, None), (100, 2 * MIB)):  # the second round reuses memory of the first
         rest = server.memory()
         with many(server, count) as connections:
             for connection in connections:

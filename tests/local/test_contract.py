@@ -1,4 +1,4 @@
-"""What the server promises about logins, for every MLflow that it knows and for one that it does not."""
+"""The promises about logins, for every known version of MLflow and for one unknown version."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def test_only_the_right_password_is_accepted(server: Server, path: str) -> None:
     assert server.ask(path, None).headers["WWW-Authenticate"].startswith("Basic ")
     wrong = server.ask(path, (ADMIN[0], "wrong"))
     assert wrong.headers["WWW-Authenticate"].startswith("Basic ")
-    # an MLflow that is not known is asked about wrong passwords, too
+    # the server passes wrong passwords on to an unknown MLflow
     assert ("wrong user name or password" in wrong.text) == (server.case.said is None)
 
 
 def test_the_secret_of_mlflows_internal_programs_is_no_login(server: Server) -> None:
-    """MLflow 3.18 takes a signed name for a login on any route, and a token for a password on routes of the gateway."""
+    """MLflow 3.18 accepts a signed name as a login on any route, and a token as a password on routes of the gateway."""
     expiry = int(time.time() * 1000) + 600_000
     signed = hmac.new(SIGNING_KEY.encode(), f"v1\n{ADMIN[0]}\n{expiry}".encode(), "sha256").digest()
     signature = base64.urlsafe_b64encode(signed).decode()
@@ -134,21 +134,21 @@ def test_each_mlflow_matches_the_table_of_seams(version: str, python_of: Callabl
 
 
 def trace(trace_id: str, experiment: str, said: str) -> dict[str, Any]:
-    """Return what starts a trace, by MLflow's own API."""
+    """Return the body that starts a trace in MLflow's API."""
     where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
     info = {"trace_id": trace_id, "trace_location": where, "state": "OK", "request_preview": said}
     return {"trace": {"trace_info": {**info, "request_time": "2026-01-01T00:00:00Z"}}}
 
 
 def spans(trace_id: str, name: str) -> dict[str, Any]:
-    """Return one span, for OTLP as JSON."""
+    """Return one span as OTLP in JSON."""
     moments = {"startTimeUnixNano": "1767225600000000000", "endTimeUnixNano": "1767225600000000001"}
     span = {"traceId": trace_id.removeprefix("tr-"), "spanId": "0123456789abcdef", "name": name, **moments}
     return {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
 
 
 def test_a_member_neither_takes_over_nor_changes_traces_and_runs_of_others(server: Server) -> None:
-    """In requests that name an experiment of the member's own, and a trace or a run that is not there."""
+    """The requests name an experiment of the member, and a trace or a run in another experiment."""
     member, traces = server.member("tracing"), "api/3.0/mlflow/traces"
     theirs = server.experiment("of the admin")
     own = server.ask("api/2.0/mlflow/experiments/create", member, {"name": "of the member"}).json()["experiment_id"]
@@ -191,7 +191,7 @@ OF_GRAPHQL = """{ mlflowSearchModelVersions(input: {filter: "%s", maxResults: 1,
 
 
 def rows_of(server: Server, login: tuple[str, str], experiment: str, name: str, text: str) -> None:
-    """Make one row of each kind with a tag."""
+    """Create one row of each kind with a tag."""
     tags, is_prompt = [{"key": "token", "value": text}], [{"key": PROMPT, "value": "true"}]
     body = {"experiment_id": experiment, "name": f"{name}-logged", "tags": tags}
     logged = server.ask(LOGGED, login, body).json()["model"]["info"]["model_id"]
@@ -205,7 +205,7 @@ def rows_of(server: Server, login: tuple[str, str], experiment: str, name: str, 
 
 
 def searches(server: Server, login: tuple[str, str], experiments: list[str], like: str) -> dict[str, str]:
-    """Return what the first page of each search says, with a token where MLflow says that there is another page."""
+    """Return the first page of each search, with the token if MLflow reports a next page."""
     tag = f"tags.token LIKE '{like}%'"
     prompt, first = f"{tag} AND tags.`{PROMPT}` = 'true'", "&max_results=1&order_by=name ASC"
     oldest = {"order_by": [{"field_name": "creation_timestamp", "ascending": True}], "max_results": 1}
@@ -220,7 +220,7 @@ def searches(server: Server, login: tuple[str, str], experiments: list[str], lik
     }
     answers = {kind: server.ask(path.replace("%", "%25"), login, body) for kind, (path, body) in asked.items()}
     assert {kind: answer.status_code for kind, answer in answers.items()} == dict.fromkeys(answers, 200)
-    token = re.compile(r'("nextPageToken"|"next_page_token"): ?(null|"")')  # spellings of none
+    token = re.compile(r'("nextPageToken"|"next_page_token"): ?(null|"")')  # spellings of a missing token
     return {kind: token.sub("", answer.text) for kind, answer in answers.items()}
 
 
@@ -262,7 +262,7 @@ def test_an_assessment_stays_at_its_trace(server: Server) -> None:
     kept = f"{traces}/{secret}/assessments/{made['assessment']['assessment_id']}"
     before = server.ask(kept, ADMIN).json()
 
-    for trace_id in (plain, f"tr-{13:032x}"):  # one that is there, and a new one
+    for trace_id in (plain, f"tr-{13:032x}"):  # an existing trace and a new trace
         body = trace(trace_id, own, "said by the member")
         taken = {**said, "assessment_id": made["assessment"]["assessment_id"], "feedback": {"value": 1}}
         body["trace"]["trace_info"]["assessments"] = [taken]
@@ -390,7 +390,7 @@ def test_guesses_are_slowed_only_for_their_target(server: Server) -> None:
     begun, told = time.monotonic(), []
 
     def guess(number: int) -> None:
-        with suppress(requests.Timeout):  # who waits for a turn
+        with suppress(requests.Timeout):  # a guess that waits in the queue
             url, login = f"{server.address}/{CURRENT}", (aimed[0], f"guess {number}")
             told.append(requests.get(url, auth=login, timeout=10).status_code)
 
@@ -399,7 +399,7 @@ def test_guesses_are_slowed_only_for_their_target(server: Server) -> None:
     assert set(told) == {401}
     assert len(told) <= 20 + (time.monotonic() - begun) / 5
     assert server.ask(CURRENT, other).status_code == 200
-    assert server.ask(CURRENT, aimed).status_code == 200  # who is logged in stays so
+    assert server.ask(CURRENT, aimed).status_code == 200  # a login from before the guesses stays valid
 
 
 def test_two_workers_count_guesses_together(python_of: Callable[[str], str], tmp_path: Path) -> None:
@@ -410,10 +410,10 @@ def test_two_workers_count_guesses_together(python_of: Callable[[str], str], tmp
         begun = time.monotonic()
         with ThreadPoolExecutor(60) as pool:
             told = list(pool.map(lambda number: server.ask(CURRENT, (name, f"guess {number}")).status_code, range(60)))
-        later = (time.monotonic() - begun) / 5  # one more each so many seconds
+        later = (time.monotonic() - begun) / 5  # one more guess is checked every 5 seconds
         assert set(told) == {401, 429}
-        assert 20 <= told.count(401) <= 20 + later + 2, told  # two at the very same moment may count as one
-        assert server.statuses(CURRENT, (name, password)) == {200}  # with the other worker too
+        assert 20 <= told.count(401) <= 20 + later + 2, told  # two simultaneous guesses may count as one
+        assert server.statuses(CURRENT, (name, password)) == {200}  # in both workers
 
 
 def test_the_access_log_names_the_user(server: Server) -> None:
@@ -424,5 +424,5 @@ def test_the_access_log_names_the_user(server: Server) -> None:
     wanted = re.compile(rf'127\.0\.0\.1 - (\S+) \[[^]]+\] "GET /{path}" (\d+) - \d+')
     until = time.monotonic() + 30
     while len(found := wanted.findall(server.log.read_text())) < 3 and time.monotonic() < until:
-        time.sleep(0.05)  # it is written when the answer has gone out
+        time.sleep(0.05)  # the line is written after the answer is sent
     assert sorted(found) == [("-", "401"), ("-", "401"), ("logged", "200")]

@@ -1,4 +1,4 @@
-"""`--dry-run`: the plan is what the command then does, and the state directory stays as it is, byte for byte."""
+"""`--dry-run` prints the plan that the command then executes, and changes no byte of the state directory."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.support.object_store import WRITER, ObjectStore, rclone
 from tests.support.servers import free_port
 
 CREATE = ("create", "--target", "local")
-LOG = "server.log"  # a running server logs the requests that a plan reads from
+LOG = "server.log"  # a running server logs the requests of a plan
 CHANGING = ("create", "stop", "start", "delete", "rotate-password", "rotate-keys")
 
 
 def snapshot(folder: Path) -> dict[str, object]:
-    """Return each path below a folder with its mode and its bytes; a link with what it names."""
+    """Return each path below a folder with its mode and bytes, or with the target of a link."""
     found: dict[str, object] = {}
     for path in folder.rglob("*"):
         name = str(path.relative_to(folder))
@@ -40,7 +40,7 @@ def snapshot(folder: Path) -> dict[str, object]:
 
 
 def planned(machine: Machine, *command: str) -> Any:
-    """Return the plan of a command as JSON; both forms of it change nothing."""
+    """Return the plan of a command as JSON; check that neither output format changes anything."""
     before = snapshot(machine.home)
     shown = machine.run(*command, "--dry-run").stdout
     plan = machine.json(*command, "--dry-run")
@@ -53,7 +53,7 @@ def planned(machine: Machine, *command: str) -> Any:
 
 
 def executed_steps(machine: Machine, *command: str) -> dict[str, bool]:
-    """Run a command, and return its steps with whether each had something to do."""
+    """Run a command; return whether each of its steps was needed."""
     said = machine.run(*command).stderr
     steps = re.findall(r"^(?:\[[0-9]/[0-9]\] ([a-z]+) \.\.\.|-- ([a-z]+): .*)$", said, re.M)
     return {needed or done: bool(needed) for needed, done in steps}
@@ -122,12 +122,12 @@ def test_a_running_server_is_not_touched(machine: Machine) -> None:
     ]
     shown = machine.run("create", "--workers", "2", "--dry-run").stdout
     assert "spec.workers: 1 -> 2\n" in shown
-    plan = planned(machine, "delete", "--delete-data")  # asks nothing
+    plan = planned(machine, "delete", "--delete-data")  # without a prompt
     assert plan["remarks"] == ["All runs, artifacts and credentials of 'mlflow' would be lost."]
     assert steps(planned(machine, "rotate-password")) == dict.fromkeys(("stage", "change", "record", "verify"), True)
     assert machine.pid() == pid
     assert machine.json("status")["proven"] is True
-    # what the command would refuse
+    # errors that the command would report
     other = machine.home / "other"
     other.write_text("another-password\n")
     for words, code in (

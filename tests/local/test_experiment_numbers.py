@@ -1,4 +1,4 @@
-"""On SQLite, a new experiment has the number of no earlier experiment, and so inherits nothing from an earlier one."""
+"""On SQLite, a new experiment never has the number of an earlier experiment, and so inherits nothing from it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_experiments_older_than_the_stored_number_are_found(
 def test_experiments_removed_by_an_earlier_release_are_found_by_their_remains(
     case: Case, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """A link or a file. What has left nothing cannot be known, and needs not: there is nothing to inherit."""
+    """The remains are a link or a file. Without remains, the number may be used again: there is nothing to inherit."""
     python, highest = python_of(case.version), 0
     for left in ("link", "file", "nothing"):
         with served(case, python, tmp_path) as server:

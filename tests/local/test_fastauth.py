@@ -1,4 +1,4 @@
-"""Password checks inside the real server: what they cost, what they never let through, whom they make wait."""
+"""Password checks in the real server: their cost, the logins they refuse, and the clients they delay."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EX_CONFIG = 78
 
 
 def statements(address: str, login: tuple[str, str] | None) -> dict[str, int]:
-    """How many SQL statements each kind of request takes, once its user and its run are known."""
+    """Return the number of SQL statements of each kind of request, with cached user and run."""
     with client(login) as session:
 
         def send(method: str, path: str, body: dict[str, Any]) -> Any:
@@ -63,7 +63,7 @@ def statements(address: str, login: tuple[str, str] | None) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def usual(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server as it is, for the tests that neither guess many passwords nor ask for other settings."""
+    """A server without a fault, for tests without many guesses and without special settings."""
     (python,) = map(str, environments.glob("mlflow-*/bin/python"))
     with fault_injection(python, tmp_path_factory.mktemp("usual"))("usual") as address:
         yield address
@@ -71,7 +71,7 @@ def usual(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def anna(usual: str) -> tuple[str, str]:
-    """A member of `usual` whose login no test has used before."""
+    """A new member of `usual`."""
     login = (f"anna-{secrets.token_hex(4)}@uni.example", ANNA[1])
     add(usual, login)
     return login
@@ -128,13 +128,13 @@ def test_guesses_are_slowed_for_the_guesser_alone(serve: Serve) -> None:
         told = [who(address, (ANNA[0], f"guess {n}"), **from_("192.0.2.1")).status_code for n in range(20)]
         assert told == [401] * 20
         with ThreadPoolExecutor(100) as pool:
-            # the next ones wait for a turn, at most 64 of them
+            # up to 64 further guesses wait in the queue
             asked = [pool.submit(who, address, (ANNA[0], f"more {n}"), **from_("192.0.2.1")) for n in range(80)]
             refused = next(done for done in map(Future.result, as_completed(asked)) if done.status_code != 401)
             assert refused.status_code == 429
             assert 1 <= int(refused.headers["Retry-After"]) <= 5
             assert "Too many wrong passwords" in refused.text
-            # who is logged in, a colleague behind the same address, the same person elsewhere, an old password
+            # unaffected: a cached login, a colleague at the same address, the user elsewhere, a cached wrong password
             assert who(address, ANNA, **from_("192.0.2.1")).status_code == 200
             assert who(address, BERT, **from_("192.0.2.1")).status_code == 200
             assert who(address, (ANNA[0], "mistyped"), **from_("192.0.2.2")).status_code == 401
@@ -156,7 +156,7 @@ def test_a_guess_in_another_spelling_is_counted_too(serve: Serve) -> None:
         with ThreadPoolExecutor(2) as pool:
             for told, seconds in pool.map(guess, ("anna", "bert"), (b"\xa0Basic %b", b"Basic\xa0%b")):
                 assert told == {401}
-                assert seconds >= 9  # twenty are free, then each one waits five seconds
+                assert seconds >= 9  # twenty guesses are free, each further guess waits five seconds
 
 
 def test_a_custom_authentication_function_decides_about_logins(serve: Serve) -> None:
@@ -187,7 +187,7 @@ def test_a_slow_request_is_refused_when_its_user_is_deleted_meanwhile(usual: str
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", *headers]
         connection = socket.create_connection((host, int(port)), timeout=30)
         connection.sendall("\r\n".join([*lines, "Expect: 100-continue", "", ""]).encode())
-        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")  # only the body is missing now
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")  # only the body is still missing
         return connection
 
     def end(connection: socket.socket) -> bytes:
@@ -195,7 +195,7 @@ def test_a_slow_request_is_refused_when_its_user_is_deleted_meanwhile(usual: str
             connection.sendall(body)
             return answer.read().split(b" ", 2)[1]
 
-    # the first is not known yet, the second is; the third goes the longer way
+    # the login of the first request is not cached yet; the third request takes the longer way through Flask
     waiting = [begin(anna)]
     assert who(usual, anna).status_code == who(usual, bert).status_code == 200
     waiting += [begin(anna), begin(anna, "X-MLFLOW-WORKSPACE: ")]
@@ -214,7 +214,7 @@ def test_a_slow_password_check_delays_no_other_user(serve: Serve, tmp_path: Path
         assert who(address, ADMIN).status_code == 200
         stuck.touch()
         answers: list[int] = []
-        # more than there are threads that serve, on a Flask route and on one of those that the event loop itself serves
+        # more requests than serving threads, on a route of Flask and on a route served by the event loop
         paths = [f"{API}/users/current", f"{API}-artifacts/artifacts"]
 
         def ask(number: int) -> None:
@@ -245,7 +245,7 @@ def test_an_exception_in_the_check_refuses_every_login(serve: Serve) -> None:
 @pytest.mark.parametrize("path", [f"{API}/users/current", f"{API}-artifacts/artifacts"])
 def test_an_invalid_login_gets_401_even_after_a_valid_login_on_the_same_connection(usual: str, path: str) -> None:
     told = base64.b64encode(":".join(ADMIN).encode()).decode()
-    parts = f'username="{ADMIN[0]}", password="{ADMIN[1]}"'  # which Flask reads of any scheme
+    parts = f'username="{ADMIN[0]}", password="{ADMIN[1]}"'  # Flask reads these in any scheme
     odd = [
         "",
         "Bearer token",
@@ -279,7 +279,7 @@ OF_LOCATIONS = (
     "_get_trace_artifact_location_tag",
     "_delete_archived_trace_payloads",
     "get_artifact_uri_for_trace",
-    *("get_archive_uri_for_trace",) * 2,  # where the handlers and the store look the function up
+    *("get_archive_uri_for_trace",) * 2,  # the handlers and the store look up the function here
     "get_model_version_download_uri",
     "_is_uri_within_root",
 )
@@ -303,8 +303,8 @@ def test_a_server_does_not_start_when_functions_of_mlflow_have_changed(machine: 
     ]
 
 
-# whether a member whose login is known still reads a run and an artifact, finds the experiment and the run, and reads
-# the run by GraphQL, while a part raises
+# The requests that a member with a cached login can still make while a part raises: read a run and an artifact, find
+# the experiment and the run, read the run by GraphQL.
 NO, YES = (False,) * 5, (True,) * 5
 NOT_ASKED = {
     "pair": YES,
@@ -343,7 +343,7 @@ def test_no_broken_part_bypasses_authentication(serve: Serve, tmp_path: Path) ->
             made = admin.post(f"{address}/{API}/experiments/create", json={"name": "closed"}, timeout=60).json()
             body = {"experiment_id": made["experiment_id"], "start_time": 1}
             run = admin.post(f"{address}/{API}/runs/create", json=body, timeout=60).json()["run"]["info"]["run_id"]
-            artifact = f"{API}-artifacts/artifacts/{made['experiment_id']}/{run}/artifacts/x"  # which FastAPI serves
+            artifact = f"{API}-artifacts/artifacts/{made['experiment_id']}/{run}/artifacts/x"  # served by FastAPI
             admin.put(f"{address}/{artifact}", data=b"secret", timeout=60).raise_for_status()
             body = {"resource_type": "experiment", "resource_id": made["experiment_id"], "permission": "READ"}
             for name, _ in (ANNA, BERT, DORA):
@@ -375,13 +375,13 @@ def test_no_broken_part_bypasses_authentication(serve: Serve, tmp_path: Path) ->
         changed.raise_for_status()
         found = {}
         for part in PARTS:
-            # MLflow takes the first for a server without logins, the last for one without the parts for them
+            # MLflow reads RuntimeError as a server without logins, ImportError as missing packages for logins
             for error in ("RuntimeError", "ImportError"):
                 broken.write_text(f"{part} {error}")
                 for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong"), CARL, DORA):
                     assert readable(stranger) == nothing, (part, error, stranger)
                 found[part, error] = readable(ANNA)
-                if part in NOT_ASKED:  # nobody knows Bert's yet
+                if part in NOT_ASKED:  # Bert's login is not cached yet
                     assert readable(BERT) == nothing, (part, error)
         assert found == {
             (part, error): told for part, told in PARTS.items() for error in ("RuntimeError", "ImportError")
@@ -452,7 +452,7 @@ def test_requests_pass_less_middleware_and_get_the_same_answers(serve: Serve) ->
                 passages.append(counted(address)["passages"])
             assert who(address, None).status_code == 401
             elsewhere = {who(address, login, Host="evil.example").status_code for login in (ADMIN, BERT, None)}
-            assert elsewhere == {403}  # which of them is right nobody learns there
+            assert elsewhere == {403}  # the same answer for valid and invalid logins
             pages = {who(address, login, Origin="http://localhost:3000").status_code for login in (ADMIN, BERT, None)}
             assert pages == {403}
             page = who(address, BERT, Origin=address)

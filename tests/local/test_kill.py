@@ -1,4 +1,4 @@
-"""SIGKILL at seeded random instants, then the same command again: always whole, never twice, nothing left behind."""
+"""SIGKILL at seeded random instants, then the same command again: it completes, with one server and no remains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.machine import Machine
 
 CREATE = ("create", "--target", "local")
 DELETE = ("delete", "--delete-data", "--yes")
-INSTALLATION_SECONDS = 10  # or more
+INSTALLATION_SECONDS = 10  # or longer
 
 
 def require_one_proven_server(machine: Machine) -> None:

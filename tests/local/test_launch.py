@@ -1,4 +1,4 @@
-"""The program that starts the server: which databases it makes, which it refuses, what it says."""
+"""The program that starts the server: the databases it creates and refuses, and its messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EX_CONFIG = 78
 
 
 def start(machine: Machine, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Start a server that is expected to refuse."""
+    """Start a server that must refuse to start."""
     command = [machine.server_python(), str(PLUGINS / "launch.py")]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
@@ -46,7 +46,7 @@ def databases(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def made(databases: Path, tmp_path: Path) -> dict[str, str]:
-    """The settings of a server whose databases were made and hold the admin."""
+    """The settings of a server with existing databases, which contain the administrator."""
     for database in databases.glob("*.db"):
         shutil.copy(database, tmp_path)
     return settings(tmp_path, free_port())
@@ -155,7 +155,7 @@ def test_a_connection_stays_open_during_pauses_of_a_proxy(shared_machine: Machin
     with closing(HTTPConnection("127.0.0.1", int(address.rpartition(":")[2]), timeout=60)) as connection:
         connection.auto_open = 0
         connection.connect()
-        for pause in (0, 7):  # the usual five seconds are less than any proxy's
+        for pause in (0, 7):  # uvicorn's default of five seconds is shorter than the time-out of any proxy
             time.sleep(pause)
             connection.request("GET", "/health")
             assert connection.getresponse().read() == b"OK"

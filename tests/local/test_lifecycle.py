@@ -1,4 +1,4 @@
-"""What a user does with a server from its first to its last day, on the real thing."""
+"""The life of a real server, from `create` to `delete`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROUND_TRIP = Path(__file__).with_name("round_trip.py")
 
 
 def in_clean_shell(machine: Machine, python: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Paste what `create` printed into an environment with nothing else than `env`, and run a program there."""
+    """Paste the lines that `create` printed into a shell with no variables but `env`, and run a program there."""
     printed = machine.run("create").stdout
     lines = [line.strip() for line in printed.splitlines() if line.strip().startswith("export ")]
     assert len(lines) == 3
@@ -40,7 +40,7 @@ def in_clean_shell(machine: Machine, python: str, *arguments: str, env: Mapping[
 
 @pytest.fixture
 def shared(shared_machine: Machine) -> Machine:
-    """The user of the tests that need any server that runs and is proven, with all its usual settings."""
+    """A user for tests that need only a running, proven server with default settings."""
     shared_machine.create()
     return shared_machine
 

@@ -1,4 +1,4 @@
-"""`deployer login` and `logout`: the login is checked, MLflow finds it, and nobody else's line in the file is lost."""
+"""`deployer login` and `logout`: the login is checked, MLflow finds it, and other lines of the file are preserved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ THEIRS = "# mine\n[other]\nkey = 100%\n\n[mlflow]\nmlflow_tracking_username = ca
 
 @dataclass
 class Person:
-    """One who has a home of their own, and who may look at the servers of `server`'s owner."""
+    """A user with a home directory, who may read the state of `server`."""
 
     server: Machine
     home: Path
@@ -48,7 +48,7 @@ class Person:
         self.file.chmod(mode)
 
     def login(self) -> tuple[str | None, str | None]:
-        """Return what MLflow's way of reading finds."""
+        """Return the login that MLflow finds."""
         config = configparser.ConfigParser()
         config.read(self.file)
         values = [config.get("mlflow", f"mlflow_tracking_{key}", fallback=None) for key in ("username", "password")]
@@ -114,14 +114,14 @@ def test_a_login_by_address_prompts_and_does_not_show_the_password(person: Perso
     process = person.server.popen("login", person.address, stdin=theirs, env=env)
     os.write(ours, f"{HOSTILE_USER}\n".encode())
     seen = b""
-    while termios.tcgetattr(theirs)[3] & termios.ECHO:  # what is typed before would be thrown away
+    while termios.tcgetattr(theirs)[3] & termios.ECHO:  # the terminal discards input that is typed before the prompt
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     os.write(ours, f"{HOSTILE_PASSWORD}\n".encode())
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     os.close(theirs)
-    with suppress(OSError):  # how a terminal ends on Linux
+    with suppress(OSError):  # Linux reports the end of a terminal as an error
         while part := os.read(ours, 1000):
             seen += part
     os.close(ours)
@@ -220,7 +220,7 @@ def test_a_linked_folder_stays_a_link_and_a_dangling_link_is_named(person: Perso
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Nobody writes there, root included."""
+    """Make a folder read-only, even for root, until the block ends."""
     if not ROOT:
         folder.chmod(0o555)
         yield
@@ -342,7 +342,7 @@ def test_a_kill_at_any_instant_leaves_a_whole_file_and_no_lasting_draft(person: 
         ]
         assert all(draft.stat().st_mode & 0o777 == 0o600 for draft in person.drafts())
         left += len(person.drafts())
-    assert left > 0  # else no kill came in between, and nothing was shown
+    assert left > 0  # otherwise every kill came too late, and the test shows nothing
     person.run("login")
     assert person.drafts() == []
     person.run("logout")

@@ -1,6 +1,7 @@
 """Members stay within their permissions where a request names no object, or an object of several experiments.
 
-The server's default permission is MANAGE, so that MLflow's fallbacks show; members are denied what they may not reach.
+The server's default permission is MANAGE, so that fallbacks of MLflow become visible; the tests deny members all
+objects that members must not reach.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Scene:
         self.make(f"{V3}/users/permissions/grant", {**body, "permission": permission})
 
     def experiment(self, permission: str | None = None, **more: str) -> str:
-        """Make an experiment, and give the member a permission on it."""
+        """Create an experiment, and grant the member a permission on it."""
         body = {"name": self.new("experiment"), **more}
         made = str(self.make(f"{V2}/experiments/create", body)["experiment_id"])
         if permission:
@@ -114,7 +115,7 @@ def test_each_field_of_graphql_is_known(scene: Scene) -> None:
     assert fields == {
         *protected,
         *("mlflowSearchRuns", "mlflowSearchDatasets", "mlflowSearchModelVersions"),
-        *("test", "testMutation"),  # echo their input
+        *("test", "testMutation"),  # these fields return their input
     }
 
 
@@ -243,7 +244,7 @@ def test_searches_find_the_datasets_that_a_member_may_get(scene: Scene) -> None:
     assert found(scene.mia) == found(ADMIN)
 
 
-# --- names that differ in case alone ---
+# --- names that differ only in case ---
 
 
 @pytest.mark.parametrize("name", ["MIA", "Mia", "mia "])

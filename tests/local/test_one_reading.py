@@ -21,7 +21,7 @@ JSON, TEXT = "application/json", "text/plain"
 
 @dataclass(frozen=True)
 class Person:
-    """A member, and what the member owns."""
+    """A member, and the objects of the member."""
 
     login: tuple[str, str]
     experiment: str
@@ -34,7 +34,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Scene:
-    """Two members without any permission on each other's objects."""
+    """Two members without permissions on each other's objects."""
 
     server: Server
     mine: Person
@@ -43,13 +43,13 @@ class Scene:
     def send(
         self, method: str, path: str, text: str | None = None, kind: str | None = JSON, login: Any = None
     ) -> requests.Response:
-        """Send a body as it is, as the first member unless told otherwise."""
+        """Send a body unchanged, by default as the first member."""
         headers = {"Content-Type": kind} if kind else {}
         url = f"{self.server.address}/{path}"
         return requests.request(method, url, data=text, auth=login or self.mine.login, headers=headers, timeout=60)
 
     def of_victim(self) -> list[Any]:
-        """Return what the second member owns, as the administrator sees it."""
+        """Return the objects of the second member, as the administrator sees them."""
         victim = self.victim
         paths = (
             f"{V2}/runs/get?run_id={victim.run}",
@@ -64,7 +64,7 @@ class Scene:
 
 
 def populated(server: Server, name: str) -> Person:
-    """Make a member with objects of each kind."""
+    """Create a member with objects of each kind."""
     login = server.member(name)
 
     def make(path: str, body: Any, method: str = "POST") -> Any:
@@ -352,7 +352,7 @@ def test_requests_of_clients_are_served(scene: Scene) -> None:
         ("POST", f"{V2}/runs/log-metric", {**run, **METRIC}, JSON),
         ("POST", f"{V2}/runs/update", {**run, "status": "RUNNING"}, charset),
         ("GET", f"{V2}/runs/get?run_id={mine.run}&run_uuid={mine.run}", None, None),
-        ("GET", f"{V2}/runs/get?run_uuid={mine.run}", None, charset),  # MLflow's pages declare a body always
+        ("GET", f"{V2}/runs/get?run_uuid={mine.run}", None, charset),  # MLflow's pages always declare a body
         ("GET", f"{AJAX}/metrics/get-history-bulk?run_id={mine.run}&run_id={mine.run}&metric_key=m", None, None),
         ("GET", f"{V3}/datasets/search?experiment_ids={mine.experiment}&experiment_ids={mine.experiment}", None, None),
         ("POST", f"{AJAX}/upload-artifact?run_uuid={mine.run}&path=x.json", {"run_uuid": "of a file"}, JSON),

@@ -1,4 +1,4 @@
-"""Pages of other sites, and of other users of the same machine, get nothing by the login that a browser remembers."""
+"""Pages of other sites, and of other users of the same machine, cannot use the login that a browser remembers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LISTED = "https://listed.example"
 SEARCH = "ajax-api/2.0/mlflow/experiments/search"
 CREATE = "ajax-api/2.0/mlflow/experiments/create"
 PATHS = (SEARCH, "api/2.0/mlflow/experiments/search", "graphql", "v1/traces", "api/2.0/mlflow/users/create-ui")
-# asked by a page: what it is told and can read, or the error
+# a request of a page: returns the answer that the page can read, or the error
 ASK = """async ([url, mode]) => {
     try {
         const headers = mode === "cors" ? {"Content-Type": "application/json"} : {};
@@ -132,11 +132,11 @@ def test_a_page_at_another_port_cannot_use_the_browsers_login(server: Server) ->
     browser.ensure()
     own = server.address.replace("127.0.0.1", "localhost")
     login = {"username": ADMIN[0], "password": ADMIN[1]}
-    # the browser ends first, and its connections with it
+    # the browser and its connections end first
     with tunnel(server.address) as port, foreign_page() as other, browser.chromium() as chromium:
         page = chromium.new_context(http_credentials=login).new_page()
         page.set_default_timeout(browser.SECONDS * 1000)
-        for address in (own, f"http://localhost:{port}"):  # by which the browser comes to know the login
+        for address in (own, f"http://localhost:{port}"):  # with this request, the browser learns the login
             page.goto(f"{address}/api/2.0/mlflow/users/current")
             status, text = page.evaluate(ASK, [f"{address}/{SEARCH}", "cors"])
             assert (status, '"experiments"' in text) == (200, True), text
@@ -145,6 +145,6 @@ def test_a_page_at_another_port_cannot_use_the_browsers_login(server: Server) ->
             for path in (SEARCH, CREATE):
                 for mode in ("cors", "no-cors"):
                     status, _ = page.evaluate(ASK, [f"{address}/{path}", mode])
-                    assert status == 0  # nothing that it can read
+                    assert status == 0  # the page cannot read the answer
         found = server.ask("api/2.0/mlflow/experiments/get-by-name?experiment_name=by-a-page", ADMIN)
         assert found.status_code == 404

@@ -1,4 +1,4 @@
-"""Permissions hold for one object, under each of its spellings, and tell nothing about other objects."""
+"""Permissions hold for one object, under each spelling of its name, and reveal nothing about other objects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MCP = f"{V3}/mcp-servers"
 SKILLS = f"{V3}/skills"
 GRANT = f"{V3}/users/permissions/grant"
 PROMPT = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
-HAS_SKILLS = REFUSES_NAMES = "3.18.0"  # it renames no model to a name that has permissions
+HAS_SKILLS = REFUSES_NAMES = "3.18.0"  # MLflow renames no model to a name with permissions
 
 Login = tuple[str, str]
 
@@ -76,7 +76,7 @@ def scene(
 
 
 def test_the_documented_program_adds_a_member(scene: Scene) -> None:
-    """With MLflow's own client; the program asks for the password on standard input."""
+    """The program uses MLflow's client and reads the password from standard input."""
     (program,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs/credentials.md").read_text(), re.DOTALL)
     login = {"MLFLOW_TRACKING_USERNAME": ADMIN[0], "MLFLOW_TRACKING_PASSWORD": ADMIN[1]}
     env = {"PATH": "/usr/bin:/bin", "HOME": str(scene.server.log.parent), "MLFLOW_TRACKING_URI": scene.server.address}
@@ -86,7 +86,7 @@ def test_the_documented_program_adds_a_member(scene: Scene) -> None:
     assert [scene.status(shared, login) for login in (alice, scene.mia)] == [200, 403]
 
 
-# --- permissions that an earlier object has left behind ---
+# --- old permissions of an earlier object ---
 
 
 @pytest.mark.parametrize(("kind", "tags"), [("registered_model", []), ("prompt", PROMPT)])
@@ -226,7 +226,7 @@ def test_a_grant_fails_when_its_giver_loses_the_permission_meanwhile(scene: Scen
     grant = {"username": friend[0], "resource_type": "registered_model", "resource_id": name, "permission": "MANAGE"}
     logins = sqlite3.connect(scene.server.log.with_name("auth.db"), isolation_level=None)
     with closing(logins), ThreadPoolExecutor(1) as pool:
-        logins.execute("BEGIN IMMEDIATE")  # the request reads permissions, and waits to write one
+        logins.execute("BEGIN IMMEDIATE")  # the request reads permissions, then waits for this lock
         logins.execute("DELETE FROM role_permissions WHERE resource_pattern = ?", (name,))
         answer = pool.submit(scene.status, GRANT, scene.mia, grant)
         time.sleep(2)
@@ -260,7 +260,7 @@ def test_a_denial_holds_for_each_spelling_of_an_experiment(scene: Scene, spellin
 
 
 def test_a_denial_holds_for_each_spelling_of_an_artifact(python_of: Callable[[str], str], tmp_path: Path) -> None:
-    case = CASES[0]  # the version whose permission check asks for the default permission of other spellings
+    case = CASES[0]  # this version checks the default permission for other spellings
     open_to_all = tmp_path / "open.ini"
     open_to_all.write_text(
         f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = sqlite:///{tmp_path}/auth.db\n"
@@ -283,7 +283,7 @@ def test_a_denial_holds_for_each_spelling_of_an_artifact(python_of: Callable[[st
         assert [scene.status(each, scene.mia) for each in (*asked, listed)] == [403] * (len(asked) + 1)
 
 
-# --- what answers tell about objects of others ---
+# --- answers about objects of other users ---
 
 
 def test_budgets_are_for_administrators(scene: Scene) -> None:
@@ -322,7 +322,7 @@ def test_review_queues_reveal_nothing_about_hidden_queues(scene: Scene) -> None:
 
 
 def endpoint(scene: Scene) -> tuple[str, str]:
-    """Make a gateway endpoint as the administrator; return its name and identifier."""
+    """Create a gateway endpoint as the administrator; return its name and identifier."""
     name = scene.new("endpoint")
     secret = {"secret_name": f"{name}-key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
     key = scene.make(f"{V3}/gateway/secrets/create", secret)["secret"]["secret_id"]
@@ -344,7 +344,7 @@ def test_a_hidden_gateway_endpoint_looks_nonexistent(scene: Scene) -> None:
 
 
 def judge(model: str) -> dict[str, Any]:
-    """Return a serialized judge that asks a model."""
+    """Return a serialized judge with a model."""
     return {"name": "one", "instructions_judge_pydantic_data": {"model": model, "instructions": "{{ outputs }}"}}
 
 

@@ -1,4 +1,4 @@
-"""A server of several programs on this machine: started in order, stopped in reverse, whole after any kill.
+"""A server of several programs on this machine: started in order, stopped in reverse, repaired after any kill.
 
 The server needs a cache, and the cache needs a store: plural_deployer.py adds both to each server.
 """
@@ -26,7 +26,7 @@ from tests.support.servers import free_port
 DEPLOYER = Path(__file__).with_name("plural_deployer.py")
 CREATE = ("create", "--target", "local")
 WORKLOADS = ("store", "cache", "server")
-SECONDS = 120  # for what takes a second
+SECONDS = 120  # seconds for steps that take a second
 
 
 @dataclass
@@ -93,7 +93,7 @@ def require_whole(machine: PluralMachine) -> None:
 
 
 def ended(pid: int) -> None:
-    """Wait until a process has ended: it is gone, or a zombie, which has no command line."""
+    """Wait until a process has ended: it does not exist, or is a zombie without a command line."""
     until = time.monotonic() + SECONDS
     with suppress(FileNotFoundError, ProcessLookupError):
         while Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -105,7 +105,7 @@ def ended(pid: int) -> None:
 def test_workloads_start_after_their_dependencies_and_stop_in_reverse(machine: PluralMachine) -> None:
     held = {name: machine.hold(f"hold-{name}") for name in ("store", "cache")}
     creating = machine.popen(*CREATE)
-    machine.until("store", "not ready")  # its probe was asked, and refused
+    machine.until("store", "not ready")  # its probe was called and failed
     assert machine.recorded() == ["store"]
     held["store"].unlink()
     machine.until("cache", "not ready")
@@ -146,7 +146,7 @@ def test_each_workload_has_a_log_and_an_unknown_workload_is_refused(machine: Plu
     refused = machine.run("logs", "--workload", "queue", code=2).stderr
     assert "server 'mlflow' has no workload 'queue'; it has server, cache, store" in refused
 
-    # another port of the cache is another setting: all of it is started again, once
+    # a new port of the cache changes the settings: all workloads restart once
     before, old = machine.pids(), json.loads((machine.home / "ports").read_text())
     (machine.home / "ports").write_text(json.dumps({**old, "cache": free_port()}))
     assert machine.json("create")["changed"] is True

@@ -1,4 +1,4 @@
-"""Passwords that change while the server runs: proven, on through every kill, and nobody is thrown out on the way."""
+"""Rotation of passwords on a running server: proven, continued after each kill, without refusing valid passwords."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HER_OWN = "a-password-of-her-own"
 
 @pytest.fixture
 def machine(shared_machine: Machine) -> Machine:
-    """The user of all tests of this file. Each test begins with `create`, and leaves a server that is proven."""
+    """The user of all tests of this file. Each test begins with `create`, and leaves a proven server."""
     return shared_machine
 
 
@@ -54,7 +54,7 @@ def add_member(machine: Machine, name: str, password: str = HER_OWN) -> None:
 
 @pytest.fixture
 def member(machine: Machine) -> str:
-    """A member of the server that no test has met before, with a password of their own."""
+    """A new member of the server, with a password that the member has chosen."""
     machine.create()
     name = f"m{secrets.token_hex(4)}@uni.example"
     add_member(machine, name)
@@ -255,7 +255,7 @@ def test_an_edit_after_a_kill_is_reported_and_recovered_on_request(machine: Mach
     assert "--recover" in machine.here(*ROTATE, code=5).stderr
     machine.here(*ROTATE, "--recover")
     assert status(machine, machine.password()) == 200
-    edit(machine, pending="x" * 65537)  # no header can carry it
+    edit(machine, pending="x" * 65537)  # too long for a header
     machine.here(*ROTATE)
     edit(machine, pending="x" * 65537, current="y" * 65537)
     machine.here(*ROTATE, "--recover")
@@ -291,7 +291,7 @@ def test_a_rotation_killed_at_any_instant_continues(
         before = shown()
         kill(machine)
         assert status(machine, shown(), user) == 200
-        machine.run("create")  # a half-done rotation keeps nobody from anything else
+        machine.run("create")  # an interrupted rotation blocks no other command
         machine.here(*command)
         assert (status(machine, shown(), user), status(machine, before, user)) == (200, 401)
         assert machine.remains() == []
@@ -299,7 +299,7 @@ def test_a_rotation_killed_at_any_instant_continues(
 
 
 def candidates(machine: Machine, user: str) -> list[str]:
-    """Return what is stored for a user: the current password and, while it changes, the pending one."""
+    """Return the stored passwords of a user: the current password and, during a rotation, the pending password."""
     stored = json.loads(secrets_file(machine).read_text())["admin"]
     prefix = "" if user == "admin" else "member.anna_40uni.example."
     return [stored[f"{prefix}{kind}"] for kind in ("current", "pending") if f"{prefix}{kind}" in stored]

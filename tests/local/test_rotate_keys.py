@@ -1,4 +1,4 @@
-"""The keys of a bucket are exchanged: tried first, proven afterwards, and the old ones are of no use any more."""
+"""Rotation of the keys of a bucket: tried first, proven afterwards, without any further use of the old keys."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(folder: Path) -> Iterator[ObjectStore]:
-    """A service that both pairs of keys are good for."""
+    """A service that accepts both pairs of keys."""
     with rclone(folder, (WRITER, SECOND)) as running:
         yield running
 
@@ -58,7 +58,7 @@ def state(machine: Machine) -> object:
 
 
 def artifact(machine: Machine, content: bytes | None = None) -> bytes:
-    """Write one through the server, or read it."""
+    """Write an artifact through the server, or read it."""
     login = ("admin", machine.password())
     address = f"{url(None, machine.record()['assigned']['ports']['http'])}/{NOTE}"
     answer = requests.request("GET" if content is None else "PUT", address, data=content, auth=login, timeout=30)
@@ -119,7 +119,7 @@ def test_a_rotation_of_keys_killed_at_any_step_continues(
     with_keys(machine, store)
     machine.run("create", *options(store, bucket, "--port", str(free_port())))
     chance, pairs = random.Random(f"{seed} rotate-keys"), (SECOND, WRITER)
-    # the longest that each step may be left alone; the first is over in a moment
+    # the longest time before the kill, in seconds; the first step is short
     steps = {"credentials": 0.02, "start": 1.0, "verify": 1.0}
     for number, (step, length) in enumerate([*steps.items()] * (5 if soak else 1)):
         pair = pairs[number % 2]
@@ -134,7 +134,7 @@ def test_failing_new_keys_are_reported_and_the_old_keys_can_return(
     machine: Machine, store: ObjectStore, bucket: str
 ) -> None:
     def refuse_the_server(_: str, headers: Mapping[str, str]) -> Answer | None:
-        """Let the trial pass, and then nobody with the new keys."""
+        """Accept the new keys in the trial, and refuse them once they are stored."""
         given = (machine.state / "servers/mlflow/secrets.json").exists() and stored(machine) == SECOND
         if given and SECOND[0] in headers.get("authorization", ""):
             return 403, {}, error("AccessDenied")

@@ -31,7 +31,7 @@ def test_run_proves_the_server_prints_its_address_and_stops_it_at_sigterm(machin
         assert f"@{socket.gethostname()}" in printed
         assert machine.password() not in printed
         assert run.end(signal.SIGTERM) == 0
-    assert "Application startup complete" in run.errors  # of the server's own log
+    assert "Application startup complete" in run.errors  # a line of the server's log
     assert "Server 'mlflow' is stopped." in run.errors
     assert machine.password() not in run.errors
     assert machine.processes() == []
@@ -61,7 +61,9 @@ def test_run_ends_when_the_server_dies_and_prints_the_end_of_its_log(machine: Ma
         os.kill(machine.pid(), signal.SIGKILL)
         assert run.ended() == 3
     assert "Not ready: the server has ended by itself: process" in run.errors
-    assert run.errors.count("Application startup complete") == 2  # as it came, and among the last words
+    assert (
+        run.errors.count("Application startup complete") == 2
+    )  # once as it was written, once in the final lines of the log
     assert "the same command starts it again" in run.errors
     assert machine.processes() == []
 
@@ -78,7 +80,7 @@ def test_a_killed_run_leaves_the_server_to_the_next_run(machine: Machine) -> Non
         assert machine.pid() == pid
         refused = machine.run("run", code=5).stderr
         assert "is in the foreground already" in refused
-        # what other commands do to the server, it goes along with
+        # `run` follows what other commands do to the server
         machine.run("create", "mlflow", "--default-permission", "READ")
         assert machine.pid() != pid
         assert second.process.poll() is None
@@ -98,7 +100,7 @@ def test_a_server_on_all_addresses_answers_only_to_its_name(machine: Machine) ->
         assert f"ssh -N -L {port}:{node}:{port} " in printed
         assert "@LOGIN-NODE" in printed
         assert f"MLFLOW_TRACKING_URI=http://{node}:{port}" in machine.run("env").stdout
-        # another address of the loopback: a server at 127.0.0.1 would not be there
+        # another loopback address: a server at 127.0.0.1 would not answer
         for host, status in ((f"{node}:{port}", 401), ("evil.example.org", 403)):
             answer = requests.get(f"http://127.0.0.2:{port}/{CURRENT}", headers={"Host": host}, timeout=10)
             assert answer.status_code == status
@@ -149,7 +151,7 @@ def test_run_refuses_a_cluster(machine: Machine) -> None:
 
 
 def test_a_server_does_not_start_after_the_end_of_its_starter(tmp_path: Path) -> None:
-    """The starter has looked for what to end and found nothing; the child must not go on after that."""
+    """The starter looked for processes to end and found none; the child must not continue after that."""
     record = tmp_path / "process.json"
     register = [sys.executable, "-I", "-S", str(PROGRAMS / "register.py")]
     command = [*register, str(record), "print", "--", "/bin/sleep", "60"]

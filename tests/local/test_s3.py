@@ -1,4 +1,4 @@
-"""Artifacts in S3: keys found, tried before anything is made, and then a server that keeps its artifacts there."""
+"""Artifacts in S3: the keys are found and tried before anything is created; the server then stores artifacts there."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def options(store: ObjectStore, bucket: str, *more: str) -> tuple[str, ...]:
 
 
 def with_keys(machine: Machine, store: ObjectStore, pair: tuple[str, str] = WRITER) -> None:
-    """Write the keys where allas-conf puts them."""
+    """Write the keys to the file that allas-conf writes."""
     (machine.home / ".aws").mkdir(exist_ok=True)
     text = f"[default]\nAWS_ACCESS_KEY_ID={pair[0]}\nAWS_SECRET_ACCESS_KEY={pair[1]}\n"
     (machine.home / ".aws" / "credentials").write_text(text)
@@ -67,7 +67,7 @@ def test_large_artifacts_come_back_byte_for_byte(
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     info = requests.get(f"{created['address']}/{INFO}", timeout=30).json()
     assert {info["multipart_uploads_enabled"], info["multipart_downloads_enabled"]} == {transfer == "direct"}
-    # from 500 MB on a client sends it straight to the service in parts, unless told to do so earlier
+    # clients send files of 500 MB and more directly to the service in parts; IN_PARTS lowers this size
     sizes, parts = ("1024", str((600 if soak else 60) * 1000 * 1000)), {} if soak else IN_PARTS
     out = in_clean_shell(machine, client_python, str(ROUND_TRIP), *sizes, env=parts)
     assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
@@ -85,7 +85,7 @@ def test_another_s3_service_works(
     assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
 
 
-# those of the usual version are made by the command itself, above
+# the tests above cover the default version
 @pytest.mark.parametrize("transfer", ["proxied", "direct"])
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.version != DEFAULT_MLFLOW], ids=lambda case: case.version
@@ -120,7 +120,7 @@ def test_each_supported_mlflow_transfers_artifacts_as_configured(
         done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300, check=False)
         assert [line for line in done.stdout.splitlines() if line in ("same", "different")] == ["same"] * 2, done.stderr
         path = f"{UPLOADS}/{server.experiment('parts')}/run/artifacts"
-        counts = (0, -1, 10_001, 9_000_000_000_000_000_000)  # a URL for each of these parts would fill the memory
+        counts = (0, -1, 10_001, 9_000_000_000_000_000_000)  # URLs for all these parts would fill the memory
         refused = [server.ask(path, ADMIN, {"path": "x", "num_parts": count}).status_code for count in counts]
         assert refused == [400] * len(counts)
         parts = server.ask(path, ADMIN, {"path": "x", "num_parts": 3}).json()["credentials"]
@@ -155,7 +155,7 @@ def test_the_source_of_the_keys_is_named_and_the_keys_are_never_shown(
     kept = (machine.state / "servers/mlflow/record.json").read_text()
     hidden = forms(*WRITER, *READER)
     assert not [form for form in hidden if form in printed + kept]
-    # so that search finds what is there to be found
+    # the search must find the keys where they are stored
     assert [form for form in hidden if form in (machine.state / "servers/mlflow/secrets.json").read_text()]
     deleted = machine.run("delete", "--delete-data", "--yes").stdout
     assert f"Its artifacts stay in bucket '{bucket}'" in deleted
@@ -263,7 +263,7 @@ def kept_bucket() -> str:
 
 @pytest.fixture
 def keeper(shared_machine: Machine, store: ObjectStore, kept_bucket: str) -> Machine:
-    """One user for several tests, with a server that keeps its artifacts in `kept_bucket` and is proven."""
+    """One user for several tests, with a proven server that stores its artifacts in `kept_bucket`."""
     with_keys(shared_machine, store)
     shared_machine.run("create", *options(store, kept_bucket))
     return shared_machine

@@ -1,4 +1,4 @@
-"""A search finds what MLflow's own way finds, page by page; of experiments, with fewer questions to the database."""
+"""A search finds the same rows as MLflow's search, page by page; of experiments, with fewer SQL statements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROMPT = "mlflow.prompt.is_prompt"
 IS_PROMPT = f"tags.`{PROMPT}` = 'true'"
 MCP = "api/3.0/mlflow/mcp-servers"
 PASSWORD = "a-password-of-their-own"
-# what each member was granted, by the number of the experiment or for all
+# the permissions of each member, by the number of the experiment or for all
 GRANTS: dict[str, dict[int | str, str]] = {
     "nothing": {},
     "one": {17: "READ"},
@@ -38,7 +38,7 @@ SEARCHES: list[dict[str, Any]] = [
 ]
 
 FEW = 10  # rows of each other kind, whose names end with a number; grants name them by this number
-# of each kind: path, method, the field of the found rows, and what a search asks for
+# of each kind: path, method, the field of the found rows, and the body of a search
 KINDS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "registered_model": (f"{API}/registered-models/search", "GET", "registered_models", {"order_by": "name DESC"}),
     "prompt": (f"{API}/registered-models/search", "GET", "registered_models", {"filter": IS_PROMPT}),
@@ -50,7 +50,7 @@ KINDS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
 
 
 def prepare_others(address: str, experiments: list[str]) -> None:
-    """Make models, prompts, logged models and MCP servers as the administrator, and grant them to the members."""
+    """Create models, prompts, logged models and MCP servers as the administrator; grant permissions to the members."""
     with client(ADMIN) as admin:
 
         def post(path: str, body: object, method: str = "POST") -> None:
@@ -75,7 +75,7 @@ def prepare_others(address: str, experiments: list[str]) -> None:
 
 
 def pages_of(session: requests.Session, address: str, kind: str, experiments: list[str]) -> Iterator[list[Any]]:
-    """Yield the pages of a search: of each row the name and the tags."""
+    """Yield the pages of a search: the name and the tags of each row."""
     path, method, field, search = KINDS[kind]
     search = {**search, "max_results": 3, **({"experiment_ids": experiments} if method == "POST" else {})}
     token = None
@@ -91,7 +91,7 @@ def pages_of(session: requests.Session, address: str, kind: str, experiments: li
 
 
 def prepare(address: str) -> list[str]:
-    """Make the experiments, members and grants; return the experiments' numbers."""
+    """Create the experiments, members and permissions; return the numbers of the experiments."""
     with client(ADMIN) as admin:
 
         def post(path: str, body: object) -> Any:
@@ -132,7 +132,7 @@ class Prepared:
     experiments: list[str]
 
     def copied(self, folder: Path) -> None:
-        """Put the databases as they are now into a new folder."""
+        """Copy the databases into a new folder."""
         folder.mkdir()
         for name in snapshots.NAMES:
             (folder / name).write_bytes(snapshots.content(self.folder / name))
@@ -149,7 +149,7 @@ def prepared(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def found_by_each_member(address: str, experiments: list[str]) -> dict[tuple[str, int | str], list[list[Any]]]:
-    """Return the pages that each member finds with each search."""
+    """Return the pages of each search by each member."""
     found: dict[tuple[str, int | str], list[list[Any]]] = {}
     for name in GRANTS:
         with client((name, PASSWORD)) as member:
@@ -192,7 +192,7 @@ def test_a_login_adds_at_most_three_statements_to_a_search(prepared: Prepared, s
 
 
 def cost(address: str, login: tuple[str, str] | None, search: dict[str, Any]) -> int:
-    """Return the SQL statements of a search whose user is known."""
+    """Return the number of SQL statements of a search by a user with a cached login."""
     with client(login) as session:
         for _ in range(2):
             counted(address)

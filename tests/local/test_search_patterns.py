@@ -1,4 +1,4 @@
-"""A search evaluates a pattern only on rows that it may find, and finds what MLflow finds."""
+"""A search evaluates a pattern only on rows that its user may read, and finds the same rows as MLflow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIELDS = (
     "metadata.`mlflow.trace.session`",
     "span.name",
 )
-# with the second condition, SQLite begins with a table that has no experiments
+# with the second condition, SQLite starts with a table without experiments
 JOINED = ("", f"issue.id = '{ISSUE}'", f"prompt = '{PROMPT}'", "feedback.quality IS NOT NULL")
 SEARCHES = [" AND ".join(filter(None, (f"{field} RLIKE '{SLOW}'", other))) for field in FIELDS for other in JOINED]
 PATTERNS = {"RLIKE": r"(Sno|tr-p)\w+", "LIKE": "%now%", "ILIKE": "%NOW%"}
@@ -92,7 +92,7 @@ def found(address: str, login: Login, experiment: str, text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Scene:
-    """A server with an experiment that a member may read and a hidden one."""
+    """A server with an experiment that a member may read, and a hidden experiment."""
 
     server: Server
     reader: Login

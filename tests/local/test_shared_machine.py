@@ -1,4 +1,4 @@
-"""What other users of the machine put into the shared temporary folder, and what members search for."""
+"""Attacks by files of other users in shared folders, and by slow searches of members."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.machine import Machine
 OTHER_USER = 65534
 DAYS_SECONDS = 3 * 24 * 3600
 V3 = "api/3.0/mlflow"
-# processor time doubles with each letter: a few seconds in the server's own process
+# CPU time doubles with each letter; this length takes a few seconds in the server
 SLOW, HARD_TO_MATCH = "^(a+)+$", "a" * 27 + "!"
 PREPARE = """
 mkdir "$1/mlflow-assistant-sessions"
@@ -39,7 +39,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """A temporary folder that all users share, and a folder of the server's owner that another one wants to empty."""
+    """A temporary folder that all users share, and a folder of the server's owner that another user wants to empty."""
 
     shared: Path
     projects: Path
@@ -50,18 +50,18 @@ class Neighbourhood:
 
 @contextmanager
 def neighbourhood(home: Path, database: Path) -> Iterator[Neighbourhood]:
-    """Make both; another user has put a link to the owner's folder, and holds a lock, where MLflow looks for them."""
+    """Create both; another user places a link to the owner's folder, and a held lock, where MLflow puts files."""
     projects = home / "projects"
     (projects / "old").mkdir(parents=True)
     (projects / "old" / "thesis.txt").write_text("years of work")
     long_ago = time.time() - DAYS_SECONDS
     os.utime(projects / "old", (long_ago, long_ago))
     with ExitStack() as stack:
-        # outside of the test's own folder, which is its owner's alone
+        # outside of the test's folder, which only its owner can enter
         shared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-deployer-shared-")))
         shared.chmod(0o1777)
         digest = hashlib.md5(f"sqlite:///{database}".encode(), usedforsecurity=False).hexdigest()
-        (shared / f"db_init_lock-{digest}").touch(0o644)  # an earlier run of the owner's has left the file
+        (shared / f"db_init_lock-{digest}").touch(0o644)  # an earlier run of the owner has created the file
         neighbour = subprocess.Popen(
             ["sh", "-ec", PREPARE, "neighbour", str(shared), str(projects), digest],
             user=OTHER_USER, group=OTHER_USER, extra_groups=[], stdout=subprocess.PIPE, cwd="/",
@@ -77,7 +77,7 @@ def neighbourhood(home: Path, database: Path) -> Iterator[Neighbourhood]:
 
 @dataclass(frozen=True)
 class Scene:
-    """A server, and a member with an experiment of her own."""
+    """A server, and a member with an experiment."""
 
     server: Server
     login: tuple[str, str]
@@ -153,7 +153,7 @@ EXPRESSIONS = {
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_regular_expressions_have_the_same_meaning_as_in_python(scene: Scene, expression: str) -> None:
-    """As MLflow documents RLIKE on SQLite, where a wrong expression matches nothing."""
+    """MLflow documents this for RLIKE on SQLite, where an invalid expression matches nothing."""
     texts = {"plain": "snow and a snowball", "lines": "rain\nsnow", "digits": "٣4", "twice": "twice twice"}
     ids = {scene.trace(2 + number, words=text): name for number, (name, text) in enumerate(texts.items())}
     for login in (scene.login, ADMIN):
@@ -177,7 +177,7 @@ def test_the_length_of_a_filter_is_limited_above_the_needs_of_clients(scene: Sce
 def test_a_server_follows_no_link_and_waits_for_no_lock_of_another_user(
     case: Any, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """Started without deployer, with a temporary folder that all users share."""
+    """The server is started without deployer, with a temporary folder that all users share."""
     with (
         neighbourhood(tmp_path, tmp_path / "tracking.db") as around,
         served(case, python_of(case.version), tmp_path, {"TMPDIR": str(around.shared)}) as server,
@@ -188,7 +188,7 @@ def test_a_server_follows_no_link_and_waits_for_no_lock_of_another_user(
 
 @as_root
 def test_a_server_of_deployer_has_a_private_temporary_folder(machine: Machine) -> None:
-    """Whatever TMPDIR says where the command is typed; what is left in the folder goes when the server ends."""
+    """TMPDIR of the command has no effect; the end of the server removes the content of the folder."""
     own = machine.state / "servers" / "mlflow" / "tmp"
     with neighbourhood(machine.home, machine.state / "servers/mlflow/data/tracking.db") as around:
         shared = {"TMPDIR": str(around.shared)}
@@ -208,7 +208,7 @@ def test_a_server_of_deployer_has_a_private_temporary_folder(machine: Machine) -
 
 @as_root
 def test_no_file_of_another_user_in_the_working_directory_is_executed(machine: Machine) -> None:
-    """A release that is not installed has deployer ask pip, and Python would import `pip` from there."""
+    """For a release that is not installed, deployer runs pip, which Python could import from the working directory."""
     taken = machine.home / "taken"
     with tempfile.TemporaryDirectory(prefix="mlflow-deployer-shared-") as name:
         shared = Path(name)

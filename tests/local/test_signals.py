@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: in words, with all that it has started, to go on afterwards."""
+"""SIGTERM and SIGHUP end a command and its child processes as Ctrl-C does: with a message; the command can continue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def until(process: subprocess.Popen[str], words: str) -> str:
-    """Return what a command says on standard error until it says these words."""
+    """Read standard error until these words appear; return the text."""
     assert process.stderr is not None
     said = ""
     for line in process.stderr:
@@ -27,7 +27,7 @@ def until(process: subprocess.Popen[str], words: str) -> str:
 
 
 def installers(machine: Machine) -> list[int]:
-    """Return the processes that install, once there is one."""
+    """Wait for processes of an installation; return them."""
     limit = time.monotonic() + 60
     while time.monotonic() < limit:
         found = [pid for pid in machine.processes() if b"install" in machine.command_line(pid)]
@@ -44,7 +44,7 @@ def test_a_signal_ends_the_installer_and_the_next_create_does_not_wait(bare_mach
         said = until(process, "] environment ...")
         installers(machine)
         time.sleep(chance.uniform(0, 3))
-        process.send_signal(number)  # to the command alone, as `kill` and a service manager do
+        process.send_signal(number)  # only to the command, as `kill` and service managers do
         out, err = process.communicate(timeout=60)
         assert "waiting for" not in said
         assert out == ""
@@ -56,7 +56,7 @@ def test_a_signal_ends_the_installer_and_the_next_create_does_not_wait(bare_mach
             assert list((machine.state / "environments").glob(".*.lock")) == []
         else:
             limit = time.monotonic() + 30
-            while machine.processes() and time.monotonic() < limit:  # the kernel ends them
+            while machine.processes() and time.monotonic() < limit:  # the kernel ends the processes
                 time.sleep(0.05)
             assert machine.processes() == []
 

@@ -70,7 +70,7 @@ def test_the_other_shells_read_their_scripts(server: Machine, tmp_path: Path, sh
 
 @pytest.fixture
 def stopped(server: Machine) -> Machine:
-    """The user of `server`, which is stopped. The last test of this file starts it again."""
+    """The user of `server`, after a stop. The last test of this file starts the server again."""
     if server.processes():
         server.run("stop")
     return server

@@ -1,6 +1,6 @@
-"""A full disk at every stage: a clear word, nothing lost, and the same command goes on once there is room.
+"""A full disk at every stage: a clear message, no lost data, and the same command continues once there is space.
 
-Needs root, for a small file system of its own.
+Needs root to mount a small file system.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def grow(path: Path, size: str = ROOM) -> None:
 
 
 def fill(path: Path, left: str) -> None:
-    """Take all room of a small disk but so much."""
+    """Fill a small disk until only so much space is free."""
     subprocess.run(["mount", "-o", f"remount,size={left}", str(path)], check=True)
 
 
@@ -47,7 +47,7 @@ def test_a_full_disk_during_create_is_reported_and_create_continues_with_more_sp
     machine = bare_machine
     with small_disk(machine.state, "16m"):
         (machine.state / "environments").symlink_to(environments)
-        # what is there already has a place; the command has found enough room by now
+        # existing files keep their blocks; the command has checked the free space by now
         creating = stopped_after(machine, "[2/7] record", "create", "--target", "local", "--timeout", "60")
         fill(machine.state, size)
         os.killpg(creating.pid, signal.SIGCONT)
@@ -93,7 +93,7 @@ def test_verify_reports_a_full_disk_and_nothing_is_lost(bare_machine: Machine, e
         (machine.state / "environments").symlink_to(environments)
         machine.create()
         filled = subprocess.run(["dd", "if=/dev/zero", f"of={machine.state}/filler", "bs=64k"], check=False)
-        assert filled.returncode == 1  # it ends when the disk is full
+        assert filled.returncode == 1  # `dd` ends when the disk is full
         failed = machine.run("verify", code=1)
         assert "VerificationFailed" in failed.stderr
         (machine.state / "filler").unlink()
