@@ -18,7 +18,7 @@ from tests.support.servers import free_port
 
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's environment, made once by the real command; by `make mutations`, once for many runs of pytest."""
+    """The server's environment, installed once by `create`; `make mutations` shares it among many runs of pytest."""
     if made := os.environ.get("DEPLOYER_TEST_ENVIRONMENTS"):
         return Path(made)
 
@@ -33,7 +33,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def python_of(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """Returns the Python of an environment with a version of MLflow, made once."""
+    """Returns the Python of an environment with the given version of MLflow; each environment is installed once."""
     made = {DEFAULT_MLFLOW: str(next(environments.glob("mlflow-*/bin/python")))}
 
     def python(version: str) -> str:
@@ -47,7 +47,7 @@ def python_of(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
 @pytest.fixture
 def new_machine(tmp_path: Path, environments: Path) -> Iterator[Callable[[], Machine]]:
-    """Makes users with an empty state directory, but for the environment."""
+    """Makes users whose state directory contains only the environment."""
     made: list[Machine] = []
 
     def make() -> Machine:
@@ -85,7 +85,7 @@ def module_machines(tmp_path_factory: pytest.TempPathFactory, environments: Path
 
 @pytest.fixture(scope="module")
 def current_machine(module_machines: Callable[[], Machine]) -> list[Machine]:
-    """The user of `shared_machine`, the last one of this list."""
+    """The users of `shared_machine` so far; the last one is the current user."""
     return [module_machines()]
 
 
@@ -112,7 +112,7 @@ def serve(machine: Machine, tmp_path: Path) -> Serve:
 
 @pytest.fixture
 def bare_machine(tmp_path: Path) -> Iterator[Machine]:
-    """A user with nothing at all, not even an environment."""
+    """A user with an empty state directory, without an environment."""
     home = tmp_path / "bare"
     home.mkdir()
     machine = Machine(home)
@@ -126,7 +126,7 @@ HOSTILE_PASSWORD = "p%w$(x) \"q'`\\; #:=&{{x}}"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[Machine]:
-    """One running server for a module: its administrator's name, password and folder are as awkward as they may be."""
+    """One running server for a module, with the most awkward valid administrator's name, password and folder."""
     machine = Machine(tmp_path_factory.mktemp("server") / "a $(b) & c")
     machine.home.mkdir()
     machine.share(environments)

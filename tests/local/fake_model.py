@@ -15,7 +15,7 @@ Call = tuple[str, dict[str, str]]  # a tool and its arguments
 
 @dataclass
 class FakeModel:
-    """Asks for the tools in `wants`, one in each answer, and keeps what it was told."""
+    """Asks for the tools in `wants`, one in each answer, and stores all requests."""
 
     wants: Sequence[Call]
     address: str = ""
@@ -36,7 +36,7 @@ class FakeModel:
 
     @property
     def results(self) -> list[str]:
-        """What the tools have answered."""
+        """The answers of the tools."""
         return [str(message["content"]) for message in self.told if message["role"] == "tool"]
 
 

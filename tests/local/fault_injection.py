@@ -23,7 +23,10 @@ Serve = Callable[..., AbstractContextManager[str]]
 
 
 def fault_injection(python: str, folder: Path) -> Serve:
-    """Return what runs a server with a fault and yields its address; with `first` it makes its own databases."""
+    """Return a context manager that runs a server with a fault and yields its address.
+
+    With `first`, the server creates new databases.
+    """
 
     @contextmanager
     def start(fault: str, *, first: bool = False, **env: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A `deployer run` in a test: waited for until it is up, ended by a signal."""
+"""A `deployer run` in a test: the test waits for the server and ends the command by a signal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UP = "It runs until this command ends."
 
 
 class Foreground:
-    """A running `deployer run`; what it writes on standard error is gathered as it comes."""
+    """A running `deployer run`; a thread collects its standard error."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -32,7 +32,7 @@ class Foreground:
         return "".join(self._lines)
 
     def until_up(self) -> str:
-        """Return what it has printed once it says that it is up."""
+        """Wait until the server is up; return the printed text."""
         printed = ""
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -43,7 +43,7 @@ class Foreground:
         raise AssertionError(f"it never came up\n{printed}\n{self.errors}")
 
     def child(self) -> int:
-        """Return the one process that it has started."""
+        """Return the only child process."""
         with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as children:
             (pid,) = map(int, children.read().split())
         return pid
@@ -54,7 +54,7 @@ class Foreground:
         return self.ended()
 
     def ended(self) -> int:
-        """Return the exit code once it has ended."""
+        """Wait for the end; return the exit code."""
         code = self.process.wait(60)
         self._reader.join()
         return code
@@ -62,7 +62,7 @@ class Foreground:
 
 @contextmanager
 def running(machine: Machine, *arguments: str) -> Iterator[Foreground]:
-    """Yield a `deployer run` that may not be up yet; kill what is left of it afterwards."""
+    """Start `deployer run` and yield it before the server is up; kill all its processes afterwards."""
     run = Foreground(machine.popen("run", *arguments))
     try:
         yield run

@@ -5,9 +5,9 @@ import json
 import launch
 
 launch.load()
-from deployer_plugin import mlflow_environment, seams  # noqa: E402  # the package exists once it is loaded
+from deployer_plugin import mlflow_environment, seams  # noqa: E402  # `load` makes the package importable
 
 mlflow_environment.configure_mlflow()
-from mlflow.version import VERSION  # noqa: E402  # MLflow reads its environment when it is imported
+from mlflow.version import VERSION  # noqa: E402  # MLflow reads its environment at import
 
 print(json.dumps([[seam.kind, seam.place, seams.difference(seam)] for seam in seams.of(VERSION)]))

@@ -1,4 +1,4 @@
-"""What a researcher's program does with a server: python logging_all.py EXPERIMENT_NAME; prints `done` at the end."""
+"""Uses MLflow as a researcher's program does: python logging_all.py EXPERIMENT_NAME; prints `done` at the end."""
 
 import sys
 

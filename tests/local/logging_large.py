@@ -1,4 +1,4 @@
-"""Large things that a researcher's program logs: python logging_large.py EXPERIMENT_NAME; prints `done` at the end."""
+"""Logs large data as a researcher's program does: python logging_large.py EXPERIMENT_NAME; prints `done` at the end."""
 
 import sys
 

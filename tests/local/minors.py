@@ -1,4 +1,4 @@
-"""Servers of each MLflow that deployer knows, and of others: environments by hand, and what tests ask such a server."""
+"""Servers of known and unknown versions of MLflow: environments without deployer, and requests of the tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIGNING_KEY = "a-key-that-a-user-has-set"
 
 @dataclass(frozen=True)
 class Case:
-    """An MLflow, by how many workers it is served, and what is said of it at the start (None: nothing)."""
+    """A version of MLflow, the number of workers, and the warning of the server at its start (None: no warning)."""
 
     version: str
     workers: int
@@ -40,7 +40,7 @@ CASES = (
 
 @dataclass(frozen=True)
 class Server:
-    """A running one."""
+    """A running server."""
 
     case: Case
     address: str
@@ -48,12 +48,12 @@ class Server:
     python: str
 
     def ask(self, path: str, login: tuple[str, str] | None, body: Any = None, method: str | None = None) -> Any:
-        """Ask on a connection of its own."""
+        """Send a request on a new connection."""
         method = method or ("GET" if body is None else "POST")
         return requests.request(method, f"{self.address}/{path}", auth=login, json=body, timeout=60)
 
     def statuses(self, path: str, login: tuple[str, str]) -> set[int]:
-        """Return what several at once are told: twice by one worker, often enough by more that each is asked."""
+        """Return the statuses of simultaneous requests: 2 with one worker, 12 with several, to reach every worker."""
         count = 2 if self.case.workers == 1 else 12
         with ThreadPoolExecutor(4) as pool:
             return set(pool.map(lambda _: self.ask(path, login).status_code, range(count)))
@@ -65,25 +65,25 @@ class Server:
         return answer.json() if answer.text else None
 
     def member(self, name: str) -> tuple[str, str]:
-        """Make a member."""
+        """Create a member."""
         login = (name, f"the-password-of-{name}")
         self.change("api/2.0/mlflow/users/create", {"username": login[0], "password": login[1]})
         return login
 
     def experiment(self, name: str) -> str:
-        """Make an experiment of the admin's."""
+        """Create an experiment as the admin."""
         return str(self.change("api/2.0/mlflow/experiments/create", {"name": name})["experiment_id"])
 
 
 def install(version: str, folder: Path) -> None:
-    """Make an environment with an MLflow."""
+    """Create an environment with this version of MLflow."""
     uv, python = str(DEPLOYER.with_name("uv")), str(folder / "bin" / "python")
     subprocess.run([uv, "venv", "--quiet", str(folder)], check=True, timeout=60)
     add = [uv, "pip", "install", "--quiet", "--python", python, "boto3>=1.36,<2"]
     if subprocess.run([*add, f"mlflow[auth]=={version}"], check=False, timeout=600).returncode:
-        # a release whose mlflow-skinny is not served everywhere; its wheel holds all of MLflow
+        # some package indexes lack the mlflow-skinny of this release; the wheel of mlflow contains all of MLflow
         tested = ["--constraint", str(CONSTRAINTS / constraints_file(version))]
-        uploads = "python-multipart"  # reads the forms with which 3.18 takes skills
+        uploads = "python-multipart"  # MLflow 3.18 parses uploads of skills with this package
         subprocess.run([*add, f"mlflow[auth]=={DEFAULT_MLFLOW}", uploads, *tested], check=True, timeout=600)
         subprocess.run([*add, "--no-deps", f"mlflow=={version}"], check=True, timeout=600)
 
@@ -93,9 +93,9 @@ def served(case: Case, python: str, folder: Path, more: Mapping[str, str] | None
     """Run a server until the block ends, with `more` in its environment."""
     port = free_port()
     env = settings(folder, port)
-    with Path(env["MLFLOW_AUTH_CONFIG_PATH"]).open("a") as ini:  # where MLflow 3.16 looks for it
+    with Path(env["MLFLOW_AUTH_CONFIG_PATH"]).open("a") as ini:  # MLflow 3.16 reads the administrator from this file
         ini.write(f"admin_username = {ADMIN[0]}\nadmin_password = {ADMIN[1]}\n")
-        ini.write("auth_cache_ttl_seconds = 600\n")  # whatever stands there, a change holds at once
+        ini.write("auth_cache_ttl_seconds = 600\n")  # changes must hold at once despite this setting
     env |= {"_MLFLOW_ASSISTANT_DELEGATION_SIGNING_KEY": SIGNING_KEY, "_MLFLOW_INTERNAL_GATEWAY_AUTH_TOKEN": SIGNING_KEY}
     env |= {"MLFLOW_WORKERS": str(case.workers), "DEPLOYER_ACCESS_LOG": "true", "PYTHONUNBUFFERED": "1"}
     env |= more or {}

@@ -18,8 +18,7 @@ from deployer.core.stack.assigned import Assigned
 from deployer.core.stack.model import SERVER, Address, Probe, Stack, Volume, VolumePath, Workload
 
 # Answers its probe with 503 while the file ~/hold-NAME exists, and logs each answer. At SIGTERM, the program logs which
-# process records still exist, and ends once the file ~/stay-NAME does not exist. With a file ~/broken-NAME, it ends at
-# once.
+# process records still exist, and waits while the file ~/stay-NAME exists. With a file ~/broken-NAME, it ends at once.
 PROGRAM = """
 import glob, http.server, os, signal, socket, sys, time, urllib.request
 
@@ -91,7 +90,7 @@ def plural(spec: Spec, platform: Platform, assigned: Assigned) -> Stack:
 
 
 if __name__ == "__main__":
-    components.build = plural  # before any other module takes it
+    components.build = plural  # before another module imports it
     from deployer.cli.app import main
 
     main()

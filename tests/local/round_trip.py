@@ -1,4 +1,4 @@
-"""Writes artifacts of the given sizes with plain mlflow and compares what comes back, block by block."""
+"""Writes artifacts of the given sizes with plain mlflow and compares the downloaded files block by block."""
 
 import filecmp
 import random
@@ -12,7 +12,9 @@ with tempfile.TemporaryDirectory() as folder, mlflow.start_run() as run:
     for size in map(int, sys.argv[1:]):
         sent, block = Path(folder) / f"{size}.bin", random.Random(size).randbytes(1 << 20)
         with sent.open("wb") as file:
-            for start in range(0, size, len(block)):  # each block begins with its place, so that no two are alike
+            for start in range(
+                0, size, len(block)
+            ):  # each block begins with its number, so that no two blocks are equal
                 file.write((start.to_bytes(8) + block[8:])[: size - start])
         mlflow.log_artifact(str(sent))
         back = mlflow.artifacts.download_artifacts(

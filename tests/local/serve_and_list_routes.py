@@ -1,9 +1,9 @@
-"""Starts the server as launch.py does and, before serving, writes down every route of the very application it serves.
+"""Starts the server as launch.py does and, before serving, writes all routes of its application to FILE.
 
 python serve_and_list_routes.py FILE [extra | list]      (PYTHONPATH: the folder of launch.py)
 
-extra  the application also has the routes in EXTRA, which MLflow does not have: any login would be let in
-list   ends instead of serving
+extra  the application also has the routes in EXTRA, which MLflow does not have; without deployer, they accept any login
+list   ends without serving
 """
 
 import json
@@ -13,9 +13,9 @@ from pathlib import Path
 import launch
 
 launch.load()
-from deployer_plugin import application, listener, mlflow_environment, start  # noqa: E402  # it exists once loaded
+from deployer_plugin import application, listener, mlflow_environment, start  # noqa: E402  # `load` makes it importable
 
-# what begins so is let in with any login (mlflow/server/auth/__init__.py `_find_fastapi_validator`)
+# MLflow accepts any login on paths with this prefix (mlflow/server/auth/__init__.py `_find_fastapi_validator`)
 OPEN_TO_MEMBERS = "/ajax-api/3.0/mlflow/assistant-of-a-plugin"
 EXTRA = [
     ["GET", "/ajax-api/2.0/mlflow/of-a-plugin"],
@@ -28,7 +28,7 @@ EXTRA = [
 
 
 def add_routes():
-    """Add the routes in EXTRA; must come before the application is made."""
+    """Add the routes in EXTRA; call this before the application is created."""
     from fastapi.routing import APIRoute
     from mlflow.server import app, auth, otel_api
     from starlette.responses import PlainTextResponse

@@ -1,6 +1,6 @@
 """Starts the server as launch.py does, with shorter deadlines (PYTHONPATH: the folder of launch.py).
 
-python serve_hurried.py WAIT=SECONDS...      (the waits are those of connections.py LIMITS)
+python serve_hurried.py WAIT=SECONDS...      (for the waits, see LIMITS in connections.py)
 """
 
 import sys
@@ -8,7 +8,7 @@ import sys
 import launch
 
 launch.load()
-from deployer_plugin import start  # noqa: E402  # the package exists once it is loaded
+from deployer_plugin import start  # noqa: E402  # `load` makes the package importable
 from deployer_plugin.serving import connections  # noqa: E402
 
 shorter = dict(word.split("=") for word in sys.argv[1:])

@@ -2,22 +2,22 @@
 
 python serve_with_fault.py FAULT      (PYTHONPATH: the folder of launch.py)
 
-open      without any login
-usual     as it is
-long way  without the shorter way to Flask
-own search  everything is searched in MLflow's own way
+open      without authentication
+usual     no fault
+long way  without the shorter path to Flask
+own search  MLflow's search instead of the server's
 own like  LIKE fails on each text that contains the text in HIDDEN
-stuck     a password check that is not known takes as long as the file named by STUCK is there
-own way   a function of one's own finds out who asks, and knows somebody whom MLflow does not
-failing   once it serves, every check raises
-broken    once it serves, the part raises whose name stands in the file named by BROKEN, with the name of the error;
-          and who guesses has not to wait
-changed   each function of MLflow's that is replaced is another one, or gone, and at last the first does something
-          else; says what each was refused with, then starts as usual with the first one
+stuck     the check of an unknown password lasts as long as the file named by STUCK exists
+own way   a custom authentication function accepts a user whom MLflow does not know
+failing   every check of a password raises after the start
+broken    after the start, one part raises: the file named by BROKEN contains the names of the part and of the error;
+          guesses are not slowed
+changed   changes or removes each function of MLflow that the server replaces, and finally changes the behaviour of the
+          first function; prints all refusals, then starts with the changed first function
 
-All but `changed` also answer /health/statements: since the last time the SQL statements, the checks of passwords, and
-the passages of requests through middleware with a task of its own; and the most memory that it ever had, in MiB, and
-how many threads may serve.
+All but `changed` also answer /health/statements: the SQL statements, the checks of passwords, and the passages through
+middleware that starts a task, all since the previous request; and the peak of memory in MiB and the maximum of serving
+threads.
 """
 
 import builtins
@@ -33,7 +33,7 @@ import launch
 import werkzeug.security
 
 launch.load()
-from deployer_plugin import mlflow_environment, start  # noqa: E402  # it exists once loaded
+from deployer_plugin import mlflow_environment, start  # noqa: E402  # `load` makes it importable
 from deployer_plugin.application import create_app, prepare_databases  # noqa: E402
 from deployer_plugin.auth import config_file, flask_route, gate, login_checks, throttle  # noqa: E402
 from deployer_plugin.listener import listening_socket  # noqa: E402
@@ -55,7 +55,7 @@ def check(stored, password):
 
 
 def note(_connection, _cursor, statement, *_):
-    if not statement.startswith("PRAGMA"):  # SQLite's own, two or three for each session
+    if not statement.startswith("PRAGMA"):  # statements of SQLite, two or three in each session
         statements.append(statement)
 
 
@@ -135,7 +135,7 @@ def break_parts():
 
 
 def like(pattern, text, _escape=None):
-    """SQLite's LIKE, which the server makes sensitive to case."""
+    """LIKE of SQLite; the server makes it case-sensitive."""
     if text is None:
         return None
     if os.environ["HIDDEN"].lower() in str(text).lower():
@@ -145,7 +145,7 @@ def like(pattern, text, _escape=None):
 
 
 def replace_like(connection, _cursor, statement, *_):
-    if statement.startswith("PRAGMA case_sensitive_like"):  # SQLite then registers its own function again
+    if statement.startswith("PRAGMA case_sensitive_like"):  # SQLite then registers its function again
         for arguments in (2, 3):
             connection.connection.dbapi_connection.create_function("like", arguments, like)
 
@@ -194,7 +194,7 @@ def refusals():
 fault = sys.argv[1]
 werkzeug.security.check_password_hash = check
 mlflow_environment.configure_mlflow()
-if fault == "own way":  # before MLflow reads it
+if fault == "own way":  # before MLflow reads the configuration
 
     def own_way():
         from flask import request
@@ -233,7 +233,7 @@ else:
 if fault == "broken":
     break_parts()
 
-import anyio.to_thread  # noqa: E402  # the server's, as above
+import anyio.to_thread  # noqa: E402  # from the environment of the server, as above
 import sqlalchemy  # noqa: E402  # after MLflow was configured
 
 sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", note)

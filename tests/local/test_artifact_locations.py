@@ -1,4 +1,4 @@
-"""Who may say where artifacts are kept: of one member's data, another member reads nothing by way of a location."""
+"""Only administrators set locations of artifacts; no location gives a member the data of another member."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ LOCATION, ARCHIVE, SPANS = "mlflow.artifactLocation", "mlflow.trace.archiveLocat
 
 @dataclass(frozen=True)
 class Scene:
-    """A member with an experiment of her own, and the artifacts of a trace in an experiment that she may not read."""
+    """A member with an experiment, and the artifacts of a trace in an experiment that the member may not read."""
 
     server: Server
     member: tuple[str, str]
     experiment: str
     foreign: str  # the other experiment
-    target: str  # where its trace is kept
+    target: str  # the location of its trace
 
     def ask(self, path: str, body: Any = None, method: str | None = None, **headers: str) -> requests.Response:
         """Ask as the member."""
@@ -40,12 +40,12 @@ class Scene:
         return requests.request(method, url, auth=self.member, json=body, headers=headers, timeout=60)
 
     def trace(self, **tags: str) -> requests.Response:
-        """Begin a trace as clients before 3.0 do."""
+        """Start a trace as clients before 3.0 do."""
         listed = [{"key": key, "value": value} for key, value in tags.items()]
         return self.ask(f"{API}/traces", {"experiment_id": self.experiment, "timestamp_ms": 1, "tags": listed})
 
     def new_trace(self) -> str:
-        """Begin a trace, and return its identifier."""
+        """Start a trace; return its identifier."""
         begun = self.trace()
         begun.raise_for_status()
         return str(begun.json()["trace_info"]["request_id"])
@@ -56,11 +56,11 @@ class Scene:
         return {tag["key"]: tag["value"] for tag in info["tags"]}
 
     def artifact(self, trace: str) -> requests.Response:
-        """Ask for the data of a trace."""
+        """Request the data of a trace."""
         return self.ask(f"ajax-api/2.0/mlflow/get-trace-artifact?request_id={quote(trace, safe='')}")
 
     def stored(self, query: str, *values: str) -> list[Any]:
-        """Ask or change MLflow's database."""
+        """Run a statement in MLflow's database; return the rows."""
         with closing(sqlite3.connect(self.server.log.with_name("tracking.db"), timeout=60)) as database, database:
             return database.execute(query, values).fetchall()
 
@@ -136,18 +136,18 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_member_gives_a_trace_no_location(scene: Scene, way: str) -> None:
+def test_a_member_cannot_set_the_location_of_a_trace(scene: Scene, way: str) -> None:
     archive = scene.server.log.with_name("elsewhere") / scene.foreign
     trace = scene.new_trace()
     for key, value in ((LOCATION, scene.target), (ARCHIVE, str(archive)), (SPANS, "ARCHIVE_REPO")):
         for answer in WAYS[way](scene, trace, {key: value}):
-            if not answer.ok:  # some of MLflow's ways leave such a tag out by themselves
+            if not answer.ok:  # some requests omit such a tag
                 assert_refused(answer)
         assert SECRET not in scene.artifact(trace).text
         assert scene.stored("SELECT * FROM trace_tags WHERE value = ?", value) == []
 
 
-def test_the_identifier_of_a_trace_leads_nowhere_else(scene: Scene) -> None:
+def test_a_trace_identifier_cannot_be_a_path(scene: Scene) -> None:
     for trace in (f"../../{scene.foreign}/traces/tr-foreign", f"..%2f..%2f{scene.foreign}", "..", ".", "a/b", "a\\b"):
         first, _ = by_start(scene, trace, {})
         assert first.status_code == 400, (trace, first.text)
@@ -155,7 +155,7 @@ def test_the_identifier_of_a_trace_leads_nowhere_else(scene: Scene) -> None:
     assert scene.stored("SELECT * FROM trace_info WHERE request_id LIKE '%.%' OR request_id LIKE '%/%'") == []
 
 
-def test_a_member_gives_an_experiment_no_location(scene: Scene) -> None:
+def test_a_member_cannot_set_the_location_of_an_experiment(scene: Scene) -> None:
     elsewhere = scene.server.log.parent
     places = (
         f"mlflow-artifacts:/{scene.foreign}",
@@ -183,7 +183,7 @@ def test_a_member_gives_an_experiment_no_location(scene: Scene) -> None:
         assert found["artifact_location"] == f"mlflow-artifacts:/{found['experiment_id']}"
 
 
-def test_a_member_gives_a_model_version_no_source_elsewhere(scene: Scene) -> None:
+def test_a_member_cannot_set_a_foreign_source_of_a_model_version(scene: Scene) -> None:
     begun = scene.ask(f"{API}/runs/create", {"experiment_id": scene.experiment, "start_time": 1})
     run = begun.json()["run"]["info"]
     assert scene.ask(f"{API}/registered-models/create", {"name": "own"}).ok
@@ -207,7 +207,7 @@ def test_a_member_gives_a_model_version_no_source_elsewhere(scene: Scene) -> Non
     assert scene.stored("SELECT * FROM model_versions WHERE name = 'own'") == []
 
 
-def test_a_refused_source_says_nothing_about_the_servers_files(scene: Scene) -> None:
+def test_a_refused_source_reveals_nothing_about_the_servers_files(scene: Scene) -> None:
     folder = scene.server.log.parent.resolve()
     link, target = folder / "a-link", folder / "what-only-the-server-knows"
     link.symlink_to(target)
@@ -231,7 +231,7 @@ def test_a_refused_source_says_nothing_about_the_servers_files(scene: Scene) -> 
         assert str(folder) not in refusal("dummy-source", named)  # a prompt's placeholder; a relative path for MLflow
 
 
-def test_a_location_that_was_stored_earlier_is_not_used(scene: Scene) -> None:
+def test_a_foreign_location_stored_earlier_is_not_used(scene: Scene) -> None:
     trace, archived, elsewhere = scene.new_trace(), scene.new_trace(), scene.server.log.with_name("elsewhere")
     elsewhere.mkdir(exist_ok=True)
     (elsewhere / "traces.pb").write_text(SECRET)
@@ -246,10 +246,10 @@ def test_a_location_that_was_stored_earlier_is_not_used(scene: Scene) -> None:
     assert_refused(scene.ask(f"{API}/traces/delete-traces", delete))
     assert (elsewhere / "traces.pb").exists()
     read = scene.server.ask(f"ajax-api/2.0/mlflow/get-trace-artifact?request_id={trace}", ADMIN)
-    assert read.text == SECRET  # for administrators it is as it was
+    assert read.text == SECRET  # administrators may still read it
 
 
-def test_a_source_that_was_stored_earlier_is_used_only_where_the_run_is_kept(scene: Scene) -> None:
+def test_a_source_stored_earlier_is_used_only_inside_its_run(scene: Scene) -> None:
     kept, old = scene.server.log.parent / "artifacts" / scene.foreign, scene.server.log.with_name("old data")
     experiment = scene.ask(f"{API}/experiments/create", {"name": "of old data"}).json()["experiment_id"]
     scene.stored("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", str(old), experiment)
@@ -275,7 +275,7 @@ def test_a_source_that_was_stored_earlier_is_used_only_where_the_run_is_kept(sce
 
 
 def new_logged_model(scene: Scene, login: tuple[str, str], experiment: str, run: str = "") -> tuple[str, str]:
-    """Make a logged model; return its identifier and its location."""
+    """Create a logged model; return its identifier and location."""
     named = {"experiment_id": experiment, "name": "logged", **({"source_run_id": run} if run else {})}
     made = scene.server.ask(f"{API}/logged-models", login, named)
     made.raise_for_status()
@@ -284,7 +284,7 @@ def new_logged_model(scene: Scene, login: tuple[str, str], experiment: str, run:
 
 
 def new_run(scene: Scene, login: tuple[str, str], experiment: str) -> tuple[str, str]:
-    """Make a run; return its identifier and its location."""
+    """Create a run; return its identifier and location."""
     made = scene.server.ask(f"{API}/runs/create", login, {"experiment_id": experiment, "start_time": 1})
     made.raise_for_status()
     info = made.json()["run"]["info"]
@@ -306,7 +306,7 @@ def store_version(scene: Scene, source: str, location: str, run: str | None) -> 
     return str(scene.stored("SELECT max(version) FROM model_versions WHERE name = 'stored'")[0][0])
 
 
-def test_a_location_that_was_stored_earlier_is_used_only_in_the_versions_own_run_or_model(scene: Scene) -> None:
+def test_a_location_stored_earlier_is_used_only_inside_the_versions_run_or_model(scene: Scene) -> None:
     run, in_run = new_run(scene, scene.member, scene.experiment)
     other, in_other = new_run(scene, ADMIN, scene.foreign)
     _, in_model_of_other = new_logged_model(scene, ADMIN, scene.foreign, other)
@@ -364,14 +364,14 @@ def test_a_location_that_was_stored_earlier_is_used_only_in_the_versions_own_run
             assert get(version, "file.txt", scene.member).text == SECRET, case
 
 
-def test_an_administrator_chooses(scene: Scene) -> None:
+def test_an_administrator_can_set_the_location_of_an_experiment(scene: Scene) -> None:
     place = f"mlflow-artifacts:/{scene.foreign}/chosen"
     made = scene.server.change(f"{API}/experiments/create", {"name": "chosen", "artifact_location": place})
     found = scene.server.ask(f"{API}/experiments/get?experiment_id={made['experiment_id']}", ADMIN)
     assert found.json()["experiment"]["artifact_location"] == place
 
 
-def test_what_a_researchers_program_does_goes_on(scene: Scene, tmp_path: Path) -> None:
+def test_a_researchers_program_still_works(scene: Scene, tmp_path: Path) -> None:
     python = scene.server.python
     env = {
         "PATH": "/usr/bin:/bin",

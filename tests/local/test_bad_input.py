@@ -1,4 +1,4 @@
-"""Wrong names, files, ports, interpreters: each refused in words that say what to do, and nothing is lost or left."""
+"""Each invalid name, file, port or interpreter is refused with the next step; no data is lost, and no files remain."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ HEADER = "apiVersion: mlflow-deployer.github.io/v1alpha1\nkind: MLflowServer\n"
     "name",
     ["", "Mlflow", "ml_flow", "-x-", "1st", "a" * 54, "../../etc", "a/b", "a.b", "mlflow\n", "ä", "x;id", "$(id)"],
 )
-def test_a_name_that_is_no_dns_label_is_refused(machine: Machine, name: str) -> None:
+def test_a_name_must_be_a_dns_label(machine: Machine, name: str) -> None:
     require_refused(machine, "create", name)
 
 
 @pytest.mark.parametrize("command", ["status", "delete", "show-password", "render"])
-def test_a_path_is_no_name_for_whatever_command(machine: Machine, command: str) -> None:
+def test_every_command_refuses_a_path_as_a_name(machine: Machine, command: str) -> None:
     require_refused(machine, command, "../../etc")
 
 
@@ -72,7 +72,7 @@ def test_a_spec_file_with_mistakes_is_refused(machine: Machine, case: str) -> No
 
 
 @pytest.mark.parametrize("path", [".", "missing.yaml", "/dev/zero", "a\0b"[:1] + "/b", "x" * 300])
-def test_a_spec_file_that_cannot_be_read_is_refused(machine: Machine, path: str) -> None:
+def test_an_unreadable_spec_file_is_refused(machine: Machine, path: str) -> None:
     refused = machine.here("create", "-f", path, "--target", "local", code=2)
     assert "cannot be read as a spec file" in refused.stderr
 
@@ -87,19 +87,19 @@ def test_a_spec_file_that_cannot_be_read_is_refused(machine: Machine, path: str)
         ("x" * (1 << 20), "standard input is too long: a password has at most 1024 characters"),
     ],
 )
-def test_a_password_mlflow_would_not_take_is_refused_unquoted(machine: Machine, password: str, wanted: str) -> None:
+def test_a_password_invalid_for_mlflow_is_refused_and_not_printed(machine: Machine, password: str, wanted: str) -> None:
     refused = machine.here("create", "--target", "local", "--password-file", "-", stdin=password, code=2)
     assert wanted in refused.stderr
     assert not password or password not in refused.stderr
 
 
 @pytest.mark.parametrize("user", ["a:b", "", " a", "ü", "a\nb"])
-def test_a_user_name_that_could_not_log_in_is_refused(machine: Machine, user: str) -> None:
+def test_an_invalid_user_name_is_refused(machine: Machine, user: str) -> None:
     assert "Error: --username" in machine.here("create", "--target", "local", "--username", user, code=2).stderr
 
 
 @pytest.mark.parametrize("port", ["0", "80", "65536", "x"])
-def test_a_port_that_is_none_is_refused(machine: Machine, port: str) -> None:
+def test_an_invalid_port_is_refused(machine: Machine, port: str) -> None:
     assert f"--port {port}: must be a whole number" in machine.here("create", "--port", port, code=2).stderr
 
 
@@ -119,7 +119,7 @@ def test_a_wrong_interpreter_is_refused(machine: Machine, python: str) -> None:
     assert f"--python (spec.local.python) {python}: " in refused.stderr
 
 
-def test_a_release_that_does_not_exist_is_named_with_the_newest_and_leaves_nothing_half_made(
+def test_a_nonexistent_release_is_refused_with_the_newest_named_and_leaves_no_files(
     bare_machine: Machine,
 ) -> None:
     failed = bare_machine.run("create", "--target", "local", "--mlflow-version", "3.17.999", code=1)
@@ -165,7 +165,7 @@ def test_an_unsupported_release_is_refused_before_anything_is_done(machine: Mach
     assert "not supported" in machine.here("create", "--target", "local", "--mlflow-version", "2.9.0", code=2).stderr
 
 
-def test_a_state_directory_that_cannot_be_written_is_named(machine: Machine) -> None:
+def test_an_unwritable_state_directory_is_named(machine: Machine) -> None:
     (machine.home / "file").write_text("")
     refused = machine.run(
         "create", "--target", "local", env={"XDG_STATE_HOME": str(machine.home / "file" / "below")}, code=1
@@ -177,7 +177,7 @@ def test_a_state_directory_that_cannot_be_written_is_named(machine: Machine) -> 
 
 
 @pytest.mark.parametrize("odd", ["100%", "what?", "a#b"])
-def test_a_state_directory_mlflow_could_not_address_is_refused(machine: Machine, odd: str) -> None:
+def test_a_state_directory_invalid_in_mlflow_uris_is_refused(machine: Machine, odd: str) -> None:
     assert "another directory" in machine.here("list", env={"XDG_STATE_HOME": f"{machine.home}/{odd}"}, code=1).stderr
 
 
@@ -213,7 +213,7 @@ def test_damaged_state_is_named_and_not_overwritten(machine: Machine) -> None:
     assert (machine.processes(), list((machine.state / "servers").iterdir())) == ([], [])
 
 
-def test_credentials_that_are_gone_are_named_and_the_data_stays(machine: Machine) -> None:
+def test_missing_credentials_are_reported_and_the_data_stays(machine: Machine) -> None:
     machine.create()
     (machine.state / "servers/mlflow/secrets.json").unlink()
     for command, code in (("show-password", 1), ("start", 5), ("create", 5), ("rotate-password", 1)):
@@ -225,7 +225,7 @@ def test_credentials_that_are_gone_are_named_and_the_data_stays(machine: Machine
     machine.run("delete", "--delete-data", "--yes")
 
 
-def test_a_cluster_in_the_kubeconfig_is_never_answered_by_a_silent_local_server(server: Machine) -> None:
+def test_create_never_ignores_a_cluster_in_the_kubeconfig(server: Machine) -> None:
     config = server.home / "config"
     config.write_text("current-context: team@cluster\n")
     refused = server.run("create", "new", env={"KUBECONFIG": str(config)}, code=2)
@@ -242,7 +242,7 @@ def test_two_creates_of_one_name_at_once_end_in_one_server(machine: Machine) -> 
     assert machine.remains() == []
 
 
-def test_creates_of_many_names_at_once_get_ports_of_their_own(machine: Machine) -> None:
+def test_simultaneous_creates_of_many_names_get_different_ports(machine: Machine) -> None:
     names = ["one", "two", "three"]
     many = [machine.popen("create", name, "--target", "local") for name in names]
     ends = [process.communicate(timeout=180) for process in many]
@@ -250,31 +250,31 @@ def test_creates_of_many_names_at_once_get_ports_of_their_own(machine: Machine) 
     assert len({machine.record(name)["assigned"]["ports"]["http"] for name in names}) == 3
 
 
-def test_ctrl_c_says_that_nothing_is_lost_and_the_same_command_goes_on(machine: Machine) -> None:
+def test_ctrl_c_says_that_nothing_is_lost_and_the_same_command_continues(machine: Machine) -> None:
     for step in ("record", "ready"):
         interrupt_in_step(machine, CREATE, step)
     machine.run("stop")
-    require_goes_on(machine, "start")
+    require_next_create_completes(machine, "start")
 
 
-@pytest.mark.full_scale  # otherwise test_external.py interrupts the installation that its tests need anyway
+@pytest.mark.full_scale  # outside of the full scale, test_external.py interrupts an installation
 def test_ctrl_c_while_mlflow_is_installed_loses_nothing(bare_machine: Machine) -> None:
-    require_goes_on(bare_machine, "environment")
+    require_next_create_completes(bare_machine, "environment")
 
 
-def require_goes_on(machine: Machine, step: str) -> None:
-    """Interrupt a `create` in a step, and let the next one end."""
+def require_next_create_completes(machine: Machine, step: str) -> None:
+    """Interrupt a `create` in a step, and check that the next `create` succeeds."""
     interrupt_in_step(machine, CREATE, step)
     machine.create()
     assert machine.remains() == []
     assert len(machine.processes()) == 1
 
 
-def test_a_signal_that_was_ignored_from_the_start_stays_ignored(server: Machine) -> None:
+def test_a_signal_ignored_from_the_start_stays_ignored(server: Machine) -> None:
     process = server.program(["sh", "-c", f'trap "" HUP; exec {server.command()[0]} logs --follow'], ("logs",))
     assert process.stdout is not None
     process.stdout.readline()
-    process.send_signal(signal.SIGHUP)  # as nohup leaves it
+    process.send_signal(signal.SIGHUP)  # nohup ignores this signal
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(2)
     process.send_signal(signal.SIGTERM)
@@ -283,7 +283,7 @@ def test_a_signal_that_was_ignored_from_the_start_stays_ignored(server: Machine)
     assert "Nothing is lost" not in err
 
 
-def test_a_prompt_ends_by_a_signal_like_everything_else(server: Machine) -> None:
+def test_a_signal_ends_a_prompt(server: Machine) -> None:
     process = server.program(
         ["script", "--quiet", "--return", "--command", f"{server.command()[0]} delete --delete-data", "/dev/null"],
         ("delete",),
@@ -301,7 +301,7 @@ def test_a_prompt_ends_by_a_signal_like_everything_else(server: Machine) -> None
     assert server.json("status")["state"] == "ready"
 
 
-def test_another_name_deletes_nothing(server: Machine) -> None:
+def test_a_wrong_name_at_the_prompt_deletes_nothing(server: Machine) -> None:
     process = server.program(
         ["script", "--quiet", "--return", "--command", f"{server.command()[0]} delete --delete-data", "/dev/null"],
         ("delete",),
@@ -313,7 +313,7 @@ def test_another_name_deletes_nothing(server: Machine) -> None:
     assert server.json("status")["state"] == "ready"
 
 
-def test_a_closed_pipe_is_no_traceback(server: Machine) -> None:
+def test_a_closed_pipe_causes_no_traceback(server: Machine) -> None:
     process = server.popen("logs", "--follow")
     assert process.stdout is not None
     process.stdout.readline()
@@ -325,7 +325,7 @@ def test_a_closed_pipe_is_no_traceback(server: Machine) -> None:
     process.stderr.close()
 
 
-def test_a_deployer_that_is_killed_gives_its_lock_up(machine: Machine) -> None:
+def test_a_killed_deployer_releases_its_lock(machine: Machine) -> None:
     holder = machine.popen("create", "--target", "local")
     assert holder.stderr is not None
     for line in holder.stderr:
@@ -345,7 +345,7 @@ def test_a_deployer_that_is_killed_gives_its_lock_up(machine: Machine) -> None:
     [("--python", "/nonexistent/python"), ("--port", "PORT"), ("--mlflow-version", "3.17.999")],
     ids=lambda c: c[0],
 )
-def test_a_change_that_cannot_be_had_changes_nothing(server: Machine, change: tuple[str, str]) -> None:
+def test_an_impossible_change_changes_nothing(server: Machine, change: tuple[str, str]) -> None:
     before, pid = server.record(), server.pid()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         value = str(taken.getsockname()[1]) if change[1] == "PORT" else change[1]
@@ -354,14 +354,14 @@ def test_a_change_that_cannot_be_had_changes_nothing(server: Machine, change: tu
     assert server.json("create")["changed"] is False
 
 
-def test_a_change_of_the_record_alone_is_a_change(server: Machine) -> None:
-    port = server.record()["assigned"]["ports"]["http"]  # the one that it has: now it is asked for
+def test_a_change_of_only_the_record_is_reported_as_a_change(server: Machine) -> None:
+    port = server.record()["assigned"]["ports"]["http"]  # the assigned port, now requested
     spec = {"auth": {"adminUsername": HOSTILE_USER}, "local": {"port": port}}
     (server.home / "spec.yaml").write_text(f"{HEADER}spec: {json.dumps(spec)}\n")
     assert server.json("create", "-f", "spec.yaml", "--target", "local")["changed"] is True
 
 
-def test_what_changes_nothing_is_refused_and_nothing_of_it_is_stored(server: Machine) -> None:
+def test_a_setting_without_effect_is_refused_and_not_stored(server: Machine) -> None:
     before, pid = server.record(), server.pid()
     refused = server.run("create", "--storage-class", "a", code=2).stderr
     assert "Error: --storage-class a needs a cluster, and this server runs on this machine" in refused
@@ -371,8 +371,8 @@ def test_what_changes_nothing_is_refused_and_nothing_of_it_is_stored(server: Mac
     assert (server.record(), server.pid()) == (before, pid)
 
 
-def test_a_server_that_was_made_with_what_changes_nothing_is_managed_as_before(server: Machine) -> None:
-    """As releases before this one stored such flags."""
+def test_a_server_with_a_stored_setting_without_effect_is_still_managed(server: Machine) -> None:
+    """Earlier releases stored such flags."""
     path, pid = server.state / "servers/mlflow/record.json", server.pid()
     record = server.record()
     record["spec"]["spec"]["volume"]["storageClass"] = "a"
@@ -393,7 +393,7 @@ def test_the_log_begins_without_a_warning_of_a_library(server: Machine) -> None:
     assert "Warning" not in log.splitlines()[0]
 
 
-def test_one_damaged_server_hides_and_blocks_no_other(server: Machine) -> None:
+def test_a_damaged_server_neither_hides_nor_blocks_other_servers(server: Machine) -> None:
     record = server.state / "servers/mlflow/record.json"
     whole = record.read_bytes()
     record.write_text("{")
@@ -403,7 +403,7 @@ def test_one_damaged_server_hides_and_blocks_no_other(server: Machine) -> None:
     server.run("delete", "two", "--delete-data", "--yes")
 
 
-def test_a_kubeconfig_that_cannot_be_read_is_no_reason_for_a_local_server(server: Machine) -> None:
+def test_an_unreadable_kubeconfig_never_leads_to_a_local_server(server: Machine) -> None:
     config = server.home / "config"
     for content in ("{", "a: 2024-99-99"):
         config.write_text(content)
@@ -413,7 +413,7 @@ def test_a_kubeconfig_that_cannot_be_read_is_no_reason_for_a_local_server(server
     server.run("create", "--target", "local", env={"KUBECONFIG": str(config)})
 
 
-def test_closed_standard_streams_harm_nobody(machine: Machine) -> None:
+def test_closed_standard_streams_cause_no_traceback(machine: Machine) -> None:
     for line in (
         "create --target local <&- >&-",
         "status <&- >&- 2>&-",
@@ -424,7 +424,7 @@ def test_closed_standard_streams_harm_nobody(machine: Machine) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_other_names_for_the_loopback_are_kept_from_the_proxy(server: Machine) -> None:
+def test_the_loopback_address_bypasses_the_proxy(server: Machine) -> None:
     proxied = {"http_proxy": "http://127.0.0.1:9"}
     assert 'NO_PROXY="127.0.0.1' in server.run("env", env=proxied).stdout
     assert "NO_PROXY" not in server.run("env", env={**proxied, "no_proxy": "127.0.0.1"}).stdout
@@ -433,27 +433,27 @@ def test_other_names_for_the_loopback_are_kept_from_the_proxy(server: Machine) -
 
 @pytest.fixture(scope="module")
 def identity(server: Machine) -> dict[str, Any]:
-    """What the record of the server's process said while the server ran."""
+    """The process record of the running server."""
     found: dict[str, Any] = json.loads((server.state / "servers/mlflow/process.json").read_text())
     return found
 
 
 @pytest.fixture
 def stopped(server: Machine, identity: dict[str, Any]) -> Machine:
-    """The user of `server`, which is stopped. The tests that need it stopped are the last ones of this file."""
+    """The user of `server`, after a stop. The tests that use this fixture come last in this file."""
     if server.processes():
         server.run("stop")
     return server
 
 
-def test_a_port_of_another_server_of_ours_is_refused_even_while_that_is_stopped(stopped: Machine) -> None:
+def test_the_port_of_another_server_is_refused_even_while_that_server_is_stopped(stopped: Machine) -> None:
     port = str(stopped.record()["assigned"]["ports"]["http"])
     refused = stopped.here("create", "two", "--target", "local", "--port", port, code=5).stderr
     assert "belongs to your server mlflow" in refused
 
 
 def test_a_recycled_pid_is_never_killed(stopped: Machine, identity: dict[str, Any]) -> None:
-    """The record names a pid that now belongs to somebody else: after a reboot, and in the same boot."""
+    """The record names a pid that now belongs to another process: after a reboot, and in the same boot."""
     record = stopped.state / "servers/mlflow/process.json"
     with subprocess.Popen(["sleep", "600"]) as innocent:
         try:
@@ -467,7 +467,9 @@ def test_a_recycled_pid_is_never_killed(stopped: Machine, identity: dict[str, An
             innocent.kill()
 
 
-def test_a_server_of_another_host_is_neither_killed_nor_doubled(stopped: Machine, identity: dict[str, Any]) -> None:
+def test_a_server_of_another_host_is_neither_killed_nor_started_again(
+    stopped: Machine, identity: dict[str, Any]
+) -> None:
     record = stopped.state / "servers/mlflow/process.json"
     record.write_text(json.dumps({**identity, "boot": "other", "host": "login7"}))
     for command in ("create", "stop", "delete"):
@@ -477,10 +479,10 @@ def test_a_server_of_another_host_is_neither_killed_nor_doubled(stopped: Machine
     record.unlink()
 
 
-def test_a_locked_record_of_another_machine_is_neither_ready_nor_killed(
+def test_a_server_locked_by_another_machine_is_elsewhere_and_never_killed(
     stopped: Machine, identity: dict[str, Any]
 ) -> None:
-    """As on a network file system, which carries locks from machine to machine."""
+    """The lock is held as on a network file system that shares locks between machines."""
     record = stopped.state / "servers/mlflow/process.json"
     record.write_text(json.dumps({**identity, "boot": "other", "host": "login7"}))
     with record.open("r+b") as held:
@@ -491,7 +493,7 @@ def test_a_locked_record_of_another_machine_is_neither_ready_nor_killed(
     record.unlink()
 
 
-def test_a_start_that_waited_behind_a_delete_makes_no_new_server(stopped: Machine) -> None:
+def test_a_start_waiting_for_a_delete_creates_no_server(stopped: Machine) -> None:
     lock, folder = stopped.state / "servers/.mlflow.lock", stopped.state / "servers/mlflow"
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -509,20 +511,18 @@ def test_a_start_that_waited_behind_a_delete_makes_no_new_server(stopped: Machin
     (stopped.home / "deleted meanwhile").rename(folder)
 
 
-def test_a_port_taken_while_stopped_is_an_error_and_not_another_port(stopped: Machine) -> None:
+def test_start_fails_when_the_port_of_the_server_is_in_use(stopped: Machine) -> None:
     with socket.create_server(("127.0.0.1", stopped.record()["assigned"]["ports"]["http"])):
         assert "cannot be used" in stopped.run("start", code=5).stderr
 
 
-def test_a_full_output_is_one_line_and_a_lost_progress_none(stopped: Machine) -> None:
+def test_unwritable_output_is_a_one_line_error_and_unwritable_progress_is_ignored(stopped: Machine) -> None:
     stopped.shell("$DEPLOYER start 2>/dev/full")
     full = stopped.shell("$DEPLOYER list >/dev/full", code=1)
     assert full.stderr == "Error: cannot write to standard output: No space left on device\n"
 
 
-def test_a_rebooted_machine_is_seen_and_create_starts_the_server_again(
-    stopped: Machine, identity: dict[str, Any]
-) -> None:
+def test_a_reboot_is_detected_and_create_starts_the_server_again(stopped: Machine, identity: dict[str, Any]) -> None:
     (stopped.state / "servers/mlflow/process.json").write_text(json.dumps({**identity, "boot": ANOTHER_BOOT}))
     assert stopped.json("status", code=3)["state"] == "rebooted"
     stopped.create()

@@ -1,4 +1,4 @@
-"""MLflow's own pages at a server that deployer has made, as a person at a browser sees them."""
+"""MLflow's pages on a server of deployer, in a browser."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ HOME = "Welcome to MLflow"
 
 
 class Person:
-    """Sits at a page, and answers each prompt for a login with the next one in `types`; without any it is cancelled."""
+    """A user of a page: answers each prompt with the next login in `types`, or cancels the prompt without any."""
 
     def __init__(self, page: Page, pictures: Path) -> None:
         self.page = page
         self.types: list[tuple[str, str]] = []
         self._pictures = pictures
-        # a browser without a window shows no prompt: whoever speaks its developers' protocol is asked
+        # a headless browser shows no prompt: it asks the client of its DevTools protocol
         self._protocol = page.context.new_cdp_session(page)
         self._protocol.on("Fetch.requestPaused", self._go_on)
         self._protocol.on("Fetch.authRequired", self._answer)
@@ -43,13 +43,13 @@ class Person:
         )
 
     def sees(self, text: str, picture: str) -> None:
-        """Wait for a text, and keep a picture of the page with it."""
-        # exactly, where it is a heading: the panel of MLflow's assistant, which is closed, says welcome too
+        """Wait for a text, and store a screenshot of the page."""
+        # match headings exactly: the closed panel of MLflow's assistant also contains "welcome"
         self.page.get_by_text(text, exact=text == HOME).first.wait_for()
         self.page.screenshot(path=self._pictures / f"{picture}.png")
 
     def opens_the_menu(self) -> None:
-        """Open the menu that bears the user's name."""
+        """Open the menu with the user's name."""
         self.page.get_by_role("button", name="admin").click()
 
 

@@ -1,4 +1,4 @@
-"""The net is whole: whatever a machine shows, a planted canary in it is found, and the place is told."""
+"""The witness finds a planted canary in every output and file of a machine, and names the place."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pytest
 from tests.support.machine import SECRETS, Machine
 from tests.support.witness import Witness
 
-# as base64 letters and others, so that every form differs
+# contains base64 letters and other characters, so that all encoded forms differ
 CANARY = f"{secrets.token_urlsafe(18)}/+=&{secrets.token_urlsafe(6)}"
 SERVER = "servers/mlflow"
 
 
 @pytest.fixture
 def planted(tmp_path: Path) -> Iterator[Machine]:
-    """A machine with one secret, whose witness tells nobody else."""
+    """A machine with one secret; its witness does not report to the session."""
     machine = Machine(tmp_path, witness=Witness())
     (machine.state / SERVER).mkdir(parents=True)
     stored = {"admin": {"username": "administrator", "current": CANARY}, "server": {"short": "abc"}}
@@ -75,7 +75,7 @@ def killed(machine: Machine) -> None:
     process.communicate()
 
 
-def gone_by_a_delete(machine: Machine) -> None:
+def removed_by_delete(machine: Machine) -> None:
     into(f"{SERVER}/server.log")(machine)
     machine.run("delete", "mlflow", "--target", "local", code=None)
     (machine.state / SERVER / "server.log").unlink(missing_ok=True)
@@ -96,12 +96,12 @@ PLACES: dict[str, Callable[[Machine], None]] = {
     "(stderr), URL-escaped": read_line_by_line,
     "(stdout), raw": in_a_script,
     "(stdout)": killed,
-    f"{SERVER}/server.log": gone_by_a_delete,
+    f"{SERVER}/server.log": removed_by_delete,
 }
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_canary_is_found_where_it_is(planted: Machine, place: str) -> None:
+def test_a_canary_is_found_in_each_place(planted: Machine, place: str) -> None:
     planted.look()
     assert planted.witness.findings() == []
     PLACES[place](planted)
@@ -125,8 +125,8 @@ def test_a_canary_in_a_command_line_is_found(planted: Machine) -> None:
     ]
 
 
-def test_what_is_asked_for_is_no_finding(planted: Machine) -> None:
-    """Passwords on standard output of the command for it, in the file for them, in the draft of that file."""
+def test_requested_secrets_are_no_findings(planted: Machine) -> None:
+    """A password may appear in the output of `show-password`, in the file of secrets, and in the draft of that file."""
     draft = planted.state / SERVER / ".draft-killed"
     draft.write_bytes((planted.state / SERVER / SECRETS).read_bytes())
     planted.shell("true")
@@ -137,7 +137,7 @@ def test_what_is_asked_for_is_no_finding(planted: Machine) -> None:
     assert set(planted.witness.secrets) == {CANARY}
 
 
-def test_all_that_a_machine_shows_comes_together_in_the_session(planted: Machine) -> None:
+def test_findings_of_a_machine_are_also_findings_of_the_session(planted: Machine) -> None:
     above = Witness()
     planted.witness = Witness(above)
     in_a_script(planted)

@@ -1,6 +1,6 @@
-"""What strangers and slow clients may take of a server: memory, connections, descriptors, and room in its log.
+"""Limits on what strangers and slow clients use: memory, connections, descriptors, and space in the log.
 
-One server, whose deadlines are shorter and whose limits are smaller than usual, is asked through raw sockets.
+The tests send requests through raw sockets to one server with short deadlines and small limits.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tests.support.servers import PASSWORD, free_port, running, settings
 SCRIPT = Path(__file__).with_name("serve_hurried.py")
 MIB = 1 << 20
 DEADLINE = 2.0  # seconds, for heads and between the parts of a body
-MOST = 4 * MIB  # of a body that is no artifact
+MOST = 4 * MIB  # maximum size of a body, except artifacts
 DESCRIPTORS = 256
-PATIENCE = 60  # seconds for what takes a moment on a machine that does nothing else
+PATIENCE = 60  # seconds for steps that are instant on an idle machine
 
 FLASK = "/api/2.0/mlflow/experiments/create"
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/a/artifacts/"
@@ -45,7 +45,7 @@ ADMIN = basic("admin", PASSWORD)
 
 @dataclass(frozen=True)
 class Server:
-    """A running one."""
+    """A running server."""
 
     address: str
     pid: int
@@ -56,11 +56,11 @@ class Server:
         return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
     def memory(self) -> int:
-        """Return the bytes that are resident now."""
+        """Return the resident bytes."""
         return self._status("VmRSS")
 
     def peak(self) -> int:
-        """Return the most bytes that were resident since `forget_peak`."""
+        """Return the peak of resident bytes since `forget_peak`."""
         return self._status("VmHWM")
 
     def forget_peak(self) -> None:
@@ -71,14 +71,14 @@ class Server:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
     def cpu(self) -> float:
-        """Return the seconds of CPU that were used so far."""
+        """Return the seconds of CPU used so far."""
         words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
     def ask(
         self, path: str, login: tuple[str | bytes, str | bytes] | None = ("admin", PASSWORD), **options: object
     ) -> int:
-        """Return the status of a request on a connection of its own."""
+        """Return the status of a request on a new connection."""
         with requests.Session() as session:
             session.trust_env = False
             method = str(options.pop("method", "GET"))
@@ -128,7 +128,7 @@ def head(method: str, path: str, *headers: str) -> bytes:
 
 
 def send_on(connection: socket.socket, most: int, part: bytes = bytes(MIB)) -> int:
-    """Send up to `most` bytes; return how many the server's side took before it closed."""
+    """Send up to `most` bytes; return how many bytes were sent before the server closed the connection."""
     sent = 0
     with suppress(ConnectionError):
         while sent < most:
@@ -137,7 +137,7 @@ def send_on(connection: socket.socket, most: int, part: bytes = bytes(MIB)) -> i
 
 
 def answer(connection: socket.socket) -> bytes:
-    """Return what was answered, whole: to the end of the connection, or of a body whose length is known."""
+    """Return the whole answer: up to the end of the connection, or of a body with a known length."""
     got = b""
     with suppress(ConnectionError):
         while part := connection.recv(1 << 16):
@@ -155,7 +155,7 @@ def status(text: bytes) -> int:
 
 
 def closes(connection: socket.socket, seconds: float) -> bool:
-    """Tell whether the server closes a connection within that time, without a word."""
+    """Return whether the server closes a connection within that time, without an answer."""
     connection.settimeout(seconds)
     try:
         return connection.recv(1) == b""
@@ -194,10 +194,10 @@ STRANGERS = {
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("who", STRANGERS)
-def test_the_body_of_a_stranger_is_not_kept(server: Server, who: str, framing: str, soak: bool) -> None:
-    """A whole one, sent to the end or until the connection is closed; the answer arrives in spite of it."""
+def test_the_body_of_a_stranger_is_not_buffered(server: Server, who: str, framing: str, soak: bool) -> None:
+    """The client sends the body until the server closes the connection; the answer must still arrive."""
     method, path, headers = STRANGERS[who]
-    with server.connect() as connection:  # the check of a password takes 32 MiB once
+    with server.connect() as connection:  # the first check of a password allocates 32 MiB
         connection.sendall(head(method, path, *headers))
         assert status(answer(connection)) == 401
     size = (600 if soak else 100) * MIB
@@ -220,7 +220,7 @@ CHUNKED = "Transfer-Encoding: chunked"
 JSON = "Content-Type: application/json"
 
 
-def test_unfinished_bodies_of_strangers_are_not_held(server: Server) -> None:
+def test_unfinished_bodies_of_strangers_are_not_buffered(server: Server) -> None:
     rest = server.memory()
     with ExitStack() as stack:
         connections = []
@@ -257,7 +257,7 @@ def test_a_refused_client_that_waits_for_100_continue_is_not_asked_for_its_body(
 
 @pytest.mark.parametrize("path", [FLASK, "/health"])
 def test_an_answer_to_a_client_that_waits_for_100_continue_ends_the_connection(server: Server, path: str) -> None:
-    """Else the client's next request would be taken for the body (RFC 9110, 10.1.1)."""
+    """Otherwise the server would read the client's next request as the body (RFC 9110, 10.1.1)."""
     with server.connect() as connection:
         connection.sendall(head("POST", path, "Expect: 100-continue", "Content-Length: 1000"))
         told = answer(connection)
@@ -265,7 +265,7 @@ def test_an_answer_to_a_client_that_waits_for_100_continue_ends_the_connection(s
         assert b"connection: close" in told
 
 
-def test_a_client_with_a_login_is_asked_for_the_body_that_waits_for_100_continue(server: Server) -> None:
+def test_a_client_with_a_login_gets_100_continue(server: Server) -> None:
     body = b'{"name": "expected"}'
     with server.connect() as connection:
         connection.sendall(head("POST", FLASK, ADMIN, JSON, "Expect: 100-continue", f"Content-Length: {len(body)}"))
@@ -285,13 +285,13 @@ def test_a_small_body_of_a_stranger_leaves_the_connection_open(server: Server) -
             assert b"connection: close" not in told
 
 
-# --- bodies of those who are logged in
+# --- bodies of clients with a login
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_body_above_the_limit_is_refused(server: Server, framing: str) -> None:
     with server.connect() as connection:
-        if framing == "length":  # of which nothing is sent
+        if framing == "length":  # no byte of the body is sent
             connection.sendall(head("POST", FLASK, ADMIN, f"Content-Length: {MOST + 1}"))
         else:
             connection.sendall(head("POST", FLASK, ADMIN, CHUNKED))
@@ -333,7 +333,7 @@ def test_a_head_has_a_deadline(server: Server, sent: bytes) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 1], ids=["the first request", "the next request"])
-def test_a_head_that_comes_byte_by_byte_has_the_same_deadline(server: Server, before: int) -> None:
+def test_a_head_sent_byte_by_byte_has_the_same_deadline(server: Server, before: int) -> None:
     with server.connect() as connection:
         for _ in range(before):
             connection.sendall(head("GET", "/health"))
@@ -355,7 +355,7 @@ def test_an_idle_connection_outlives_the_deadlines(server: Server) -> None:
             time.sleep(DEADLINE + 1.5)
 
 
-def test_a_body_that_stops_has_a_deadline_and_one_that_goes_on_has_none(server: Server) -> None:
+def test_only_a_stalled_body_has_a_deadline(server: Server) -> None:
     with server.connect() as stopped, server.connect() as slow:
         for connection in (stopped, slow):
             connection.sendall(head("PUT", f"{ARTIFACT}slow", ADMIN, "Content-Length: 10") + b"0")
@@ -379,7 +379,7 @@ def test_a_slow_reader_gets_all_of_a_download(server: Server) -> None:
 
 
 def read_slowly(server: Server, path: str) -> socket.socket:
-    """Return a connection whose client has asked for a page and takes little of the answer."""
+    """Request a page, and read little of the answer; return the connection."""
     host, _, port = server.address.removeprefix("http://").partition(":")
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -428,11 +428,11 @@ def test_web_pages_are_sent_in_ranges_and_on_condition(
             assert wanted == 304 or int(found.headers["Content-Length"]) == len(body)
 
 
-# --- clients that have left
+# --- disconnected clients
 
 
 @pytest.mark.parametrize("way", ["with a body that is not read on", "waiting for 100 Continue"])
-def test_a_client_that_has_left_frees_its_place_among_those_who_wait_for_a_check(server: Server, way: str) -> None:
+def test_a_disconnected_client_frees_its_place_in_the_queue_of_checks(server: Server, way: str) -> None:
     expects = way == "waiting for 100 Continue"
     with ExitStack() as stack:
         for number in range(80):  # an address has 64 places
@@ -457,7 +457,7 @@ def test_the_soft_limit_of_descriptors_is_raised(server: Server) -> None:
     assert line.split()[3:5] == [str(DESCRIPTORS)] * 2
 
 
-def test_idle_connections_keep_nobody_out_and_do_not_fill_the_log(server: Server) -> None:
+def test_idle_connections_block_no_client_and_do_not_fill_the_log(server: Server) -> None:
     before = server.log.stat().st_size
     with many(server, 300) as idle:
         for connection in idle[::2]:
@@ -471,7 +471,7 @@ def test_idle_connections_keep_nobody_out_and_do_not_fill_the_log(server: Server
     assert server.log.stat().st_size - before < 10_000
 
 
-def test_connections_that_idle_after_an_answer_keep_nobody_out(server: Server) -> None:
+def test_connections_idle_after_an_answer_block_no_client(server: Server) -> None:
     with many(server, 300) as idle:
         for connection in idle:
             with suppress(ConnectionError):
@@ -483,7 +483,7 @@ def test_connections_that_idle_after_an_answer_keep_nobody_out(server: Server) -
 
 @contextmanager
 def dripping(connections: list[socket.socket]) -> Iterator[None]:
-    """Send one byte on each connection, again and again, until the block ends."""
+    """Keep sending single bytes on each connection until the block ends."""
     ends = threading.Event()
 
     def drip() -> None:
@@ -501,7 +501,7 @@ def dripping(connections: list[socket.socket]) -> Iterator[None]:
         thread.join()
 
 
-def test_bodies_that_drip_on_open_pages_keep_nobody_out(server: Server) -> None:
+def test_slow_bodies_on_open_pages_block_no_client(server: Server) -> None:
     before = server.log.stat().st_size
     with many(server, 300) as strangers, dripping(strangers):
         for connection in strangers:
@@ -516,13 +516,13 @@ def test_bodies_that_drip_on_open_pages_keep_nobody_out(server: Server) -> None:
 
 
 def answered(connection: socket.socket) -> socket.socket:
-    """Return a connection without what was answered, if anything was."""
+    """Read and drop the answer, if any; return the connection."""
     with suppress(ConnectionError):
         connection.recv(1 << 16)
     return connection
 
 
-def test_slow_readers_and_writers_keep_nobody_out_and_an_upload_with_a_login_goes_on(
+def test_slow_readers_and_writers_block_neither_clients_nor_an_upload_with_a_login(
     server: Server, largest_page: tuple[str, bytes]
 ) -> None:
     with ExitStack() as stack:
@@ -538,7 +538,7 @@ def test_slow_readers_and_writers_keep_nobody_out_and_an_upload_with_a_login_goe
         assert status(answer(upload)) == 200
 
 
-def test_what_a_stranger_repeats_is_in_the_log_once(server: Server) -> None:
+def test_repeated_requests_of_a_stranger_are_logged_once(server: Server) -> None:
     before = server.log.stat().st_size
     for number in range(100):
         with server.connect() as connection:
@@ -546,12 +546,12 @@ def test_what_a_stranger_repeats_is_in_the_log_once(server: Server) -> None:
             assert status(answer(connection)) == 400
         assert server.ask("/", None, headers={"Host": f"stranger{number}.example"}) == 403
     text = server.log.read_text()[before:]
-    assert text.count("Invalid HTTP request") <= 5  # once a minute, and the machine may be slow
+    assert text.count("Invalid HTTP request") <= 5  # logged once a minute, and the machine may be slow
     assert text.count("Rejected request with invalid Host header") <= 50
     assert text.count("\n") < 60
 
 
-# --- heads, and what they cost
+# --- the cost of heads
 
 BLANKS, CHUNKS = " " * 30_000, head("POST", "/", CHUNKED)
 HOSTILE = {
@@ -563,12 +563,12 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_what_a_stranger_sends_takes_no_quadratic_time(server: Server, what: str) -> None:
+def test_no_request_of_a_stranger_takes_quadratic_time(server: Server, what: str) -> None:
     before = server.cpu()
     with server.connect() as connection:
         connection.sendall(HOSTILE[what])
         assert status(answer(connection)) in {200, 400, 401}
-    assert server.cpu() - before < 0.3  # the quadratic ones take from 0.7 to 3
+    assert server.cpu() - before < 0.3  # quadratic parsing takes 0.7 to 3 seconds
 
 
 MANY = [f"a{number}: b" for number in range(120)]
@@ -585,7 +585,7 @@ MANY = [f"a{number}: b" for number in range(120)]
     ],
     ids=["long", "too long", "many", "too many", "thousands"],
 )
-def test_a_head_has_a_size_and_a_number_of_fields(server: Server, headers: list[str], wanted: int) -> None:
+def test_the_size_and_the_fields_of_a_head_are_limited(server: Server, headers: list[str], wanted: int) -> None:
     for _ in range(2):
         with server.connect() as connection:
             connection.sendall(head("GET", "/", *headers))
@@ -611,9 +611,9 @@ LARGE = {
 
 
 @pytest.mark.parametrize("what", LARGE)
-def test_what_a_stranger_has_sent_is_not_kept_once_answered(server: Server, what: str) -> None:
-    """While the connections stay open."""
-    for count, most in ((100, None), (100, 2 * MIB)):  # the first round leaves memory that is used again
+def test_requests_of_strangers_are_freed_once_answered(server: Server, what: str) -> None:
+    """The connections stay open meanwhile."""
+    for count, most in ((100, None), (100, 2 * MIB)):  # the second round reuses memory of the first
         rest = server.memory()
         with many(server, count) as connections:
             for connection in connections:
@@ -639,7 +639,7 @@ def test_a_small_body_that_decompresses_to_a_large_one_is_refused(server: Server
 # --- another header
 
 
-def test_the_header_of_a_workspace_is_no_error_of_the_server(server: Server) -> None:
+def test_a_workspace_header_causes_no_server_error(server: Server) -> None:
     header = {"X-MLflow-Workspace": "x"}
     for path in ("/api/2.0/mlflow/users/current", f"{ARTIFACT}a", "/", "/api/3.0/mlflow/no/such"):
         assert server.ask(path, None, headers=header) == 401

@@ -1,4 +1,4 @@
-"""What the server promises about logins, for every MLflow that it knows and for one that it does not."""
+"""The promises about logins, for every known version of MLflow and for one unknown version."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def server(
         yield found
 
 
-def test_every_version_of_the_range_is_tried_and_one_outside_of_it() -> None:
+def test_every_supported_minor_version_and_one_unsupported_version_are_tested() -> None:
     tried = {tuple(map(int, case.version.split(".")[:2])): case.said is None for case in (*CASES, UNKNOWN)}
     assert tried == {**dict.fromkeys(SUPPORTED_MINORS, True), (3, 16): False}
 
 
-def assert_said(server: Server) -> None:
+def assert_start_message(server: Server) -> None:
     said = [line for line in server.log.read_text().splitlines() if line.startswith("deployer: ")]
     if server.case.said is None:
         assert said == []
@@ -61,23 +61,23 @@ def assert_said(server: Server) -> None:
         assert line.endswith(server.case.said)
 
 
-def test_only_a_version_that_is_not_known_is_named_at_the_start_once(server: Server) -> None:
-    assert_said(server)
+def test_only_an_unknown_version_is_named_once_at_the_start(server: Server) -> None:
+    assert_start_message(server)
 
 
 @pytest.mark.parametrize("path", [CURRENT, ARTIFACTS, ""], ids=["flask", "fastapi", "page"])
-def test_only_the_right_password_is_let_in(server: Server, path: str) -> None:
+def test_only_the_right_password_is_accepted(server: Server, path: str) -> None:
     logins = {None: 401, (ADMIN[0], "wrong"): 401, ("nobody", PASSWORD): 401, ADMIN: 200}
     assert {login: server.ask(path, login).status_code for login in logins} == logins
     assert server.ask(path, None).headers["WWW-Authenticate"].startswith("Basic ")
     wrong = server.ask(path, (ADMIN[0], "wrong"))
     assert wrong.headers["WWW-Authenticate"].startswith("Basic ")
-    # an MLflow that is not known is asked about wrong passwords, too
+    # the server passes wrong passwords on to an unknown MLflow
     assert ("wrong user name or password" in wrong.text) == (server.case.said is None)
 
 
-def test_nobody_is_logged_in_by_a_secret_that_mlflow_shares_with_its_own_programs(server: Server) -> None:
-    """MLflow 3.18 takes a signed name for a login on any route, and a token for a password on routes of the gateway."""
+def test_the_secret_of_mlflows_internal_programs_is_no_login(server: Server) -> None:
+    """MLflow 3.18 accepts a signed name as a login on any route, and a token as a password on routes of the gateway."""
     expiry = int(time.time() * 1000) + 600_000
     signed = hmac.new(SIGNING_KEY.encode(), f"v1\n{ADMIN[0]}\n{expiry}".encode(), "sha256").digest()
     signature = base64.urlsafe_b64encode(signed).decode()
@@ -106,7 +106,7 @@ def test_mlflows_assistant_is_closed_to_everybody(server: Server, method: str, p
 
 
 @pytest.mark.parametrize("version", [case.version for case in CASES if case.version != DEFAULT_MLFLOW])
-def test_the_list_of_routes_is_that_of_the_application(
+def test_the_list_of_routes_matches_the_application(
     version: str, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
     """For the default version, see test_routes.py."""
@@ -123,9 +123,7 @@ def test_the_list_of_routes_is_that_of_the_application(
 
 
 @pytest.mark.parametrize("version", [case.version for case in CASES])
-def test_each_mlflow_is_as_the_table_of_seams_lists_it(
-    version: str, python_of: Callable[[str], str], tmp_path: Path
-) -> None:
+def test_each_mlflow_matches_the_table_of_seams(version: str, python_of: Callable[[str], str], tmp_path: Path) -> None:
     env = {**settings(tmp_path, 1), "PYTHONPATH": str(PLUGINS)}
     command = [python_of(version), str(SEAMS)]
     told = subprocess.run(command, cwd=tmp_path, env=env, check=True, timeout=300, capture_output=True, text=True)
@@ -136,21 +134,21 @@ def test_each_mlflow_is_as_the_table_of_seams_lists_it(
 
 
 def trace(trace_id: str, experiment: str, said: str) -> dict[str, Any]:
-    """Return what starts a trace, by MLflow's own API."""
+    """Return the body that starts a trace in MLflow's API."""
     where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
     info = {"trace_id": trace_id, "trace_location": where, "state": "OK", "request_preview": said}
     return {"trace": {"trace_info": {**info, "request_time": "2026-01-01T00:00:00Z"}}}
 
 
 def spans(trace_id: str, name: str) -> dict[str, Any]:
-    """Return one span, for OTLP as JSON."""
+    """Return one span as OTLP in JSON."""
     moments = {"startTimeUnixNano": "1767225600000000000", "endTimeUnixNano": "1767225600000000001"}
     span = {"traceId": trace_id.removeprefix("tr-"), "spanId": "0123456789abcdef", "name": name, **moments}
     return {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
 
 
-def test_a_member_neither_takes_nor_changes_traces_and_runs_of_others(server: Server) -> None:
-    """In requests that name an experiment of the member's own, and a trace or a run that is not there."""
+def test_a_member_neither_takes_over_nor_changes_traces_and_runs_of_others(server: Server) -> None:
+    """The requests name an experiment of the member, and a trace or a run in another experiment."""
     member, traces = server.member("tracing"), "api/3.0/mlflow/traces"
     theirs = server.experiment("of the admin")
     own = server.ask("api/2.0/mlflow/experiments/create", member, {"name": "of the member"}).json()["experiment_id"]
@@ -193,7 +191,7 @@ OF_GRAPHQL = """{ mlflowSearchModelVersions(input: {filter: "%s", maxResults: 1,
 
 
 def rows_of(server: Server, login: tuple[str, str], experiment: str, name: str, text: str) -> None:
-    """Make one row of each kind with a tag."""
+    """Create one row of each kind with a tag."""
     tags, is_prompt = [{"key": "token", "value": text}], [{"key": PROMPT, "value": "true"}]
     body = {"experiment_id": experiment, "name": f"{name}-logged", "tags": tags}
     logged = server.ask(LOGGED, login, body).json()["model"]["info"]["model_id"]
@@ -207,7 +205,7 @@ def rows_of(server: Server, login: tuple[str, str], experiment: str, name: str, 
 
 
 def searches(server: Server, login: tuple[str, str], experiments: list[str], like: str) -> dict[str, str]:
-    """Return what the first page of each search says, with a token where MLflow says that there is another page."""
+    """Return the first page of each search, with the token if MLflow reports a next page."""
     tag = f"tags.token LIKE '{like}%'"
     prompt, first = f"{tag} AND tags.`{PROMPT}` = 'true'", "&max_results=1&order_by=name ASC"
     oldest = {"order_by": [{"field_name": "creation_timestamp", "ascending": True}], "max_results": 1}
@@ -222,7 +220,7 @@ def searches(server: Server, login: tuple[str, str], experiments: list[str], lik
     }
     answers = {kind: server.ask(path.replace("%", "%25"), login, body) for kind, (path, body) in asked.items()}
     assert {kind: answer.status_code for kind, answer in answers.items()} == dict.fromkeys(answers, 200)
-    token = re.compile(r'("nextPageToken"|"next_page_token"): ?(null|"")')  # spellings of none
+    token = re.compile(r'("nextPageToken"|"next_page_token"): ?(null|"")')  # spellings of a missing token
     return {kind: token.sub("", answer.text) for kind, answer in answers.items()}
 
 
@@ -264,7 +262,7 @@ def test_an_assessment_stays_at_its_trace(server: Server) -> None:
     kept = f"{traces}/{secret}/assessments/{made['assessment']['assessment_id']}"
     before = server.ask(kept, ADMIN).json()
 
-    for trace_id in (plain, f"tr-{13:032x}"):  # one that is there, and a new one
+    for trace_id in (plain, f"tr-{13:032x}"):  # an existing trace and a new trace
         body = trace(trace_id, own, "said by the member")
         taken = {**said, "assessment_id": made["assessment"]["assessment_id"], "feedback": {"value": 1}}
         body["trace"]["trace_info"]["assessments"] = [taken]
@@ -276,7 +274,7 @@ def test_an_assessment_stays_at_its_trace(server: Server) -> None:
         server.ask(traces, member, body).raise_for_status()
 
 
-def test_a_new_version_of_a_scorer_makes_nobody_its_manager(server: Server) -> None:
+def test_a_new_version_of_a_scorer_grants_no_permission(server: Server) -> None:
     if server.case.said is not None:
         pytest.skip("keeps its own gaps")
     member, scorers = server.member("scoring"), "api/3.0/mlflow/scorers"
@@ -328,7 +326,7 @@ def test_a_changed_password_is_refused_at_once(server: Server) -> None:
     assert_a_changed_password_is_refused_at_once(server)
 
 
-def test_a_password_changed_by_another_process_is_refused_at_once_by_an_mlflow_that_is_known(server: Server) -> None:
+def test_a_known_mlflow_refuses_at_once_a_password_changed_by_another_process(server: Server) -> None:
     (name, password), (other, _) = server.member("elsewhere"), server.member("giver")
     assert server.statuses(CURRENT, (name, password)) == {200}
     with closing(sqlite3.connect(server.log.with_name("auth.db"), timeout=60)) as database, database:
@@ -338,11 +336,11 @@ def test_a_password_changed_by_another_process_is_refused_at_once_by_an_mlflow_t
 
 
 @pytest.mark.full_scale
-def test_a_changed_password_is_refused_at_once_by_every_worker_of_an_mlflow_that_is_not_known(
+def test_every_worker_of_an_unknown_mlflow_refuses_a_changed_password_at_once(
     python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
     with served(SIDE_BY_SIDE, python_of(SIDE_BY_SIDE.version), tmp_path) as server:
-        assert_said(server)
+        assert_start_message(server)
         assert_a_changed_password_is_refused_at_once(server)
 
 
@@ -353,7 +351,7 @@ def test_a_deleted_user_is_refused_at_once(server: Server) -> None:
     assert [server.statuses(path, login) for path in (CURRENT, ARTIFACTS)] == [{401}, {401}]
 
 
-def test_a_member_may_do_what_was_granted_for_as_long_as_it_is(server: Server) -> None:
+def test_a_permission_holds_from_grant_to_revocation(server: Server) -> None:
     member = server.member("working")
     experiment = server.change("api/2.0/mlflow/experiments/create", {"name": "of a team"})["experiment_id"]
     run = server.change("api/2.0/mlflow/runs/create", {"experiment_id": experiment, "start_time": 1})["run"]["info"]
@@ -386,13 +384,13 @@ def test_mlflows_page_makes_a_user_who_can_log_in(server: Server) -> None:
     assert (told["user"]["username"], told["is_basic_auth"]) == ("signed-up", True)
 
 
-def test_guesses_are_slowed_for_the_one_at_whom_they_aim(server: Server) -> None:
+def test_guesses_are_slowed_only_for_their_target(server: Server) -> None:
     aimed, other = server.member("aimed"), server.member("other")
     assert server.ask(CURRENT, aimed).status_code == 200
     begun, told = time.monotonic(), []
 
     def guess(number: int) -> None:
-        with suppress(requests.Timeout):  # who waits for a turn
+        with suppress(requests.Timeout):  # a guess that waits in the queue
             url, login = f"{server.address}/{CURRENT}", (aimed[0], f"guess {number}")
             told.append(requests.get(url, auth=login, timeout=10).status_code)
 
@@ -401,10 +399,10 @@ def test_guesses_are_slowed_for_the_one_at_whom_they_aim(server: Server) -> None
     assert set(told) == {401}
     assert len(told) <= 20 + (time.monotonic() - begun) / 5
     assert server.ask(CURRENT, other).status_code == 200
-    assert server.ask(CURRENT, aimed).status_code == 200  # who is logged in stays so
+    assert server.ask(CURRENT, aimed).status_code == 200  # a login from before the guesses stays valid
 
 
-def test_guesses_at_either_of_two_workers_are_counted_together(python_of: Callable[[str], str], tmp_path: Path) -> None:
+def test_two_workers_count_guesses_together(python_of: Callable[[str], str], tmp_path: Path) -> None:
     with served(Case(DEFAULT_MLFLOW, 2, None), python_of(DEFAULT_MLFLOW), tmp_path) as server:
         assert_a_changed_password_is_refused_at_once(server)
         name, password = server.member("aimed")
@@ -412,13 +410,13 @@ def test_guesses_at_either_of_two_workers_are_counted_together(python_of: Callab
         begun = time.monotonic()
         with ThreadPoolExecutor(60) as pool:
             told = list(pool.map(lambda number: server.ask(CURRENT, (name, f"guess {number}")).status_code, range(60)))
-        later = (time.monotonic() - begun) / 5  # one more each so many seconds
+        later = (time.monotonic() - begun) / 5  # one more guess is checked every 5 seconds
         assert set(told) == {401, 429}
-        assert 20 <= told.count(401) <= 20 + later + 2, told  # two at the very same moment may count as one
-        assert server.statuses(CURRENT, (name, password)) == {200}  # with the other worker too
+        assert 20 <= told.count(401) <= 20 + later + 2, told  # two simultaneous guesses may count as one
+        assert server.statuses(CURRENT, (name, password)) == {200}  # in both workers
 
 
-def test_the_access_log_says_who_it_was(server: Server) -> None:
+def test_the_access_log_names_the_user(server: Server) -> None:
     member = server.member("logged")
     path = "api/2.0/mlflow/users/get"
     for login, status in ((member, 200), ((member[0], "wrong"), 401), (None, 401)):
@@ -426,5 +424,5 @@ def test_the_access_log_says_who_it_was(server: Server) -> None:
     wanted = re.compile(rf'127\.0\.0\.1 - (\S+) \[[^]]+\] "GET /{path}" (\d+) - \d+')
     until = time.monotonic() + 30
     while len(found := wanted.findall(server.log.read_text())) < 3 and time.monotonic() < until:
-        time.sleep(0.05)  # it is written when the answer has gone out
+        time.sleep(0.05)  # the line is written after the answer is sent
     assert sorted(found) == [("-", "401"), ("-", "401"), ("logged", "200")]

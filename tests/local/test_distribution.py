@@ -1,4 +1,4 @@
-"""What `make dist` builds is whole: installed away from the sources, it creates a server and renders manifests."""
+"""The packages of `make dist` are complete: without the sources, they create a server and render manifests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wheel(dist: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the programs of an environment that holds the wheel and what it requires, and nothing else."""
+    """The `bin` folder of an environment that contains only the wheel and its dependencies."""
     folder = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
     pip = [
@@ -53,7 +53,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(folder: str) -> set[str]:
-    """Return the paths in a folder of the checkout, as they are below its parent."""
+    """Return the paths in a folder of the checkout, relative to the parent of that folder."""
     found = (CHECKOUT / folder).rglob("*")
     return {str(path.relative_to(CHECKOUT)) for path in found if path.is_file() and path.suffix != ".pyc"}
 

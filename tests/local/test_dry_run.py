@@ -1,4 +1,4 @@
-"""`--dry-run`: the plan is what the command then does, and the state directory stays as it is, byte for byte."""
+"""`--dry-run` prints the plan that the command then executes, and changes no byte of the state directory."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.support.object_store import WRITER, ObjectStore, rclone
 from tests.support.servers import free_port
 
 CREATE = ("create", "--target", "local")
-LOG = "server.log"  # a running server logs the requests that a plan reads from
+LOG = "server.log"  # a running server logs the requests of a plan
 CHANGING = ("create", "stop", "start", "delete", "rotate-password", "rotate-keys")
 
 
 def snapshot(folder: Path) -> dict[str, object]:
-    """Return each path below a folder with its mode and its bytes; a link with what it names."""
+    """Return each path below a folder with its mode and bytes, or with the target of a link."""
     found: dict[str, object] = {}
     for path in folder.rglob("*"):
         name = str(path.relative_to(folder))
@@ -40,7 +40,7 @@ def snapshot(folder: Path) -> dict[str, object]:
 
 
 def planned(machine: Machine, *command: str) -> Any:
-    """Return the plan of a command as JSON; both forms of it change nothing."""
+    """Return the plan of a command as JSON; check that neither output format changes anything."""
     before = snapshot(machine.home)
     shown = machine.run(*command, "--dry-run").stdout
     plan = machine.json(*command, "--dry-run")
@@ -52,8 +52,8 @@ def planned(machine: Machine, *command: str) -> Any:
     return plan
 
 
-def taken(machine: Machine, *command: str) -> dict[str, bool]:
-    """Run a command, and return its steps with whether each had something to do."""
+def executed_steps(machine: Machine, *command: str) -> dict[str, bool]:
+    """Run a command; return whether each of its steps was needed."""
     said = machine.run(*command).stderr
     steps = re.findall(r"^(?:\[[0-9]/[0-9]\] ([a-z]+) \.\.\.|-- ([a-z]+): .*)$", said, re.M)
     return {needed or done: bool(needed) for needed, done in steps}
@@ -63,7 +63,7 @@ def steps(plan: Any) -> dict[str, bool]:
     return {step["step"]: step["needed"] for step in plan["steps"]}
 
 
-def test_each_plan_has_the_steps_that_the_command_then_takes(machine: Machine) -> None:
+def test_each_plan_lists_the_steps_of_the_command(machine: Machine) -> None:
     (machine.home / "password").write_text(f"{secrets.token_urlsafe(20)}\n")
     life: Sequence[tuple[str, ...]] = (
         CREATE,
@@ -77,12 +77,12 @@ def test_each_plan_has_the_steps_that_the_command_then_takes(machine: Machine) -
     )
     for command in life:
         plan = planned(machine, *command)
-        assert steps(plan) == taken(machine, *command), command
+        assert steps(plan) == executed_steps(machine, *command), command
         assert plan["needed"], command
     assert not (machine.state / "servers/mlflow").exists()
 
 
-def test_nothing_is_made_where_nothing_was(bare_machine: Machine) -> None:
+def test_a_dry_run_creates_nothing_on_an_empty_machine(bare_machine: Machine) -> None:
     plan = planned(bare_machine, *CREATE)
     assert [step["step"] for step in plan["steps"] if step["needed"]] == [
         "environment",
@@ -122,12 +122,12 @@ def test_a_running_server_is_not_touched(machine: Machine) -> None:
     ]
     shown = machine.run("create", "--workers", "2", "--dry-run").stdout
     assert "spec.workers: 1 -> 2\n" in shown
-    plan = planned(machine, "delete", "--delete-data")  # asks nothing
+    plan = planned(machine, "delete", "--delete-data")  # without a prompt
     assert plan["remarks"] == ["All runs, artifacts and credentials of 'mlflow' would be lost."]
     assert steps(planned(machine, "rotate-password")) == dict.fromkeys(("stage", "change", "record", "verify"), True)
     assert machine.pid() == pid
     assert machine.json("status")["proven"] is True
-    # what the command would refuse
+    # errors that the command would report
     other = machine.home / "other"
     other.write_text("another-password\n")
     for words, code in (
@@ -151,7 +151,7 @@ def test_a_running_server_is_not_touched(machine: Machine) -> None:
         assert snapshot(machine.home) == before
 
 
-def test_the_errors_of_a_new_server_are_those_of_the_command(bare_machine: Machine) -> None:
+def test_a_dry_run_of_create_reports_the_errors_of_create(bare_machine: Machine) -> None:
     with socket.create_server((LOOPBACK, 0)) as held:
         port = str(held.getsockname()[1])
         for words, code in (
@@ -174,7 +174,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
         yield running
 
 
-def test_neither_a_bucket_is_made_nor_an_object_written(bare_machine: Machine, store: ObjectStore) -> None:
+def test_a_dry_run_creates_no_bucket_and_writes_no_object(bare_machine: Machine, store: ObjectStore) -> None:
     with_keys(bare_machine, store)
     s3 = client(Bucket(store.endpoint, "none"), Keys("test", *WRITER))
     bucket = f"team-{secrets.token_hex(4)}"
@@ -192,7 +192,7 @@ def test_neither_a_bucket_is_made_nor_an_object_written(bare_machine: Machine, s
     bare_machine.run(*words, "--dry-run", code=1)
 
 
-def test_a_plan_shows_no_secret_and_makes_none(machine: Machine) -> None:
+def test_a_plan_neither_shows_nor_creates_secrets(machine: Machine) -> None:
     machine.create()
     stored = json.loads((machine.state / "servers/mlflow/secrets.json").read_text())
     kept = [value for part in stored.values() for value in part.values() if value != "admin"]

@@ -1,4 +1,4 @@
-"""On SQLite, a new experiment has the number of no earlier experiment, and so inherits nothing from an earlier one."""
+"""On SQLite, a new experiment never has the number of an earlier experiment, and so inherits nothing from it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_refused_experiment_takes_no_number_and_changes_nothing(server: Server
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.version)
-def test_experiments_that_are_older_than_the_stored_number_are_known(
+def test_experiments_older_than_the_stored_number_are_found(
     case: Case, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
     python = python_of(case.version)
@@ -107,10 +107,10 @@ def test_experiments_that_are_older_than_the_stored_number_are_known(
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.version)
-def test_experiments_that_an_earlier_release_removed_are_known_by_what_they_left(
+def test_experiments_removed_by_an_earlier_release_are_found_by_their_remains(
     case: Case, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """A link or a file. What has left nothing cannot be known, and needs not: there is nothing to inherit."""
+    """The remains are a link or a file. Without remains, the number may be used again: there is nothing to inherit."""
     python, highest = python_of(case.version), 0
     for left in ("link", "file", "nothing"):
         with served(case, python, tmp_path) as server:
@@ -131,7 +131,7 @@ def test_experiments_that_an_earlier_release_removed_are_known_by_what_they_left
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.version)
-def test_experiments_that_several_workers_make_at_once_have_numbers_of_their_own(
+def test_simultaneous_experiments_of_several_workers_have_different_numbers(
     case: Case, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
     with served(replace(case, workers=3), python_of(case.version), tmp_path) as server, ThreadPoolExecutor(8) as pool:

@@ -1,4 +1,4 @@
-"""A server whose data is in PostgreSQL databases that somebody else runs, and what becomes of it with another login."""
+"""A server with external PostgreSQL databases, and changes of the database login."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FILE = ("--target", "local", "--database-file", "urls.txt")
 
 @dataclass(frozen=True)
 class Team:
-    """Two databases in a PostgreSQL that others use too, and a login for them."""
+    """Two databases in a shared PostgreSQL, and a login for them."""
 
     server: PostgreSQL
     tracking: str
@@ -53,27 +53,27 @@ class Team:
         return {f"{name}-database-url": url.replace("://", "+psycopg2://") for name, url in self.urls().items()}
 
     def give(self, machine: Machine) -> None:
-        """Write the file as its owner would."""
+        """Write the file with the URLs."""
         text = "".join(f"{name} = {url}\n" for name, url in self.urls().items())
         (machine.home / "urls.txt").write_text(f"# from the database administrators\n\n{text}")
         machine.witness.learn(f"the password of {self.user}", self.password)
 
     def mistaken(self) -> Team:
-        """Return the same with a password that the database does not know."""
+        """Return a copy with a wrong password."""
         return replace(self, password=new_password())
 
     def with_new_password(self) -> Team:
-        """Change the password in the database, so that the old one ends."""
+        """Change the password in the database, which ends the old password; return a copy with the new password."""
         changed = replace(self, password=new_password())
         self.server.sql(f"ALTER ROLE \"{self.user}\" PASSWORD '{changed.password}';")
         return changed
 
     def holding(self, lock: str) -> AbstractContextManager[None]:
-        """Hold what a statement locks in the tracking database until the block ends."""
+        """Hold the locks of a statement in the tracking database until the block ends."""
         return self.server.holding(lock, self.tracking)
 
     def most_waiting(self, expected: int) -> int:
-        """Return how many sessions wait for a lock at most, until and a little after so many do; a minute at most."""
+        """Return the maximum of sessions that wait for a lock; stop shortly after that many wait, or after a minute."""
         query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{self.tracking}' AND wait_event_type = 'Lock';"
         most, until, left = 0, time.monotonic() + 60, 20
         while left and time.monotonic() < until:
@@ -82,7 +82,7 @@ class Team:
         return most
 
     def colleague(self, *grants: str) -> Team:
-        """Make a second login, by default one that may do what the owner may."""
+        """Create a second login, by default with the permissions of the owner."""
         second = replace(self, user=f"second-{secrets.token_hex(4)}", password=new_password())
         member = "" if grants else f' IN ROLE "{self.user}"'
         self.server.sql(f"CREATE ROLE \"{second.user}\" LOGIN PASSWORD '{second.password}'{member};")
@@ -93,7 +93,7 @@ class Team:
 
 
 def new_password() -> str:
-    """A password in which everything means something in a URL, an ini file or a shell."""
+    """A password full of special characters of URLs, ini files and shells."""
     return f"p%s@:/?#&=$(x) {secrets.token_urlsafe(12)}"
 
 
@@ -123,7 +123,7 @@ def team(new_team: Callable[[], Team]) -> Team:
 
 @pytest.fixture(scope="module")
 def environments(tmp_path_factory: pytest.TempPathFactory, server: PostgreSQL) -> Path:
-    """One with the driver; the other suites have theirs without it. Its installation is interrupted once."""
+    """The environment of this module, with the PostgreSQL driver. Its installation is interrupted once."""
     machine = Machine(tmp_path_factory.mktemp("environments"))
     with watched([machine]):
         made_in(server, "builder").give(machine)
@@ -140,7 +140,7 @@ def stored(machine: Machine) -> dict[str, str]:
 
 
 def require_proven_with(machine: Machine, team: Team) -> None:
-    """Assert that the server runs, proven, with this login alone."""
+    """Check that the server runs, is proven, and uses only this login."""
     assert stored(machine) == team.stored_urls()
     assert machine.json("status")["proven"] is True
     assert machine.json("create")["changed"] is False
@@ -148,12 +148,12 @@ def require_proven_with(machine: Machine, team: Team) -> None:
 
 
 def create(machine: Machine, team: Team, *options: str) -> Any:
-    """Create a server with these databases, at a port that no other test has while it is stopped."""
+    """Create a server with these databases, at a port that no other test uses while the server is stopped."""
     team.give(machine)
     return machine.json("create", "mlflow", *FILE, "--port", str(free_port()), *options)
 
 
-def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: Team) -> None:
+def test_a_server_on_postgresql_works_like_any_other_server(machine: Machine, team: Team) -> None:
     created = create(machine, team)
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     assert int(team.server.sql("SELECT count(*) FROM runs;", team.tracking)) > 0
@@ -179,7 +179,7 @@ def test_a_server_on_postgresql_lives_as_any_other_does(machine: Machine, team: 
         machine.run(*command)
 
 
-def test_a_login_that_does_not_work_is_named_before_anything_is_installed(bare_machine: Machine, team: Team) -> None:
+def test_an_invalid_login_is_reported_before_anything_is_installed(bare_machine: Machine, team: Team) -> None:
     elsewhere = replace(team, server=replace(team.server, port=free_port()))
     for wrong, words in (
         (team.mistaken(), f'password authentication failed for user "{team.user}"'),
@@ -194,7 +194,7 @@ def test_a_login_that_does_not_work_is_named_before_anything_is_installed(bare_m
         assert bare_machine.json("list") == []
 
 
-def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machine, team: Team) -> None:
+def test_many_clients_need_no_more_than_the_computed_connections(machine: Machine, team: Team) -> None:
     address = create(machine, team, "--workers", "2")["address"]
     admin = ("admin", machine.password())
 
@@ -204,7 +204,7 @@ def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machin
     run = post(f"{API}/runs/create", {"experiment_id": "0", "start_time": 1}).json()["run"]["info"]["run_id"]
 
     def ask(number: int) -> int:
-        """Open four sessions one within another, or one of another store."""
+        """Open four nested sessions, or one session of another store."""
         tag = {"key": "mlflow.runName", "value": f"name {number}"}
         asked = [(f"{API}/runs/log-batch", {"run_id": run, "tags": [tag]})] * 4
         asked += [("ajax-api/3.0/jobs/search", {}), (f"{API}/registered-models/create", {"name": f"model {number}"})]
@@ -219,11 +219,11 @@ def test_a_crowd_gets_by_with_the_connections_that_were_computed(machine: Machin
     assert 2 * sizing.threads(2, shared=True) < most <= sizing.connections(2)
 
 
-def test_requests_that_each_want_one_connection_more_do_not_wait_for_ever(machine: Machine, team: Team) -> None:
+def test_requests_for_one_more_connection_each_do_not_deadlock(machine: Machine, team: Team) -> None:
     address = create(machine, team)["address"]
     session = requests.Session()
     session.auth = ("admin", machine.password())
-    session.get(f"{address}/{API}/users/current", timeout=60).raise_for_status()  # its password is known from now on
+    session.get(f"{address}/{API}/users/current", timeout=60).raise_for_status()  # the password is cached from now on
     body = {"experiment_id": "0", "start_time": 1}
     run = session.post(f"{address}/{API}/runs/create", json=body, timeout=60).json()["run"]["info"]["run_id"]
     count = sizing.threads(1, shared=True)
@@ -234,7 +234,7 @@ def test_requests_that_each_want_one_connection_more_do_not_wait_for_ever(machin
         return requests.post(url, json=body, auth=session.auth, timeout=120).status_code
 
     with ThreadPoolExecutor(count) as crowd:
-        # each gets to its second session, where it reads tags, then to its third; the fourth writes the run
+        # each request reaches its second session, which reads tags, then its third; the fourth session writes the run
         with team.holding(f"SELECT * FROM runs WHERE run_uuid = '{run}' FOR UPDATE"):
             with team.holding("LOCK TABLE tags IN ACCESS EXCLUSIVE MODE"):
                 answers = [crowd.submit(ask, number) for number in range(count)]
@@ -243,7 +243,7 @@ def test_requests_that_each_want_one_connection_more_do_not_wait_for_ever(machin
         assert [answer.result() for answer in answers] == [200] * count
 
 
-def test_traces_are_written_by_the_threads_that_serve(machine: Machine, team: Team) -> None:
+def test_serving_threads_write_traces(machine: Machine, team: Team) -> None:
     address = create(machine, team)["address"]
     login = ("admin", machine.password())
     requests.get(f"{address}/{API}/users/current", auth=login, timeout=60).raise_for_status()
@@ -263,7 +263,7 @@ def test_traces_are_written_by_the_threads_that_serve(machine: Machine, team: Te
 
 
 def trace(number: int) -> bytes:
-    """A trace of one span in OpenTelemetry's protocol (opentelemetry/proto/collector/trace/v1)."""
+    """Return a trace of one span in OpenTelemetry's protocol (opentelemetry/proto/collector/trace/v1)."""
 
     def part(field: int, content: bytes) -> bytes:
         return bytes([field << 3 | 2, len(content)]) + content
@@ -278,7 +278,7 @@ def test_a_password_is_changed_for_both_workers_at_once(machine: Machine, team: 
     address = create(machine, team, "--workers", "2")["address"]
     old = machine.password()
     machine.run("rotate-password")
-    # each on a connection of its own, which either of the two takes; who guesses is slowed down
+    # each request has a new connection to either worker; guesses are slowed
     logins = [("admin", machine.password())] * 10 + [("admin", old)] * 10
     answers = [requests.get(f"{address}/{API}/users/current", auth=login, timeout=30).status_code for login in logins]
     assert set(answers[:10]) == {200}
@@ -286,7 +286,7 @@ def test_a_password_is_changed_for_both_workers_at_once(machine: Machine, team: 
 
 
 @full_scale
-def test_one_database_can_hold_both(machine: Machine, team: Team) -> None:
+def test_one_database_can_hold_tracking_data_and_users(machine: Machine, team: Team) -> None:
     both = replace(team, auth=team.tracking)
     create(machine, both)
     assert team.server.sql("SELECT count(*) FROM experiments, users;", team.tracking) != "0"
@@ -296,7 +296,7 @@ def test_one_database_can_hold_both(machine: Machine, team: Team) -> None:
 
 
 @full_scale
-def test_without_urls_nothing_is_made_and_what_to_type_is_said(machine: Machine) -> None:
+def test_create_without_urls_creates_nothing_and_prints_what_to_type(machine: Machine) -> None:
     (machine.home / "spec.yaml").write_text(f"{HEADER}spec: {{database: {{type: external}}}}\n")
     refused = machine.run("create", "-f", "spec.yaml", "--target", "local", code=2).stderr
     assert "deployer create mlflow --database-file FILE" in refused
@@ -307,7 +307,7 @@ def test_without_urls_nothing_is_made_and_what_to_type_is_said(machine: Machine)
 
 
 @full_scale
-def test_the_secrets_that_are_rendered_hold_the_urls_and_the_manifests_do_not(machine: Machine, team: Team) -> None:
+def test_rendered_secrets_hold_the_urls_and_manifests_do_not(machine: Machine, team: Team) -> None:
     team.give(machine)
     manifests = machine.run("render", "--database-file", "urls.txt", "--credentials", "secrets.yaml").stdout
     assert "tracking-database-url" in manifests
@@ -317,7 +317,7 @@ def test_the_secrets_that_are_rendered_hold_the_urls_and_the_manifests_do_not(ma
 
 
 @full_scale
-def test_a_file_with_mistakes_is_refused_by_line(machine: Machine, team: Team) -> None:
+def test_mistakes_in_a_file_are_reported_by_line(machine: Machine, team: Team) -> None:
     team.give(machine)
     good = (machine.home / "urls.txt").read_text()
     refused = machine.run("create", "--target", "local", "--database-file", "-", stdin=good + good, code=2).stderr
@@ -339,7 +339,7 @@ def test_a_wrong_password_is_refused_and_the_server_is_left_alone(machine: Machi
 
 
 @full_scale
-def test_a_new_login_takes_the_place_of_the_old_one(machine: Machine, team: Team) -> None:
+def test_a_new_login_replaces_the_old_login(machine: Machine, team: Team) -> None:
     create(machine, team)
     pid, password = machine.pid(), machine.password()
     changed = team.with_new_password()
@@ -353,16 +353,16 @@ def test_a_new_login_takes_the_place_of_the_old_one(machine: Machine, team: Team
 
 
 @full_scale
-def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine, team: Team) -> None:
+def test_failing_urls_are_replaced_by_the_proven_urls(machine: Machine, team: Team) -> None:
     create(machine, team)
-    machine.run("stop")  # nothing runs that could try them
+    machine.run("stop")  # there is no running server to test the URLs
     team.mistaken().give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "password authentication failed" in refused
     assert "it runs with the old URLs again" in refused
     require_proven_with(machine, team)
 
-    team.colleague("SELECT ON ALL TABLES IN SCHEMA public").give(machine)  # gets in, and cannot write
+    team.colleague("SELECT ON ALL TABLES IN SCHEMA public").give(machine)  # a valid login that cannot write
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "Verification failed: the server is not proven with the new URLs" in refused
     assert "it runs with the old URLs again" in refused
@@ -370,7 +370,7 @@ def test_urls_that_fail_the_server_give_way_to_the_proven_ones(machine: Machine,
 
 
 @full_scale
-def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(machine: Machine, team: Team) -> None:
+def test_a_valid_login_repairs_a_server_whose_logins_both_failed(machine: Machine, team: Team) -> None:
     create(machine, team)
     machine.run("stop")
     changed = team.with_new_password()
@@ -383,7 +383,7 @@ def test_where_the_old_login_has_ended_too_a_right_one_brings_the_server_back(ma
 
 
 @full_scale
-def test_another_database_is_refused_where_there_is_data(
+def test_another_database_is_refused_once_data_exists(
     machine: Machine, team: Team, new_team: Callable[[], Team]
 ) -> None:
     create(machine, team)
@@ -398,7 +398,7 @@ def test_another_database_is_refused_where_there_is_data(
 
 
 @full_scale
-def test_a_server_with_sqlite_keeps_it(machine: Machine, team: Team) -> None:
+def test_a_server_on_sqlite_is_not_moved_to_postgresql(machine: Machine, team: Team) -> None:
     machine.create()
     before = machine.record(), machine.pid()
     team.give(machine)
@@ -407,23 +407,23 @@ def test_a_server_with_sqlite_keeps_it(machine: Machine, team: Team) -> None:
 
 
 @full_scale
-def test_killed_at_any_step_the_same_command_goes_on(machine: Machine, team: Team, seed: int, soak: bool) -> None:
+def test_a_change_of_login_killed_at_any_step_continues(machine: Machine, team: Team, seed: int, soak: bool) -> None:
     create(machine, team)
     chance, logins = random.Random(f"{seed} external"), (team.colleague(), team)
-    # the longest that each step may be left alone; the first is over in a moment
+    # the longest time before the kill, in seconds; the first step is short
     steps = {"credentials": 0.02, "start": 1.0, "ready": 3.0, "verify": 1.0}
     for number, (step, length) in enumerate([*steps.items()] * (5 if soak else 1)):
         login = logins[number % 2]
         login.give(machine)
         kill_in_step(machine, ("create", "mlflow", *FILE), step, chance, length)
-        # what is stored by then goes on without the file too
+        # with stored URLs, `start` continues without the file
         machine.run(*(("start",) if step == "ready" else ("create", "mlflow", *FILE)))
         require_proven_with(machine, login)
         assert len(machine.processes()) == 1
 
 
 @full_scale
-def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: Team) -> None:
+def test_delete_says_that_the_databases_stay(machine: Machine, team: Team) -> None:
     create(machine, team)
     asked = machine.run("delete", "--delete-data", code=2).stderr
     assert "would destroy all artifacts and credentials" in asked
@@ -431,7 +431,7 @@ def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: 
     assert "Its runs and users stay in their databases" in gone
     assert int(team.server.sql("SELECT count(*) FROM runs;", team.tracking)) > 0
     assert list((machine.state / "servers").iterdir()) == []
-    # another server on the same databases knows no password of theirs
+    # a new server does not know the passwords in these databases
     assert "rotate-password mlflow --recover" in machine.run("create", "mlflow", *FILE, code=1).stderr
     machine.run("rotate-password", "--recover")
     machine.run("create", "mlflow")
@@ -439,12 +439,12 @@ def test_delete_says_that_it_leaves_the_databases_alone(machine: Machine, team: 
 
 
 @full_scale
-def test_a_login_that_may_not_make_tables_is_told_so(machine: Machine, team: Team) -> None:
+def test_a_login_without_permission_to_create_tables_is_reported(machine: Machine, team: Team) -> None:
     team.colleague(f"CONNECT ON DATABASE {team.tracking}").give(machine)
     refused = machine.run("create", "mlflow", *FILE, code=1).stderr
     assert "the tracking database cannot be given its tables: permission denied for schema public" in refused
     team.give(machine)
-    machine.run("create", "mlflow", *FILE)  # nothing was proven before: no login is kept for it
+    machine.run("create", "mlflow", *FILE)  # no earlier login was proven, so none is restored
     require_proven_with(machine, team)
 
 
@@ -453,9 +453,7 @@ def python_of(environments: Path) -> str:
 
 
 @full_scale
-def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
-    environments: Path, team: Team, tmp_path: Path
-) -> None:
+def test_two_servers_can_start_at_once_on_empty_databases(environments: Path, team: Team, tmp_path: Path) -> None:
     command, urls = [python_of(environments), str(PLUGINS / "launch.py")], team.stored_urls()
     with ExitStack() as stack:
         failed: list[AssertionError] = []
@@ -484,9 +482,7 @@ def test_two_servers_that_start_at_once_on_empty_databases_do_not_meet(
 
 
 @full_scale
-def test_tables_of_a_first_start_that_was_cut_short_are_completed(
-    machine: Machine, environments: Path, team: Team
-) -> None:
+def test_tables_of_an_interrupted_first_start_are_completed(machine: Machine, environments: Path, team: Team) -> None:
     cut_short = (
         "import sys, sqlalchemy; from mlflow.store.tracking.dbmodels.initial_models import Base\n"
         "Base.metadata.create_all(sqlalchemy.create_engine(sys.stdin.read()))"
@@ -501,7 +497,7 @@ def test_tables_of_a_first_start_that_was_cut_short_are_completed(
 
 @full_scale
 @pytest.mark.parametrize(("name", "table"), [("tracking", "alembic_version"), ("auth", "alembic_version_auth")])
-def test_another_schema_is_refused_and_the_command_for_it_has_the_url_in_no_argument(
+def test_another_schema_is_refused_and_the_upgrade_command_has_no_url_argument(
     machine: Machine, team: Team, name: str, table: str
 ) -> None:
     create(machine, team)

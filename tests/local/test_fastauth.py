@@ -1,4 +1,4 @@
-"""Password checks inside the real server: what they cost, what they never let through, whom they make wait."""
+"""Password checks in the real server: their cost, the logins they refuse, and the clients they delay."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EX_CONFIG = 78
 
 
 def statements(address: str, login: tuple[str, str] | None) -> dict[str, int]:
-    """How many SQL statements each kind of request takes, once its user and its run are known."""
+    """Return the number of SQL statements of each kind of request, with cached user and run."""
     with client(login) as session:
 
         def send(method: str, path: str, body: dict[str, Any]) -> Any:
@@ -63,7 +63,7 @@ def statements(address: str, login: tuple[str, str] | None) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def usual(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server as it is, for the tests that neither guess many passwords nor ask for other settings."""
+    """A server without a fault, for tests without many guesses and without special settings."""
     (python,) = map(str, environments.glob("mlflow-*/bin/python"))
     with fault_injection(python, tmp_path_factory.mktemp("usual"))("usual") as address:
         yield address
@@ -71,7 +71,7 @@ def usual(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture
 def anna(usual: str) -> tuple[str, str]:
-    """A member of `usual` whose login no test has used before."""
+    """A new member of `usual`."""
     login = (f"anna-{secrets.token_hex(4)}@uni.example", ANNA[1])
     add(usual, login)
     return login
@@ -85,7 +85,7 @@ def test_a_login_costs_one_statement_and_permissions_two_more(serve: Serve, usua
     assert max(over.values()) <= 3, over
 
 
-def test_a_password_is_checked_once_whoever_is_wrong_and_as_often_for_nobody(usual: str, anna: tuple[str, str]) -> None:
+def test_a_password_is_checked_once_even_if_wrong_or_of_an_unknown_user(usual: str, anna: tuple[str, str]) -> None:
     for login, status in ((anna, 200), ((anna[0], "wrong"), 401), (("nobody", "wrong"), 401)):
         counted(usual)
         assert [who(usual, login).status_code for _ in range(3)] == [status] * 3
@@ -113,7 +113,7 @@ def test_many_first_logins_at_once_stay_within_the_computed_memory(serve: Serve,
         assert told["peak"] <= sizing.server_resources().memory_limit
 
 
-def test_as_many_requests_are_served_at_once_as_was_said(serve: Serve) -> None:
+def test_the_configured_number_of_requests_is_served_at_once(serve: Serve) -> None:
     with serve("usual", DEPLOYER_THREADS="3") as address:
         assert counted(address)["threads"] == 3
 
@@ -128,13 +128,13 @@ def test_guesses_are_slowed_for_the_guesser_alone(serve: Serve) -> None:
         told = [who(address, (ANNA[0], f"guess {n}"), **from_("192.0.2.1")).status_code for n in range(20)]
         assert told == [401] * 20
         with ThreadPoolExecutor(100) as pool:
-            # the next ones wait for a turn, at most 64 of them
+            # up to 64 further guesses wait in the queue
             asked = [pool.submit(who, address, (ANNA[0], f"more {n}"), **from_("192.0.2.1")) for n in range(80)]
             refused = next(done for done in map(Future.result, as_completed(asked)) if done.status_code != 401)
             assert refused.status_code == 429
             assert 1 <= int(refused.headers["Retry-After"]) <= 5
             assert "Too many wrong passwords" in refused.text
-            # who is logged in, a colleague behind the same address, the same person elsewhere, an old password
+            # unaffected: a cached login, a colleague at the same address, the user elsewhere, a cached wrong password
             assert who(address, ANNA, **from_("192.0.2.1")).status_code == 200
             assert who(address, BERT, **from_("192.0.2.1")).status_code == 200
             assert who(address, (ANNA[0], "mistyped"), **from_("192.0.2.2")).status_code == 401
@@ -156,10 +156,10 @@ def test_a_guess_in_another_spelling_is_counted_too(serve: Serve) -> None:
         with ThreadPoolExecutor(2) as pool:
             for told, seconds in pool.map(guess, ("anna", "bert"), (b"\xa0Basic %b", b"Basic\xa0%b")):
                 assert told == {401}
-                assert seconds >= 9  # twenty are free, then each one waits five seconds
+                assert seconds >= 9  # twenty guesses are free, each further guess waits five seconds
 
 
-def test_a_function_of_ones_own_lets_in_whom_it_knows(serve: Serve) -> None:
+def test_a_custom_authentication_function_decides_about_logins(serve: Serve) -> None:
     with serve("own way", OWN_PASSWORD="a-token") as address:
         for path in (f"{API}/experiments/get?experiment_id=0", f"{API}-artifacts/artifacts"):
             for password, status in (("a-token", 200), ("another", 401)):
@@ -175,9 +175,7 @@ def test_a_guess_by_another_scheme_is_not_even_checked(usual: str, anna: tuple[s
     assert counted(usual)["checks"] == 0
 
 
-def test_a_request_that_takes_long_to_come_is_served_by_what_holds_when_it_has_come(
-    usual: str, anna: tuple[str, str]
-) -> None:
+def test_a_slow_request_is_refused_when_its_user_is_deleted_meanwhile(usual: str, anna: tuple[str, str]) -> None:
     bert = ("bert-who-stays", BERT[1])
     add(usual, bert)
     host, _, port = usual.removeprefix("http://").partition(":")
@@ -189,7 +187,7 @@ def test_a_request_that_takes_long_to_come_is_served_by_what_holds_when_it_has_c
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", *headers]
         connection = socket.create_connection((host, int(port)), timeout=30)
         connection.sendall("\r\n".join([*lines, "Expect: 100-continue", "", ""]).encode())
-        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")  # only the body is missing now
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")  # only the body is still missing
         return connection
 
     def end(connection: socket.socket) -> bytes:
@@ -197,7 +195,7 @@ def test_a_request_that_takes_long_to_come_is_served_by_what_holds_when_it_has_c
             connection.sendall(body)
             return answer.read().split(b" ", 2)[1]
 
-    # the first is not known yet, the second is; the third goes the longer way
+    # the login of the first request is not cached yet; the third request takes the longer way through Flask
     waiting = [begin(anna)]
     assert who(usual, anna).status_code == who(usual, bert).status_code == 200
     waiting += [begin(anna), begin(anna, "X-MLFLOW-WORKSPACE: ")]
@@ -209,14 +207,14 @@ def test_a_request_that_takes_long_to_come_is_served_by_what_holds_when_it_has_c
     assert end(staying) == b"200"
 
 
-def test_nobody_waits_for_the_check_of_another(serve: Serve, tmp_path: Path) -> None:
+def test_a_slow_password_check_delays_no_other_user(serve: Serve, tmp_path: Path) -> None:
     stuck = tmp_path / "held"
     with serve("stuck", STUCK=str(stuck)) as address:
         add(address, ANNA)
         assert who(address, ADMIN).status_code == 200
         stuck.touch()
         answers: list[int] = []
-        # more than there are threads that serve, on a Flask route and on one of those that the event loop itself serves
+        # more requests than serving threads, on a route of Flask and on a route served by the event loop
         paths = [f"{API}/users/current", f"{API}-artifacts/artifacts"]
 
         def ask(number: int) -> None:
@@ -236,7 +234,7 @@ def test_nobody_waits_for_the_check_of_another(serve: Serve, tmp_path: Path) -> 
         assert answers == [401] * 45
 
 
-def test_an_exception_in_the_check_lets_nobody_in(serve: Serve) -> None:
+def test_an_exception_in_the_check_refuses_every_login(serve: Serve) -> None:
     with serve("failing") as address:
         for path in (f"{API}/users/current", f"{API}-artifacts/artifacts", f"{API}/experiments/search"):
             for login in (ADMIN, (ADMIN[0], "wrong")):
@@ -245,9 +243,9 @@ def test_an_exception_in_the_check_lets_nobody_in(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("path", [f"{API}/users/current", f"{API}-artifacts/artifacts"])
-def test_what_is_no_login_is_a_plain_401_also_right_behind_one_on_the_same_connection(usual: str, path: str) -> None:
+def test_an_invalid_login_gets_401_even_after_a_valid_login_on_the_same_connection(usual: str, path: str) -> None:
     told = base64.b64encode(":".join(ADMIN).encode()).decode()
-    parts = f'username="{ADMIN[0]}", password="{ADMIN[1]}"'  # which Flask reads of any scheme
+    parts = f'username="{ADMIN[0]}", password="{ADMIN[1]}"'  # Flask reads these in any scheme
     odd = [
         "",
         "Bearer token",
@@ -281,14 +279,14 @@ OF_LOCATIONS = (
     "_get_trace_artifact_location_tag",
     "_delete_archived_trace_payloads",
     "get_artifact_uri_for_trace",
-    *("get_archive_uri_for_trace",) * 2,  # where the handlers and the store look the function up
+    *("get_archive_uri_for_trace",) * 2,  # the handlers and the store look up the function here
     "get_model_version_download_uri",
     "_is_uri_within_root",
 )
 REPLACED = (*OF_LOGINS, "_fetch_or_none", *OF_SEARCH, *CLOSED, *OF_LOCATIONS)
 
 
-def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machine, tmp_path: Path) -> None:
+def test_a_server_does_not_start_when_functions_of_mlflow_have_changed(machine: Machine, tmp_path: Path) -> None:
     env = {**settings(tmp_path, free_port()), "PYTHONPATH": str(PLUGINS)}
     command = [machine.server_python(), str(SCRIPT), "changed"]
     refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
@@ -305,8 +303,8 @@ def test_a_server_whose_mlflow_has_other_functions_does_not_start(machine: Machi
     ]
 
 
-# whether a member whose login is known still reads a run and an artifact, finds the experiment and the run, and reads
-# the run by GraphQL, while a part raises
+# The requests that a member with a cached login can still make while a part raises: read a run and an artifact, find
+# the experiment and the run, read the run by GraphQL.
 NO, YES = (False,) * 5, (True,) * 5
 NOT_ASKED = {
     "pair": YES,
@@ -337,7 +335,7 @@ CARL = ("carl", "a-password-without-any-permission")
 DORA = ("dora", "a-password-that-was-right-once")
 
 
-def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -> None:
+def test_no_broken_part_bypasses_authentication(serve: Serve, tmp_path: Path) -> None:
     broken = tmp_path / "broken-part"
     with serve("broken", BROKEN=str(broken)) as address:
         add(address, ANNA, BERT, CARL, DORA)
@@ -345,7 +343,7 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
             made = admin.post(f"{address}/{API}/experiments/create", json={"name": "closed"}, timeout=60).json()
             body = {"experiment_id": made["experiment_id"], "start_time": 1}
             run = admin.post(f"{address}/{API}/runs/create", json=body, timeout=60).json()["run"]["info"]["run_id"]
-            artifact = f"{API}-artifacts/artifacts/{made['experiment_id']}/{run}/artifacts/x"  # which FastAPI serves
+            artifact = f"{API}-artifacts/artifacts/{made['experiment_id']}/{run}/artifacts/x"  # served by FastAPI
             admin.put(f"{address}/{artifact}", data=b"secret", timeout=60).raise_for_status()
             body = {"resource_type": "experiment", "resource_id": made["experiment_id"], "permission": "READ"}
             for name, _ in (ANNA, BERT, DORA):
@@ -361,7 +359,7 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
             ("POST", "graphql", {"query": query}, run),
         )
 
-        def let_in(login: tuple[str, str] | None) -> tuple[bool, ...]:
+        def readable(login: tuple[str, str] | None) -> tuple[bool, ...]:
             answers = [
                 (requests.request(method, f"{address}/{path}", json=body, auth=login, timeout=60), secret)
                 for method, path, body, secret in asked
@@ -369,30 +367,30 @@ def test_whatever_is_broken_in_it_lets_nobody_in(serve: Serve, tmp_path: Path) -
             return tuple(secret in answer.text for answer, secret in answers)
 
         nothing = (False,) * len(asked)
-        assert let_in(ANNA) == (True,) * len(asked)
-        assert let_in(CARL) == nothing
-        assert let_in(DORA) == (True,) * len(asked)
+        assert readable(ANNA) == (True,) * len(asked)
+        assert readable(CARL) == nothing
+        assert readable(DORA) == (True,) * len(asked)
         body = {"username": DORA[0], "password": "another-one-by-now"}
         changed = requests.patch(f"{address}/{API}/users/update-password", json=body, auth=ADMIN, timeout=60)
         changed.raise_for_status()
         found = {}
         for part in PARTS:
-            # MLflow takes the first for a server without logins, the last for one without the parts for them
+            # MLflow reads RuntimeError as a server without logins, ImportError as missing packages for logins
             for error in ("RuntimeError", "ImportError"):
                 broken.write_text(f"{part} {error}")
                 for stranger in (None, (ANNA[0], f"wrong, and {part} too"), ("nobody", "wrong"), CARL, DORA):
-                    assert let_in(stranger) == nothing, (part, error, stranger)
-                found[part, error] = let_in(ANNA)
-                if part in NOT_ASKED:  # nobody knows Bert's yet
-                    assert let_in(BERT) == nothing, (part, error)
+                    assert readable(stranger) == nothing, (part, error, stranger)
+                found[part, error] = readable(ANNA)
+                if part in NOT_ASKED:  # Bert's login is not cached yet
+                    assert readable(BERT) == nothing, (part, error)
         assert found == {
             (part, error): told for part, told in PARTS.items() for error in ("RuntimeError", "ImportError")
         }
         broken.unlink()
-        assert let_in(ANNA) == let_in(BERT) == (True,) * len(asked)
+        assert readable(ANNA) == readable(BERT) == (True,) * len(asked)
 
 
-def test_whatever_changes_holds_at_once_also_within_a_request(usual: str, anna: tuple[str, str]) -> None:
+def test_changes_of_users_hold_at_once(usual: str, anna: tuple[str, str]) -> None:
     users = f"{usual}/{API}/users"
     with client(anna) as own, client(ADMIN) as admin:
         assert own.get(f"{users}/current", timeout=60).status_code == 200
@@ -412,7 +410,7 @@ def test_whatever_changes_holds_at_once_also_within_a_request(usual: str, anna: 
         assert who(usual, (anna[0], "the-next-password")).status_code == 401
 
 
-def test_a_proof_waits_where_somebody_else_has_guessed(machine: Machine) -> None:
+def test_a_proof_succeeds_after_guesses_at_the_same_user(machine: Machine) -> None:
     address = machine.create()["address"]
     with ThreadPoolExecutor(10) as pool:
         told = pool.map(lambda number: who(address, ("admin", f"guess {number}")).status_code, range(20))
@@ -420,7 +418,7 @@ def test_a_proof_waits_where_somebody_else_has_guessed(machine: Machine) -> None
     assert all(check["ok"] for check in machine.json("verify")["verified"])
 
 
-def test_the_access_log_is_the_servers_own_log(machine: Machine, tmp_path: Path) -> None:
+def test_the_access_log_is_part_of_the_server_log(machine: Machine, tmp_path: Path) -> None:
     spec = tmp_path / "server.yaml"
     spec.write_text(machine.run("init", "-f", "-").stdout.replace("accessLog: false", "accessLog: true"))
     assert "accessLog: true" in spec.read_text()
@@ -432,7 +430,7 @@ def test_the_access_log_is_the_servers_own_log(machine: Machine, tmp_path: Path)
     assert [line.split(" ")[2] for line in lines] == ["admin"] * len(lines) != []
 
 
-def test_the_way_of_a_request_is_shorter_and_its_answer_the_same(serve: Serve) -> None:
+def test_requests_pass_less_middleware_and_get_the_same_answers(serve: Serve) -> None:
     paths = ("version", f"{API}/experiments/get?experiment_id=0", f"{API}-artifacts/artifacts", "api/3.0/nowhere", "")
     fast = ("api/3.0/mlflow/server-info", "v1/traces", "health/stores")
     odd = {"X-MLFLOW-WORKSPACE": "another"}
@@ -454,7 +452,7 @@ def test_the_way_of_a_request_is_shorter_and_its_answer_the_same(serve: Serve) -
                 passages.append(counted(address)["passages"])
             assert who(address, None).status_code == 401
             elsewhere = {who(address, login, Host="evil.example").status_code for login in (ADMIN, BERT, None)}
-            assert elsewhere == {403}  # which of them is right nobody learns there
+            assert elsewhere == {403}  # the same answer for valid and invalid logins
             pages = {who(address, login, Origin="http://localhost:3000").status_code for login in (ADMIN, BERT, None)}
             assert pages == {403}
             page = who(address, BERT, Origin=address)

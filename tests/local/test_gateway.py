@@ -24,7 +24,7 @@ V2 = "api/2.0/mlflow"
 V3 = "api/3.0/mlflow"
 ENDPOINTS = f"{V3}/gateway/endpoints"
 SAID = [{"role": "user", "content": "hello"}]
-NOWHERE = "https://127.0.0.1:9/v1"  # no model listens there
+NOWHERE = "https://127.0.0.1:9/v1"  # no model listens at this address
 
 Login = tuple[str, str]
 
@@ -34,7 +34,7 @@ def server(
     request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     more = {
-        # for models on this machine, which answer over HTTP or not at all
+        # allows models on this machine over HTTP
         "MLFLOW_GATEWAY_API_BASE_ALLOW_PRIVATE_IPS": "true",
         "MLFLOW_GATEWAY_API_BASE_ALLOWED_SCHEMES": "http,https",
         # MLflow writes a summary under the caller's trace only if it exports spans before the call ends. With batches,
@@ -57,7 +57,7 @@ def experiment(server: Server, login: Login, name: str) -> str:
 
 
 def ask_for_endpoint(server: Server, name: str, api_base: str = NOWHERE, **more: Any) -> requests.Response:
-    """Ask for an endpoint of a model, as the administrator."""
+    """Request a new endpoint of a model, as the administrator."""
     secret = {"secret_name": f"{name}-key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
     where = {"auth_config": {"api_base": api_base}}
     key = server.change(f"{V3}/gateway/secrets/create", {**secret, **where})["secret"]["secret_id"]
@@ -71,7 +71,7 @@ def ask_for_endpoint(server: Server, name: str, api_base: str = NOWHERE, **more:
 
 
 def endpoint(server: Server, name: str, user: Login, **more: Any) -> dict[str, Any]:
-    """Make an endpoint that a member may use."""
+    """Create an endpoint that a member may use."""
     answer = ask_for_endpoint(server, name, **more)
     assert answer.ok, answer.text
     made: dict[str, Any] = answer.json()["endpoint"]
@@ -92,7 +92,7 @@ def traces_in(server: Server, experiment_id: str) -> int:
 # --- the experiment of an endpoint ---
 
 
-def test_members_take_no_names_of_the_gateways_experiments(server: Server, mia: Login) -> None:
+def test_members_cannot_use_names_of_the_gateways_experiments(server: Server, mia: Login) -> None:
     own = experiment(server, mia, "gateway of mia")
     rename = {"experiment_id": own, "new_name": "gateway/renamed"}
     refused = [
@@ -109,7 +109,7 @@ def test_members_take_no_names_of_the_gateways_experiments(server: Server, mia: 
 
 
 def test_the_gateway_uses_no_experiment_of_a_member(server: Server, mia: Login) -> None:
-    """As before the name was reserved."""
+    """Such experiments are older than the reservation of the name."""
     for name in ("taken", "taken-later"):
         own = experiment(server, mia, f"before-{name}")
         rows(server, "UPDATE experiments SET name = ? WHERE experiment_id = ?", f"gateway/{name}", own)
@@ -172,7 +172,7 @@ ENDPOINT_ID = "mlflow.gateway.endpointId"
 
 
 @pytest.mark.parametrize("prefix", ["api/2.0", "api/3.0"])
-def test_a_members_trace_is_no_cost_of_the_gateway(server: Server, mia: Login, prefix: str) -> None:
+def test_a_members_trace_adds_no_cost_to_the_gateway(server: Server, mia: Login, prefix: str) -> None:
     path, own = f"{prefix}/mlflow/traces", experiment(server, mia, f"costs-{prefix}")
     metadata = {ENDPOINT_ID: "e-of-others", "kept": "yes"}
     pairs = [{"key": key, "value": value} for key, value in metadata.items()]

@@ -1,4 +1,4 @@
-"""The program that starts the server: which databases it makes, which it refuses, what it says."""
+"""The program that starts the server: the databases it creates and refuses, and its messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EX_CONFIG = 78
 
 
 def start(machine: Machine, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Start a server that is expected to refuse."""
+    """Start a server that must refuse to start."""
     command = [machine.server_python(), str(PLUGINS / "launch.py")]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
@@ -46,7 +46,7 @@ def databases(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def made(databases: Path, tmp_path: Path) -> dict[str, str]:
-    """The settings of a server whose databases were made and hold the admin."""
+    """The settings of a server with existing databases, which contain the administrator."""
     for database in databases.glob("*.db"):
         shutil.copy(database, tmp_path)
     return settings(tmp_path, free_port())
@@ -98,7 +98,7 @@ def test_the_same_schema_starts_again_with_its_data(machine: Machine, made: dict
         assert requests.get(url, auth=("admin", again["MLFLOW_AUTH_ADMIN_PASSWORD"]), timeout=30).status_code == 401
 
 
-def test_what_a_killed_first_start_left_is_thrown_away(machine: Machine, tmp_path: Path) -> None:
+def test_files_of_a_killed_first_start_are_removed(machine: Machine, tmp_path: Path) -> None:
     port = free_port()
     (tmp_path / "tracking.db.initial").write_bytes(b"half a database")
     (tmp_path / "auth.db").write_bytes(b"")
@@ -106,7 +106,7 @@ def test_what_a_killed_first_start_left_is_thrown_away(machine: Machine, tmp_pat
         assert sorted(path.name for path in tmp_path.glob("*.db*")) == ["auth.db", "tracking.db"]
 
 
-def test_a_file_that_is_no_database_is_refused_unchanged(machine: Machine, tmp_path: Path) -> None:
+def test_a_file_other_than_a_database_is_refused_unchanged(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "tracking.db").write_bytes(b"precious " * 1000)
     refused = start(machine, settings(tmp_path, free_port()))
     assert refused.returncode == EX_CONFIG
@@ -122,7 +122,7 @@ def test_missing_settings_are_named(machine: Machine, tmp_path: Path) -> None:
     assert "not set: MLFLOW_AUTH_ADMIN_PASSWORD, MLFLOW_FLASK_SERVER_SECRET_KEY" in refused.stderr
 
 
-def test_a_password_mlflow_refuses_is_one_clear_line(machine: Machine, tmp_path: Path) -> None:
+def test_a_password_refused_by_mlflow_causes_a_one_line_error(machine: Machine, tmp_path: Path) -> None:
     refused = start(machine, {**settings(tmp_path, free_port()), "MLFLOW_AUTH_ADMIN_PASSWORD": "short"})
     assert refused.returncode == EX_CONFIG
     assert "deployer: refused to start" in refused.stderr
@@ -150,12 +150,12 @@ def test_stores_health_fails_when_a_database_cannot_be_read(
         assert requests.get(f"{address}/health", timeout=30).status_code == 200
 
 
-def test_a_connection_stays_open_for_as_long_as_a_proxy_pauses(shared_machine: Machine) -> None:
+def test_a_connection_stays_open_during_pauses_of_a_proxy(shared_machine: Machine) -> None:
     address = shared_machine.create()["address"]
     with closing(HTTPConnection("127.0.0.1", int(address.rpartition(":")[2]), timeout=60)) as connection:
         connection.auto_open = 0
         connection.connect()
-        for pause in (0, 7):  # the usual five seconds are less than any proxy's
+        for pause in (0, 7):  # uvicorn's default of five seconds is shorter than the time-out of any proxy
             time.sleep(pause)
             connection.request("GET", "/health")
             assert connection.getresponse().read() == b"OK"
@@ -181,7 +181,7 @@ def test_the_keys_survive_stop_delete_and_create(shared_machine: Machine) -> Non
         assert secrets.read_text() == before
 
 
-def test_create_passes_the_refusal_on_and_the_data_stays(shared_machine: Machine) -> None:
+def test_create_prints_the_refusal_and_the_data_stays(shared_machine: Machine) -> None:
     shared_machine.create()
     shared_machine.run("stop")
     database = shared_machine.state / "servers/mlflow/data/tracking.db"

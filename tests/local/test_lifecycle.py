@@ -1,4 +1,4 @@
-"""What a user does with a server from its first to its last day, on the real thing."""
+"""The life of a real server, from `create` to `delete`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROUND_TRIP = Path(__file__).with_name("round_trip.py")
 
 
 def in_clean_shell(machine: Machine, python: str, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Paste what `create` printed into an environment with nothing else than `env`, and run a program there."""
+    """Paste the lines that `create` printed into a shell with no variables but `env`, and run a program there."""
     printed = machine.run("create").stdout
     lines = [line.strip() for line in printed.splitlines() if line.strip().startswith("export ")]
     assert len(lines) == 3
@@ -40,7 +40,7 @@ def in_clean_shell(machine: Machine, python: str, *arguments: str, env: Mapping[
 
 @pytest.fixture
 def shared(shared_machine: Machine) -> Machine:
-    """The user of the tests that need any server that runs and is proven, with all its usual settings."""
+    """A user for tests that need only a running, proven server with default settings."""
     shared_machine.create()
     return shared_machine
 
@@ -60,7 +60,7 @@ def test_create_proves_the_server_and_says_how_to_use_it(machine: Machine) -> No
     assert machine.run("verify").returncode == 0
 
 
-def test_the_environment_holds_the_tested_versions_and_status_tells_them_by_their_hash(shared: Machine) -> None:
+def test_the_environment_holds_the_tested_versions_and_status_prints_their_hash(shared: Machine) -> None:
     pip = [sys.executable, "-m", "pip", "--python", shared.server_python(), "--disable-pip-version-check", "freeze"]
     frozen = subprocess.run(pip, capture_output=True, check=True, timeout=60).stdout
     assert shared.json("status")["packages"] == f"sha256:{hashlib.sha256(frozen).hexdigest()}"
@@ -100,7 +100,7 @@ def test_a_spec_file_from_init_creates_that_server(machine: Machine) -> None:
     assert "exists already" in machine.run("init", "team", "-f", "team.yaml", code=2).stderr
 
 
-def test_a_given_user_and_password_are_taken(machine: Machine) -> None:
+def test_a_given_user_and_password_are_used(machine: Machine) -> None:
     secret = "p%w$ \"q'`\\; #:=&{{x}}"
     (machine.home / "password").write_text(f"{secret}\n")
     created = machine.create("mlflow", "--username", "a b%c@d", "--password-file", "password")
@@ -166,7 +166,7 @@ def test_stop_and_start_keep_address_and_password(shared: Machine) -> None:
     assert shared.password() == password
 
 
-def test_a_crashed_server_is_seen_and_create_brings_it_back_proven(shared: Machine) -> None:
+def test_a_crash_is_detected_and_create_proves_the_server_again(shared: Machine) -> None:
     pid = shared.pid()
     os.kill(pid, signal.SIGKILL)
     while alive(pid):  # until the kernel has ended it
@@ -176,7 +176,7 @@ def test_a_crashed_server_is_seen_and_create_brings_it_back_proven(shared: Machi
     assert shared.json("status")["proven"] is True
 
 
-def test_two_servers_live_side_by_side_on_ports_of_their_own(shared: Machine) -> None:
+def test_two_servers_run_side_by_side_on_different_ports(shared: Machine) -> None:
     one, two = shared.create(), shared.create("two")
     assert one["address"] != two["address"]
     assert shared.password() != shared.password("two")
@@ -184,7 +184,7 @@ def test_two_servers_live_side_by_side_on_ports_of_their_own(shared: Machine) ->
     assert shared.json("status")["state"] == "ready"
 
 
-def test_verify_takes_any_server_by_its_address(shared: Machine) -> None:
+def test_verify_accepts_the_address_of_any_server(shared: Machine) -> None:
     created = shared.create()
     login = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": shared.password()}
     shared.run("verify", "--tracking-uri", created["address"], env=login)
@@ -243,14 +243,14 @@ def test_a_terminal_without_unicode_gets_words_for_marks(shared: Machine) -> Non
     assert shared.run("list", env=ascii_only).stdout.isascii()
 
 
-def test_each_run_has_its_log_and_the_one_before_is_kept(shared: Machine) -> None:
+def test_each_start_has_a_log_and_the_previous_log_stays(shared: Machine) -> None:
     shared.run("stop")
     shared.run("start")
     for log in ("server.log", "server.log.1"):
         assert (shared.state / "servers/mlflow" / log).read_text().count("Application startup complete") == 1
 
 
-def test_what_a_killed_deployer_left_half_written_goes_with_a_create_that_has_nothing_else_to_do(
+def test_a_create_without_a_change_removes_drafts_of_a_killed_deployer(
     shared: Machine,
 ) -> None:
     draft = shared.state / "servers" / "mlflow" / ".draft-killed"

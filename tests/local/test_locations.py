@@ -1,4 +1,4 @@
-"""The proof names experiments whose artifacts clients write to their own disks, as old data may have them."""
+"""The proof names experiments of old data whose artifacts clients write to their local disks."""
 
 from __future__ import annotations
 

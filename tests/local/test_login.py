@@ -1,4 +1,4 @@
-"""`deployer login` and `logout`: the login is checked, MLflow finds it, and nobody else's line in the file is lost."""
+"""`deployer login` and `logout`: the login is checked, MLflow finds it, and other lines of the file are preserved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ THEIRS = "# mine\n[other]\nkey = 100%\n\n[mlflow]\nmlflow_tracking_username = ca
 
 @dataclass
 class Person:
-    """One who has a home of their own, and who may look at the servers of `server`'s owner."""
+    """A user with a home directory, who may read the state of `server`."""
 
     server: Machine
     home: Path
@@ -48,7 +48,7 @@ class Person:
         self.file.chmod(mode)
 
     def login(self) -> tuple[str | None, str | None]:
-        """Return what MLflow's way of reading finds."""
+        """Return the login that MLflow finds."""
         config = configparser.ConfigParser()
         config.read(self.file)
         values = [config.get("mlflow", f"mlflow_tracking_{key}", fallback=None) for key in ("username", "password")]
@@ -94,7 +94,7 @@ def test_after_a_login_plain_mlflow_needs_the_address_alone(person: Person) -> N
     assert "Nothing to do" in person.run("logout").stdout
 
 
-def test_by_address_with_the_password_from_standard_input(person: Person) -> None:
+def test_a_login_by_address_reads_the_password_from_standard_input(person: Person) -> None:
     address = person.address
     given = ("--username", HOSTILE_USER, "--password-file", "-")
     beside = person.run("login", f"{address}/beside", *given, stdin=HOSTILE_PASSWORD, code=1)
@@ -108,20 +108,20 @@ def test_by_address_with_the_password_from_standard_input(person: Person) -> Non
     assert person.login() == (None, None)
 
 
-def test_by_address_a_terminal_is_asked_and_does_not_show_the_password(person: Person) -> None:
+def test_a_login_by_address_prompts_and_does_not_show_the_password(person: Person) -> None:
     ours, theirs = pty.openpty()
     env = {"HOME": str(person.home)}
     process = person.server.popen("login", person.address, stdin=theirs, env=env)
     os.write(ours, f"{HOSTILE_USER}\n".encode())
     seen = b""
-    while termios.tcgetattr(theirs)[3] & termios.ECHO:  # what is typed before would be thrown away
+    while termios.tcgetattr(theirs)[3] & termios.ECHO:  # the terminal discards input that is typed before the prompt
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     os.write(ours, f"{HOSTILE_PASSWORD}\n".encode())
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     os.close(theirs)
-    with suppress(OSError):  # how a terminal ends on Linux
+    with suppress(OSError):  # Linux reports the end of a terminal as an error
         while part := os.read(ours, 1000):
             seen += part
     os.close(ours)
@@ -143,7 +143,7 @@ def test_by_address_a_terminal_is_asked_and_does_not_show_the_password(person: P
         (("login", "--username", HOSTILE_USER, "--password-file", "-"), 4, "does not accept this user name or"),
     ],
 )
-def test_a_login_that_is_not_good_is_refused_in_plain_words_and_nothing_is_written(
+def test_an_invalid_login_is_refused_and_nothing_is_written(
     person: Person, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     (person.home / ".netrc").write_text(f"machine 127.0.0.1 login '{HOSTILE_USER}' password {HOSTILE_PASSWORD}\n")
@@ -158,7 +158,7 @@ def test_a_login_that_is_not_good_is_refused_in_plain_words_and_nothing_is_writt
     assert person.drafts() == []
 
 
-def test_what_stood_in_the_file_stays_and_comes_back(person: Person) -> None:
+def test_logout_restores_the_earlier_content_of_the_file(person: Person) -> None:
     person.write(THEIRS, 0o644)
     done = person.run("login")
     assert "mode 0644" in done.stderr
@@ -190,7 +190,7 @@ def test_netrc_is_neither_read_nor_touched(person: Person) -> None:
     assert netrc.stat().st_atime_ns == before.st_atime_ns or netrc.stat().st_atime_ns > before.st_mtime_ns
 
 
-def test_links_stay_and_what_they_lead_to_is_written(person: Person, tmp_path: Path) -> None:
+def test_a_linked_file_stays_a_link_and_its_target_is_written(person: Person, tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.mkdir()
     (person.home / ".mlflow").mkdir()
@@ -208,7 +208,7 @@ def test_links_stay_and_what_they_lead_to_is_written(person: Person, tmp_path: P
     assert person.login() == OURS
 
 
-def test_a_linked_folder_stays_a_link_and_one_that_leads_nowhere_is_named(person: Person, tmp_path: Path) -> None:
+def test_a_linked_folder_stays_a_link_and_a_dangling_link_is_named(person: Person, tmp_path: Path) -> None:
     (person.home / ".mlflow").symlink_to(tmp_path / "elsewhere")
     refused = person.run("login", code=1)
     assert f"there is no folder {tmp_path / 'elsewhere'}" in refused.stderr
@@ -220,7 +220,7 @@ def test_a_linked_folder_stays_a_link_and_one_that_leads_nowhere_is_named(person
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Nobody writes there, root included."""
+    """Make a folder read-only, even for root, until the block ends."""
     if not ROOT:
         folder.chmod(0o555)
         yield
@@ -234,7 +234,7 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_home_that_cannot_be_written_is_named_and_nothing_is_lost(person: Person) -> None:
+def test_an_unwritable_home_is_named_and_nothing_is_lost(person: Person) -> None:
     with read_only(person.home):
         assert "cannot write" in person.run("login", code=4).stderr
     person.write(THEIRS)
@@ -272,7 +272,7 @@ def test_a_file_of_somebody_else_gets_no_password(person: Person) -> None:
     assert person.file.read_text() == THEIRS
 
 
-def test_what_is_no_credentials_file_is_left_alone(person: Person) -> None:
+def test_an_invalid_credentials_file_is_left_alone(person: Person) -> None:
     person.file.mkdir(parents=True)
     assert "is a directory" in person.run("login", code=1).stderr
     person.file.rmdir()
@@ -289,7 +289,7 @@ def test_what_is_no_credentials_file_is_left_alone(person: Person) -> None:
     assert person.file.read_bytes() == damaged
 
 
-def test_many_logins_at_once_end_with_one_of_them_whole(person: Person) -> None:
+def test_simultaneous_logins_leave_one_whole_login(person: Person) -> None:
     person.write(THEIRS)
     port = person.address.rpartition(":")[2]
     addresses = [f"http://127.0.0.1:{port}", f"http://localhost:{port}"]
@@ -317,7 +317,7 @@ for n in itertools.count():
 """
 
 
-def test_a_kill_at_any_instant_leaves_a_whole_file_and_no_draft_for_long(person: Person, seed: int) -> None:
+def test_a_kill_at_any_instant_leaves_a_whole_file_and_no_lasting_draft(person: Person, seed: int) -> None:
     person.write(THEIRS)
     chance = random.Random(f"{seed} login")
     left = 0
@@ -342,21 +342,21 @@ def test_a_kill_at_any_instant_leaves_a_whole_file_and_no_draft_for_long(person:
         ]
         assert all(draft.stat().st_mode & 0o777 == 0o600 for draft in person.drafts())
         left += len(person.drafts())
-    assert left > 0  # else no kill came in between, and nothing was shown
+    assert left > 0  # otherwise every kill came too late, and the test shows nothing
     person.run("login")
     assert person.drafts() == []
     person.run("logout")
     assert person.file.read_text() == THEIRS
 
 
-def test_a_login_outlives_its_server_and_goes_by_its_name(person: Person) -> None:
+def test_logout_removes_the_login_of_a_deleted_server_by_name(person: Person) -> None:
     person.run("login")
     person.file.write_text(person.file.read_text().replace(" mlflow\n", " gone\n"))
     assert "is gone" in person.run("logout", "gone", "--target", "local").stdout
     assert person.login() == (None, None)
 
 
-def test_variables_that_would_win_over_the_file_are_unset(person: Person) -> None:
+def test_variables_with_precedence_over_the_file_are_unset(person: Person) -> None:
     stale = {"MLFLOW_TRACKING_USERNAME": "old", "MLFLOW_TRACKING_PASSWORD": "old-canary"}
     done = person.run("login", env=stale)
     assert "unset MLFLOW_TRACKING_USERNAME MLFLOW_TRACKING_PASSWORD\n" in done.stdout
@@ -365,7 +365,7 @@ def test_variables_that_would_win_over_the_file_are_unset(person: Person) -> Non
     assert "canary" not in done.stdout + done.stderr
 
 
-def test_a_proxy_is_gone_around_and_said(person: Person) -> None:
+def test_login_bypasses_a_proxy_and_prints_the_variable(person: Person) -> None:
     done = json.loads(person.run("login", "-o", "json", env={"http_proxy": "http://127.0.0.1:9"}).stdout)
     assert any(line.startswith('export NO_PROXY="127.0.0.1') for line in done["lines"])
 
@@ -382,7 +382,7 @@ def test_a_password_for_one_server_is_not_sent_to_another(person: Person) -> Non
 PLAINTEXT = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring"}
 
 
-def test_the_keyring_keeps_the_password_and_the_file_does_not(person: Person) -> None:
+def test_the_keyring_stores_the_password_and_the_file_does_not(person: Person) -> None:
     person.run("login")
     done = person.run("login", "--keyring", env=PLAINTEXT)
     assert "taken out of" in done.stderr
@@ -397,7 +397,7 @@ def test_the_keyring_keeps_the_password_and_the_file_does_not(person: Person) ->
     assert subprocess.run(["sh", "-c", script], env=env, capture_output=True, text=True, check=False).stdout == ""
 
 
-def test_without_a_keyring_it_says_what_to_do(person: Person, tmp_path: Path) -> None:
+def test_login_without_a_keyring_says_what_to_do(person: Person, tmp_path: Path) -> None:
     none = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     assert "leave --keyring out" in person.run("login", "--keyring", env=none, code=1).stderr
     null = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}

@@ -1,4 +1,4 @@
-"""Floods of guesses against one real server: whom they delay, and what is left of them when their clients have gone."""
+"""Floods of guesses against one real server: the users they delay, and the end of checks with their clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.local.fault_injection import ANNA, add, counted, fault_injection
 from tests.support.load import API
 from tests.support.machine import Machine, watched
 
-ELSEWHERE = "127.0.0.2"  # another client address, on the loopback as well
+ELSEWHERE = "127.0.0.2"  # another client address on the loopback
 CONNECTIONS = 1050
 PEOPLE = [f"person {number}" for number in range(12)]
 SECONDS = 30.0  # for a first login; a quiet machine needs less than 2
@@ -29,7 +29,7 @@ SECONDS = 30.0  # for a first login; a quiet machine needs less than 2
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[str]:
-    """A server with a dozen users who have Anna's password, none of whom has logged in yet."""
+    """A server with a dozen users with Anna's password, before their first logins."""
     folder = tmp_path_factory.mktemp("flooded")
     machine = Machine(folder)
     machine.share(environments)
@@ -42,7 +42,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Ite
 
 
 class From(HTTPAdapter):
-    """Connects from an address of one's own choice."""
+    """Connects from the given address."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -53,7 +53,7 @@ class From(HTTPAdapter):
 
 
 def log_in(address: str, name: str, password: str = ANNA[1], *, source: str = "127.0.0.1") -> tuple[int, float]:
-    """Return the status of a request with this login, and the seconds that it took."""
+    """Return the status of a request with this login, and its duration in seconds."""
     begun = time.monotonic()
     with requests.Session() as session:
         session.trust_env = False
@@ -63,7 +63,7 @@ def log_in(address: str, name: str, password: str = ANNA[1], *, source: str = "1
 
 
 async def guess(address: str, name: str, told: Counter[str]) -> None:
-    """Send guesses until cancelled, each as soon as the one before was answered; `name` is completed to a user's."""
+    """Send one guess after another until cancelled; a number is appended to `name`."""
     host, _, port = address.removeprefix("http://").partition(":")
     while True:
         told["begun"] += 1
@@ -81,7 +81,7 @@ async def guess(address: str, name: str, told: Counter[str]) -> None:
 
 @contextmanager
 def flood(address: str, name: str = "nobody {}", connections: int = CONNECTIONS) -> Iterator[Counter[str]]:
-    """Keep connections busy with guesses from one address; they are all closed at the end."""
+    """Keep connections busy with guesses from one address; close all of them at the end."""
     told: Counter[str] = Counter()
     over: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
@@ -115,7 +115,7 @@ def test_invented_users_delay_no_first_login_and_no_check_outlives_its_client(ad
         assert told["sent"] >= CONNECTIONS
         assert told["200"] == 0
     assert log_in(address, PEOPLE[6])[0] == 200
-    time.sleep(2)  # for the two checks that had begun
+    time.sleep(2)  # two checks are still running
     counted(address)
     time.sleep(2)
     assert counted(address)["checks"] == 0
@@ -125,9 +125,9 @@ def test_guesses_of_a_stranger_lock_out_no_user_behind_the_same_address(address:
     anna = PEOPLE[7]
     with ThreadPoolExecutor(20) as pool:
         told = pool.map(lambda number: log_in(address, anna, f"guess {number}")[0], range(20))
-        assert set(told) == {401}  # those that nobody slows
+        assert set(told) == {401}  # these guesses are not slowed
     with flood(address, anna, 30):
-        time.sleep(1)  # they wait for turns
+        time.sleep(1)  # the guesses wait in the queue
     status, seconds = log_in(address, anna)
     assert (status, seconds < SECONDS) == (200, True), seconds
     assert log_in(address, anna)[0] == 200

@@ -1,6 +1,7 @@
 """Members stay within their permissions where a request names no object, or an object of several experiments.
 
-The server's default permission is MANAGE, so that MLflow's fallbacks show; members are denied what they may not reach.
+The server's default permission is MANAGE, so that fallbacks of MLflow become visible; the tests deny members all
+objects that members must not reach.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Scene:
         self.make(f"{V3}/users/permissions/grant", {**body, "permission": permission})
 
     def experiment(self, permission: str | None = None, **more: str) -> str:
-        """Make an experiment, and give the member a permission on it."""
+        """Create an experiment, and grant the member a permission on it."""
         body = {"name": self.new("experiment"), **more}
         made = str(self.make(f"{V2}/experiments/create", body)["experiment_id"])
         if permission:
@@ -88,7 +89,7 @@ def scene(
 
 
 @pytest.mark.parametrize("given", ["{}", '{experimentId: ""}', "{experimentId: null}"])
-def test_graphql_takes_no_missing_name_for_experiment_0(scene: Scene, given: str) -> None:
+def test_graphql_does_not_read_a_missing_name_as_experiment_0(scene: Scene, given: str) -> None:
     asked = f"query Q {{ mlflowGetExperiment(input: {given}) {{ experiment {{ name artifactLocation }} }} }}"
     assert scene.graphql(asked)["data"]["mlflowGetExperiment"] is None
     assert "Default" in str(scene.graphql(asked, ADMIN))
@@ -114,7 +115,7 @@ def test_each_field_of_graphql_is_known(scene: Scene) -> None:
     assert fields == {
         *protected,
         *("mlflowSearchRuns", "mlflowSearchDatasets", "mlflowSearchModelVersions"),
-        *("test", "testMutation"),  # echo their input
+        *("test", "testMutation"),  # these fields return their input
     }
 
 
@@ -243,7 +244,7 @@ def test_searches_find_the_datasets_that_a_member_may_get(scene: Scene) -> None:
     assert found(scene.mia) == found(ADMIN)
 
 
-# --- names that differ in case alone ---
+# --- names that differ only in case ---
 
 
 @pytest.mark.parametrize("name", ["MIA", "Mia", "mia "])
@@ -253,7 +254,7 @@ def test_no_two_new_users_differ_in_case_alone(scene: Scene, name: str) -> None:
     assert scene.status(f"{V2}/users/get?username={name}", ADMIN) == 404
 
 
-def test_case_means_that_of_all_letters(scene: Scene) -> None:
+def test_case_is_ignored_for_all_letters(scene: Scene) -> None:
     scene.server.member("Zoë")
     assert scene.status(f"{V2}/users/create", ADMIN, {"username": "zoË", "password": "the-password-of-another"}) == 400
     scene.server.member("Zoëy")

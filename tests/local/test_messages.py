@@ -1,4 +1,4 @@
-"""What people are told of a server that does not run, of what a new one has been given, and of what it leaves alone."""
+"""Messages about a server that does not run, about the port of a new server, and about data that it does not use."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ FOREIGN_SCHEMA = "CREATE TABLE experiments (id INT); CREATE TABLE alembic_versio
 
 
 @dataclass(frozen=True)
-class Told:
-    """A machine with a running server, and what its first two creates said: the first was refused."""
+class Scene:
+    """A machine with a running server, and the messages of its first two creates; the first was refused."""
 
     machine: Machine
     refused: str
@@ -41,7 +41,7 @@ class Told:
         return self.machine.state / "servers" / "mlflow" / "data"
 
     def status(self, code: int = 0) -> dict[str, str]:
-        """Return what `status` prints for people, by its first words; the last lines of a log by themselves."""
+        """Return the text output of `status`: each line by its first word, and the last lines of the log as `lines`."""
         lines = self.machine.run("status", code=code).stdout.splitlines()
         return dict(line.split(maxsplit=1) for line in lines if line[0] != " ") | {
             "lines": "\n".join(line for line in lines if line[0] == " ")
@@ -49,8 +49,8 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[Told]:
-    machine = Machine(tmp_path_factory.mktemp("told"))
+def scene(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[Scene]:
+    machine = Machine(tmp_path_factory.mktemp("messages"))
     machine.share(environments)
     data = machine.state / "servers" / "mlflow" / "data"
     data.mkdir(parents=True)
@@ -61,85 +61,85 @@ def told(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterat
     with watched([machine]):
         took_default_port = False
         with ExitStack() as taken:
-            with suppress(OSError):  # somebody else has it
+            with suppress(OSError):  # another process uses the port
                 taken.enter_context(socket.create_server((LOOPBACK, FIRST_PORT)))
                 took_default_port = True
             refused = machine.run(*CREATE, code=1).stderr
         (data / "tracking.db").unlink()
         (data / "mlflow.db").touch()
-        yield Told(machine, refused, machine.run(*CREATE).stderr, took_default_port)
+        yield Scene(machine, refused, machine.run(*CREATE).stderr, took_default_port)
 
 
-def test_a_first_create_is_not_told_of_an_old_spec(told: Told) -> None:
-    assert "has schema 0123456789ab" in told.refused
-    assert "old spec" not in told.refused
+def test_a_first_create_mentions_no_old_spec(scene: Scene) -> None:
+    assert "has schema 0123456789ab" in scene.refused
+    assert "old spec" not in scene.refused
 
 
-def test_a_taken_default_port_is_named_with_who_has_it(told: Told) -> None:
-    port = told.machine.record()["assigned"]["ports"]["http"]
+def test_a_default_port_in_use_is_named_with_its_process(scene: Scene) -> None:
+    port = scene.machine.record()["assigned"]["ports"]["http"]
     assert port != FIRST_PORT
-    holder = re.search(rf"Port {FIRST_PORT} is taken by process ([0-9]+) \(", told.refused)
+    holder = re.search(rf"Port {FIRST_PORT} is taken by process ([0-9]+) \(", scene.refused)
     assert holder
-    assert told.took_default_port == (int(holder[1]) == os.getpid())
-    assert f"this server has port {port}" in told.refused
-    assert "is taken" not in told.created  # it keeps its port
+    assert scene.took_default_port == (int(holder[1]) == os.getpid())
+    assert f"this server has port {port}" in scene.refused
+    assert "is taken" not in scene.created  # the server keeps its port
 
 
-def test_data_of_mlflow_s_own_is_not_passed_over_in_silence(told: Told) -> None:
-    assert f"mlflow.db and mlruns in {told.machine.home} are not used" in told.refused
-    assert f"has its own data in {told.data}" in told.refused
-    assert str(told.machine.home / "mlruns") not in told.created
-    for said in (told.created, told.machine.run("status").stderr):
-        assert f"Warning: mlflow.db in {told.data} is not used" in said
+def test_unused_data_of_mlflow_is_reported(scene: Scene) -> None:
+    assert f"mlflow.db and mlruns in {scene.machine.home} are not used" in scene.refused
+    assert f"has its own data in {scene.data}" in scene.refused
+    assert str(scene.machine.home / "mlruns") not in scene.created
+    for said in (scene.created, scene.machine.run("status").stderr):
+        assert f"Warning: mlflow.db in {scene.data} is not used" in said
 
 
-def test_the_status_of_a_running_server_has_data_size_and_uptime(told: Told) -> None:
-    status = told.status()
-    assert status["data"] == str(told.data)
+def test_the_status_of_a_running_server_has_data_size_and_uptime(scene: Scene) -> None:
+    status = scene.status()
+    assert status["data"] == str(scene.data)
     assert 0.5 < float(status["size"].removesuffix(" MiB")) < 50
     assert status["uptime"].endswith("s")
-    document = told.machine.json("status")
-    assert document["data"] == str(told.data)
+    document = scene.machine.json("status")
+    assert document["data"] == str(scene.data)
     assert document["dataBytes"] > 500_000
     assert 0 < document["uptimeSeconds"] < 3600
     assert document["log"] == []
 
 
-def test_a_create_without_a_change_says_one_thing(told: Told) -> None:
-    said = told.machine.run("create").stdout
+def test_a_create_without_a_change_does_not_claim_a_proof(scene: Scene) -> None:
+    said = scene.machine.run("create").stdout
     assert "Nothing to change" in said
     assert "Nothing was written to it: `deployer verify mlflow --target local` tries that" in said
     assert "proven again" not in said
     assert "is running and verified" not in said
 
 
-def test_a_stopped_server_is_called_so_by_status_and_env(told: Told) -> None:
-    assert told.machine.run("env").stderr == ""
-    told.machine.run("stop")
+def test_status_and_env_report_a_stopped_server(scene: Scene) -> None:
+    assert scene.machine.run("env").stderr == ""
+    scene.machine.run("stop")
     try:
-        status = told.status(code=3)
+        status = scene.status(code=3)
         assert status["state"] == "stopped"
         assert status["detail"].startswith("stopped; its log ends at 20")
-        assert status["data"] == str(told.data)
+        assert status["data"] == str(scene.data)
         assert "uptime" not in status
         for command in (("env",), ("env", "-o", "json"), ("share",)):
-            assert "does not run" in told.machine.run(*command).stderr
-        taken = told.machine.run("create", "--password-file", "-", stdin="another-password", code=5).stderr
+            assert "does not run" in scene.machine.run(*command).stderr
+        taken = scene.machine.run("create", "--password-file", "-", stdin="another-password", code=5).stderr
         assert "`deployer rotate-password mlflow --password-file FILE --target local` changes it" in taken
-        warned = told.machine.run("env")
+        warned = scene.machine.run("env")
         assert "does not run (stopped" in warned.stderr
         assert "`deployer start mlflow --target local`" in warned.stderr
         assert len(warned.stdout.splitlines()) == 3
-        assert "differs from what was asked for in 1 place\n" in told.machine.run("diff", code=6).stderr
+        assert "differs from what was asked for in 1 place\n" in scene.machine.run("diff", code=6).stderr
     finally:
-        told.machine.run("start")
+        scene.machine.run("start")
 
 
-def test_a_server_that_was_never_started_is_called_so(told: Told) -> None:
-    kill_group(stopped_after(told.machine, "[5/7] start", "create", "second", "--target", "local"))
-    document = told.machine.json("status", "second", code=3)
+def test_status_reports_a_server_as_never_started(scene: Scene) -> None:
+    kill_group(stopped_after(scene.machine, "[5/7] start", "create", "second", "--target", "local"))
+    document = scene.machine.json("status", "second", code=3)
     assert (document["state"], document["detail"]) == ("stopped", "never started")
-    told.machine.run("delete", "second", "--delete-data", "--yes")
+    scene.machine.run("delete", "second", "--delete-data", "--yes")
 
 
 @pytest.mark.parametrize(
@@ -149,37 +149,37 @@ def test_a_server_that_was_never_started_is_called_so(told: Told) -> None:
         (signal.SIGKILL, "its log gives no reason, as after SIGKILL"),
     ],
 )
-def test_a_server_that_has_ended_by_itself_is_told_with_a_reason(told: Told, number: signal.Signals, why: str) -> None:
-    pid = told.machine.pid()
+def test_status_reports_why_a_server_crashed(scene: Scene, number: signal.Signals, why: str) -> None:
+    pid = scene.machine.pid()
     os.kill(pid, number)
-    while told.machine.processes():
+    while scene.machine.processes():
         time.sleep(0.05)
     try:
-        status = told.status(code=3)
+        status = scene.status(code=3)
         assert status["state"] == "crashed"
         assert status["detail"].startswith(f"process {pid} has ended: {why}")
         assert "Application startup complete" in status["lines"]
-        assert told.machine.json("status", code=3)["log"][-1] in status["lines"]
+        assert scene.machine.json("status", code=3)["log"][-1] in status["lines"]
     finally:
-        told.machine.run("start")
+        scene.machine.run("start")
 
 
 @pytest.mark.full_scale
-def test_a_proven_server_is_told_how_it_comes_back(told: Told) -> None:
-    told.machine.run("stop")
-    with closing(sqlite3.connect(told.data / "tracking.db")) as database, database:
+def test_a_failed_change_of_a_proven_server_names_the_way_back(scene: Scene) -> None:
+    scene.machine.run("stop")
+    with closing(sqlite3.connect(scene.data / "tracking.db")) as database, database:
         (head,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
         database.execute("UPDATE alembic_version SET version_num = 'x'")
-    said = told.machine.run("create", "mlflow", "--default-permission", "READ", code=1).stderr
-    with closing(sqlite3.connect(told.data / "tracking.db")) as database, database:
+    said = scene.machine.run("create", "mlflow", "--default-permission", "READ", code=1).stderr
+    with closing(sqlite3.connect(scene.data / "tracking.db")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = ?", (head,))
     assert "Next: the old spec brings the server back" in said
-    told.machine.run("create", "mlflow", "--default-permission", "NO_PERMISSIONS")
+    scene.machine.run("create", "mlflow", "--default-permission", "NO_PERMISSIONS")
 
 
 @contextmanager
 def small_memory(size: int) -> Iterator[Path]:
-    """Make a control group with so many bytes of memory, below the one of this process."""
+    """Create a control group with so many bytes of memory, below the group of this process."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         number, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
@@ -208,8 +208,8 @@ def small_memory(size: int) -> Iterator[Path]:
     pytest.skip("this user may not limit the memory of processes")
 
 
-def test_a_server_that_the_kernel_has_killed_for_lack_of_memory_is_told_so(tmp_path: Path) -> None:
-    """The process record is the real one; a small program stands where the server would."""
+def test_a_kill_for_lack_of_memory_is_detected(tmp_path: Path) -> None:
+    """The process record is real; a small program replaces the server."""
     from deployer.targets.local.memory import killed_for_memory
 
     record, grow = tmp_path / "process.json", "import time; time.sleep(1); kept = b'x' * (400 << 20); time.sleep(60)"

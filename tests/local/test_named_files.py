@@ -20,7 +20,7 @@ ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
 
 @dataclass(frozen=True)
 class Member:
-    """A member with an experiment and a run of the member's own."""
+    """A member with an experiment and a run that the member owns."""
 
     server: Server
     login: tuple[str, str]
@@ -66,11 +66,11 @@ def test_the_resources_of_a_model_are_not_read_from_a_file(member: Member) -> No
     folder = member.server.log.parent
     valid = member.upload("resources.yaml", 'api_version: "1"\n')
     endless = folder / "endless"
-    os.mkfifo(endless)  # reading from it does not end, as from a terminal
+    os.mkfifo(endless)  # reading from it never ends, as from a terminal
     try:
         answers = [log_model(member, str(path)) for path in (valid, folder / "nothing", endless)]
     finally:
-        os.close(os.open(endless, os.O_RDWR | os.O_NONBLOCK))  # wakes a thread of the server that reads from it
+        os.close(os.open(endless, os.O_RDWR | os.O_NONBLOCK))  # ends the wait of a server thread that reads from it
     assert {(answer.status_code, answer.text) for answer in answers} == {(400, answers[0].text)}
     assert "must be an object" in answers[0].text
 

@@ -21,7 +21,7 @@ JSON, TEXT = "application/json", "text/plain"
 
 @dataclass(frozen=True)
 class Person:
-    """A member, and what the member owns."""
+    """A member, and the objects of the member."""
 
     login: tuple[str, str]
     experiment: str
@@ -34,7 +34,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Scene:
-    """Two members without any permission on each other's objects."""
+    """Two members without permissions on each other's objects."""
 
     server: Server
     mine: Person
@@ -43,13 +43,13 @@ class Scene:
     def send(
         self, method: str, path: str, text: str | None = None, kind: str | None = JSON, login: Any = None
     ) -> requests.Response:
-        """Send a body as it is, as the first member unless told otherwise."""
+        """Send a body unchanged, by default as the first member."""
         headers = {"Content-Type": kind} if kind else {}
         url = f"{self.server.address}/{path}"
         return requests.request(method, url, data=text, auth=login or self.mine.login, headers=headers, timeout=60)
 
     def of_victim(self) -> list[Any]:
-        """Return what the second member owns, as the administrator sees it."""
+        """Return the objects of the second member, as the administrator sees them."""
         victim = self.victim
         paths = (
             f"{V2}/runs/get?run_id={victim.run}",
@@ -64,7 +64,7 @@ class Scene:
 
 
 def populated(server: Server, name: str) -> Person:
-    """Make a member with objects of each kind."""
+    """Create a member with objects of each kind."""
     login = server.member(name)
 
     def make(path: str, body: Any, method: str = "POST") -> Any:
@@ -286,7 +286,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_request_has_one_reading(scene: Scene, name: str) -> None:
+def test_an_ambiguous_request_is_refused(scene: Scene, name: str) -> None:
     method, path, body, kind = ATTACKS[name](scene.mine, scene.victim)
     text = body if body is None or isinstance(body, str) else json.dumps(body)
     before = scene.of_victim()
@@ -301,7 +301,7 @@ def test_strangers_learn_nothing(scene: Scene) -> None:
         assert scene.send("DELETE", path, text, TEXT, login).status_code == 401
 
 
-def test_a_deleted_models_permissions_go_with_it(scene: Scene) -> None:
+def test_deleting_a_model_deletes_its_permissions(scene: Scene) -> None:
     body = {"name": "passed-on"}
     scene.server.ask(f"{V2}/registered-models/create", scene.mine.login, body).raise_for_status()
     path = f"{V2}/registered-models/delete"
@@ -317,7 +317,7 @@ def test_a_deleted_models_permissions_go_with_it(scene: Scene) -> None:
 PROMPT = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
 
 
-def test_no_model_or_prompt_has_the_name_of_all(scene: Scene) -> None:
+def test_no_model_or_prompt_can_be_named_star(scene: Scene) -> None:
     for login in (scene.mine.login, ADMIN):
         for path, body in (
             ("registered-models/create", {"name": "*"}),
@@ -334,7 +334,7 @@ def test_no_model_or_prompt_has_the_name_of_all(scene: Scene) -> None:
     scene.server.ask(f"{V2}/registered-models/rename", scene.mine.login, back).raise_for_status()
 
 
-def test_who_manages_all_models_passes_only_single_permissions_on(scene: Scene) -> None:
+def test_a_manager_of_all_models_grants_only_permissions_on_single_models(scene: Scene) -> None:
     manager, path = scene.server.member("manager"), f"{V3}/users/permissions/grant"
     grant = {"username": manager[0], "resource_type": "registered_model", "resource_id": "*", "permission": "MANAGE"}
     scene.server.change(path, grant)  # by the administrator
@@ -344,7 +344,7 @@ def test_who_manages_all_models_passes_only_single_permissions_on(scene: Scene) 
     scene.server.ask(path, manager, one).raise_for_status()
 
 
-def test_what_clients_send_is_served(scene: Scene) -> None:
+def test_requests_of_clients_are_served(scene: Scene) -> None:
     mine = scene.mine
     run, name = {"run_id": mine.run, "run_uuid": mine.run}, {"name": mine.model}
     charset = f"{JSON}; charset=utf-8"
@@ -352,7 +352,7 @@ def test_what_clients_send_is_served(scene: Scene) -> None:
         ("POST", f"{V2}/runs/log-metric", {**run, **METRIC}, JSON),
         ("POST", f"{V2}/runs/update", {**run, "status": "RUNNING"}, charset),
         ("GET", f"{V2}/runs/get?run_id={mine.run}&run_uuid={mine.run}", None, None),
-        ("GET", f"{V2}/runs/get?run_uuid={mine.run}", None, charset),  # MLflow's pages declare a body always
+        ("GET", f"{V2}/runs/get?run_uuid={mine.run}", None, charset),  # MLflow's pages always declare a body
         ("GET", f"{AJAX}/metrics/get-history-bulk?run_id={mine.run}&run_id={mine.run}&metric_key=m", None, None),
         ("GET", f"{V3}/datasets/search?experiment_ids={mine.experiment}&experiment_ids={mine.experiment}", None, None),
         ("POST", f"{AJAX}/upload-artifact?run_uuid={mine.run}&path=x.json", {"run_uuid": "of a file"}, JSON),

@@ -1,6 +1,6 @@
-"""Single requests of a member that would keep everybody else waiting, or take the memory of the server.
+"""No single request of a member blocks other clients or exhausts the memory of the server.
 
-The limits must leave room for what clients send.
+The limits must allow the requests of real clients.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SKILL = b"---\nname: mia-upload\ndescription: does nothing\n---\n"
 
 @dataclass(frozen=True)
 class Member:
-    """A member, and an experiment of the member's own."""
+    """A member, and an experiment of the member."""
 
     server: Server
     login: tuple[str, str]
@@ -168,7 +168,7 @@ NO_SPAN = field(5, b"has no id")
 
 
 def test_spans_are_converted_while_others_are_served(member: Member) -> None:
-    body = exported(*(span(1, n) for n in range(1, 30_000)), NO_SPAN)  # the last is refused: none is written
+    body = exported(*(span(1, n) for n in range(1, 30_000)), NO_SPAN)  # the last span is refused, so no span is written
     took: list[float] = []
 
     def export() -> None:
@@ -239,7 +239,7 @@ def test_an_export_without_permission_writes_nothing(member: Member) -> None:
     assert answer.status_code == 403, answer.text
 
 
-def test_large_things_of_clients_are_taken(member: Member, python_of: Callable[[str], str], tmp_path: Path) -> None:
+def test_large_data_of_clients_is_accepted(member: Member, python_of: Callable[[str], str], tmp_path: Path) -> None:
     user, password = member.login
     env = {
         "PATH": "/usr/bin:/bin",

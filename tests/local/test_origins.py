@@ -1,4 +1,4 @@
-"""Pages of other sites, and of other users of the same machine, get nothing by the login that a browser remembers."""
+"""Pages of other sites, and of other users of the same machine, cannot use the login that a browser remembers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LISTED = "https://listed.example"
 SEARCH = "ajax-api/2.0/mlflow/experiments/search"
 CREATE = "ajax-api/2.0/mlflow/experiments/create"
 PATHS = (SEARCH, "api/2.0/mlflow/experiments/search", "graphql", "v1/traces", "api/2.0/mlflow/users/create-ui")
-# asked by a page: what it is told and can read, or the error
+# a request of a page: returns the answer that the page can read, or the error
 ASK = """async ([url, mode]) => {
     try {
         const headers = mode === "cors" ? {"Content-Type": "application/json"} : {};
@@ -54,7 +54,7 @@ def foreign_origins(server: Server) -> list[str]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_page_but_the_servers_own_and_the_listed_ones_may_ask(server: Server, path: str) -> None:
+def test_only_pages_of_the_server_and_of_listed_origins_may_send_requests(server: Server, path: str) -> None:
     asked = {"json": {"max_results": 1}, "auth": ADMIN, "timeout": 60}
     for method in ("POST", "GET", "PUT", "PATCH", "DELETE", "OPTIONS"):
         for origin in foreign_origins(server):
@@ -67,7 +67,7 @@ def test_no_page_but_the_servers_own_and_the_listed_ones_may_ask(server: Server,
         assert answer.status_code != 403 or "Cross-origin" not in answer.text
 
 
-def test_a_listed_page_may_read_what_it_is_told(server: Server) -> None:
+def test_a_page_of_a_listed_origin_may_read_answers(server: Server) -> None:
     asked = {"json": {"max_results": 1}, "auth": ADMIN, "timeout": 60}
     answer = requests.post(f"{server.address}/{SEARCH}", headers={"Origin": LISTED}, **asked)
     assert answer.status_code == 200
@@ -111,7 +111,7 @@ def serving(server: BaseServer) -> Iterator[None]:
 
 
 @contextmanager
-def page_of_somebody_else() -> Iterator[str]:
+def foreign_page() -> Iterator[str]:
     """Serve an empty page at a port of localhost; yield its address."""
 
     class Page(BaseHTTPRequestHandler):
@@ -128,15 +128,15 @@ def page_of_somebody_else() -> Iterator[str]:
         yield f"http://localhost:{other.server_port}"
 
 
-def test_a_page_at_another_port_gets_nothing_by_the_login_of_a_browser(server: Server) -> None:
+def test_a_page_at_another_port_cannot_use_the_browsers_login(server: Server) -> None:
     browser.ensure()
     own = server.address.replace("127.0.0.1", "localhost")
     login = {"username": ADMIN[0], "password": ADMIN[1]}
-    # the browser ends first, and its connections with it
-    with tunnel(server.address) as port, page_of_somebody_else() as other, browser.chromium() as chromium:
+    # the browser and its connections end first
+    with tunnel(server.address) as port, foreign_page() as other, browser.chromium() as chromium:
         page = chromium.new_context(http_credentials=login).new_page()
         page.set_default_timeout(browser.SECONDS * 1000)
-        for address in (own, f"http://localhost:{port}"):  # by which the browser comes to know the login
+        for address in (own, f"http://localhost:{port}"):  # with this request, the browser learns the login
             page.goto(f"{address}/api/2.0/mlflow/users/current")
             status, text = page.evaluate(ASK, [f"{address}/{SEARCH}", "cors"])
             assert (status, '"experiments"' in text) == (200, True), text
@@ -145,6 +145,6 @@ def test_a_page_at_another_port_gets_nothing_by_the_login_of_a_browser(server: S
             for path in (SEARCH, CREATE):
                 for mode in ("cors", "no-cors"):
                     status, _ = page.evaluate(ASK, [f"{address}/{path}", mode])
-                    assert status == 0  # nothing that it can read
+                    assert status == 0  # the page cannot read the answer
         found = server.ask("api/2.0/mlflow/experiments/get-by-name?experiment_name=by-a-page", ADMIN)
         assert found.status_code == 404

@@ -133,7 +133,7 @@ def skipped(scene: Scene, kind: str) -> None:
 
 
 def request_of(scene: Scene, kind: str, name: str) -> tuple[str, Any]:
-    """Return the path and the body that make an object, or rename one."""
+    """Return the path and the body of a request that creates or renames an object."""
     if kind == "renamed model":
         old = scene.new("model")
         scene.make(f"{V2}/registered-models/create", {"name": old}, scene.owner)
@@ -172,7 +172,7 @@ def test_nobody_sees_an_object_before_its_creator_may_manage_it(scene: Scene, ki
     path, body = request_of(scene, kind, name)
     with closing(rows(scene, "auth.db")) as logins, closing(rows(scene, "tracking.db")) as objects:
         with ThreadPoolExecutor(1) as pool:
-            logins.execute("BEGIN IMMEDIATE")  # the request reads permissions, and waits to write one
+            logins.execute("BEGIN IMMEDIATE")  # the request reads permissions, then waits for this lock
             answer = pool.submit(scene.status, path, scene.owner, body)
             time.sleep(2)
             seen = objects.execute(f"SELECT count(*) FROM {TABLES[kind]}", (name,)).fetchone()
@@ -215,7 +215,7 @@ def test_the_permissions_on_an_object_end_before_the_object(scene: Scene, kind: 
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_the_end_of_an_object_takes_no_permissions_of_the_next_one(scene: Scene, kind: str) -> None:
+def test_deleting_an_object_keeps_permissions_on_the_next_object_of_that_name(scene: Scene, kind: str) -> None:
     skipped(scene, kind)
     name = f"com.example/{scene.new('server')}" if "MCP" in kind else scene.new("named")
     path, body = request_of(scene, kind, name)
@@ -223,7 +223,7 @@ def test_the_end_of_an_object_takes_no_permissions_of_the_next_one(scene: Scene,
     own = scene.experiment(scene.mia)
     path, body = ENDS[kind](name)
     with closing(rows(scene, "auth.db")) as logins:
-        # as if mia had taken the name as soon as it was free
+        # as if mia had used the name as soon as it was free
         logins.executescript(
             f"""
             CREATE TABLE taken (name TEXT);
@@ -250,7 +250,7 @@ def test_a_creator_gets_one_permission_and_none_on_the_next_object_of_that_name(
     name = f"com.example/{scene.new('server')}" if "MCP" in kind else scene.new("named")
     path, body = request_of(scene, kind, name)
     with closing(rows(scene, "auth.db")) as logins:
-        # as if another user had taken the name as soon as the object was there
+        # as if another user had used the name as soon as the object existed
         logins.executescript(
             f"""
             CREATE TABLE taken (name TEXT);
@@ -269,13 +269,13 @@ def test_a_creator_gets_one_permission_and_none_on_the_next_object_of_that_name(
     assert name not in granted(scene, scene.owner)
 
 
-def test_a_rename_takes_no_permissions_of_the_next_object_along(scene: Scene) -> None:
+def test_a_rename_moves_no_permissions_on_the_next_object_of_that_name(scene: Scene) -> None:
     new = scene.new("named")
     path, body = request_of(scene, "renamed model", new)
     other = scene.new("model")
     scene.make(f"{V2}/registered-models/create", {"name": other}, scene.mia)
     with closing(rows(scene, "auth.db")) as logins:
-        # as if mia had taken the old name as soon as it was free
+        # as if mia had used the old name as soon as it was free
         logins.executescript(
             f"""
             CREATE TRIGGER moving AFTER UPDATE OF resource_pattern ON role_permissions
@@ -293,8 +293,8 @@ def test_a_rename_takes_no_permissions_of_the_next_object_along(scene: Scene) ->
     assert body["name"] in granted(scene, scene.mia)
 
 
-def test_an_experiment_that_a_request_does_not_ask_for_is_not_its_senders(scene: Scene) -> None:
-    name, _ = endpoint(scene)  # MLflow makes an experiment for the endpoint's traces
+def test_an_experiment_made_by_mlflow_for_a_request_does_not_belong_to_the_sender(scene: Scene) -> None:
+    name, _ = endpoint(scene)  # MLflow creates an experiment for the endpoint's traces
     found = scene.make(f"{V2}/experiments/search", {"filter": f"name LIKE '%{name}'", "max_results": 2})["experiments"]
     (made,) = (each["experiment_id"] for each in found)
     assert f"'{made}'" not in granted(scene, ADMIN)

@@ -1,4 +1,4 @@
-"""Permissions hold for one object, under each of its spellings, and tell nothing about other objects."""
+"""Permissions hold for one object, under each spelling of its name, and reveal nothing about other objects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MCP = f"{V3}/mcp-servers"
 SKILLS = f"{V3}/skills"
 GRANT = f"{V3}/users/permissions/grant"
 PROMPT = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
-HAS_SKILLS = REFUSES_NAMES = "3.18.0"  # it renames no model to a name that has permissions
+HAS_SKILLS = REFUSES_NAMES = "3.18.0"  # MLflow renames no model to a name with permissions
 
 Login = tuple[str, str]
 
@@ -76,7 +76,7 @@ def scene(
 
 
 def test_the_documented_program_adds_a_member(scene: Scene) -> None:
-    """With MLflow's own client; the program asks for the password on standard input."""
+    """The program uses MLflow's client and reads the password from standard input."""
     (program,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs/credentials.md").read_text(), re.DOTALL)
     login = {"MLFLOW_TRACKING_USERNAME": ADMIN[0], "MLFLOW_TRACKING_PASSWORD": ADMIN[1]}
     env = {"PATH": "/usr/bin:/bin", "HOME": str(scene.server.log.parent), "MLFLOW_TRACKING_URI": scene.server.address}
@@ -86,7 +86,7 @@ def test_the_documented_program_adds_a_member(scene: Scene) -> None:
     assert [scene.status(shared, login) for login in (alice, scene.mia)] == [200, 403]
 
 
-# --- permissions that an earlier object has left behind ---
+# --- old permissions of an earlier object ---
 
 
 @pytest.mark.parametrize(("kind", "tags"), [("registered_model", []), ("prompt", PROMPT)])
@@ -100,14 +100,14 @@ def test_a_new_model_or_prompt_has_no_old_permissions(scene: Scene, kind: str, t
     assert scene.status(f"{V2}/registered-models/delete", scene.mia, {"name": name}, "DELETE") == 403
 
 
-def test_a_model_that_an_administrator_makes_has_no_old_permissions(scene: Scene) -> None:
+def test_a_new_model_of_an_administrator_has_no_old_permissions(scene: Scene) -> None:
     name = scene.new("model")
     scene.grant("registered_model", name)
     scene.make(f"{V2}/registered-models/create", {"name": name})
     assert scene.status(f"{V2}/registered-models/get?name={name}", scene.mia) == 403
 
 
-def test_a_renamed_model_takes_its_own_permissions_along_and_no_others(scene: Scene) -> None:
+def test_a_renamed_model_keeps_its_permissions_and_gets_no_others(scene: Scene) -> None:
     old, new = scene.new("model"), scene.new("model")
     scene.make(f"{V2}/registered-models/create", {"name": old}, scene.owner)
     reader = scene.server.member(scene.new("reader"))
@@ -206,7 +206,7 @@ def test_a_roles_permissions_hold_for_new_objects(scene: Scene) -> None:
     assert scene.status(f"{V2}/registered-models/get?name={name}", member) == 200
 
 
-def test_members_grant_permissions_on_what_exists_and_to_others(scene: Scene) -> None:
+def test_members_grant_permissions_only_on_existing_objects_and_to_others(scene: Scene) -> None:
     name, friend = scene.new("model"), scene.server.member(scene.new("friend"))
     grant = {"resource_type": "registered_model", "resource_id": name, "permission": "READ"}
     scene.grant("registered_model", name)
@@ -220,13 +220,13 @@ def test_members_grant_permissions_on_what_exists_and_to_others(scene: Scene) ->
     assert scene.status(GRANT, manager, {**grant, "username": manager[0], "permission": "MANAGE"}) == 403
 
 
-def test_a_permission_ends_that_its_giver_might_no_longer_give(scene: Scene) -> None:
+def test_a_grant_fails_when_its_giver_loses_the_permission_meanwhile(scene: Scene) -> None:
     name, friend = scene.new("model"), scene.server.member(scene.new("friend"))
     scene.make(f"{V2}/registered-models/create", {"name": name}, scene.mia)
     grant = {"username": friend[0], "resource_type": "registered_model", "resource_id": name, "permission": "MANAGE"}
     logins = sqlite3.connect(scene.server.log.with_name("auth.db"), isolation_level=None)
     with closing(logins), ThreadPoolExecutor(1) as pool:
-        logins.execute("BEGIN IMMEDIATE")  # the request reads permissions, and waits to write one
+        logins.execute("BEGIN IMMEDIATE")  # the request reads permissions, then waits for this lock
         logins.execute("DELETE FROM role_permissions WHERE resource_pattern = ?", (name,))
         answer = pool.submit(scene.status, GRANT, scene.mia, grant)
         time.sleep(2)
@@ -260,7 +260,7 @@ def test_a_denial_holds_for_each_spelling_of_an_experiment(scene: Scene, spellin
 
 
 def test_a_denial_holds_for_each_spelling_of_an_artifact(python_of: Callable[[str], str], tmp_path: Path) -> None:
-    case = CASES[0]  # the version whose permission check asks for the default permission of other spellings
+    case = CASES[0]  # this version checks the default permission for other spellings
     open_to_all = tmp_path / "open.ini"
     open_to_all.write_text(
         f"[mlflow]\ndefault_permission = EDIT\ndatabase_uri = sqlite:///{tmp_path}/auth.db\n"
@@ -283,7 +283,7 @@ def test_a_denial_holds_for_each_spelling_of_an_artifact(python_of: Callable[[st
         assert [scene.status(each, scene.mia) for each in (*asked, listed)] == [403] * (len(asked) + 1)
 
 
-# --- what answers tell about objects of others ---
+# --- answers about objects of other users ---
 
 
 def test_budgets_are_for_administrators(scene: Scene) -> None:
@@ -293,7 +293,7 @@ def test_budgets_are_for_administrators(scene: Scene) -> None:
         assert scene.status(f"{V3}/gateway/budgets/{path}", ADMIN) == 200
 
 
-def test_review_queues_tell_nothing_about_hidden_ones(scene: Scene) -> None:
+def test_review_queues_reveal_nothing_about_hidden_queues(scene: Scene) -> None:
     experiment, reader = scene.experiment(), scene.server.member(scene.new("reader"))
     editor, name = scene.server.member(scene.new("editor")), scene.new("queue")
     for user in ("bob", "bob", reader[0], reader[0]):
@@ -322,7 +322,7 @@ def test_review_queues_tell_nothing_about_hidden_ones(scene: Scene) -> None:
 
 
 def endpoint(scene: Scene) -> tuple[str, str]:
-    """Make a gateway endpoint as the administrator; return its name and identifier."""
+    """Create a gateway endpoint as the administrator; return its name and identifier."""
     name = scene.new("endpoint")
     secret = {"secret_name": f"{name}-key", "provider": "openai", "secret_value": {"api_key": "of-nobody"}}
     key = scene.make(f"{V3}/gateway/secrets/create", secret)["secret"]["secret_id"]
@@ -333,7 +333,7 @@ def endpoint(scene: Scene) -> tuple[str, str]:
     return name, created["endpoint_id"]
 
 
-def test_a_gateway_endpoint_is_as_hidden_as_none(scene: Scene) -> None:
+def test_a_hidden_gateway_endpoint_looks_nonexistent(scene: Scene) -> None:
     name, identifier = endpoint(scene)
     asked = f"{V3}/gateway/endpoints/get?name="
     assert [scene.status(f"{asked}{known}", scene.mia) for known in (name, "of-nobody")] == [403, 403]
@@ -344,7 +344,7 @@ def test_a_gateway_endpoint_is_as_hidden_as_none(scene: Scene) -> None:
 
 
 def judge(model: str) -> dict[str, Any]:
-    """Return a serialized judge that asks a model."""
+    """Return a serialized judge with a model."""
     return {"name": "one", "instructions_judge_pydantic_data": {"model": model, "instructions": "{{ outputs }}"}}
 
 
@@ -435,7 +435,7 @@ def test_a_denial_of_model_versions_also_denies_their_copies_in_prompts(scene: S
 # --- permissions on the workspace ---
 
 
-def test_a_permission_on_the_workspace_shows_only_what_it_lets_read(scene: Scene) -> None:
+def test_a_permission_on_the_workspace_shows_only_readable_objects(scene: Scene) -> None:
     experiment, model = scene.experiment(), scene.new("model")
     run = scene.make(f"{V2}/runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
     scene.make(f"{V2}/registered-models/create", {"name": model})
@@ -467,7 +467,7 @@ def test_a_permission_on_the_workspace_shows_only_what_it_lets_read(scene: Scene
 # --- denied runs, logged models and assessments ---
 
 
-def test_traces_are_not_selected_by_objects_that_are_denied(scene: Scene) -> None:
+def test_traces_are_not_selected_by_denied_objects(scene: Scene) -> None:
     experiment = scene.experiment()
     where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
     counted = {"experiment_ids": [experiment], "view_type": "TRACES", "metric_name": "trace_count"}

@@ -1,4 +1,4 @@
-"""A server of several programs on this machine: started in order, stopped in reverse, whole after any kill.
+"""A server of several programs on this machine: started in order, stopped in reverse, repaired after any kill.
 
 The server needs a cache, and the cache needs a store: plural_deployer.py adds both to each server.
 """
@@ -26,7 +26,7 @@ from tests.support.servers import free_port
 DEPLOYER = Path(__file__).with_name("plural_deployer.py")
 CREATE = ("create", "--target", "local")
 WORKLOADS = ("store", "cache", "server")
-SECONDS = 120  # for what takes a second
+SECONDS = 120  # seconds for steps that take a second
 
 
 @dataclass
@@ -93,7 +93,7 @@ def require_whole(machine: PluralMachine) -> None:
 
 
 def ended(pid: int) -> None:
-    """Wait until a process has ended: it is gone, or a zombie, which has no command line."""
+    """Wait until a process has ended: it does not exist, or is a zombie without a command line."""
     until = time.monotonic() + SECONDS
     with suppress(FileNotFoundError, ProcessLookupError):
         while Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -102,10 +102,10 @@ def ended(pid: int) -> None:
 
 
 @pytest.mark.timeout(1800)
-def test_workloads_start_when_what_they_need_is_ready_and_stop_in_reverse(machine: PluralMachine) -> None:
+def test_workloads_start_after_their_dependencies_and_stop_in_reverse(machine: PluralMachine) -> None:
     held = {name: machine.hold(f"hold-{name}") for name in ("store", "cache")}
     creating = machine.popen(*CREATE)
-    machine.until("store", "not ready")  # its probe was asked, and refused
+    machine.until("store", "not ready")  # its probe was called and failed
     assert machine.recorded() == ["store"]
     held["store"].unlink()
     machine.until("cache", "not ready")
@@ -135,7 +135,7 @@ def test_workloads_start_when_what_they_need_is_ready_and_stop_in_reverse(machin
 
 
 @pytest.mark.timeout(1800)
-def test_each_workload_has_a_log_of_its_own_and_an_unknown_one_is_refused(machine: PluralMachine) -> None:
+def test_each_workload_has_a_log_and_an_unknown_workload_is_refused(machine: PluralMachine) -> None:
     machine.run(*CREATE)
     assert "store has started" in machine.run("logs", "--workload", "store").stdout.splitlines()
     assert "cache has started" in machine.run("logs", "--workload", "cache").stdout.splitlines()
@@ -146,7 +146,7 @@ def test_each_workload_has_a_log_of_its_own_and_an_unknown_one_is_refused(machin
     refused = machine.run("logs", "--workload", "queue", code=2).stderr
     assert "server 'mlflow' has no workload 'queue'; it has server, cache, store" in refused
 
-    # another port of the cache is another setting: all of it is started again, once
+    # a new port of the cache changes the settings: all workloads restart once
     before, old = machine.pids(), json.loads((machine.home / "ports").read_text())
     (machine.home / "ports").write_text(json.dumps({**old, "cache": free_port()}))
     assert machine.json("create")["changed"] is True
@@ -169,7 +169,7 @@ def test_a_killed_workload_is_named_and_the_same_command_starts_it_again(machine
 
 
 @pytest.mark.timeout(1800)
-def test_a_create_killed_between_two_workloads_goes_on_or_is_undone(machine: PluralMachine) -> None:
+def test_a_create_killed_between_two_workloads_continues_or_is_undone(machine: PluralMachine) -> None:
     for workload, started in (("store", ["store"]), ("cache", ["store", "cache"])):
         held = machine.hold(f"hold-{workload}")
         for command in (("stop",), ("delete", "--delete-data", "--yes"), CREATE):
@@ -194,7 +194,7 @@ def test_a_create_killed_between_two_workloads_goes_on_or_is_undone(machine: Plu
 
 
 @pytest.mark.timeout(1800)
-def test_a_stop_killed_between_two_workloads_goes_on(machine: PluralMachine) -> None:
+def test_a_stop_killed_between_two_workloads_continues(machine: PluralMachine) -> None:
     machine.run(*CREATE)
     stays = machine.hold("stay-cache")
     stopping = machine.popen("stop")
@@ -211,7 +211,7 @@ def test_a_stop_killed_between_two_workloads_goes_on(machine: PluralMachine) -> 
 
 
 @pytest.mark.timeout(1800)
-def test_a_workload_that_ends_at_its_start_is_named_with_its_last_words(machine: PluralMachine) -> None:
+def test_a_workload_ending_at_its_start_is_named_with_its_last_output(machine: PluralMachine) -> None:
     broken = machine.hold("broken-cache")
     refused = machine.run(*CREATE, "--timeout", "120", code=3).stderr
     assert "workload 'cache' has ended by itself\n  the file of the test says that it is broken" in refused
@@ -223,7 +223,7 @@ def test_a_workload_that_ends_at_its_start_is_named_with_its_last_words(machine:
 
 
 @pytest.mark.timeout(1800)
-def test_a_port_that_is_taken_is_told_before_anything_is_made(machine: PluralMachine) -> None:
+def test_a_port_in_use_is_reported_before_anything_is_created(machine: PluralMachine) -> None:
     port = json.loads((machine.home / "ports").read_text())["cache"]
     with socket.create_server(("127.0.0.1", port)):
         refused = machine.run(*CREATE, code=5).stderr

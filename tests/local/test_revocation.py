@@ -1,4 +1,4 @@
-"""What was taken from somebody is taken at once, in every worker of every replica."""
+"""A revocation holds at once in every worker of every replica."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def addresses(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> I
             ini.write_text(ini.read_text().replace(f"sqlite:///{home}/auth.db", urls["auth"]))
             env |= {"MLFLOW_BACKEND_STORE_URI": urls["tracking"], "MLFLOW_WORKERS": str(WORKERS)} | driver
             command = [python, str(PLUGINS / "launch.py")]
-            # one after the other: MLflow's first starts on an empty database must not meet
+            # one after the other: two first starts of MLflow on an empty database would conflict
             found.append(stack.enter_context(running(command, env, port, path="health/stores")))
         yield found
 
 
 class Askers:
-    """Clients that ask in turn every replica, each time on a new connection, so that every worker gets some."""
+    """Clients that send requests to all replicas in turn, on new connections, to reach every worker."""
 
     def __init__(self, addresses: list[str], login: tuple[str, str], path: str) -> None:
         self._urls = [f"{address}/{API}/{path}" for address in addresses]
         self._login = login
         self._over = threading.Event()
-        self.answers: list[tuple[float, int]] = []  # when it was asked, the status
+        self.answers: list[tuple[float, int]] = []  # the time and the status of each request
         self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
 
     def _ask(self, number: int) -> None:
@@ -72,9 +72,9 @@ class Askers:
             thread.join(120)
 
     def until(self, count: int, since: float) -> list[int]:
-        """Wait for so many answers to what was asked since then; return their statuses."""
+        """Wait for so many answers to requests since that time; return their statuses."""
         while len(found := [status for begun, status in list(self.answers) if begun > since]) < count:
-            time.sleep(0.05)  # between two looks at what the clients have seen
+            time.sleep(0.05)  # between two checks of the answers
         return found
 
 
@@ -104,7 +104,7 @@ def permission_revoked(address: str, name: str) -> int:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("revoke", [password_changed, deleted, permission_revoked])
-def test_nothing_is_accepted_once_the_revocation_has_returned(
+def test_no_request_is_accepted_after_a_revocation(
     addresses: list[str], revoke: Callable[[str, str], int], soak: bool
 ) -> None:
     name = revoke.__name__

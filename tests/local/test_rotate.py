@@ -1,4 +1,4 @@
-"""Passwords that change while the server runs: proven, on through every kill, and nobody is thrown out on the way."""
+"""Rotation of passwords on a running server: proven, continued after each kill, without refusing valid passwords."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HER_OWN = "a-password-of-her-own"
 
 @pytest.fixture
 def machine(shared_machine: Machine) -> Machine:
-    """The user of all tests of this file. Each test begins with `create`, and leaves a server that is proven."""
+    """The user of all tests of this file. Each test begins with `create`, and leaves a proven server."""
     return shared_machine
 
 
@@ -54,7 +54,7 @@ def add_member(machine: Machine, name: str, password: str = HER_OWN) -> None:
 
 @pytest.fixture
 def member(machine: Machine) -> str:
-    """A member of the server that no test has met before, with a password of their own."""
+    """A new member of the server, with a password that the member has chosen."""
     machine.create()
     name = f"m{secrets.token_hex(4)}@uni.example"
     add_member(machine, name)
@@ -93,7 +93,7 @@ def test_a_new_password_is_proven_and_the_server_is_not_restarted(machine: Machi
     assert "pending" not in json.loads(secrets_file(machine).read_text())["admin"]
 
 
-def test_a_chosen_password_is_taken_and_outlives_stop_start_and_delete(machine: Machine, tmp_path: Path) -> None:
+def test_a_chosen_password_is_used_and_outlives_stop_start_and_delete(machine: Machine, tmp_path: Path) -> None:
     machine.create()
     (tmp_path / "password").write_text("chosen by a person\n")
     machine.here(*ROTATE, "--password-file", str(tmp_path / "password"))
@@ -108,7 +108,7 @@ def test_a_chosen_password_is_taken_and_outlives_stop_start_and_delete(machine: 
     assert status(machine, "chosen by a person") == 200
 
 
-def test_a_member_gets_a_password_from_the_administrator_and_it_is_kept(machine: Machine, member: str) -> None:
+def test_the_administrator_sets_and_stores_the_password_of_a_member(machine: Machine, member: str) -> None:
     assert "no password of" in machine.here("show-password", "--user", member, code=1).stderr
     assert "no user 'bertil'" in machine.here(*ROTATE, "--user", "bertil", code=1).stderr
     assert "':'" in machine.here(*ROTATE, "--user", "a:b", code=2).stderr
@@ -122,7 +122,7 @@ def test_a_member_gets_a_password_from_the_administrator_and_it_is_kept(machine:
     assert machine.create()["changed"] is False
 
 
-def test_a_password_changed_elsewhere_is_named_and_recovered_only_when_told(machine: Machine) -> None:
+def test_a_password_changed_elsewhere_is_reported_and_recovered_only_on_request(machine: Machine) -> None:
     machine.create()
     admin = ("admin", machine.password())
     body = {"username": "admin", "password": "changed-on-the-page", "current_password": admin[1]}
@@ -136,7 +136,7 @@ def test_a_password_changed_elsewhere_is_named_and_recovered_only_when_told(mach
     machine.here("verify")
 
 
-def test_an_administrator_whose_account_is_gone_is_made_again(machine: Machine) -> None:
+def test_a_deleted_administrator_account_is_recreated(machine: Machine) -> None:
     machine.create()
     admin = ("admin", machine.password())
     for path, method, body in (
@@ -153,18 +153,18 @@ def test_an_administrator_whose_account_is_gone_is_made_again(machine: Machine) 
     machine.here("verify")
 
 
-def test_a_server_that_is_not_there_is_named(machine: Machine) -> None:
+def test_a_nonexistent_server_is_named(machine: Machine) -> None:
     assert "no server" in machine.here(*ROTATE, "nowhere", "--target", "local", code=1).stderr
 
 
-def test_a_server_without_a_bucket_has_no_keys_of_a_bucket(machine: Machine) -> None:
+def test_a_server_without_a_bucket_has_no_keys_to_rotate(machine: Machine) -> None:
     machine.create()
     assert "keeps its artifacts on its volume" in machine.run("rotate-keys", "s3", code=2).stderr
     assert "no server" in machine.here("rotate-keys", "s3", "other", "--target", "local", code=1).stderr
 
 
 @pytest.mark.parametrize("kind", ["admin", "member"])
-def test_a_chosen_password_is_proven_again_whether_it_was_killed_or_only_repeated(
+def test_a_chosen_password_is_proven_again_after_a_kill_and_on_repetition(
     machine: Machine, member: str, tmp_path: Path, kind: str
 ) -> None:
     user = member if kind == "member" else "admin"
@@ -177,7 +177,7 @@ def test_a_chosen_password_is_proven_again_whether_it_was_killed_or_only_repeate
     assert machine.create()["changed"] is False
 
 
-def test_a_pending_password_edited_into_none_gives_way_to_a_new_one(machine: Machine) -> None:
+def test_an_invalid_pending_password_is_replaced(machine: Machine) -> None:
     machine.create()
     old = machine.password()
     kill_group(stopped_after(machine, "ok stage", *ROTATE))
@@ -186,7 +186,7 @@ def test_a_pending_password_edited_into_none_gives_way_to_a_new_one(machine: Mac
     assert (status(machine, machine.password()), status(machine, old)) == (200, 401)
 
 
-def test_a_half_done_rotation_is_ended_by_what_is_told_to_type(machine: Machine, member: str) -> None:
+def test_the_printed_command_completes_an_interrupted_rotation(machine: Machine, member: str) -> None:
     kill_group(stopped_after(machine, "ok stage", *rotation(member)))
     told = machine.here("show-password", "--user", member, code=1).stderr
     assert f"`deployer rotate-password mlflow --user {member}" in told
@@ -199,7 +199,7 @@ def test_a_half_done_rotation_is_ended_by_what_is_told_to_type(machine: Machine,
     assert status(machine, member_password(machine, member), member) == 200
 
 
-def test_no_password_is_sent_to_whoever_has_the_port_of_a_server_that_does_not_run(machine: Machine) -> None:
+def test_no_password_is_sent_to_another_program_on_the_port_of_a_stopped_server(machine: Machine) -> None:
     address = machine.create()["address"]
     kill_group(stopped_after(machine, "ok change", *ROTATE))
     machine.run("stop")
@@ -223,7 +223,7 @@ def test_a_member_is_not_blamed_for_the_administrators_password(machine: Machine
     secrets_file(machine).write_bytes(good)
 
 
-def test_a_database_that_cannot_be_written_is_named_by_a_recovery(machine: Machine) -> None:
+def test_a_recovery_reports_an_unwritable_database(machine: Machine) -> None:
     machine.create()
     good = secrets_file(machine).read_bytes()
     edit(machine, current="not-the-password-any-more")
@@ -236,7 +236,7 @@ def test_a_database_that_cannot_be_written_is_named_by_a_recovery(machine: Machi
 
 
 @pytest.mark.parametrize("line", ["ok stage", "ok change"])
-def test_an_edit_in_between_is_lived_through(machine: Machine, line: str) -> None:
+def test_a_rotation_survives_an_edit_of_the_stored_passwords(machine: Machine, line: str) -> None:
     machine.create()
     old = machine.password()
     process = stopped_after(machine, line, *ROTATE)
@@ -247,7 +247,7 @@ def test_an_edit_in_between_is_lived_through(machine: Machine, line: str) -> Non
     assert machine.create()["changed"] is False
 
 
-def test_an_edit_and_a_kill_are_named_and_recovered_when_told(machine: Machine) -> None:
+def test_an_edit_after_a_kill_is_reported_and_recovered_on_request(machine: Machine) -> None:
     machine.create()
     process = stopped_after(machine, "ok change", *ROTATE)
     kill_group(process)
@@ -255,7 +255,7 @@ def test_an_edit_and_a_kill_are_named_and_recovered_when_told(machine: Machine) 
     assert "--recover" in machine.here(*ROTATE, code=5).stderr
     machine.here(*ROTATE, "--recover")
     assert status(machine, machine.password()) == 200
-    edit(machine, pending="x" * 65537)  # no header can carry it
+    edit(machine, pending="x" * 65537)  # too long for a header
     machine.here(*ROTATE)
     edit(machine, pending="x" * 65537, current="y" * 65537)
     machine.here(*ROTATE, "--recover")
@@ -263,7 +263,7 @@ def test_an_edit_and_a_kill_are_named_and_recovered_when_told(machine: Machine) 
     assert machine.create()["changed"] is False
 
 
-def test_two_at_once_wait_for_one_another_and_end_with_one_password(machine: Machine) -> None:
+def test_simultaneous_rotations_end_with_one_password(machine: Machine) -> None:
     machine.create()
     old = machine.password()
     both = [machine.popen(*ROTATE) for _ in range(2)]
@@ -275,7 +275,7 @@ def test_two_at_once_wait_for_one_another_and_end_with_one_password(machine: Mac
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", ["admin", "member"])
-def test_a_rotation_killed_at_any_instant_goes_on(
+def test_a_rotation_killed_at_any_instant_continues(
     machine: Machine, member: str, seed: int, soak: bool, kind: str
 ) -> None:
     user = member if kind == "member" else "admin"
@@ -291,7 +291,7 @@ def test_a_rotation_killed_at_any_instant_goes_on(
         before = shown()
         kill(machine)
         assert status(machine, shown(), user) == 200
-        machine.run("create")  # a half-done rotation keeps nobody from anything else
+        machine.run("create")  # an interrupted rotation blocks no other command
         machine.here(*command)
         assert (status(machine, shown(), user), status(machine, before, user)) == (200, 401)
         assert machine.remains() == []
@@ -299,7 +299,7 @@ def test_a_rotation_killed_at_any_instant_goes_on(
 
 
 def candidates(machine: Machine, user: str) -> list[str]:
-    """Return what is stored for a user: the current password and, while it changes, the pending one."""
+    """Return the stored passwords of a user: the current password and, during a rotation, the pending password."""
     stored = json.loads(secrets_file(machine).read_text())["admin"]
     prefix = "" if user == "admin" else "member.anna_40uni.example."
     return [stored[f"{prefix}{kind}"] for kind in ("current", "pending") if f"{prefix}{kind}" in stored]
@@ -313,15 +313,13 @@ def rotations_under_load(machine: Machine, rounds: int, writes: int) -> None:
 
 
 @pytest.mark.timeout(3600)
-def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_old_one_let_in(
-    machine: Machine, soak: bool
-) -> None:
+def test_valid_passwords_are_accepted_and_old_passwords_refused_under_load(machine: Machine, soak: bool) -> None:
     machine.create()
     rotations_under_load(machine, 20 if soak else 5, 5000 if soak else 100)
 
 
 @pytest.mark.timeout(3600)
-def test_two_workers_change_a_password_as_one(new_machine: Callable[[], Machine], soak: bool) -> None:
+def test_two_workers_change_a_password_together(new_machine: Callable[[], Machine], soak: bool) -> None:
     machine = new_machine()
     machine.create("mlflow", "--workers", "2")
     assert len(machine.processes()) == 3

@@ -1,4 +1,4 @@
-"""The keys of a bucket are exchanged: tried first, proven afterwards, and the old ones are of no use any more."""
+"""Rotation of the keys of a bucket: tried first, proven afterwards, without any further use of the old keys."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(folder: Path) -> Iterator[ObjectStore]:
-    """A service that both pairs of keys are good for."""
+    """A service that accepts both pairs of keys."""
     with rclone(folder, (WRITER, SECOND)) as running:
         yield running
 
@@ -58,7 +58,7 @@ def state(machine: Machine) -> object:
 
 
 def artifact(machine: Machine, content: bytes | None = None) -> bytes:
-    """Write one through the server, or read it."""
+    """Write an artifact through the server, or read it."""
     login = ("admin", machine.password())
     address = f"{url(None, machine.record()['assigned']['ports']['http'])}/{NOTE}"
     answer = requests.request("GET" if content is None else "PUT", address, data=content, auth=login, timeout=30)
@@ -73,7 +73,7 @@ def require_proven_with(machine: Machine, pair: tuple[str, str]) -> None:
     assert machine.remains() == []
 
 
-def test_new_keys_take_the_place_of_old_ones_that_are_withdrawn_then(
+def test_new_keys_replace_old_keys_and_the_old_keys_can_be_withdrawn(
     machine: Machine, tmp_path: Path, bucket: str
 ) -> None:
     port = free_port()
@@ -113,13 +113,13 @@ def test_new_keys_take_the_place_of_old_ones_that_are_withdrawn_then(
         require_proven_with(machine, SECOND)
 
 
-def test_killed_at_any_step_the_same_command_goes_on(
+def test_a_rotation_of_keys_killed_at_any_step_continues(
     machine: Machine, store: ObjectStore, bucket: str, seed: int, soak: bool
 ) -> None:
     with_keys(machine, store)
     machine.run("create", *options(store, bucket, "--port", str(free_port())))
     chance, pairs = random.Random(f"{seed} rotate-keys"), (SECOND, WRITER)
-    # the longest that each step may be left alone; the first is over in a moment
+    # the longest time before the kill, in seconds; the first step is short
     steps = {"credentials": 0.02, "start": 1.0, "verify": 1.0}
     for number, (step, length) in enumerate([*steps.items()] * (5 if soak else 1)):
         pair = pairs[number % 2]
@@ -130,11 +130,11 @@ def test_killed_at_any_step_the_same_command_goes_on(
         assert len(machine.processes()) == 1
 
 
-def test_keys_that_fail_the_server_itself_are_named_and_the_old_ones_bring_it_back(
+def test_failing_new_keys_are_reported_and_the_old_keys_can_return(
     machine: Machine, store: ObjectStore, bucket: str
 ) -> None:
     def refuse_the_server(_: str, headers: Mapping[str, str]) -> Answer | None:
-        """Let the trial pass, and then nobody with the new keys."""
+        """Accept the new keys in the trial, and refuse them once they are stored."""
         given = (machine.state / "servers/mlflow/secrets.json").exists() and stored(machine) == SECOND
         if given and SECOND[0] in headers.get("authorization", ""):
             return 403, {}, error("AccessDenied")
@@ -154,5 +154,5 @@ def test_keys_that_fail_the_server_itself_are_named_and_the_old_ones_bring_it_ba
 
 
 @pytest.mark.parametrize(("kind", "words"), [("kek", "decrypts"), ("webhook", "decrypts"), ("flask", "signs")])
-def test_keys_that_stay_are_refused_with_the_reason(machine: Machine, kind: str, words: str) -> None:
+def test_a_kind_of_key_without_rotation_is_refused_with_the_reason(machine: Machine, kind: str, words: str) -> None:
     assert words in machine.here("rotate-keys", kind, code=2).stderr

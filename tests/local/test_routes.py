@@ -1,4 +1,4 @@
-"""Every route of the running application, asked by strangers, members and the admin, against the list of routes."""
+"""Requests of strangers, members and the admin to every route of the running application follow the list of routes."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Walked:
     log: Path
 
     def listed_as(self, *who: str) -> list[tuple[str, str]]:
-        """Return the routes that are for these in the list."""
+        """Return the routes that the list gives to these users."""
         return [route for route in self.routes if LISTED.get(route) in who]
 
     def ask(self, route: tuple[str, str], login: tuple[str, str] | None) -> int:
-        """Return the status of a request by that method, every parameter filled in; the body is not read."""
+        """Return the status of a request with all parameters filled in; do not read the answer's body."""
         method, path = route[0], filled(route[1])
         body = {} if method in {"POST", "PUT", "PATCH"} else None
         with requests.Session() as session:
@@ -66,7 +66,7 @@ class Walked:
         with ThreadPoolExecutor(at_once) as pool:
             return dict(zip(self.routes, pool.map(lambda route: self.ask(route, login), self.routes), strict=True))
 
-    def told(self, route: tuple[str, str], login: tuple[str, str] | None) -> tuple[int, str]:
+    def status_and_error(self, route: tuple[str, str], login: tuple[str, str] | None) -> tuple[int, str]:
         """Return the status of a request and the error code of its answer."""
         with requests.Session() as session:
             session.trust_env = False
@@ -77,7 +77,7 @@ class Walked:
             return answer.status_code, answer.json().get("error_code", "") if is_json else ""
 
     def raw(self, method: str, path: str, login: tuple[str, str]) -> int:
-        """Return the status of a request whose path is sent as it is, at the end of redirects."""
+        """Send a request with an unchanged path; return the status after redirects."""
         for _ in range(5):
             connection = HTTPConnection(self.address.removeprefix("http://"), timeout=300)
             basic = requests.auth._basic_auth_str(*login)
@@ -93,12 +93,12 @@ class Walked:
 
 
 def filled(template: str) -> str:
-    """Return a path with every parameter filled in."""
+    """Return a path with all parameters filled in."""
     return re.sub(r"<(?:\w+:)?\w+>|\{[^}]+\}", "1", template)
 
 
 def spellings(path: str) -> Iterable[str]:
-    """Yield ways to write a path that one layer or another may take for the same path."""
+    """Yield spellings that some layer may read as the same path."""
     head, _, last = path.rpartition("/")
     other = "/api/" if path.startswith("/ajax-api/") else "/ajax-api/"
     yield from (f"{path}/", f"/{path}", path.replace("/", "//"), f"{head}//{last}", f"{head}/./{last}", f"/x/..{path}")
@@ -133,7 +133,7 @@ def walked(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with watched([machine]), serving as address:
         listed = json.loads(found.read_text())
         routes = {(route["method"], route["path"]) for route in listed["routes"] if route["path"]}
-        # a second list, made by FastAPI in another way, has nothing that the first lacks
+        # FastAPI's schema, an independent list, contains no other route
         assert {re.sub(r":\w+\}", "}", path) for _, path in routes} >= set(listed["documented"])
         assert {route["side"] for route in listed["routes"]} == {"flask", "fastapi"}
         users = f"{address}/api/2.0/mlflow/users"
@@ -161,7 +161,7 @@ def test_there_are_routes_of_both_frameworks(walked: Walked) -> None:
 def test_strangers_get_exactly_401_everywhere_but_on_the_open_routes(
     walked: Walked, login: tuple[str, str] | None
 ) -> None:
-    answers = walked.ask_all(login, at_once=64)  # who brings the same wrong password again waits a second
+    answers = walked.ask_all(login, at_once=64)  # repeated wrong passwords wait a second
     assert {route for route, status in answers.items() if status != 401} == {
         route for route in walked.routes if route[1] in OPEN
     }
@@ -173,11 +173,11 @@ def test_unknown_paths_are_closed_and_the_favicon_is_open(walked: Walked) -> Non
     assert walked.ask(("GET", "/favicon.ico"), None) in {200, 404}
 
 
-def test_the_list_has_the_routes_of_the_application_and_no_others(walked: Walked) -> None:
+def test_the_list_matches_the_routes_of_the_application(walked: Walked) -> None:
     assert set(LISTED) == set(walked.routes)
 
 
-def test_the_list_says_of_each_route_once_who_may_use_it_and_what_it_reaches() -> None:
+def test_the_list_names_each_route_once_with_its_users_and_reach() -> None:
     keys = [key for line in LINES for key in line.keys]
     assert len(keys) == len(set(keys))
     assert {line.who for line in LINES} == {"nobody", "admin", "anyone", "login"}
@@ -190,12 +190,14 @@ def test_the_list_says_of_each_route_once_who_may_use_it_and_what_it_reaches() -
 def test_a_closed_route_is_closed_to_everybody(walked: Walked) -> None:
     closed = walked.listed_as("nobody")
     assert len([path for _, path in closed if path.startswith(f"/{ASSISTANT}/")]) == 11
-    assert {route: walked.told(route, walked.admin) for route in closed} == dict.fromkeys(
+    assert {route: walked.status_and_error(route, walked.admin) for route in closed} == dict.fromkeys(
         closed, (403, "PERMISSION_DENIED")
     )
     # MLflow's own check comes first, and may want to know which object is meant
     assert {walked.ask(route, MEMBER) for route in closed} <= {400, 403, 404}
-    assert {walked.told(route, MEMBER) for route in closed if ASSISTANT in route[1]} == {(403, "PERMISSION_DENIED")}
+    assert {walked.status_and_error(route, MEMBER) for route in closed if ASSISTANT in route[1]} == {
+        (403, "PERMISSION_DENIED")
+    }
     assert {walked.ask(route, None) for route in closed} == {401}
 
 
@@ -207,16 +209,16 @@ def test_no_spelling_of_its_path_opens_a_closed_route(walked: Walked) -> None:
     assert {asked: status for asked, status in answers if not 400 <= status < 500} == {}
 
 
-def test_what_is_for_administrators_is_closed_to_members(walked: Walked) -> None:
+def test_routes_for_administrators_are_closed_to_members(walked: Walked) -> None:
     for_admins = walked.listed_as("admin")
     # MLflow's own check comes first, and may want to know which object is meant
     assert {walked.ask(route, MEMBER) for route in for_admins} <= {400, 403}
-    answers = {route: walked.told(route, walked.admin) for route in for_admins if "demo" not in route[1]}
+    answers = {route: walked.status_and_error(route, walked.admin) for route in for_admins if "demo" not in route[1]}
     assert {route for route, told in answers.items() if told == (403, "PERMISSION_DENIED")} == set()
 
 
 def test_a_member_neither_sets_up_providers_nor_reads_the_grants_of_others(walked: Walked) -> None:
-    """With a grant, as every creator of an experiment has one: MLflow alone would let the member do all of these."""
+    """The member has a permission, as every creator of an experiment; MLflow alone would allow all these requests."""
     with requests.Session() as member:
         member.auth, member.trust_env = MEMBER, False
         created = member.post(f"{walked.address}/api/2.0/mlflow/experiments/create", json={"name": "own"}, timeout=60)
@@ -231,19 +233,19 @@ def test_a_member_neither_sets_up_providers_nor_reads_the_grants_of_others(walke
     ] * 4
 
 
-def test_a_route_that_is_not_listed_is_closed_and_named_in_the_log_once(walked: Walked) -> None:
+def test_an_unlisted_route_is_closed_and_logged_once(walked: Walked) -> None:
     for login in (walked.admin, MEMBER):
-        assert {route: walked.told(route, login) for route in walked.extra} == dict.fromkeys(
+        assert {route: walked.status_and_error(route, login) for route in walked.extra} == dict.fromkeys(
             walked.extra, (403, "PERMISSION_DENIED")
         )
-    assert {walked.ask(route, None) for route in walked.extra} == {401, 403}  # 403: where MLflow asks for no login
+    assert {walked.ask(route, None) for route in walked.extra} == {401, 403}  # 403 on routes without a login in MLflow
     said = [line for line in walked.log.read_text().splitlines() if line.startswith("deployer: closed")]
     assert len(said) == 1
     assert all(f"{method} {path.rstrip('/')}" in said[0].replace("* ", "GET ") for method, path in walked.extra)
 
 
 def test_a_member_cannot_have_a_model_read_and_write_files(walked: Walked) -> None:
-    """With a model that asks for tools, as MLflow's assistant would run them for any login from this machine."""
+    """The model requests tools, which MLflow's assistant would run for any login from this machine."""
     secrets, written = walked.machine.state / "servers" / "mlflow" / "secrets.json", walked.machine.home / "written"
     wants = ("Read", {"file_path": str(secrets)}), ("Write", {"file_path": str(written), "content": "by a model"})
     with fake_model(*wants) as model, requests.Session() as member:
@@ -262,7 +264,7 @@ def test_a_member_cannot_have_a_model_read_and_write_files(walked: Walked) -> No
 
 
 def test_the_admin_is_never_refused_with_401(walked: Walked) -> None:
-    """Last, because it walks through routes that change things."""
+    """This test is the last because some of its requests change the server."""
     answers = walked.ask_all(walked.admin)
     assert [route for route, status in answers.items() if status == 401] == []
     assert walked.ask(("GET", "/api/2.0/mlflow/users/current"), walked.admin) == 200

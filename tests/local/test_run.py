@@ -19,7 +19,7 @@ from tests.support.servers import free_port
 CURRENT = "api/2.0/mlflow/users/current"
 
 
-def test_it_proves_the_server_says_how_to_reach_it_and_stops_it_when_asked_to_end(machine: Machine) -> None:
+def test_run_proves_the_server_prints_its_address_and_stops_it_at_sigterm(machine: Machine) -> None:
     port = free_port()
     with running(machine, "--port", str(port)) as run:
         printed = run.until_up()
@@ -31,7 +31,7 @@ def test_it_proves_the_server_says_how_to_reach_it_and_stops_it_when_asked_to_en
         assert f"@{socket.gethostname()}" in printed
         assert machine.password() not in printed
         assert run.end(signal.SIGTERM) == 0
-    assert "Application startup complete" in run.errors  # of the server's own log
+    assert "Application startup complete" in run.errors  # a line of the server's log
     assert "Server 'mlflow' is stopped." in run.errors
     assert machine.password() not in run.errors
     assert machine.processes() == []
@@ -42,7 +42,7 @@ def test_it_proves_the_server_says_how_to_reach_it_and_stops_it_when_asked_to_en
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.full_scale)]
 )
-def test_a_signal_before_it_is_up_leaves_nothing_running(machine: Machine, number: signal.Signals) -> None:
+def test_a_signal_during_the_start_leaves_nothing_running(machine: Machine, number: signal.Signals) -> None:
     process = machine.popen("run")
     assert process.stderr is not None
     for line in process.stderr:
@@ -55,18 +55,20 @@ def test_a_signal_before_it_is_up_leaves_nothing_running(machine: Machine, numbe
     assert machine.remains() == []
 
 
-def test_a_server_that_dies_ends_it_with_the_server_s_last_words(machine: Machine) -> None:
+def test_run_ends_when_the_server_dies_and_prints_the_end_of_its_log(machine: Machine) -> None:
     with running(machine) as run:
         run.until_up()
         os.kill(machine.pid(), signal.SIGKILL)
         assert run.ended() == 3
     assert "Not ready: the server has ended by itself: process" in run.errors
-    assert run.errors.count("Application startup complete") == 2  # as it came, and among the last words
+    assert (
+        run.errors.count("Application startup complete") == 2
+    )  # once as it was written, once in the final lines of the log
     assert "the same command starts it again" in run.errors
     assert machine.processes() == []
 
 
-def test_killed_itself_it_leaves_the_server_to_the_same_command(machine: Machine) -> None:
+def test_a_killed_run_leaves_the_server_to_the_next_run(machine: Machine) -> None:
     with running(machine, "--port", str(free_port())) as first:
         first.until_up()
         pid = machine.pid()
@@ -78,7 +80,7 @@ def test_killed_itself_it_leaves_the_server_to_the_same_command(machine: Machine
         assert machine.pid() == pid
         refused = machine.run("run", code=5).stderr
         assert "is in the foreground already" in refused
-        # what other commands do to the server, it goes along with
+        # `run` follows what other commands do to the server
         machine.run("create", "mlflow", "--default-permission", "READ")
         assert machine.pid() != pid
         assert second.process.poll() is None
@@ -90,7 +92,7 @@ def test_killed_itself_it_leaves_the_server_to_the_same_command(machine: Machine
     assert machine.remains() == []
 
 
-def test_a_server_that_listens_everywhere_answers_to_its_name_alone(machine: Machine) -> None:
+def test_a_server_on_all_addresses_answers_only_to_its_name(machine: Machine) -> None:
     node, port = socket.gethostname(), free_port()
     with running(machine, "--host", "0.0.0.0", "--port", str(port)) as run:
         printed = run.until_up()
@@ -98,7 +100,7 @@ def test_a_server_that_listens_everywhere_answers_to_its_name_alone(machine: Mac
         assert f"ssh -N -L {port}:{node}:{port} " in printed
         assert "@LOGIN-NODE" in printed
         assert f"MLFLOW_TRACKING_URI=http://{node}:{port}" in machine.run("env").stdout
-        # another address of the loopback: a server at 127.0.0.1 would not be there
+        # another loopback address: a server at 127.0.0.1 would not answer
         for host, status in ((f"{node}:{port}", 401), ("evil.example.org", 403)):
             answer = requests.get(f"http://127.0.0.2:{port}/{CURRENT}", headers={"Host": host}, timeout=10)
             assert answer.status_code == status
@@ -116,7 +118,7 @@ def test_a_server_that_listens_everywhere_answers_to_its_name_alone(machine: Mac
         assert run.errors.count("is plain HTTP") == 1
 
 
-def test_an_ipv6_address_does_as_well(machine: Machine) -> None:
+def test_an_ipv6_address_works(machine: Machine) -> None:
     created = machine.create("mlflow", "--host", "::1", "--port", str(free_port()))
     assert created["address"].startswith("http://[::1]:")
     assert machine.json("status")["proven"] is True
@@ -130,7 +132,7 @@ def test_an_ipv6_address_does_as_well(machine: Machine) -> None:
         ("http://node", "--host http://node: must be a host name or an IP address"),
     ],
 )
-def test_a_host_that_is_not_this_machine_is_refused_before_anything_is_made(
+def test_a_host_other_than_this_machine_is_refused_before_anything_is_created(
     machine: Machine, host: str, words: str
 ) -> None:
     assert words in machine.here("create", "--target", "local", "--host", host, code=2).stderr
@@ -144,12 +146,12 @@ def test_a_taken_port_is_named_with_the_address(machine: Machine) -> None:
     assert f"port {port} of 0.0.0.0 cannot be used" in refused
 
 
-def test_a_cluster_needs_nobody_in_the_foreground(machine: Machine) -> None:
+def test_run_refuses_a_cluster(machine: Machine) -> None:
     assert "keeps a server of this machine" in machine.run("run", "--target", "kubernetes", code=2).stderr
 
 
-def test_a_server_whose_starter_is_gone_does_not_start(tmp_path: Path) -> None:
-    """The starter has looked for what to end and found nothing; the child must not go on after that."""
+def test_a_server_does_not_start_after_the_end_of_its_starter(tmp_path: Path) -> None:
+    """The starter looked for processes to end and found none; the child must not continue after that."""
     record = tmp_path / "process.json"
     register = [sys.executable, "-I", "-S", str(PROGRAMS / "register.py")]
     command = [*register, str(record), "print", "--", "/bin/sleep", "60"]

@@ -1,4 +1,4 @@
-"""Artifacts in S3: keys found, tried before anything is made, and then a server that keeps its artifacts there."""
+"""Artifacts in S3: the keys are found and tried before anything is created; the server then stores artifacts there."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def options(store: ObjectStore, bucket: str, *more: str) -> tuple[str, ...]:
 
 
 def with_keys(machine: Machine, store: ObjectStore, pair: tuple[str, str] = WRITER) -> None:
-    """Write the keys where allas-conf puts them."""
+    """Write the keys to the file that allas-conf writes."""
     (machine.home / ".aws").mkdir(exist_ok=True)
     text = f"[default]\nAWS_ACCESS_KEY_ID={pair[0]}\nAWS_SECRET_ACCESS_KEY={pair[1]}\n"
     (machine.home / ".aws" / "credentials").write_text(text)
@@ -67,7 +67,7 @@ def test_large_artifacts_come_back_byte_for_byte(
     assert [check["ok"] for check in created["verified"]] == [True] * 9
     info = requests.get(f"{created['address']}/{INFO}", timeout=30).json()
     assert {info["multipart_uploads_enabled"], info["multipart_downloads_enabled"]} == {transfer == "direct"}
-    # from 500 MB on a client sends it straight to the service in parts, unless told to do so earlier
+    # clients send files of 500 MB and more directly to the service in parts; IN_PARTS lowers this size
     sizes, parts = ("1024", str((600 if soak else 60) * 1000 * 1000)), {} if soak else IN_PARTS
     out = in_clean_shell(machine, client_python, str(ROUND_TRIP), *sizes, env=parts)
     assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
@@ -75,7 +75,7 @@ def test_large_artifacts_come_back_byte_for_byte(
 
 
 @pytest.mark.parametrize("transfer", ["proxied", "direct"])
-def test_another_s3_service_does_as_well(
+def test_another_s3_service_works(
     machine: Machine, other_store: ObjectStore, bucket: str, client_python: str, transfer: str
 ) -> None:
     with_keys(machine, other_store)
@@ -85,12 +85,12 @@ def test_another_s3_service_does_as_well(
     assert [line for line in out.splitlines() if line in ("same", "different")] == ["same", "same"]
 
 
-# those of the usual version are made by the command itself, above
+# the tests above cover the default version
 @pytest.mark.parametrize("transfer", ["proxied", "direct"])
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.version != DEFAULT_MLFLOW], ids=lambda case: case.version
 )
-def test_each_supported_mlflow_moves_artifacts_as_it_is_told(
+def test_each_supported_mlflow_transfers_artifacts_as_configured(
     other_store: ObjectStore, bucket: str, python_of: Callable[[str], str], case: Case, transfer: str, tmp_path: Path
 ) -> None:
     client(Bucket(other_store.endpoint, bucket), Keys("test", *WRITER)).create_bucket(Bucket=bucket)
@@ -120,7 +120,7 @@ def test_each_supported_mlflow_moves_artifacts_as_it_is_told(
         done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300, check=False)
         assert [line for line in done.stdout.splitlines() if line in ("same", "different")] == ["same"] * 2, done.stderr
         path = f"{UPLOADS}/{server.experiment('parts')}/run/artifacts"
-        counts = (0, -1, 10_001, 9_000_000_000_000_000_000)  # a URL for each of these parts would fill the memory
+        counts = (0, -1, 10_001, 9_000_000_000_000_000_000)  # URLs for all these parts would fill the memory
         refused = [server.ask(path, ADMIN, {"path": "x", "num_parts": count}).status_code for count in counts]
         assert refused == [400] * len(counts)
         parts = server.ask(path, ADMIN, {"path": "x", "num_parts": 3}).json()["credentials"]
@@ -129,7 +129,7 @@ def test_each_supported_mlflow_moves_artifacts_as_it_is_told(
     assert sorted(item["Size"] for item in kept["Contents"]) == [1024, 25 * 1000 * 1000]
 
 
-def test_a_bucket_that_goes_is_noticed(machine: Machine, other_store: ObjectStore, bucket: str) -> None:
+def test_verify_reports_a_deleted_bucket(machine: Machine, other_store: ObjectStore, bucket: str) -> None:
     with_keys(machine, other_store)
     machine.run("create", *options(other_store, bucket))
     s3 = client(Bucket(other_store.endpoint, bucket), Keys("test", *WRITER))
@@ -140,7 +140,7 @@ def test_a_bucket_that_goes_is_noticed(machine: Machine, other_store: ObjectStor
     assert "artifact written: the server cannot store an artifact" in refused.stderr
 
 
-def test_the_keys_are_named_by_where_they_were_found_and_never_shown(
+def test_the_source_of_the_keys_is_named_and_the_keys_are_never_shown(
     machine: Machine, store: ObjectStore, bucket: str
 ) -> None:
     with_keys(machine, store)
@@ -155,13 +155,13 @@ def test_the_keys_are_named_by_where_they_were_found_and_never_shown(
     kept = (machine.state / "servers/mlflow/record.json").read_text()
     hidden = forms(*WRITER, *READER)
     assert not [form for form in hidden if form in printed + kept]
-    # so that search finds what is there to be found
+    # the search must find the keys where they are stored
     assert [form for form in hidden if form in (machine.state / "servers/mlflow/secrets.json").read_text()]
     deleted = machine.run("delete", "--delete-data", "--yes").stdout
     assert f"Its artifacts stay in bucket '{bucket}'" in deleted
 
 
-def test_keys_that_may_not_write_stop_it_before_anything_is_made_and_better_ones_go_on(
+def test_keys_without_write_permission_are_refused_before_anything_is_created(
     machine: Machine, store: ObjectStore, bucket: str
 ) -> None:
     client(Bucket(store.endpoint, bucket), Keys("test", *WRITER)).create_bucket(Bucket=bucket)
@@ -174,7 +174,7 @@ def test_keys_that_may_not_write_stop_it_before_anything_is_made_and_better_ones
     assert machine.json("create", *options(store, bucket))["changed"] is True
 
 
-def test_without_keys_it_says_where_it_looked(machine: Machine, store: ObjectStore, bucket: str) -> None:
+def test_create_without_keys_says_what_to_do(machine: Machine, store: ObjectStore, bucket: str) -> None:
     refused = machine.here("create", *options(store, bucket), code=1).stderr
     assert f"no S3 keys for {store.endpoint}" in refused
     assert "allas-conf -m S3" in refused
@@ -195,7 +195,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("code", REFUSALS)
-def test_each_refusal_has_a_message_of_its_own(machine: Machine, store: ObjectStore, bucket: str, code: str) -> None:
+def test_each_refusal_has_a_specific_message(machine: Machine, store: ObjectStore, bucket: str, code: str) -> None:
     status, words = REFUSALS[code]
     answers = {"HEAD": (200, {}, b""), "PUT": (status, {}, error(code))}
     with objecting(store, lambda method, _: answers.get(method)) as endpoint:
@@ -207,7 +207,7 @@ def test_each_refusal_has_a_message_of_its_own(machine: Machine, store: ObjectSt
     assert not list((machine.state / "servers").glob("[!.]*"))
 
 
-def test_a_service_that_refuses_the_new_checksums_is_good_enough(
+def test_a_service_without_support_for_the_new_checksums_works(
     machine: Machine, store: ObjectStore, bucket: str
 ) -> None:
     refused: list[str] = []
@@ -227,7 +227,7 @@ def test_a_service_that_refuses_the_new_checksums_is_good_enough(
     assert refused == []
 
 
-def test_bytes_that_come_back_altered_are_noticed(machine: Machine, store: ObjectStore, bucket: str) -> None:
+def test_altered_bytes_are_reported(machine: Machine, store: ObjectStore, bucket: str) -> None:
     def alter(method: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes] | None:
         return (200, {"ETag": '"a"'}, b"something else") if method == "GET" else None
 
@@ -237,7 +237,7 @@ def test_bytes_that_come_back_altered_are_noticed(machine: Machine, store: Objec
         assert "gives back 14 bytes other than" in machine.here("create", *options(altering, bucket), code=1).stderr
 
 
-def test_an_endpoint_that_nobody_answers_at_is_named(machine: Machine, bucket: str) -> None:
+def test_an_unreachable_endpoint_is_reported(machine: Machine, bucket: str) -> None:
     nowhere = ObjectStore("http://127.0.0.1:9")
     with_keys(machine, nowhere)
     failed = machine.here("create", *options(nowhere, bucket)[:-1], code=1).stderr
@@ -249,7 +249,7 @@ def test_an_endpoint_that_nobody_answers_at_is_named(machine: Machine, bucket: s
 @pytest.mark.parametrize(
     "endpoint", ["a3s.fi", "ftp://a3s.fi", "https://me:secret-canary@a3s.fi", "https://a3s.fi/bucket", "https://", " "]
 )
-def test_an_endpoint_that_is_none_is_refused_unquoted(machine: Machine, endpoint: str) -> None:
+def test_an_invalid_endpoint_is_refused_and_not_printed(machine: Machine, endpoint: str) -> None:
     refused = machine.here("create", "--target", "local", "--bucket", "abc", "--s3-endpoint", endpoint, code=2).stderr
     assert "Error: --s3-endpoint: " in refused
     assert "canary" not in refused
@@ -263,20 +263,20 @@ def kept_bucket() -> str:
 
 @pytest.fixture
 def keeper(shared_machine: Machine, store: ObjectStore, kept_bucket: str) -> Machine:
-    """One user for several tests, with a server that keeps its artifacts in `kept_bucket` and is proven."""
+    """One user for several tests, with a proven server that stores its artifacts in `kept_bucket`."""
     with_keys(shared_machine, store)
     shared_machine.run("create", *options(store, kept_bucket))
     return shared_machine
 
 
-def test_artifacts_are_not_looked_for_elsewhere_once_there_are_some(keeper: Machine, kept_bucket: str) -> None:
+def test_another_bucket_is_refused_once_artifacts_exist(keeper: Machine, kept_bucket: str) -> None:
     refused = keeper.run("create", "mlflow", "--bucket", f"{kept_bucket}-2", code=5).stderr
     assert "are not moved from there" in refused
     record = json.loads(Path(keeper.state / "servers/mlflow/record.json").read_text())
     assert record["spec"]["spec"]["artifacts"]["bucket"] == kept_bucket
 
 
-def test_keys_that_were_exchanged_by_hand_restart_the_server_with_them(keeper: Machine) -> None:
+def test_keys_edited_by_hand_restart_the_server(keeper: Machine) -> None:
     machine = keeper
     kept = machine.state / "servers/mlflow/secrets.json"
     good = kept.read_text()

@@ -1,4 +1,4 @@
-"""A search finds what MLflow's own way finds, page by page; of experiments, with fewer questions to the database."""
+"""A search finds the same rows as MLflow's search, page by page; of experiments, with fewer SQL statements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROMPT = "mlflow.prompt.is_prompt"
 IS_PROMPT = f"tags.`{PROMPT}` = 'true'"
 MCP = "api/3.0/mlflow/mcp-servers"
 PASSWORD = "a-password-of-their-own"
-# what each member was granted, by the number of the experiment or for all
+# the permissions of each member, by the number of the experiment or for all
 GRANTS: dict[str, dict[int | str, str]] = {
     "nothing": {},
     "one": {17: "READ"},
@@ -38,7 +38,7 @@ SEARCHES: list[dict[str, Any]] = [
 ]
 
 FEW = 10  # rows of each other kind, whose names end with a number; grants name them by this number
-# of each kind: path, method, the field of the found rows, and what a search asks for
+# of each kind: path, method, the field of the found rows, and the body of a search
 KINDS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "registered_model": (f"{API}/registered-models/search", "GET", "registered_models", {"order_by": "name DESC"}),
     "prompt": (f"{API}/registered-models/search", "GET", "registered_models", {"filter": IS_PROMPT}),
@@ -50,7 +50,7 @@ KINDS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
 
 
 def prepare_others(address: str, experiments: list[str]) -> None:
-    """Make models, prompts, logged models and MCP servers as the administrator, and grant them to the members."""
+    """Create models, prompts, logged models and MCP servers as the administrator; grant permissions to the members."""
     with client(ADMIN) as admin:
 
         def post(path: str, body: object, method: str = "POST") -> None:
@@ -75,7 +75,7 @@ def prepare_others(address: str, experiments: list[str]) -> None:
 
 
 def pages_of(session: requests.Session, address: str, kind: str, experiments: list[str]) -> Iterator[list[Any]]:
-    """Yield the pages of a search: of each row the name and the tags."""
+    """Yield the pages of a search: the name and the tags of each row."""
     path, method, field, search = KINDS[kind]
     search = {**search, "max_results": 3, **({"experiment_ids": experiments} if method == "POST" else {})}
     token = None
@@ -91,7 +91,7 @@ def pages_of(session: requests.Session, address: str, kind: str, experiments: li
 
 
 def prepare(address: str) -> list[str]:
-    """Make the experiments, members and grants; return the experiments' numbers."""
+    """Create the experiments, members and permissions; return the numbers of the experiments."""
     with client(ADMIN) as admin:
 
         def post(path: str, body: object) -> Any:
@@ -132,7 +132,7 @@ class Prepared:
     experiments: list[str]
 
     def copied(self, folder: Path) -> None:
-        """Put the databases as they are now into a new folder."""
+        """Copy the databases into a new folder."""
         folder.mkdir()
         for name in snapshots.NAMES:
             (folder / name).write_bytes(snapshots.content(self.folder / name))
@@ -148,8 +148,8 @@ def prepared(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         yield Prepared(address, folder / "usual", experiments)
 
 
-def found_by_everybody(address: str, experiments: list[str]) -> dict[tuple[str, int | str], list[list[Any]]]:
-    """Return the pages that each member finds with each search."""
+def found_by_each_member(address: str, experiments: list[str]) -> dict[tuple[str, int | str], list[list[Any]]]:
+    """Return the pages of each search by each member."""
     found: dict[tuple[str, int | str], list[list[Any]]] = {}
     for name in GRANTS:
         with client((name, PASSWORD)) as member:
@@ -164,12 +164,12 @@ def without_pages(found: dict[tuple[str, int | str], list[list[Any]]]) -> dict[t
     return {search: [row for page in all_pages for row in page] for search, all_pages in found.items()}
 
 
-def test_everybody_finds_what_mlflow_lets_them_find(prepared: Prepared, serve: Serve, tmp_path: Path) -> None:
-    paged = found_by_everybody(prepared.address, prepared.experiments)
+def test_members_find_the_same_rows_as_with_mlflows_search(prepared: Prepared, serve: Serve, tmp_path: Path) -> None:
+    paged = found_by_each_member(prepared.address, prepared.experiments)
     found = without_pages(paged)
     prepared.copied(tmp_path / "own search")
     with serve("own search") as address:
-        assert without_pages(found_by_everybody(address, prepared.experiments)) == found
+        assert without_pages(found_by_each_member(address, prepared.experiments)) == found
     for (_, search), all_pages in paged.items():
         if isinstance(search, int):
             assert {len(page) for page in all_pages[:-1]} <= {SEARCHES[search]["max_results"]}
@@ -181,7 +181,7 @@ def test_everybody_finds_what_mlflow_lets_them_find(prepared: Prepared, serve: S
         assert {len(found[name, kind]) for name in GRANTS} >= {0, FEW - 1, FEW}, kind
 
 
-def test_it_costs_as_much_as_without_a_login_and_the_look_ups(prepared: Prepared, serve: Serve, tmp_path: Path) -> None:
+def test_a_login_adds_at_most_three_statements_to_a_search(prepared: Prepared, serve: Serve, tmp_path: Path) -> None:
     search = {"max_results": 5}
     prepared.copied(tmp_path / "open")
     with serve("open") as address:
@@ -192,7 +192,7 @@ def test_it_costs_as_much_as_without_a_login_and_the_look_ups(prepared: Prepared
 
 
 def cost(address: str, login: tuple[str, str] | None, search: dict[str, Any]) -> int:
-    """Return the SQL statements of a search whose user is known."""
+    """Return the number of SQL statements of a search by a user with a cached login."""
     with client(login) as session:
         for _ in range(2):
             counted(address)

@@ -1,4 +1,4 @@
-"""A search evaluates a pattern only on rows that it may find, and finds what MLflow finds."""
+"""A search evaluates a pattern only on rows that its user may read, and finds the same rows as MLflow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIELDS = (
     "metadata.`mlflow.trace.session`",
     "span.name",
 )
-# with the second condition, SQLite begins with a table that has no experiments
+# with the second condition, SQLite starts with a table without experiments
 JOINED = ("", f"issue.id = '{ISSUE}'", f"prompt = '{PROMPT}'", "feedback.quality IS NOT NULL")
 SEARCHES = [" AND ".join(filter(None, (f"{field} RLIKE '{SLOW}'", other))) for field in FIELDS for other in JOINED]
 PATTERNS = {"RLIKE": r"(Sno|tr-p)\w+", "LIKE": "%now%", "ILIKE": "%NOW%"}
@@ -92,7 +92,7 @@ def found(address: str, login: Login, experiment: str, text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Scene:
-    """A server with an experiment that a member may read and a hidden one."""
+    """A server with an experiment that a member may read, and a hidden experiment."""
 
     server: Server
     reader: Login
@@ -170,7 +170,7 @@ def test_like_is_not_evaluated_on_traces_of_other_experiments(
         assert not any(hidden)
 
 
-def test_searches_find_what_mlflow_lets_them_find(
+def test_searches_find_the_same_traces_as_mlflows_search(
     scene: Scene, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
     address, traces = scene.server.address, {}
@@ -184,7 +184,7 @@ def test_searches_find_what_mlflow_lets_them_find(
         assert {key: found(unchanged, key[1], key[2], key[0]) for key in traces} == traces
 
 
-def test_a_pattern_that_sqlite_does_not_evaluate_is_always_refused(scene: Scene) -> None:
+def test_a_pattern_too_long_for_sqlite_is_always_refused(scene: Scene) -> None:
     """SQLite fails only if there is a row to evaluate the pattern on."""
     server, long = scene.server, "x" * 50_001
     for name in ("quality", "nothing"):

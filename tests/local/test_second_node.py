@@ -1,6 +1,6 @@
-"""Two login nodes that share `$HOME`: the second is told where the server runs, and never starts it again.
+"""Two login nodes that share `$HOME`: commands on the second say where the server runs, and never start it again.
 
-The second node is this kernel with another host name, boot id and process numbers: all that tells machines apart.
+The second node is this kernel with another host name, boot id and process numbers, which distinguish machines.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ exec "$@"
 
 @dataclass
 class Node(Machine):
-    """Another node of the same user. `unlocked`: over a file system that carries no locks from node to node."""
+    """Another node of the same user. `unlocked`: the file system does not share locks between nodes."""
 
     unlocked: bool = False
 
@@ -56,7 +56,7 @@ def second_node(machine: Machine, *, unlocked: bool = False) -> Node:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[Machine]:
-    """A user with a server on the first node; the tests that take it change nothing."""
+    """A user with a server on the first node; tests with this fixture change nothing."""
     home = tmp_path_factory.mktemp("shared")
     machine = Machine(home)
     machine.share(environments)
@@ -104,12 +104,12 @@ def test_each_command_says_where_the_server_runs_and_changes_nothing(
     said = done.stdout + done.stderr
     assert f"it runs on {os.uname().nodename} since 20" in said
     assert f"ssh -N -L {port}:127.0.0.1:{port} " in said
-    assert "MLFLOW_TRACKING_URI=http" not in done.stdout  # there, that port may be somebody else's
+    assert "MLFLOW_TRACKING_URI=http" not in done.stdout  # on the second node, another program may use that port
     assert (shared.record(), shared.pid(), shared.processes()) == before
 
 
 @pytest.mark.parametrize("command", ["create", "run", "start", "stop"])
-def test_what_is_on_record_is_enough_where_locks_do_not_reach(shared: Machine, command: str) -> None:
+def test_the_record_suffices_without_shared_locks(shared: Machine, command: str) -> None:
     before = (shared.record(), shared.pid(), shared.processes())
     refused = second_node(shared, unlocked=True).run(command, code=5).stderr
     assert f"it was started on {os.uname().nodename} on 20" in refused
@@ -123,12 +123,12 @@ def test_a_colleague_is_sent_to_the_node_where_the_server_runs(shared: Machine) 
     assert f"ssh -N -L {port}:127.0.0.1:{port} {os.uname().nodename}\n" in told
 
 
-def test_the_first_node_goes_on_as_if_nothing_were(shared: Machine) -> None:
+def test_commands_on_the_second_node_do_not_disturb_the_first_node(shared: Machine) -> None:
     second_node(shared).run("create", code=5)
     assert shared.json("create")["changed"] is False
 
 
-def test_a_server_that_listens_on_the_network_is_used_and_proven_from_the_second_node(machine: Machine) -> None:
+def test_a_server_on_the_network_is_used_and_proven_from_the_second_node(machine: Machine) -> None:
     address = machine.create("mlflow", "--host", "0.0.0.0")["address"]
     node = second_node(machine)
     assert f"MLFLOW_TRACKING_URI={address}" in node.run("env").stdout
@@ -144,15 +144,15 @@ def test_a_server_that_listens_on_the_network_is_used_and_proven_from_the_second
     machine.run("verify")
     refused = node.run("rotate-password", "--recover", code=5).stderr
     assert f"type the same command on {os.uname().nodename}" in refused
-    # it answers, so it is not gone, whatever the locks say
+    # the server answers, so it still runs, even without a lock
     refused = second_node(machine, unlocked=True).run("stop", "--take-over", code=5).stderr
     assert "and answers there" in refused
 
 
-def test_a_node_that_is_gone_for_good_is_taken_over_when_told_so(machine: Machine) -> None:
-    machine.create("mlflow", "--port", str(free_port()))  # that nobody takes meanwhile
+def test_the_server_of_a_lost_node_is_taken_over_on_request(machine: Machine) -> None:
+    machine.create("mlflow", "--port", str(free_port()))  # a port that no other test uses meanwhile
     os.kill(machine.pid(), signal.SIGKILL)
-    while machine.processes():  # until the kernel has ended it
+    while machine.processes():  # until the kernel has ended the process
         pass
     node = second_node(machine)
     refused = node.run("run", code=5).stderr
@@ -166,4 +166,4 @@ def test_a_node_that_is_gone_for_good_is_taken_over_when_told_so(machine: Machin
         assert "it runs on login2 since" in machine.run("create", code=5).stderr
         os.kill(run.child(), signal.SIGTERM)
         assert run.ended() == 0
-    assert machine.json("status", code=3)["state"] == "stopped"  # and so free for either node
+    assert machine.json("status", code=3)["state"] == "stopped"  # so either node may start it

@@ -1,4 +1,4 @@
-"""`deployer share`: what a colleague is sent is enough to start, and holds no secret."""
+"""`deployer share`: the text is enough for a colleague to start, and contains no secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEMBER, MEMBERS_PASSWORD = "al ice%", "p%w-of-alice \"'$(x)"
 
 @pytest.fixture(scope="module")
 def member(server: Machine) -> str:
-    """Makes a user as an administrator may, and returns the server's address."""
+    """Creates a member as the administrator; returns the address of the server."""
     address = str(server.json("status")["address"])
     request = urllib.request.Request(
         f"{address}/api/2.0/mlflow/users/create",
@@ -56,7 +56,7 @@ def test_a_colleague_starts_with_the_lines_as_they_are_printed(server: Machine, 
         text=True,
         timeout=120,
     )
-    assert out.stdout.splitlines()[-1] == "[]"  # nothing is theirs yet, and they may see nothing of others
+    assert out.stdout.splitlines()[-1] == "[]"  # the member owns no objects, and may not read objects of others
 
 
 def test_a_member_logs_in_by_the_servers_name(server: Machine, member: str, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_without_a_user_the_sender_is_warned(server: Machine) -> None:
     assert HOSTILE_PASSWORD not in done.stdout + done.stderr
 
 
-def test_a_user_who_is_not_there_is_named_with_the_way_to_make_one(server: Machine) -> None:
+def test_a_nonexistent_user_is_named_with_the_ways_to_create_the_user(server: Machine) -> None:
     refused = server.run("share", "--user", "nobody", code=1)
     assert "knows no user 'nobody'" in refused.stderr
     assert "/signup" in refused.stderr

@@ -1,4 +1,4 @@
-"""What other users of the machine put into the shared temporary folder, and what members search for."""
+"""Attacks by files of other users in shared folders, and by slow searches of members."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.machine import Machine
 OTHER_USER = 65534
 DAYS_SECONDS = 3 * 24 * 3600
 V3 = "api/3.0/mlflow"
-# processor time doubles with each letter: a few seconds in the server's own process
+# CPU time doubles with each letter; this length takes a few seconds in the server
 SLOW, HARD_TO_MATCH = "^(a+)+$", "a" * 27 + "!"
 PREPARE = """
 mkdir "$1/mlflow-assistant-sessions"
@@ -39,7 +39,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """A temporary folder that all users share, and a folder of the server's owner that another one wants to empty."""
+    """A temporary folder that all users share, and a folder of the server's owner that another user wants to empty."""
 
     shared: Path
     projects: Path
@@ -50,18 +50,18 @@ class Neighbourhood:
 
 @contextmanager
 def neighbourhood(home: Path, database: Path) -> Iterator[Neighbourhood]:
-    """Make both; another user has put a link to the owner's folder, and holds a lock, where MLflow looks for them."""
+    """Create both; another user places a link to the owner's folder, and a held lock, where MLflow puts files."""
     projects = home / "projects"
     (projects / "old").mkdir(parents=True)
     (projects / "old" / "thesis.txt").write_text("years of work")
     long_ago = time.time() - DAYS_SECONDS
     os.utime(projects / "old", (long_ago, long_ago))
     with ExitStack() as stack:
-        # outside of the test's own folder, which is its owner's alone
+        # outside of the test's folder, which only its owner can enter
         shared = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mlflow-deployer-shared-")))
         shared.chmod(0o1777)
         digest = hashlib.md5(f"sqlite:///{database}".encode(), usedforsecurity=False).hexdigest()
-        (shared / f"db_init_lock-{digest}").touch(0o644)  # an earlier run of the owner's has left the file
+        (shared / f"db_init_lock-{digest}").touch(0o644)  # an earlier run of the owner has created the file
         neighbour = subprocess.Popen(
             ["sh", "-ec", PREPARE, "neighbour", str(shared), str(projects), digest],
             user=OTHER_USER, group=OTHER_USER, extra_groups=[], stdout=subprocess.PIPE, cwd="/",
@@ -77,7 +77,7 @@ def neighbourhood(home: Path, database: Path) -> Iterator[Neighbourhood]:
 
 @dataclass(frozen=True)
 class Scene:
-    """A server, and a member with an experiment of her own."""
+    """A server, and a member with an experiment."""
 
     server: Server
     login: tuple[str, str]
@@ -128,7 +128,7 @@ def test_a_slow_regular_expression_ends_and_others_are_served_meanwhile(scene: S
     assert scene.found("tags.evil RLIKE '^(a+)!$'") == {"tr-" + f"{1:032x}"}
 
 
-def test_slow_expressions_take_a_part_of_the_threads(scene: Scene) -> None:
+def test_slow_expressions_take_only_some_of_the_threads(scene: Scene) -> None:
     scene.trace(1, evil=HARD_TO_MATCH)
     with ThreadPoolExecutor(20) as pool:
         statuses = [answer.status_code for answer in pool.map(scene.search, [f"tags.evil RLIKE '{SLOW}'"] * 20)]
@@ -152,8 +152,8 @@ EXPRESSIONS = {
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_regular_expressions_mean_what_they_mean_to_python(scene: Scene, expression: str) -> None:
-    """As MLflow documents RLIKE on SQLite, where a wrong expression matches nothing."""
+def test_regular_expressions_have_the_same_meaning_as_in_python(scene: Scene, expression: str) -> None:
+    """MLflow documents this for RLIKE on SQLite, where an invalid expression matches nothing."""
     texts = {"plain": "snow and a snowball", "lines": "rain\nsnow", "digits": "٣4", "twice": "twice twice"}
     ids = {scene.trace(2 + number, words=text): name for number, (name, text) in enumerate(texts.items())}
     for login in (scene.login, ADMIN):
@@ -161,7 +161,7 @@ def test_regular_expressions_mean_what_they_mean_to_python(scene: Scene, express
         assert {ids[trace] for trace in found} == EXPRESSIONS[expression]
 
 
-def test_a_filter_has_a_length_that_clients_do_not_reach(scene: Scene) -> None:
+def test_the_length_of_a_filter_is_limited_above_the_needs_of_clients(scene: Scene) -> None:
     def status(text: str) -> int:
         body = {"experiment_ids": [scene.experiment], "filter": text}
         return scene.server.ask("api/2.0/mlflow/runs/search", scene.login, body).status_code
@@ -177,7 +177,7 @@ def test_a_filter_has_a_length_that_clients_do_not_reach(scene: Scene) -> None:
 def test_a_server_follows_no_link_and_waits_for_no_lock_of_another_user(
     case: Any, python_of: Callable[[str], str], tmp_path: Path
 ) -> None:
-    """Started without deployer, with a temporary folder that all users share."""
+    """The server is started without deployer, with a temporary folder that all users share."""
     with (
         neighbourhood(tmp_path, tmp_path / "tracking.db") as around,
         served(case, python_of(case.version), tmp_path, {"TMPDIR": str(around.shared)}) as server,
@@ -187,8 +187,8 @@ def test_a_server_follows_no_link_and_waits_for_no_lock_of_another_user(
 
 
 @as_root
-def test_a_server_of_deployer_has_a_temporary_folder_of_its_own(machine: Machine) -> None:
-    """Whatever TMPDIR says where the command is typed; what is left in the folder goes when the server ends."""
+def test_a_server_of_deployer_has_a_private_temporary_folder(machine: Machine) -> None:
+    """TMPDIR of the command has no effect; the end of the server removes the content of the folder."""
     own = machine.state / "servers" / "mlflow" / "tmp"
     with neighbourhood(machine.home, machine.state / "servers/mlflow/data/tracking.db") as around:
         shared = {"TMPDIR": str(around.shared)}
@@ -207,8 +207,8 @@ def test_a_server_of_deployer_has_a_temporary_folder_of_its_own(machine: Machine
 
 
 @as_root
-def test_no_file_of_another_user_where_a_command_is_typed_is_run(machine: Machine) -> None:
-    """A release that is not installed has deployer ask pip, and Python would import `pip` from there."""
+def test_no_file_of_another_user_in_the_working_directory_is_executed(machine: Machine) -> None:
+    """For a release that is not installed, deployer runs pip, which Python could import from the working directory."""
     taken = machine.home / "taken"
     with tempfile.TemporaryDirectory(prefix="mlflow-deployer-shared-") as name:
         shared = Path(name)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: in words, with all that it has started, to go on afterwards."""
+"""SIGTERM and SIGHUP end a command and its child processes as Ctrl-C does: with a message; the command can continue."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def until(process: subprocess.Popen[str], words: str) -> str:
-    """Return what a command says on standard error until it says these words."""
+    """Read standard error until these words appear; return the text."""
     assert process.stderr is not None
     said = ""
     for line in process.stderr:
@@ -27,7 +27,7 @@ def until(process: subprocess.Popen[str], words: str) -> str:
 
 
 def installers(machine: Machine) -> list[int]:
-    """Return the processes that install, once there is one."""
+    """Wait for processes of an installation; return them."""
     limit = time.monotonic() + 60
     while time.monotonic() < limit:
         found = [pid for pid in machine.processes() if b"install" in machine.command_line(pid)]
@@ -37,16 +37,14 @@ def installers(machine: Machine) -> list[int]:
     raise AssertionError("nothing was installed")
 
 
-def test_a_signal_while_it_installs_ends_the_installer_and_the_next_create_waits_for_nobody(
-    bare_machine: Machine, seed: int
-) -> None:
+def test_a_signal_ends_the_installer_and_the_next_create_does_not_wait(bare_machine: Machine, seed: int) -> None:
     machine, chance = bare_machine, random.Random(f"{seed} installer")
     for number in (*ENDING, signal.SIGKILL):
         process = machine.popen(*CREATE)
         said = until(process, "] environment ...")
         installers(machine)
         time.sleep(chance.uniform(0, 3))
-        process.send_signal(number)  # to the command alone, as `kill` and a service manager do
+        process.send_signal(number)  # only to the command, as `kill` and service managers do
         out, err = process.communicate(timeout=60)
         assert "waiting for" not in said
         assert out == ""
@@ -58,13 +56,13 @@ def test_a_signal_while_it_installs_ends_the_installer_and_the_next_create_waits
             assert list((machine.state / "environments").glob(".*.lock")) == []
         else:
             limit = time.monotonic() + 30
-            while machine.processes() and time.monotonic() < limit:  # the kernel ends them
+            while machine.processes() and time.monotonic() < limit:  # the kernel ends the processes
                 time.sleep(0.05)
             assert machine.processes() == []
 
 
 @pytest.mark.timeout(3600)
-def test_a_signal_at_any_instant_ends_a_create_in_words_and_the_same_command_goes_on(
+def test_a_signal_at_any_instant_ends_a_create_with_a_message_and_the_same_command_continues(
     machine: Machine, seed: int, soak: bool
 ) -> None:
     chance = random.Random(f"{seed} signals")

@@ -1,4 +1,4 @@
-"""What `deployer env --format` prints is executed as it is printed, in the place that it is for."""
+"""The output of `deployer env --format` is executed unchanged, in the program it is made for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHECK = (
 
 @pytest.fixture(scope="module")
 def printed(server: Machine) -> Callable[..., str]:
-    """Prints one form; the password is in none."""
+    """Returns the output of one format, and checks that the output does not contain the password."""
 
     def of(form: str, **env: str) -> str:
         text = server.run("env", "--format", form, env=env).stdout
@@ -39,7 +39,7 @@ def printed(server: Machine) -> Callable[..., str]:
 
 @pytest.fixture(scope="module")
 def seen(server: Machine) -> str:
-    """What a client prints that has reached the server with the right login."""
+    """The output of a client that has reached the server with the right login."""
     return f"seen|True|{HOSTILE_USER}|{HOSTILE_PASSWORD}|{server.json('status')['address']}"
 
 
@@ -60,7 +60,7 @@ def run(command: list[str], home: Path, code: int = 0, **env: str) -> subprocess
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash", "fish"])
-def test_the_lines_of_a_shell_set_what_a_client_reads(
+def test_the_lines_of_a_shell_set_the_variables_of_a_client(
     printed: Callable[..., str], server: Machine, tmp_path: Path, shell: str
 ) -> None:
     if shell == "fish" and not shutil.which("fish"):
@@ -91,7 +91,7 @@ def test_plain_mlflow_trains_by_the_lines_of_bash(
 def test_a_job_of_slurm_reads_the_login_from_the_file_and_no_stale_variable(
     printed: Callable[..., str], server: Machine, python: str, tmp_path: Path, seen: str
 ) -> None:
-    """As Slurm does: a copy in its spool folder, run with the variables of the submitting shell."""
+    """The job runs as in Slurm: a copy in the spool folder, with the variables of the submitting shell."""
     lines = printed("slurm").splitlines()
     assert lines[0] == "#!/bin/bash"
     options = [line for line in lines if line.startswith("#SBATCH ")]
@@ -109,7 +109,7 @@ def test_a_job_of_slurm_reads_the_login_from_the_file_and_no_stale_variable(
     assert run(["bash", str(job)], tmp_path, **stale).stdout.splitlines()[-1] == seen
 
 
-def test_a_dotenv_file_is_data_that_python_dotenv_and_docker_read_alike(
+def test_python_dotenv_and_docker_read_a_dotenv_file_alike(
     printed: Callable[..., str], server: Machine, python: str, tmp_path: Path, seen: str
 ) -> None:
     text = printed("dotenv", http_proxy="http://127.0.0.1:9", no_proxy="a.example")
@@ -119,7 +119,7 @@ def test_a_dotenv_file_is_data_that_python_dotenv_and_docker_read_alike(
     program = f"{reading}; {CHECK}; print(json.dumps(values))"
     *_, said, values = run([python, "-c", program], tmp_path).stdout.splitlines()
     assert said == seen
-    # docker/cli opts/file.go: a line that begins with # is none, and a value is all that follows the first =
+    # docker/cli opts/file.go: lines with a leading # are comments, and a value is all text after the first =
     pairs = [line.split("=", 1) for line in text.splitlines() if not line.startswith("#")]
     assert json.loads(values) == dict(pairs)
     assert dict(pairs)["no_proxy"] == "127.0.0.1,a.example"
@@ -150,8 +150,8 @@ env >"$HOME/environment"
 """
 
 
-def test_docker_is_told_the_password_by_name_alone(printed: Callable[..., str], tmp_path: Path) -> None:
-    """There is no Docker here: a program of its name writes down what it is given, which is what is to be shown."""
+def test_docker_gets_only_the_name_of_the_password_variable(printed: Callable[..., str], tmp_path: Path) -> None:
+    """Docker is not installed: a program of that name records its arguments and its environment."""
     (tmp_path / "bin").mkdir()
     docker = tmp_path / "bin" / "docker"
     docker.write_text(DOCKER)
@@ -180,7 +180,7 @@ def test_a_workflow_is_valid_for_github(printed: Callable[..., str], tmp_path: P
     run(check, tmp_path, 1)
 
 
-def test_a_form_that_cannot_hold_a_value_says_so(server: Machine) -> None:
+def test_a_value_invalid_in_a_format_is_reported(server: Machine) -> None:
     refused = server.run(
         "env", "--format", "dotenv", env={"http_proxy": "http://127.0.0.1:9", "no_proxy": "a #b"}, code=2
     )

@@ -1,4 +1,4 @@
-"""No member reaches what belongs to others by an assessment, a trace, a review queue, a tag, or the Host header."""
+"""No member reaches objects of others by an assessment, a trace, a review queue, a tag, or the Host header."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def server(
     request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("takeovers")
-    models = "MLFLOW_GATEWAY_API_BASE"  # at ports of this machine
+    models = "MLFLOW_GATEWAY_API_BASE"  # on ports of this machine
     more = {f"{models}_ALLOW_PRIVATE_IPS": "true", f"{models}_ALLOWED_SCHEMES": "http,https"}
     more |= {"MLFLOW_TRACKING_USERNAME": ADMIN[0], "MLFLOW_TRACKING_PASSWORD": ADMIN[1]}
     with served(request.param, python_of(request.param.version), folder, more) as server:
@@ -69,7 +69,7 @@ def start(server: Server, login: Login, experiment: str, trace: str, *assessment
 
 
 def rows(server: Server, query: str, *values: str) -> list[Any]:
-    """Ask or change MLflow's database."""
+    """Run a statement in MLflow's database; return the rows."""
     with closing(sqlite3.connect(server.log.with_name("tracking.db"), timeout=60)) as database, database:
         return database.execute(query, values).fetchall()
 
@@ -123,15 +123,13 @@ def naming(run: str, identifier: str) -> dict[str, Any]:
     return assessment(identifier, metadata={"mlflow.assessment.sourceRunId": run})
 
 
-def kept(server: Server, *identifiers: str) -> list[bool]:
+def still_stored(server: Server, *identifiers: str) -> list[bool]:
     stored = {identifier for (identifier,) in rows(server, "SELECT assessment_id FROM assessments")}
     return [identifier in stored for identifier in identifiers]
 
 
 @pytest.mark.parametrize("deleted", ["run", "experiment"])
-def test_a_deleted_run_takes_along_no_assessment_of_another_experiment(
-    server: Server, mia: Login, deleted: str
-) -> None:
+def test_deleting_a_run_deletes_no_assessment_in_another_experiment(server: Server, mia: Login, deleted: str) -> None:
     theirs, trace = server.experiment(f"assessed, {deleted}"), f"tr-of-{deleted}"
     created = server.ask(f"{V2}/experiments/create", mia, {"name": f"with a run, {deleted}"})
     own = str(created.json()["experiment_id"])
@@ -142,11 +140,11 @@ def test_a_deleted_run_takes_along_no_assessment_of_another_experiment(
     server.change(f"{V2}/runs/delete", {"run_id": by_administrator})
     body = {"run_id": run} if deleted == "run" else {"experiment_id": own}
     server.ask(f"{V2}/{deleted}s/delete", mia, body).raise_for_status()
-    assert kept(server, f"{trace}-1", f"{trace}-2", f"{trace}-3") == [True, False, False]
+    assert still_stored(server, f"{trace}-1", f"{trace}-2", f"{trace}-3") == [True, False, False]
 
 
 @pytest.mark.parametrize(("permission", "stays"), [("DENY", True), ("EDIT", True), ("MANAGE", False)])
-def test_a_deleted_run_takes_along_assessments_only_with_the_permission_on_them(
+def test_deleting_a_run_deletes_assessments_only_with_the_permission_on_them(
     server: Server, permission: str, stays: bool
 ) -> None:
     shared, member = server.experiment(f"shared, {permission}"), server.member(f"with-{permission}".lower())
@@ -160,7 +158,7 @@ def test_a_deleted_run_takes_along_assessments_only_with_the_permission_on_them(
     run = new_run(server, ADMIN, shared)
     start(server, ADMIN, shared, f"tr-{permission}", naming(run, f"d-{permission}")).raise_for_status()
     server.ask(f"{V2}/runs/delete", member, {"run_id": run}).raise_for_status()
-    assert kept(server, f"d-{permission}") == [stays]
+    assert still_stored(server, f"d-{permission}") == [stays]
 
 
 # --- personal review queues ---
@@ -189,7 +187,9 @@ def test_a_member_owns_no_personal_queue_of_another_user(server: Server, mia: Lo
 
     assert statuses() == [[403, 200]] * 3
     assert queue["created_by"] == queue["name"] == user[0].lower()
-    rows(server, "UPDATE review_queues SET created_by = ? WHERE queue_id = ?", mia[0], queue["queue_id"])  # as before
+    rows(
+        server, "UPDATE review_queues SET created_by = ? WHERE queue_id = ?", mia[0], queue["queue_id"]
+    )  # as in earlier releases
     assert statuses() == [[403, 200]] * 3
 
 
@@ -277,7 +277,7 @@ def test_a_member_replaces_no_scorer_of_a_guardrail(server: Server) -> None:
     assert register(editor, "another")["version"] == guarding["version"] + 1
     found = server.change(f"{V3}/gateway/guardrails/get?guardrail_id={made['guardrail_id']}", None, "GET")["guardrail"]
     assert json.loads(found["scorer"]["serialized_scorer"])["name"] == "guarding", found
-    for version in (1, guarding["version"] + 1):  # the guardrail does not use these
+    for version in (1, guarding["version"] + 1):  # the guardrail does not use these scorers
         server.ask(f"{V3}/scorers/delete", editor, {**scorer, "version": version}, "DELETE").raise_for_status()
     server.change(f"{V3}/gateway/guardrails/delete", {"guardrail_id": made["guardrail_id"]}, "DELETE")
     server.ask(f"{V3}/scorers/delete", editor, scorer, "DELETE").raise_for_status()
@@ -311,7 +311,7 @@ def listener(status: int = 500) -> Iterator[tuple[int, list[str]]]:
 
 
 def ensemble(server: Server, **of_class: Any) -> str:
-    """Return a serialized scorer that contains one other scorer."""
+    """Return a serialized scorer that contains another scorer."""
     of_release = {"mlflow_version": server.case.version, "serialization_version": 1}
     all_of = {"ensemble_fn": "majority_vote", "scorers": [{"name": "one", **of_release, **of_class}]}
     return json.dumps({"name": "judge", **of_release, "ensemble_scorer_data": all_of})
@@ -320,7 +320,7 @@ def ensemble(server: Server, **of_class: Any) -> str:
 def guarded_endpoint(
     server: Server, prefix: str = "", serialized: str | None = None, base: str = "https://127.0.0.1:9/v1"
 ) -> str:
-    """Make a gateway endpoint with a guardrail that has another endpoint rewrite each request; return its name.
+    """Create a gateway endpoint with a guardrail in which another endpoint rewrites each request; return its name.
 
     `serialized` is the scorer of the guardrail, and `base` the address of the models.
     """
@@ -334,7 +334,7 @@ def guarded_endpoint(
         models = [{"model_definition_id": model["model_definition_id"], "linkage_type": "PRIMARY", "weight": 1.0}]
         endpoint = {"name": name, "model_configs": models}
         made[name] = server.change(f"{V3}/gateway/endpoints/create", endpoint)["endpoint"]["endpoint_id"]
-    # before the model has answered, this scorer finds no text and fails, without a call of its own
+    # before the model has answered, this scorer finds no text and fails without a call
     usual = ensemble(server, builtin_scorer_class="PIIDetection", builtin_scorer_pydantic_data={"name": "pii"})
     scorer = {"experiment_id": server.experiment(f"{prefix}judged"), "name": "judge"}
     registered = server.change(f"{V3}/scorers/register", {**scorer, "serialized_scorer": serialized or usual})
@@ -346,7 +346,7 @@ def guarded_endpoint(
     return f"{prefix}guarded"
 
 
-def test_a_guardrail_asks_this_server_whatever_host_the_request_names(server: Server) -> None:
+def test_a_guardrail_calls_this_server_for_any_host_header(server: Server) -> None:
     name = guarded_endpoint(server)
     body = {"model": name, "messages": [{"role": "user", "content": "hello"}]}
     basic = base64.b64encode(":".join(ADMIN).encode()).decode()
@@ -359,10 +359,12 @@ def test_a_guardrail_asks_this_server_whatever_host_the_request_names(server: Se
     assert paths == []
     asked = [line for line in server.log.read_text().splitlines() if "/gateway/rewriting/mlflow/invocations" in line]
     assert len(asked) == 2
-    assert all(f" {ADMIN[0]} " in line and '" 500 ' in line for line in asked), asked  # no refused host or login
+    assert all(f" {ADMIN[0]} " in line and '" 500 ' in line for line in asked), (
+        asked
+    )  # the server refused neither the host nor the login
 
 
-# names in the module of the built-in scorers that are no built-in scorers, with arguments that contain an address
+# other names in the module of the built-in scorers, with arguments that contain an address
 OPENING: dict[str, dict[str, str]] = {
     "InstructionsJudge": {"name": "x", "instructions": "Is {{ inputs }} fine?", "model": "gateway:/x"},
     "invoke_judge_model": {"model_uri": "gateway:/x", "prompt": "p", "assessment_name": "a"},
@@ -376,7 +378,7 @@ def test_a_scorer_opens_no_address_of_a_member(server: Server, mia: Login, name:
     with listener(400) as (port, paths):
         arguments = {**OPENING[name], "base_url": f"http://127.0.0.1:{port}/"}
         opening = ensemble(server, builtin_scorer_class=name, builtin_scorer_pydantic_data=arguments)
-        # without a name of an endpoint, which the member may not use
+        # without the name of an endpoint that the member may not use
         registered = opening.replace("gateway:/", "openai:/")
         scorer = {"experiment_id": own, "name": "opening", "serialized_scorer": registered}
         answer = server.ask(f"{V3}/scorers/register", mia, scorer)
@@ -432,7 +434,7 @@ def test_a_judge_in_a_guardrail_uses_no_stored_login(server: Server, kind: str) 
         body = {"messages": [{"role": "user", "content": "hello"}]}
         answer = server.ask(f"gateway/{guarded}/mlflow/invocations", ADMIN, body)
     assert not answer.ok
-    assert paths == []  # neither the guarded model nor the judge's was asked
+    assert paths == []  # neither the guarded model nor the judge's model received a request
     lines = server.log.read_text()[before:].splitlines()
     own = [line for line in lines if '"POST /gateway/mlflow/v1/chat/completions' in line]
     # in MLflow 3.17, judges in guardrails do not find the gateway

@@ -1,8 +1,8 @@
-"""A server's whole life, failures included, with every program traced: who gets to see a secret, and who never does.
+"""A server's whole life, failures included, with every program traced: the programs that see a secret.
 
-The server's own Python gets the secrets of its server in its environment. A program that a user starts after
-`eval "$(deployer env)"` gets the administrator's password, as MLflow's clients want it. Nobody else gets any, and no
-program at all gets one as a word of its command line.
+The server's Python gets the secrets of the server in its environment. A program that a user starts after
+`eval "$(deployer env)"` gets the administrator's password, because MLflow's clients need it. No other program gets a
+secret in its environment, and no program gets a secret as an argument.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ADMIN = "admin/current"
 
 
 def given_passwords(machine: Machine) -> None:
-    """Write passwords into files, a good one and two that are none; all are to be kept secret."""
+    """Write one valid and two invalid passwords into files; all of them must stay secret."""
     texts = {"good": secrets.token_urlsafe(24), "blank": f" {secrets.token_urlsafe(24)}", "umlaut": "ü" * 8}
     texts["umlaut"] += secrets.token_urlsafe(24)
     for name, text in texts.items():
@@ -45,7 +45,7 @@ def learn_credentials(machine: Machine) -> None:
 
 
 def edited(part: str, key: str, value: Callable[[], str] = lambda: secrets.token_urlsafe(24)) -> Event:
-    """Return an event: somebody edits the secrets by hand, and keeps what was there."""
+    """Return an event that edits the secrets and stores a copy of the original."""
 
     def happen(machine: Machine) -> None:
         path = machine.state / "servers/mlflow" / SECRETS
@@ -63,7 +63,7 @@ def mended(machine: Machine) -> None:
 
 
 def damaged_secrets(machine: Machine) -> None:
-    """Half of them, as after a full disk: what is cut off in a value must not be quoted."""
+    """Cut the secrets in half, as after a full disk; a truncated value must not be quoted."""
     path = machine.state / "servers/mlflow" / SECRETS
     (machine.home / "kept").write_bytes(path.read_bytes())
     path.write_bytes(path.read_bytes()[:-40])
@@ -85,8 +85,9 @@ def crashed(machine: Machine) -> None:
 
 
 FILE = ("--target", "local", "--password-file")
-# Every command of `deployer` has its line; the last test fails until a new one has. What a command prints on purpose is
-# named in PRINT_SECRETS (tests/support/machine.py), what a user gives to it is to be learned before.
+# Every command of `deployer` has a line here; test_the_traced_life_contains_every_command fails without it. Name
+# commands that print secrets on purpose in PRINT_SECRETS (tests/support/machine.py); let the witness learn the secrets
+# that a user gives to a command before the command.
 LIFE: tuple[Event, ...] = (
     Run("init", "mlflow", "-f", "server.yaml"),
     Run("schema"),
@@ -118,7 +119,7 @@ LIFE: tuple[Event, ...] = (
     Run("diff"),
     Run("show-password"),
     *PASSWORDS,
-    # somebody has edited a secret
+    # edited secrets
     edited("admin", "current"),
     Run("verify", code=1, says="--recover"),
     Run("diff", code=6),
@@ -127,7 +128,7 @@ LIFE: tuple[Event, ...] = (
     Run("rotate-password", code=5, says="--recover"),
     Run("rotate-password", "--recover"),
     Run("create", says="Nothing to change"),
-    edited("admin", "current", lambda: f"№-{secrets.token_urlsafe(24)}"),  # one that no header can hold
+    edited("admin", "current", lambda: f"№-{secrets.token_urlsafe(24)}"),  # invalid in a header
     Run("verify", code=1),
     mended,
     edited("server", "webhook-key"),
@@ -139,7 +140,7 @@ LIFE: tuple[Event, ...] = (
     Run("show-password", code=1),
     mended,
     Run("create"),
-    # a server that does not start, one that crashes, a person who does not wait
+    # a server that does not start, a server that crashes, a user who interrupts
     Run("stop"),
     Run("rotate-password", code=3, says="deployer start"),
     foreground,
@@ -154,7 +155,7 @@ LIFE: tuple[Event, ...] = (
     Run("status", code=3),
     Interrupted("ready", ("create", "mlflow", "--default-permission", "READ")),
     Run("create", "mlflow", "--default-permission", "READ"),
-    # the end, and another life with the same secrets
+    # a delete, and a second life with the same secrets
     Run("delete"),
     Run("verify", code=1, says="was deleted"),
     Run("create"),
@@ -166,7 +167,7 @@ LIFE: tuple[Event, ...] = (
 
 @dataclass(frozen=True)
 class Lived:
-    """A user whose server has lived and is gone, and every program that was started."""
+    """A user after the whole life of a server, and every started program."""
 
     machine: Machine
     starts: list[Start]
@@ -195,33 +196,33 @@ def lived(environments: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield Lived(machine, list(tracer.starts()))
 
 
-def test_no_program_is_given_a_secret_as_a_word(lived: Lived) -> None:
+def test_no_program_gets_a_secret_as_an_argument(lived: Lived) -> None:
     assert len(lived.starts) > 2 * len(LIFE)
     assert [start.path for start in lived.starts if lived.known(start.words)] == []
 
 
-def test_nobody_but_the_server_and_a_users_own_client_finds_one_in_its_environment(lived: Lived) -> None:
+def test_only_the_server_and_the_users_client_get_secrets_in_their_environment(lived: Lived) -> None:
     known = {start: lived.known(start.env) for start in lived.starts}
     assert {start.path: names for start, names in known.items() if names - lived.may_see(start)} == {}
-    # these do: an environment shows in the trace
+    # the trace contains environments: these programs do have secrets
     assert {start.path for start, names in known.items() if names} == {lived.machine.server_python(), sys.executable}
 
 
-def test_no_output_log_record_or_file_held_one(lived: Lived) -> None:
+def test_no_output_log_record_or_file_contains_a_secret(lived: Lived) -> None:
     witness = lived.machine.witness
     assert [str(finding) for finding in witness.findings()] == []
     secrets, texts, size = witness.figures()
-    # given, of render, of the server, edited
+    # secrets given by the user, of `render`, of the server, edited
     assert (secrets >= 3 + 4 + 4 + 3, texts > len(LIFE), size > 1_000_000) == (True,) * 3
 
 
-def test_every_command_has_a_place_in_this_life() -> None:
+def test_the_traced_life_contains_every_command() -> None:
     assert (
         COMMANDS.keys() - {"run"} - {event.words[0] for event in LIFE if isinstance(event, Run | Interrupted)} == set()
     )
 
 
-def test_a_canary_as_a_word_or_in_an_environment_is_found(tmp_path: Path) -> None:
+def test_a_canary_in_an_argument_or_an_environment_is_found(tmp_path: Path) -> None:
     tracer, canary = Tracer(tmp_path), secrets.token_urlsafe(24)
     for words, env in ((["true", f"https://admin:{canary}@host/"], {}), (["true"], {"CANARY": f'"{canary}"'})):
         subprocess.run(tracer.command(["env", *words]), env={"PATH": "/usr/bin:/bin", **env}, check=True)

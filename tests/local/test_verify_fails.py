@@ -1,4 +1,4 @@
-"""`verify` against real servers that are wrong in one way each: every one fails with its own message."""
+"""`verify` against real servers with one fault each: every fault has a specific message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def launch(machine: Machine) -> list[str]:
 
 
 def failed_check(machine: Machine, address: str, login: dict[str, str] = LOGIN) -> str:
-    """Return the message of the one check that failed, after it was printed as the command's last word."""
+    """Return the message of the only failed check, which must also be the last line of the command's output."""
     done = machine.run("verify", "--tracking-uri", address, env=login, code=1)
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Verification failed: ")]
     assert done.stdout.count("✗") == 1
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Right:
-    """A server with nothing wrong, for the tests that put something wrong between it and `verify`."""
+    """A server without a fault, for tests with a fault between the server and `verify`."""
 
     address: str
     artifacts: Path
@@ -77,7 +77,7 @@ def test_another_password(machine: Machine, right: Right) -> None:
 
 
 def test_a_read_only_artifact_folder(machine: Machine, folder: Path) -> None:
-    """Served by an ordinary user where the suite runs as root, who may write everywhere."""
+    """If the suite runs as root, who may write everywhere, an ordinary user runs the server."""
     port, root = free_port(), os.geteuid() == 0
     (folder / "artifacts").mkdir(mode=0o555)
     env = settings(folder, port)
@@ -108,7 +108,7 @@ def reachable_launch(machine: Machine, folder: Path) -> list[str]:
 def test_wrong_allowed_hosts(machine: Machine, folder: Path) -> None:
     port = free_port()
     with running(launch(machine), settings(folder, port, hosts="mlflow.example.org"), port) as address:
-        # the server accepts the address at which it listens, whatever is allowed
+        # the server always accepts the address at which it listens
         assert failed_check(machine, address.replace("127.0.0.1", "localhost")).startswith(
             "anonymous refused: the server refuses this host name: it is missing in MLFLOW_SERVER_ALLOWED_HOSTS"
         )
@@ -131,7 +131,7 @@ RIGHT = f"Basic {base64.b64encode(f'admin:{PASSWORD}'.encode()).decode()}"
 
 
 def test_any_password_accepted(machine: Machine, right: Right) -> None:
-    """By something in front of the server that brings a login of its own."""
+    """A proxy in front of the server adds a valid login."""
     with (
         relay(right.address, login=lambda _method, _path, given: RIGHT if given else "") as careless,
     ):
@@ -142,7 +142,7 @@ def test_any_password_accepted(machine: Machine, right: Right) -> None:
 
 def test_artifacts_open_to_any_password(machine: Machine, right: Right) -> None:
     def careless_login(method: str, path: str, given: str) -> str:
-        """Replace only the login of reads: the proof sends a PUT at the same time, which would empty the artifact."""
+        """Replace the login only of reads: the proof also sends a PUT, which would then empty the artifact."""
         return RIGHT if given and method == "GET" and "-artifacts/" in path else given
 
     with relay(right.address, login=careless_login) as careless:
@@ -151,11 +151,11 @@ def test_artifacts_open_to_any_password(machine: Machine, right: Right) -> None:
         assert said.endswith("answers a wrong password with 200, not 401")
 
 
-def test_nothing_there(machine: Machine) -> None:
+def test_no_server_at_the_address(machine: Machine) -> None:
     assert "cannot be reached (Connection refused)" in failed_check(machine, f"http://127.0.0.1:{free_port()}")
 
 
-def test_something_else_there(machine: Machine, folder: Path) -> None:
+def test_another_program_at_the_address(machine: Machine, folder: Path) -> None:
     port = free_port()
     other = [machine.server_python(), "-m", "http.server", "--bind", "127.0.0.1", str(port)]
     with running(other, {"PATH": "/usr/bin:/bin", "HOME": str(folder)}, port, path="") as address:

@@ -15,7 +15,7 @@ from tests.support.machine import DEPLOYER, Machine
 from tests.testbed.packages import SHELLS, install
 
 
-def test_wait_knows_a_server_that_does_not_exist(machine: Machine) -> None:
+def test_wait_reports_a_nonexistent_server(machine: Machine) -> None:
     assert "there is no server 'mlflow' here" in machine.run("wait", "--target", "local", code=1).stderr
 
 
@@ -70,7 +70,7 @@ def test_the_other_shells_read_their_scripts(server: Machine, tmp_path: Path, sh
 
 @pytest.fixture
 def stopped(server: Machine) -> Machine:
-    """The user of `server`, which is stopped. The last test of this file starts it again."""
+    """The user of `server`, after a stop. The last test of this file starts the server again."""
     if server.processes():
         server.run("stop")
     return server
@@ -82,7 +82,7 @@ def test_wait_for_a_stopped_server_ends_in_time_and_says_what_starts_it(stopped:
     assert "`deployer start mlflow --target local` starts it" in late
 
 
-def test_open_needs_a_server_that_runs(stopped: Machine) -> None:
+def test_open_needs_a_running_server(stopped: Machine) -> None:
     assert "`deployer start mlflow --target local` starts it" in stopped.here("open", code=3).stderr
 
 

@@ -1,4 +1,4 @@
-"""GitHub's workflows pass actionlint. It is a Go program, as is the test cluster; without Go there is no such check."""
+"""GitHub's workflows pass actionlint. actionlint is a Go program, like the test cluster; the check needs Go."""
 
 from __future__ import annotations
 

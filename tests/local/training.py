@@ -1,4 +1,4 @@
-"""What a researcher's script does with plain mlflow; configured by its environment alone."""
+"""A researcher's script with plain mlflow; only environment variables configure it."""
 
 import mlflow
 from sklearn.datasets import load_iris

@@ -1,6 +1,6 @@
-"""A full disk at every stage: a clear word, nothing lost, and the same command goes on once there is room.
+"""A full disk at every stage: a clear message, no lost data, and the same command continues once there is space.
 
-Needs root, for a small file system of its own.
+Needs root to mount a small file system.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ def grow(path: Path, size: str = ROOM) -> None:
 
 
 def fill(path: Path, left: str) -> None:
-    """Take all room of a small disk but so much."""
+    """Fill a small disk until only so much space is free."""
     subprocess.run(["mount", "-o", f"remount,size={left}", str(path)], check=True)
 
 
 @pytest.mark.parametrize("size", ["8k", "16k", "24k", "32k", "64k", "128k", "256k", "512k", "1m", "1500k", "2m"])
-def test_a_disk_that_fills_up_during_a_create_is_named_and_the_same_command_goes_on_with_more_room(
+def test_a_full_disk_during_create_is_reported_and_create_continues_with_more_space(
     bare_machine: Machine, environments: Path, size: str
 ) -> None:
     machine = bare_machine
     with small_disk(machine.state, "16m"):
         (machine.state / "environments").symlink_to(environments)
-        # what is there already has a place; the command has found enough room by now
+        # existing files keep their blocks; the command has checked the free space by now
         creating = stopped_after(machine, "[2/7] record", "create", "--target", "local", "--timeout", "60")
         fill(machine.state, size)
         os.killpg(creating.pid, signal.SIGCONT)
@@ -67,7 +67,7 @@ def test_a_disk_that_fills_up_during_a_create_is_named_and_the_same_command_goes
         machine.end()
 
 
-def test_a_disk_that_fills_up_during_an_installation_is_named_and_not_tried_again_with_pip(
+def test_a_full_disk_during_an_installation_is_reported_without_a_retry_with_pip(
     bare_machine: Machine,
 ) -> None:
     machine = bare_machine
@@ -87,15 +87,13 @@ def test_a_disk_that_fills_up_during_an_installation_is_named_and_not_tried_agai
         machine.end()
 
 
-def test_a_disk_that_fills_up_later_is_found_by_verify_and_loses_nothing(
-    bare_machine: Machine, environments: Path
-) -> None:
+def test_verify_reports_a_full_disk_and_nothing_is_lost(bare_machine: Machine, environments: Path) -> None:
     machine = bare_machine
     with small_disk(machine.state, "16m"):
         (machine.state / "environments").symlink_to(environments)
         machine.create()
         filled = subprocess.run(["dd", "if=/dev/zero", f"of={machine.state}/filler", "bs=64k"], check=False)
-        assert filled.returncode == 1  # it ends when the disk is full
+        assert filled.returncode == 1  # `dd` ends when the disk is full
         failed = machine.run("verify", code=1)
         assert "VerificationFailed" in failed.stderr
         (machine.state / "filler").unlink()
