@@ -53,7 +53,7 @@ def paths(plan: Any) -> set[str]:
     return {change["path"] for change in plan["changes"]}
 
 
-def test_each_plan_has_the_steps_that_the_command_then_takes(user: User) -> None:
+def test_each_plan_lists_the_steps_of_the_command(user: User) -> None:
     plan = planned(user, *INSIDE)
     assert {"Deployment/mlflow", "Service/mlflow", "NetworkPolicy/mlflow", "ConfigMap/mlflow-server"} <= paths(plan)
     assert user.objects() == set()
@@ -71,7 +71,7 @@ def test_each_plan_has_the_steps_that_the_command_then_takes(user: User) -> None
     assert planned(user, "delete", "--delete-data")["remarks"]
 
 
-def test_what_the_command_would_refuse_is_refused(user: User, new_user: Callable[..., User]) -> None:
+def test_a_dry_run_refuses_the_same_as_the_command(user: User, new_user: Callable[..., User]) -> None:
     user.kubectl("create", "service", "clusterip", "mlflow", "--tcp=80:80")
     refused = user.run(*INSIDE, "--dry-run", code=5).stderr
     assert "Service/mlflow is there already" in refused
@@ -86,7 +86,7 @@ def test_what_the_command_would_refuse_is_refused(user: User, new_user: Callable
     assert "you may not" in reader.run("create", "--workers", "2", "--dry-run", code=4).stderr
 
 
-def test_no_project_is_made(openshift: Cluster, new_user: Callable[..., User]) -> None:
+def test_a_dry_run_creates_no_project(openshift: Cluster, new_user: Callable[..., User]) -> None:
     user = new_user()
     name = f"{user.namespace}-new"
     command = ("create", "-n", name, "--create-project", "--csc-project", "2001234", "--dry-run")

@@ -48,7 +48,7 @@ def pod(user: User) -> str:
     return str(only["metadata"]["uid"])
 
 
-def test_two_workers_on_postgresql_take_new_passwords_at_once(user: User, team: Team) -> None:
+def test_two_workers_on_postgresql_accept_new_passwords_at_once(user: User, team: Team) -> None:
     team.give(user)
     created = user.create("mlflow", *URLS, "--workers", "2")
     assert [check["ok"] for check in created["verified"]] == [True] * 9
@@ -68,7 +68,7 @@ def test_two_workers_on_postgresql_take_new_passwords_at_once(user: User, team: 
 
 
 @pytest.mark.full_scale
-def test_with_artifacts_in_s3_too_there_is_no_volume(
+def test_a_server_with_postgresql_and_s3_has_no_volume(
     user: User, team: Team, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     team.give(user)
@@ -91,7 +91,7 @@ def test_with_artifacts_in_s3_too_there_is_no_volume(
 
 
 @pytest.mark.full_scale
-def test_a_login_that_does_not_work_never_takes_the_place_of_one_that_does(user: User, team: Team) -> None:
+def test_a_failing_database_login_never_replaces_a_working_login(user: User, team: Team) -> None:
     team.give(user)
     user.create("mlflow", *URLS)
     before = pod(user)
@@ -115,7 +115,7 @@ def test_a_login_that_does_not_work_never_takes_the_place_of_one_that_does(user:
 
 
 @pytest.mark.full_scale
-def test_another_database_is_refused_where_there_is_data(user: User, team: Team, server: PostgreSQL) -> None:
+def test_another_database_is_refused_if_data_exists(user: User, team: Team, server: PostgreSQL) -> None:
     team.give(user)
     user.create("mlflow", *URLS)
     made_in(server, f"o{secrets.token_hex(4)}").give(user)

@@ -148,7 +148,7 @@ def test_a_cluster_with_pods_and_volumes_ends_with_a_killed_test_run(cluster: Cl
     assert "node" in cluster.kubectl("get", "nodes")
 
 
-def test_a_cluster_that_ran_before_stays(tmp_path: Path) -> None:
+def test_a_cluster_started_earlier_survives_a_killed_test_run(tmp_path: Path) -> None:
     packages.ensure()
     directory = tmp_path / "cluster"
     with ends_with_this_process(directory):
@@ -166,7 +166,7 @@ def test_a_cluster_that_ran_before_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_node_that_is_being_started_ends_with_its_creator(tmp_path: Path, seed: int, number: int) -> None:
+def test_a_starting_node_ends_with_its_creator(tmp_path: Path, seed: int, number: int) -> None:
     packages.ensure()
     program = tmp_path / "create.py"
     program.write_text(CREATION)

@@ -53,19 +53,19 @@ exit 64
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def test_it_says_as_whom_it_works(member: User) -> None:
+def test_create_prints_the_user_name(member: User) -> None:
     created = member.run("create", "mlflow", "--profile", "rahti")
     assert f"as system:serviceaccount:{member.namespace}:robot" in created.stderr
 
 
-def test_where_oc_is_it_is_asked(member: User, with_oc: dict[str, str], tmp_path: Path) -> None:
+def test_an_installed_oc_is_asked_for_the_user_name(member: User, with_oc: dict[str, str], tmp_path: Path) -> None:
     refused = member.run("create", "mlflow", "--allow-from", "nonsense", env=with_oc, code=2).stderr
     assert f"as system:serviceaccount:{member.namespace}:robot" in refused
     assert (tmp_path / "asked").read_text() == f"whoami --context={member.namespace}/api-test:6443/Robot\n"
 
 
 @pytest.mark.parametrize("oc", [True, False])
-def test_a_login_that_has_ended_is_answered_with_what_to_type(
+def test_an_expired_login_is_answered_with_the_oc_login_command(
     member: User, with_oc: dict[str, str], tmp_path: Path, oc: bool
 ) -> None:
     late = with_token(member, "sha256~ended-canary")
@@ -76,7 +76,7 @@ def test_a_login_that_has_ended_is_answered_with_what_to_type(
     assert not (tmp_path / "asked").exists()  # it was seen before anybody was asked
 
 
-def test_an_oc_that_does_not_work_stops_nobody(member: User, tmp_path: Path) -> None:
+def test_a_failing_oc_is_ignored(member: User, tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "oc").write_text("#!/bin/sh\necho 'error: unknown' >&2\nexit 1\n")

@@ -31,7 +31,7 @@ def empty(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_api_server_accepts_every_drawn_manifest_strictly(cluster: Cluster, empty: str, case: str) -> None:
+def test_the_api_server_strictly_accepts_every_rendered_manifest(cluster: Cluster, empty: str, case: str) -> None:
     manifests = objects(case)
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
     accepted = cluster.kubectl(
@@ -40,7 +40,7 @@ def test_the_api_server_accepts_every_drawn_manifest_strictly(cluster: Cluster, 
     assert len(accepted.split()) == len(manifests)
 
 
-def test_a_field_that_does_not_exist_is_refused(cluster: Cluster, empty: str) -> None:
+def test_an_unknown_field_is_refused(cluster: Cluster, empty: str) -> None:
     wrong = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"prots": []}}
     with pytest.raises(CommandFailed, match="prots"):
         cluster.kubectl(

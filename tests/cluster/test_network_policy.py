@@ -124,7 +124,7 @@ def town(built: Town) -> Iterator[Town]:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_ingress(town: Town, name: str) -> None:
+def test_an_ingress_rule_admits_exactly_its_peers(town: Town, name: str) -> None:
     rule, who = RULES[name]
     town.cluster.apply(
         town.policy("deny", podSelector={}, policyTypes=["Ingress"]),
@@ -133,7 +133,7 @@ def test_ingress(town: Town, name: str) -> None:
     town.expect(who)
 
 
-def test_a_block_of_addresses_and_its_exceptions(town: Town) -> None:
+def test_an_address_block_admits_all_but_its_exceptions(town: Town) -> None:
     cidr = f"{town.server.rpartition('.')[0]}.0/24"
     block = {"cidr": cidr, "except": [f"{town.addresses['near']}/32"]}
     rule = {"from": [{"ipBlock": block}], "ports": [{"port": "web"}]}
@@ -141,7 +141,7 @@ def test_a_block_of_addresses_and_its_exceptions(town: Town) -> None:
     town.expect(_reach("near-other", "far", "far-other", ports=(8080,)))
 
 
-def test_who_was_blocked_gets_through_once_the_policy_is_gone(town: Town) -> None:
+def test_blocked_clients_connect_after_the_policy_is_deleted(town: Town) -> None:
     town.expect(EVERYONE)
     town.cluster.apply(town.policy("deny", podSelector={}, policyTypes=["Ingress"]))
     town.expect(set())
@@ -149,7 +149,7 @@ def test_who_was_blocked_gets_through_once_the_policy_is_gone(town: Town) -> Non
     town.expect(EVERYONE)
 
 
-def test_egress_needs_its_own_leave_for_names_and_for_the_port_behind_a_service(town: Town) -> None:
+def test_egress_needs_rules_for_dns_and_for_the_port_behind_a_service(town: Town) -> None:
     service = f"http://server.{town.namespaces['here']}/"
     near = {"matchLabels": {"role": "client"}}
     dns = {
@@ -178,7 +178,7 @@ def test_egress_needs_its_own_leave_for_names_and_for_the_port_behind_a_service(
     expect(False, False, False)
 
 
-def test_a_pod_with_egress_denied_cannot_ask_the_api(town: Town) -> None:
+def test_a_pod_without_egress_cannot_reach_the_api_server(town: Town) -> None:
     api = "https://kubernetes.default.svc/healthz"
 
     def asks() -> bool:

@@ -195,7 +195,7 @@ def stop_is_killed_while_the_pod_of_the_server_ends(owner: Owner) -> None:
 
 
 @pytest.mark.timeout(1200)
-def test_a_server_starts_after_what_it_needs_and_stops_before_it(owner: Owner) -> None:
+def test_a_server_starts_after_its_dependency_and_stops_first(owner: Owner) -> None:
     start_is_killed_while_the_store_is_not_ready(owner)
     the_same_command_goes_on(owner)
     assert owner.run("logs", "--workload", NAME).stdout == "the store serves\n"
@@ -212,7 +212,7 @@ def test_a_server_starts_after_what_it_needs_and_stops_before_it(owner: Owner) -
     assert owner.objects() | owner.objects("statefulset", "controllerrevision") == set()
 
 
-def test_a_second_workload_that_crashes_keeps_the_server_from_starting_and_is_named(owner: Owner) -> None:
+def test_a_crashing_second_workload_is_named_and_blocks_the_server(owner: Owner) -> None:
     owner.kind, owner.store = "Deployment", CRASHES
     refused = owner.run(*CREATE, code=3).stderr
     assert f"workload '{NAME}' will not become ready: container {NAME} of pod mlflow-{NAME}-" in refused
@@ -228,7 +228,7 @@ def test_a_second_workload_that_crashes_keeps_the_server_from_starting_and_is_na
     assert owner.objects() | owner.objects("statefulset") == set()
 
 
-def test_a_second_workload_that_the_quota_refuses_is_named_and_tried_again_at_once(owner: Owner) -> None:
+def test_a_second_workload_over_quota_is_named_and_retried_at_once(owner: Owner) -> None:
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",

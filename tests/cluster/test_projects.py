@@ -46,7 +46,7 @@ def member(openshift: Cluster) -> Iterator[Member]:
         yield Member(openshift, name, openshift.user(f"ada-{name}", name))
 
 
-def test_a_pod_that_says_nothing_gets_the_project_s_user_and_rahti_s_defaults(member: Member) -> None:
+def test_a_pod_without_settings_gets_the_project_s_user_and_rahti_s_defaults(member: Member) -> None:
     first = member.first_uid()
     member.kubectl("create", "--filename=-", input=json.dumps(bare("silent", member.namespace)))
     ready(member.cluster, member.namespace, "silent")
@@ -102,7 +102,7 @@ def changed(tried: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("volumes", [{"name": "a", "emptyDir": {}}], None),
     ],
 )
-def test_what_a_project_refuses_of_pods(member: Member, path: str, value: Any, refusal: str | None) -> None:
+def test_a_project_accepts_only_restricted_pods(member: Member, path: str, value: Any, refusal: str | None) -> None:
     tried = changed(bare("tried", member.namespace), path, value)
     if refusal is None:
         member.try_pod(tried)
@@ -111,13 +111,13 @@ def test_what_a_project_refuses_of_pods(member: Member, path: str, value: Any, r
         member.try_pod(tried)
 
 
-def test_a_user_of_the_project_s_range_is_accepted(member: Member) -> None:
+def test_a_uid_in_the_project_s_range_is_accepted(member: Member) -> None:
     last = member.first_uid() + 9999
     made = member.try_pod(changed(bare("tried", member.namespace), "securityContext.runAsUser", last))
     assert made["spec"]["containers"][0]["securityContext"]["runAsUser"] == last
 
 
-def test_a_namespace_that_is_no_project_is_left_alone(openshift: Cluster, namespace: str) -> None:
+def test_pods_outside_of_projects_are_left_alone(openshift: Cluster, namespace: str) -> None:
     asked = pod("plain", namespace)
     openshift.apply(asked)
     found = json.loads(openshift.kubectl("get", "pod", "plain", f"--namespace={namespace}", "--output=json"))
@@ -144,7 +144,7 @@ def request(name: str, description: str = "csc_project: 1000123", display_name: 
     return json.dumps({**kind, "description": description, "displayName": display_name})
 
 
-def test_whoever_asks_gets_a_project_and_its_admin_role(openshift: Cluster, namespace: str, person: Any) -> None:
+def test_a_requester_gets_a_project_and_its_admin_role(openshift: Cluster, namespace: str, person: Any) -> None:
     name = f"{namespace}-mine"
     text = "For the whole team\n\ncsc_project: 1000123\n"
     create = ("create", "--output=json", "--filename=-")
@@ -192,12 +192,12 @@ def test_whoever_asks_gets_a_project_and_its_admin_role(openshift: Cluster, name
         ("{}_a", "csc_project: 1000123", r"metadata.name: Invalid value"),
     ],
 )
-def test_a_request_that_is_refused(namespace: str, person: Any, name: str, description: str, refusal: str) -> None:
+def test_an_invalid_project_request_is_refused(namespace: str, person: Any, name: str, description: str, refusal: str) -> None:
     with pytest.raises(CommandFailed, match=refusal):
         person("ada", "create", "--filename=-", input=request(name.format(namespace), description))
 
 
-def test_a_service_account_may_not_ask_for_a_project(openshift: Cluster, namespace: str) -> None:
+def test_a_service_account_cannot_request_a_project(openshift: Cluster, namespace: str) -> None:
     token = openshift.kubectl("create", "token", "default", f"--namespace={namespace}").strip()
     # a kubeconfig of nobody, for the admin's certificate would win over the token
     nobody = (
@@ -211,7 +211,7 @@ def test_a_service_account_may_not_ask_for_a_project(openshift: Cluster, namespa
         openshift.kubectl(*nobody, f"--token={token}", "create", "--filename=-", input=request("by-account"))
 
 
-def test_only_the_api_server_is_believed_who_asks(openshift: Cluster, namespace: str) -> None:
+def test_identity_headers_are_accepted_only_from_the_api_server(openshift: Cluster, namespace: str) -> None:
     openshift.user("eve", namespace)
     pair = openshift.provider.users / f"{namespace}-eve"
     ask = ("get", "service", "projects", "--namespace=openshift-apiserver", "--output=jsonpath={.spec.clusterIP}")

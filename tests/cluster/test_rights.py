@@ -61,7 +61,7 @@ def words(command: tuple[str, ...], user: User) -> list[str]:
 
 
 @pytest.mark.timeout(1800)
-def test_every_right_that_is_missing_is_named_or_noted(new_user: Callable[..., User]) -> None:
+def test_every_missing_right_is_named_in_an_error_or_a_note(new_user: Callable[..., User]) -> None:
     owners = [new_user(), new_user()]
     tried: set[Right] = set()
     wrong: list[str] = []
@@ -105,7 +105,7 @@ def judged(right: Right, code: int, said: str) -> list[str]:
     return [f"without {named}: exit {code}, {said[-500:]}"]
 
 
-def test_the_rights_that_a_create_was_seen_to_use_are_enough(user: User, new_user: Callable[..., User]) -> None:
+def test_the_audited_rights_of_a_create_are_sufficient(user: User, new_user: Callable[..., User]) -> None:
     user.run(*INSIDE)
     used = rights_used(user.bed.audit(user=user.name), user.namespace)
     assert not [right for right in used if right[2].startswith("statefulsets")]  # the server has none

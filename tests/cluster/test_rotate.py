@@ -105,7 +105,7 @@ def test_a_new_password_is_proven_and_nothing_is_restarted(shared: User) -> None
     assert statuses(shared, ("admin", shown(shared)), ("admin", old)) == [200, 401]
 
 
-def test_without_a_public_address_it_goes_through_a_tunnel(user: User) -> None:
+def test_rotation_without_a_public_address_uses_a_tunnel(user: User) -> None:
     user.create("mlflow", "--expose", "none", host=False)
     old = shown(user)
     user.run(*ROTATE)
@@ -113,7 +113,7 @@ def test_without_a_public_address_it_goes_through_a_tunnel(user: User) -> None:
     user.run("verify")
 
 
-def test_an_edit_a_lost_secret_and_a_lost_password_are_lived_through(shared: User) -> None:
+def test_rotation_recovers_from_edited_and_deleted_secrets(shared: User) -> None:
     old = shown(shared)
     process = stopped_after(shared, "ok stage", *ROTATE)
     edit(shared, pending="somebody-edited-this", current="and-this-one-too")
@@ -133,7 +133,7 @@ def test_an_edit_a_lost_secret_and_a_lost_password_are_lived_through(shared: Use
     assert shared.run("diff").returncode == 0
 
 
-def test_a_cut_between_change_and_record_is_waited_for_and_a_kill_in_it_goes_on(shared: User) -> None:
+def test_rotation_completes_after_an_api_outage_or_a_kill_before_the_record(shared: User) -> None:
     for killed in (False, True):
         old = shown(shared)
         process = stopped_after(shared, "ok change", *ROTATE)
@@ -152,7 +152,7 @@ def test_a_cut_between_change_and_record_is_waited_for_and_a_kill_in_it_goes_on(
     assert shared.objects("lease") == set()
 
 
-def test_two_laptops_at_once_wait_for_one_another(shared: User, tmp_path: Path) -> None:
+def test_rotations_from_two_laptops_wait_for_each_other(shared: User, tmp_path: Path) -> None:
     old = shown(shared)
     both = [who.popen(*ROTATE) for who in (shared, shared.on_another_laptop(tmp_path / "laptop"))]
     said = [process.communicate(timeout=180)[1] for process in both]
@@ -162,7 +162,7 @@ def test_two_laptops_at_once_wait_for_one_another(shared: User, tmp_path: Path) 
 
 
 @pytest.mark.timeout(3600)
-def test_a_rotation_killed_at_any_instant_goes_on(new_user: Callable[..., User], seed: int, soak: bool) -> None:
+def test_a_rotation_killed_at_any_instant_can_be_repeated(new_user: Callable[..., User], seed: int, soak: bool) -> None:
     users = [new_user(), new_user()]
     for user in users:
         user.create()
@@ -206,7 +206,7 @@ def rotations_under_load(user: User, rounds: int, writes: int) -> None:
 
 
 @pytest.mark.timeout(3600)
-def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_old_one_let_in(
+def test_rotation_under_load_refuses_no_valid_password_and_accepts_no_old_password(
     shared: User, soak: bool
 ) -> None:
     rotations_under_load(shared, 20 if soak else 5, 5000 if soak else 100)
@@ -215,7 +215,7 @@ def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_o
 
 @pytest.mark.full_scale
 @pytest.mark.timeout(3600)
-def test_two_workers_change_a_password_as_one(user: User, soak: bool) -> None:
+def test_two_workers_switch_to_a_new_password_together(user: User, soak: bool) -> None:
     user.create("mlflow", "--workers", "2")
     try:
         rotations_under_load(user, 20 if soak else 3, 500 if soak else 30)

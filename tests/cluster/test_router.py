@@ -115,21 +115,21 @@ def host(name: str) -> str:
 
 
 @pytest.mark.parametrize("number", range(len(LISTS)))
-def test_who_is_let_in(router: Router, number: int) -> None:
+def test_an_allow_list_admits_the_expected_clients(router: Router, number: int) -> None:
     source, _, mine, others = LISTS[number]
     answers = [router.ask(host(f"list{number}"), source=address).status for address in (CLIENT, OTHER)]
     assert answers == [200 if let_in else 0 for let_in in (mine, others)], source
 
 
 @pytest.mark.parametrize("number", range(len(NETWORKS)), ids=[str(network) for network in NETWORKS])
-def test_what_deployer_writes_is_taken_for_the_very_same_network(router: Router, number: int) -> None:
+def test_haproxy_reads_the_same_network_that_deployer_writes(router: Router, number: int) -> None:
     for address in (CLIENT, OTHER, "127.3.0.1"):
         inside = ipaddress.ip_address(address) in NETWORKS[number]
         assert router.ask(host(f"network{number}"), source=address).status == (200 if inside else 0), address
 
 
 @pytest.mark.parametrize("number", range(len(PATHS)))
-def test_which_paths_are_served(router: Router, number: int) -> None:
+def test_a_route_serves_only_its_path(router: Router, number: int) -> None:
     source, _, asked, status = PATHS[number]
     assert router.ask(host(f"path{number}"), asked).status == status, source
 
@@ -146,7 +146,7 @@ def test_which_paths_are_served(router: Router, number: int) -> None:
         ("never", f"{TEMPLATE}:755", ["192.0.2.9"], ["gopher"], ["for=192.0.2.9"]),
     ],
 )
-def test_what_the_pod_is_told_of_a_client_that_forges(
+def test_forged_forwarded_headers_follow_the_mode_of_the_route(
     router: Router, mode: str | None, source: str, addresses: list[str], proto: list[str], forwarded: list[str]
 ) -> None:
     name = host(f"forwarded-{mode}".lower())
@@ -157,7 +157,7 @@ def test_what_the_pod_is_told_of_a_client_that_forges(
     assert answer.seen("Forwarded") == [value.format(ours=ours) for value in forwarded], source
 
 
-def test_what_the_pod_is_told_of_an_honest_client(router: Router) -> None:
+def test_the_pod_gets_forwarded_headers_of_an_honest_client(router: Router) -> None:
     for name, lines in (("edge", 719), ("forwarded-if-none", 745)):
         answer = router.ask(host(name))
         assert answer.seen("X-Forwarded-For") == [CLIENT], f"{TEMPLATE}:{lines}"
@@ -187,11 +187,11 @@ def test_headers_that_forge_an_identity_are_dropped(router: Router, name: str, t
 
 
 @pytest.mark.parametrize(("length", "status"), [(20_000, 200), (26_000, 400)])
-def test_headers_have_24_kib(router: Router, length: int, status: int) -> None:
+def test_headers_may_have_24_kib(router: Router, length: int, status: int) -> None:
     assert router.ask(host("edge"), "/", f"X-Long: {'x' * length}").status == status, f"{TEMPLATE}:80"
 
 
-def test_an_empty_length_is_denied(router: Router) -> None:
+def test_an_empty_content_length_is_denied(router: Router) -> None:
     # HAProxy itself may refuse it before its rule is asked
     assert router.ask(host("edge"), "/", "Content-Length: ").status in {400, 403}, f"{TEMPLATE}:271"
 
@@ -209,7 +209,7 @@ def test_a_redirect_names_no_port(router: Router, port: str) -> None:
     assert (answer.status, answer.headers["Location"]) == (302, f"https://{host('edge')}/a/b?c=d"), f"{TEMPLATE}:304"
 
 
-def test_what_happens_to_plain_http(router: Router) -> None:
+def test_plain_http_follows_the_tls_settings_of_the_route(router: Router) -> None:
     found = {
         name: (router.ask(host(name), tls=False).status, router.ask(host(name)).status)
         for name in ("edge", "plain", "allow", "unknown")
@@ -233,7 +233,7 @@ def test_a_cookie_keeps_a_client_at_its_pod(router: Router) -> None:
     assert "Secure" not in plain, f"{TEMPLATE}:771"
 
 
-def test_annotations_for_answers(router: Router) -> None:
+def test_annotations_set_hsts_and_disable_cookies(router: Router) -> None:
     safe, edge = router.ask(host("safe")), router.ask(host("edge"))
     assert safe.headers["Strict-Transport-Security"] == "max-age=9", f"{TEMPLATE}:782"
     assert safe.headers["Set-Cookie"] is None, f"{TEMPLATE}:769"
@@ -245,7 +245,7 @@ def test_a_path_is_rewritten(router: Router) -> None:
     assert answer.said["path"] == "/%y'z/a?b=c", f"{TEMPLATE}:765"
 
 
-def test_a_slow_pod_is_waited_for_as_long_as_the_route_says(router: Router) -> None:
+def test_the_router_waits_for_a_slow_pod_until_the_timeout_of_the_route(router: Router) -> None:
     assert router.ask(host("slow"), "/sleep/2").status == 504, f"{TEMPLATE}:689"
     assert router.ask(host("patient"), "/sleep/1").status == 200, f"{HELPERS}:348"
 
@@ -263,7 +263,7 @@ def test_passthrough_shows_the_certificate_of_the_pod(router: Router) -> None:
     assert statuses == [0, 200], f"{TEMPLATE}:857"
 
 
-def test_reencrypt_asks_the_pod_by_tls(router: Router) -> None:
+def test_reencrypt_connects_to_the_pod_by_tls(router: Router) -> None:
     found = {name: router.ask(host(name)).status for name in ("again", "again-none", "again-plain", "again-other")}
     # a pod without TLS, and one whose certificate is of another authority, are as good as gone
     assert found == {"again": 200, "again-none": 200, "again-plain": 503, "again-other": 503}, f"{TEMPLATE}:811"

@@ -82,7 +82,7 @@ def test_large_artifacts_come_back_byte_for_byte_through_the_router(
     assert {item["Size"] for item in objects["Contents"]} >= set(sizes)
 
 
-def test_a_bucket_that_is_not_there_stops_it_before_anything_is_made(
+def test_a_missing_bucket_is_refused_before_anything_is_created(
     member: User, store: ObjectStore, bucket: str
 ) -> None:
     with_keys(member)
@@ -92,7 +92,7 @@ def test_a_bucket_that_is_not_there_stops_it_before_anything_is_made(
     assert member.objects("deployment", "route", "pvc", "service", "secret", "configmap") == set()
 
 
-def test_keys_that_may_only_read_are_noticed_and_better_ones_are_taken(
+def test_read_only_keys_fail_the_proof_and_writing_keys_pass(
     member: User, store: ObjectStore, bucket: str
 ) -> None:
     with_keys(member)
@@ -112,7 +112,7 @@ def test_keys_that_may_only_read_are_noticed_and_better_ones_are_taken(
     assert member.json("create")["changed"] is False
 
 
-def test_keys_are_exchanged_and_the_old_ones_may_be_withdrawn(
+def test_rotated_keys_work_after_the_old_keys_are_withdrawn(
     member: User, openshift: Cluster, bucket: str, tmp_path: Path
 ) -> None:
     address, port = openshift.client_addresses[0], free_port()
@@ -129,7 +129,7 @@ def test_keys_are_exchanged_and_the_old_ones_may_be_withdrawn(
         member.run("verify")
 
 
-def test_direct_transfer_to_where_clients_cannot_go_is_refused_and_proxied_goes_on(
+def test_direct_transfer_to_an_unreachable_endpoint_is_refused_and_proxied_works(
     member: User, store: ObjectStore, bucket: str
 ) -> None:
     """A service with a name inside the cluster alone: what cannot be tried from here, the server itself proves."""
@@ -166,7 +166,7 @@ def test_direct_transfer_to_where_clients_cannot_go_is_refused_and_proxied_goes_
     assert all(check["ok"] for check in created["verified"])
 
 
-def test_no_secret_key_is_in_what_it_prints_or_writes(member: User, store: ObjectStore, bucket: str) -> None:
+def test_no_secret_key_appears_in_output_or_objects(member: User, store: ObjectStore, bucket: str) -> None:
     with_keys(member)
     created = member.run("create", *options(store, bucket, "--make-bucket"))
     said = created.stdout + created.stderr

@@ -158,19 +158,19 @@ def lived(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Lived(user, list(tracer.starts()))
 
 
-def test_no_program_is_given_a_secret_as_a_word(lived: Lived) -> None:
+def test_no_program_gets_a_secret_as_an_argument(lived: Lived) -> None:
     assert len(lived.starts) > 2 * len(LIFE)
     assert [start.path for start in lived.starts if lived.known(start.words)] == []
 
 
-def test_nobody_but_a_users_own_client_finds_one_in_its_environment(lived: Lived) -> None:
+def test_only_the_user_s_client_has_a_secret_in_its_environment(lived: Lived) -> None:
     known = {start: lived.known(start.env) for start in lived.starts}
     clients = [start for start, names in known.items() if names]
     assert {(client.path, ASK_MARK in client.words) for client in clients} == {(sys.executable, True)}
     assert {name.partition(" ")[0] for client in clients for name in known[client]} == {"current"}
 
 
-def test_no_output_object_event_or_log_held_one(lived: Lived) -> None:
+def test_no_output_object_event_or_log_contains_a_secret(lived: Lived) -> None:
     witness = lived.user.witness
     for where, content in logs_of_the_node(lived.user.bed):
         witness.examine(content, where)
@@ -180,6 +180,6 @@ def test_no_output_object_event_or_log_held_one(lived: Lived) -> None:
     assert (secrets >= 4 + 3, texts > len(LIFE), size > 1_000_000) == (True,) * 3
 
 
-def test_every_command_that_asks_a_cluster_has_a_place_in_this_life() -> None:
+def test_every_cluster_command_is_part_of_the_traced_life() -> None:
     traced = {event.words[0] for event in LIFE if isinstance(event, Run | Interrupted)} | {"create"}
     assert COMMANDS.keys() - traced - NO_SERVER == set()
