@@ -1,4 +1,4 @@
-"""A server on a cluster whose data is in PostgreSQL databases outside of it."""
+"""A server on a cluster with PostgreSQL databases outside the cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ URLS = ("--database-file", "urls.txt")
 
 @pytest.fixture(scope="module")
 def server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    """PostgreSQL on this machine, where the cluster's pods reach it."""
+    """PostgreSQL on this machine, at an address that the cluster's pods can reach."""
     programs = postgres.programs(tmp_path_factory.mktemp("postgres"))
     with postgres.guarded(programs, cluster.client_addresses[0]) as started:
         yield started
@@ -102,7 +102,7 @@ def test_a_failing_database_login_never_replaces_a_working_login(user: User, tea
     assert pod(user) == before
     require_proven_with(user, team)
 
-    user.run("stop")  # nothing runs that could try them
+    user.run("stop")  # no pod runs that could try the new URLs
     refused = user.run("create", *URLS, code=1).stderr
     assert "password authentication failed" in refused
     assert "it runs with the old URLs again" in refused

@@ -1,4 +1,4 @@
-"""What a cluster can do to a user, and what the user can do to a cluster: each is named, nothing is lost."""
+"""Faults of a cluster and mistakes of its users: the message names each cause, and no data is lost."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.cluster.relay import relay
 from tests.cluster.user import User
 from tests.testbed.command import CommandFailed
 
-# shorter than a lock is trusted without being renewed: it is the credentials that must be told of
+# shorter than an unrenewed lock stays valid: the message must be about the credentials, not the lock
 CREDENTIAL_SECONDS = 8.0
 
 
 def versions(user: User) -> set[str]:
-    """Return every object of the namespace with its resourceVersion: equal sets mean nothing was written."""
+    """Return every object of the namespace with its resourceVersion; equal sets mean that nothing was written."""
     kinds = "deployment,service,ingress,configmap,secret,pvc,networkpolicy,serviceaccount"
     items = json.loads(user.kubectl("get", kinds, "-o", "json"))["items"]
     return {f"{i['kind']}/{i['metadata']['name']}@{i['metadata']['resourceVersion']}" for i in items}
 
 
 def spec_file(user: User, **spec: Any) -> str:
-    """Write a spec without a public address and with these parts; return its path."""
+    """Write a spec without a public address and with these fields; return its path."""
     path = user.home / "server.json"
     wanted = {"exposure": {"type": "none"}, **spec}
     path.write_text(
@@ -42,7 +42,7 @@ def spec_file(user: User, **spec: Any) -> str:
 
 
 def patched(**pod: Any) -> dict[str, Any]:
-    """Return a spec that lays these fields over the server's pod."""
+    """Return a spec that patches the server's pod with these fields."""
     return {"patches": [{"kind": "Deployment", "patch": {"spec": {"template": {"spec": pod}}}}]}
 
 
@@ -52,7 +52,7 @@ def resources(**amounts: str) -> dict[str, Any]:
 
 @pytest.fixture
 def shared(shared_user: User) -> User:
-    """The user of the tests that need any server without a public address that runs and is proven."""
+    """A user with a proven, running server without a public address."""
     shared_user.create("mlflow", "--expose", "none", host=False)
     return shared_user
 
@@ -244,7 +244,7 @@ def test_create_waits_for_an_api_server_killed_in_mid_command(user: User) -> Non
     assert process.stderr
     assert any("start ..." in line for line in process.stderr)
     user.bed.kill("apiserver")
-    time.sleep(SECONDS)  # longer than the lock is trusted without being renewed
+    time.sleep(SECONDS)  # longer than an unrenewed lock stays valid
     user.bed.start("apiserver")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
@@ -293,7 +293,7 @@ def test_the_cause_of_an_unreachable_address_is_named(user: User) -> None:
     refused = user.run("create", "--host", user.host(), "--timeout", "30", code=3).stderr
     assert "spec.networkPolicy.ingressNamespace" in refused
     assert user.create()["changed"] is True
-    # this Ingress has no issuer: nobody makes another certificate, and so none is waited for
+    # this Ingress has no issuer: `verify` does not wait for another certificate
     refused = user.run("verify", code=3, env={"REQUESTS_CA_BUNDLE": certifi.where()}).stderr
     assert f"{certifi.where()}, which REQUESTS_CA_BUNDLE names" in refused
     assert "which wins over CURL_CA_BUNDLE and SSL_CERT_FILE" in refused
@@ -321,13 +321,13 @@ def test_a_stranger_reaches_the_pod_only_after_the_policy_is_removed(
     with pytest.raises(CommandFailed):
         shared.kubectl(*ask)
     shared.kubectl("delete", "networkpolicy", "mlflow")
-    for _ in range(20):  # until the policy's absence is in force
+    for _ in range(20):  # until the deletion takes effect
         try:
-            assert shared.kubectl(*ask) == "401"  # MLflow's own word: the name is one that it answers to
+            assert shared.kubectl(*ask) == "401"  # from MLflow: it accepts this host name
         except CommandFailed:
             continue
         return
-    pytest.fail("the stranger is still kept out")
+    pytest.fail("the stranger still cannot connect")
 
 
 def test_create_on_a_cluster_needs_no_writable_home(user: User) -> None:

@@ -1,4 +1,4 @@
-"""A name under apps.test leads from the host through TLS to a pod: by Ingress and by the Gateway API."""
+"""A host name below apps.test leads through TLS to a pod: by Ingress and by the Gateway API."""
 
 from __future__ import annotations
 

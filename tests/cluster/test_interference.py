@@ -1,4 +1,4 @@
-"""What other people do to a server's objects: it is seen, named, and nothing is lost by what we do next."""
+"""Other people change a server's objects: deployer reports the changes, and its next command loses no data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSIDE = ("--expose", "none")
 
 @pytest.fixture
 def shared(shared_user: User) -> User:
-    """The user of the tests that need any server without a public address that runs and is proven."""
+    """A user with a proven, running server without a public address."""
     shared_user.create("mlflow", "--expose", "none", host=False)
     return shared_user
 
@@ -99,7 +99,7 @@ def test_a_missing_gateway_is_named(user: User) -> None:
 
 
 def lease(user: User, holder: str, seconds: int) -> str:
-    """Return the Lease of somebody who changes the server."""
+    """Return the manifest of a Lease that `holder` has on the server."""
     labels = user.get("configmap", "mlflow-spec")["metadata"]["labels"]
     made = {
         "apiVersion": "coordination.k8s.io/v1",
@@ -120,11 +120,11 @@ def test_a_lease_released_during_the_conflict_is_acquired(user: User) -> None:
     user.create()
     user.kubectl("create", "-f", "-", stdin=lease(user, "login7 is just done", 600))
 
-    def let_go(method: str, path: str, status: int) -> None:
+    def release(method: str, path: str, status: int) -> None:
         if method == "POST" and "/leases" in path and status == 409:
             user.kubectl("delete", "lease", "mlflow-lock")
 
-    change = ("create", "mlflow", "--default-permission", "READ")  # at a public address: no tunnel goes that way
-    with relay(user.kubeconfig, before_answer=let_go) as (kubeconfig, _):
+    change = ("create", "mlflow", "--default-permission", "READ")  # at a public address: the relay passes no tunnel
+    with relay(user.kubeconfig, before_answer=release) as (kubeconfig, _):
         user.run(*change, "--timeout", "60", env={"KUBECONFIG": str(kubeconfig)})
     assert user.objects("lease") == set()

@@ -1,4 +1,4 @@
-"""SIGKILL at seeded random instants of create, change and delete on a cluster, then the same command again."""
+"""SIGKILL at seeded random instants of create, change and delete on a cluster; then the same command runs again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 def side_by_side(users: Sequence[User], trials: Sequence[_T], judge: Callable[[User, _T], None]) -> None:
-    """Let each user take every other trial: most of their time is the cluster's, not this machine's."""
+    """Divide the trials among the users, who run them in parallel: a trial mostly waits for the cluster."""
 
     def lane(first: int) -> None:
         for trial in trials[first :: len(users)]:
@@ -45,7 +45,7 @@ def require_nothing(user: User) -> None:
 
 @pytest.fixture
 def users(new_user: Callable[..., User]) -> list[User]:
-    """Two people, each in a namespace of their own."""
+    """Two users in different namespaces."""
     return [new_user(), new_user()]
 
 

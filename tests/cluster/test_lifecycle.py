@@ -1,4 +1,4 @@
-"""What a user does with a server on a cluster from its first to its last day, on the real thing."""
+"""All that a user does with a server, from creation to deletion, on a real cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READ_ONLY = {"get", "list", "watch"}
 
 
 def persisted(requests: list[dict[str, object]]) -> list[str]:
-    """Return the requests of an audit log that changed something: no reads, reviews, dry runs or tunnels."""
+    """Return the requests of an audit log that may have changed something: no reads, reviews, dry runs or tunnels."""
     changing = []
     for request in requests:
         verb, uri = str(request["verb"]), str(request["requestURI"])
@@ -33,7 +33,7 @@ def persisted(requests: list[dict[str, object]]) -> list[str]:
 
 @pytest.fixture
 def shared(shared_user: User) -> User:
-    """The user of the tests that need any server behind the Ingress that runs and is proven."""
+    """A user with a proven, running server behind the Ingress."""
     shared_user.create()
     return shared_user
 
@@ -129,7 +129,7 @@ def test_delete_with_data_removes_all_our_objects_and_no_others(user: User) -> N
         for request in user.bed.audit(user=user.name, since=since)
         if request["verb"] == "delete"
     ]
-    # until no pod is left, the policy guards it
+    # the policy protects the pods until the last one is gone
     assert deleted.index("deployments") < deleted.index("networkpolicies")
     assert user.objects() == {"configmap/mlflow-notes"}
     assert "no server" in user.run("delete", "--delete-data", "--yes", code=1).stderr
@@ -155,9 +155,7 @@ def test_a_second_laptop_with_the_same_rights_sees_the_same_server(shared: User,
     assert (again["changed"], again["address"]) == (False, created["address"])
 
 
-def test_servers_that_share_a_namespace_or_a_name_are_independent(
-    shared: User, new_user: Callable[[], User]
-) -> None:
+def test_servers_that_share_a_namespace_or_a_name_are_independent(shared: User, new_user: Callable[[], User]) -> None:
     elsewhere = new_user()
     passwords = {shared.create(name)["address"]: shared.run("show-password", name).stdout for name in ("mlflow", "two")}
     address = elsewhere.create()["address"]
@@ -174,7 +172,7 @@ def test_a_killed_pod_is_replaced_and_passes_the_proof(shared: User) -> None:
     shared.kubectl("delete", pod, "--grace-period=0", "--force")
     shared.kubectl("wait", "--for=jsonpath={.status.unavailableReplicas}=1", "deployment/mlflow", "--timeout=60s")
     waited = shared.run("create", "-o", "json")
-    assert "ok ready: " in waited.stderr  # for the other pod
+    assert "ok ready: " in waited.stderr  # it waits for the new pod
     assert json.loads(waited.stdout)["changed"] is False
     assert shared.run("verify").returncode == 0
 

@@ -1,4 +1,4 @@
-"""The API server itself judges what is rendered: every profile, exposure and shape, strictly, by dry run."""
+"""The API server validates the manifests of every profile, exposure and shape strictly, by dry run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.testbed.command import CommandFailed
 
 @pytest.fixture(scope="module", autouse=True)
 def routes(cluster: Cluster) -> Iterator[None]:
-    """OpenShift's Route as its project defines it; away again, because with it the cluster looks like OpenShift."""
+    """Install the definition of OpenShift's Route; remove it afterwards: with it the cluster looks like OpenShift."""
     folder = str(programs.definitions("route"))
     cluster.kubectl("apply", "--server-side", "-f", folder)
     cluster.kubectl("wait", "--for=condition=established", "-f", folder, "--timeout=30s")
@@ -25,7 +25,7 @@ def routes(cluster: Cluster) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def empty(cluster: Cluster) -> Iterator[str]:
-    """A namespace in which nothing is made: all that these tests ask for is a dry run."""
+    """A namespace that stays empty: these tests only request dry runs."""
     with cluster.namespace() as name:
         yield name
 

@@ -1,4 +1,4 @@
-"""The node is a real one: version, users with an end, audit, Pod Security, services that die and come back."""
+"""The node is a real one: version, users that expire, audit log, Pod Security, services that can be killed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_up_returns_the_running_cluster(cluster: Cluster) -> None:
 def test_commands_from_another_home_use_the_programs_of_the_running_cluster(
     cluster: Cluster, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
-    """Another HOME has another, empty cache; and without PATH nothing can be built."""
+    """A new HOME has an empty cache, and without PATH no build is possible."""
     directory = ("--directory", str(cluster.audit_log.parent))
     done = subprocess.run(
         [sys.executable, "-m", "tests.testbed", *directory, *arguments],

@@ -1,4 +1,4 @@
-"""The cluster as an OpenShift: Routes and their router do what OpenShift's do."""
+"""The cluster as an OpenShift: Routes and the router behave like OpenShift's."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.full_scale
 EDGE = {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"}
 LIST = "haproxy.router.openshift.io/ip_allowlist"
 TIMEOUT = "haproxy.router.openshift.io/timeout"
-NOBODY = "192.0.2.1"  # of documentation: nobody's address
-CLOSED = "000 52"  # no answer: the connection is closed
-RELOADED = 20  # seconds: a change waits for up to five, and the machine may be busy
+NOBODY = "192.0.2.1"  # reserved for documentation: no client has this address
+CLOSED = "000 52"  # the connection is closed without a response
+RELOADED = 20  # seconds: a reload may be due only after five, and the machine may be busy
 GROUPS = {"route.openshift.io/v1", "project.openshift.io/v1"}
-# answers /N after N seconds with its own name
+# answers /N after N seconds with the pod's name and the request's headers
 SERVER = """\
 import http.server, os, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -46,7 +46,7 @@ def route(name: str, namespace: str, tls: dict[str, str] | None = EDGE, **spec: 
 
 
 def curl(cluster: Cluster, url: str, *options: str) -> str:
-    """The HTTP status, and curl's own."""
+    """Return the HTTP status, curl's exit code and the redirect URL."""
     command = ["curl", "--silent", "--output", "/dev/null", "--max-time", "20", "--cacert", str(cluster.ca_file)]
     written = ["--write-out", "%{http_code} %{exitcode} %{redirect_url}"]
     done = subprocess.run(
@@ -56,7 +56,7 @@ def curl(cluster: Cluster, url: str, *options: str) -> str:
 
 
 def condition(cluster: Cluster, name: str, namespace: str) -> dict[str, str]:
-    """What the router says of a Route, once it says something."""
+    """Return the router's condition of a Route, as soon as there is one."""
     found: list[dict[str, str]] = []
 
     def said() -> bool:
@@ -70,7 +70,7 @@ def condition(cluster: Cluster, name: str, namespace: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Site:
-    """A project with a server, and one of its users."""
+    """A project with a pod that serves HTTP, and a user of the project."""
 
     cluster: Cluster
     namespace: str
@@ -80,7 +80,7 @@ class Site:
         return f"{name}-{self.namespace}.{self.cluster.routes_domain}"
 
     def serve(self, name: str, **spec: Any) -> str:
-        """Make a Route as the user, and wait until it leads to the pod; returns its URL."""
+        """Create a Route as the user and wait until it leads to the pod; return its URL."""
         scheme = "https" if spec.get("tls", EDGE) else "http"
         self.create(route(name, self.namespace, **spec))
         url = f"{scheme}://{spec.get('host') or self.host(name)}/"
@@ -138,7 +138,7 @@ STANDING: dict[str, dict[str, str] | None] = {
 
 @pytest.fixture(scope="module")
 def site(new_site: Callable[[], Site]) -> Site:
-    """A site with Routes that came together, for one reload."""
+    """A site whose Routes were created at once, so that one reload suffices."""
     made = new_site()
     made.create_together([route(name, made.namespace, tls) for name, tls in STANDING.items()])
     wait_until(lambda: curl(made.cluster, made.url("slow")) == "200 0", "the standing Routes", RELOADED)
@@ -149,9 +149,9 @@ def test_no_openshift_api_remains_afterwards(cluster: Cluster) -> None:
     def shown() -> set[str]:
         return GROUPS & set(cluster.kubectl("api-versions").split())
 
-    # comes first in this file, for it takes away what the other tests share
+    # the first test of this file, because it removes the APIs that the other tests share
     with cluster.openshift():
-        # the API server gathers in the background what aggregated servers offer
+        # the API server discovers aggregated APIs in the background
         wait_until(lambda: shown() == GROUPS, "OpenShift's API groups", 30)
     assert shown() == set()
 
@@ -203,7 +203,7 @@ def test_the_server_gets_the_forwarded_headers(site: Site) -> None:
 
 
 def test_a_changed_allow_list_applies_after_the_next_reload(site: Site) -> None:
-    """What lists mean is asked of HAProxy in test_router.py."""
+    """test_router.py checks the meaning of lists."""
     mine, other = site.cluster.client_addresses
 
     def answers() -> list[str]:
@@ -221,7 +221,7 @@ def test_a_new_route_is_admitted_before_it_is_served(site: Site) -> None:
         name = f"new{number}"
         site.create(route(name, site.namespace))
         assert condition(site.cluster, name, site.namespace)["status"] == "True"
-        # the first may come to a quiet router; then it is served at once, and the second waits for five seconds
+        # a quiet router may serve the first Route at once; the second Route then waits for five seconds
         unserved += curl(site.cluster, site.url(name)) == "503 0"
     assert unserved
     wait_until(lambda: curl(site.cluster, site.url("new2")) == "200 0", "the last one served", RELOADED)
@@ -279,7 +279,7 @@ def test_the_oldest_route_owns_a_host_until_its_deletion(site: Site, new_site: C
     def inherited() -> bool:
         return condition(other.cluster, "thief", other.namespace)["status"] == "True"
 
-    wait_until(inherited, "the next in age to have the host", 10)
+    wait_until(inherited, "the next oldest Route to get the host", 10)
     wait_until(lambda: curl(site.cluster, f"https://{host}/") == "200 0", "200", RELOADED)
 
 
@@ -310,7 +310,9 @@ def test_an_invalid_host_name_is_refused(site: Site) -> None:
         ("upper", {"host": "Upper.{domain}"}, "InvalidHost"),
     ],
 )
-def test_the_router_admits_a_route_or_gives_the_reason(site: Site, name: str, spec: dict[str, Any], reason: str | None) -> None:
+def test_the_router_admits_a_route_or_gives_the_reason(
+    site: Site, name: str, spec: dict[str, Any], reason: str | None
+) -> None:
     wanted = {**spec, "host": spec["host"].format(domain=site.cluster.routes_domain)} if "host" in spec else spec
     site.create(route(name, site.namespace, **wanted))
     said = condition(site.cluster, name, site.namespace)
@@ -344,5 +346,5 @@ def test_a_network_policy_can_select_the_router_by_namespace_labels(openshift: C
             return True
         return False
 
-    wait_until(blocked, "the stranger kept out", 10)
+    wait_until(blocked, "the stranger to be blocked", 10)
     assert curl(openshift, url) == "200 0"

@@ -1,4 +1,4 @@
-"""A project on OpenShift, in Rahti's shape: behind its router, under its limits, open to those who may connect."""
+"""A server in a project of OpenShift with Rahti's settings: router, limits and allow-lists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.machine import watched
 from tests.testbed.cluster import Cluster
 from tests.testbed.command import wait_until
 
-NOBODY = "192.0.2.0/24"  # of documentation: nobody's
+NOBODY = "192.0.2.0/24"  # reserved for documentation: no client has such an address
 LISTS = ("haproxy.router.openshift.io/ip_allowlist", "haproxy.router.openshift.io/ip_whitelist")
 
 
@@ -34,7 +34,7 @@ def member(project: str, new_user: Callable[..., User]) -> User:
 
 @pytest.fixture(scope="module")
 def served(openshift: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[User, Any]]:
-    """A project's admin who has typed one word, and what the command said."""
+    """Yield a project's admin who ran `deployer create` without options, and the JSON of the command."""
     with openshift.project() as name:
         file = openshift.user("served", name)
         home = tmp_path_factory.mktemp("served")
@@ -44,7 +44,7 @@ def served(openshift: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def reached(user: User, address: str, source: str | None = None) -> bool:
-    """Tell whether a client gets an answer, from a source address of this machine."""
+    """Tell whether a client gets a response; `source` is one of this machine's addresses."""
     command = ["curl", "--silent", "--cacert", str(user.bed.ca_file), "--max-time", "10", f"{address}/health"]
     command += ["--interface", source] if source else []
     return subprocess.run(user.bed.in_network(command), capture_output=True, check=False).stdout == b"OK"
@@ -123,7 +123,7 @@ def test_a_browser_logs_in_through_the_router_and_sees_the_run_of_a_plain_client
 ) -> None:
     member, created = served
     experiment = member.client(client_python, LOGGING).stdout.split()[-1]
-    browser.ready(member.home, member.bed.ca_file)
+    browser.prepare(member.home, member.bed.ca_file)
     login = {
         "MLFLOW_TRACKING_USERNAME": "admin",
         "MLFLOW_TRACKING_PASSWORD": member.run("show-password").stdout.strip(),
@@ -156,7 +156,7 @@ def test_an_allow_list_admits_exactly_its_networks(member: User) -> None:
     created = member.json("create", "mlflow", "--allow-from", f"{mine},{NOBODY}")
     assert reached(member, created["address"], mine)
     assert not reached(member, created["address"], other)
-    # whatever time the router takes: when `create` is back, the new list is in force
+    # `create` waits for the router's reload: the new list is in force
     narrowed = member.run("create", "mlflow", "--allow-from", NOBODY)
     assert not reached(member, created["address"], mine)
     assert "this machine is none of those that may connect" in narrowed.stderr
@@ -200,7 +200,7 @@ def test_the_route_makes_the_router_append_the_client_s_address(served: tuple[Us
 
 def test_a_change_of_profile_names_the_flags_that_replace_the_route(served: tuple[User, Any]) -> None:
     member, _ = served
-    member.run("create", "--allow-everyone")  # stores the Route, which so far was the profile's own way
+    member.run("create", "--allow-everyone")  # stores the exposure `route`, so far the default of the profile
     assert member.run("diff").returncode == 0
     refused = member.run("create", "--profile", "kubernetes", code=2).stderr
     assert "kubernetes has no route" in refused
@@ -243,7 +243,7 @@ def test_a_claimed_host_is_explained_and_another_host_works(
 
 
 def test_create_project_makes_a_project_with_its_csc_project(openshift: Cluster, new_user: Callable[..., User]) -> None:
-    with openshift.namespace() as own:  # where the kubeconfig points, without any rights
+    with openshift.namespace() as own:  # the kubeconfig's namespace; the user has no rights there
         user = new_user(namespace=own, rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}])
         name = f"{own}-lab"
         assert "add --csc-project" in user.run("create", "-n", name, "--create-project", code=1).stderr
@@ -261,7 +261,7 @@ def test_create_project_makes_a_project_with_its_csc_project(openshift: Cluster,
 def test_every_missing_right_to_routes_is_named(
     openshift: Cluster, member: User, new_user: Callable[..., User]
 ) -> None:
-    """As test_rights.py does for all others, on a cluster that has no Routes."""
+    """test_rights.py does the same for all other rights, on a cluster without Routes."""
     tried = set()
     for before, command in ((None, ("create",)), (("create",), ("delete",))):
         since = datetime.datetime.now(datetime.UTC)
@@ -283,7 +283,7 @@ def test_every_missing_right_to_routes_is_named(
 
 
 def test_the_router_of_the_testbed_reloads_at_most_every_five_seconds(member: User, openshift: Cluster) -> None:
-    """As OpenShift's, so that what is tested above is what users meet."""
+    """OpenShift's router does the same, so the tests above show what users get."""
     log = ("logs", "deployment/router-default", "--namespace=openshift-ingress")
 
     def reloads() -> int:
@@ -295,6 +295,6 @@ def test_the_router_of_the_testbed_reloads_at_most_every_five_seconds(member: Us
         kind = {"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {"name": name}}
         member.kubectl("create", "-f", "-", stdin=json.dumps({**kind, "spec": {"to": {"name": "nobody"}}}))
         member.kubectl("wait", f"route/{name}", "--for=jsonpath={.status.ingress[0].conditions[0].status}=True")
-    # every one of them is admitted; without the limit there would be six reloads
+    # all six Routes are admitted; without the limit there would be six reloads
     assert reloads() - before <= (time.monotonic() - began) // 5 + 1
     wait_until(lambda: reloads() > before, "their reload", 30)

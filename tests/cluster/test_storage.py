@@ -1,4 +1,4 @@
-"""Volumes have the size that was asked for: a full one is really full. They outlive pods, and end with their claims."""
+"""Volumes have the requested size, outlive pods and end with their claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands in a pod, tunnels to one, and the credentials of a pod, through the package that talks to the API server."""
+"""`deployer.kube` runs commands in pods, opens tunnels to pods and uses a pod's credentials."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.machine import DEPLOYER
 from tests.testbed.cluster import Cluster
 
 MEBIBYTES = 20
-# serves /tmp, and answers what is posted with its digest
+# serves /tmp, and answers a POST with the digest of its body
 SERVER = """
 import functools, hashlib, http.server
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -86,9 +86,7 @@ def test_a_missing_pod_or_right_is_reported_before_the_tunnel_opens(
     poor.close()
 
 
-def test_a_command_in_a_pod_uses_the_mounted_credentials(
-    cluster: Cluster, session: Session, tmp_path: Path
-) -> None:
+def test_a_command_in_a_pod_uses_the_mounted_credentials(cluster: Cluster, session: Session, tmp_path: Path) -> None:
     namespace = session.namespace
     token = cluster.kubectl("-n", namespace, "create", "token", "default").strip()
     cluster.kubectl(
@@ -120,7 +118,7 @@ def test_a_command_in_a_pod_uses_the_mounted_credentials(
 def test_an_object_of_a_missing_api_is_an_error_and_not_absent(
     session: Session, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(cluster.admin_kubeconfig))  # others may not even ask
+    monkeypatch.setenv("KUBECONFIG", str(cluster.admin_kubeconfig))  # other users would get 403
     everything = connect(None, session.namespace)
     with contextlib.closing(everything), pytest.raises(Rejected, match=r"does not know routes\.route\.openshift\.io"):
         objects.apply(everything, {"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {"name": "a"}})
