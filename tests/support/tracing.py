@@ -40,8 +40,8 @@ class Tracer:
         As long as a server runs, strace keeps its standard error, and thus the pipe, open.
         """
         strace = [
-            # -DD: the command is our child and strace its own, in a group that gets no Ctrl-C. What outlives the
-            # command is traced to its end. Only execve stops a program, or the server would start for minutes.
+            # -DD: the command is our child, and strace is a grandchild in a group that gets no Ctrl-C. strace also
+            # traces processes that outlive the command. It stops only at execve, or a server would start for minutes.
             *("strace", "-DD", "--quiet=attach", "--follow-forks", "--seccomp-bpf", "--trace=execve,execveat"),
             *("--no-abbrev", "--string-limit=1000000", f"--output={self._folder / str(next(self._numbers))}", "--"),
         ]  # fmt: skip

@@ -172,7 +172,7 @@ def _named(pod: Object, name: str, protocol: str) -> Iterator[int]:
 
 
 def matches(selector: Object, labels: dict[str, str]) -> bool:
-    """A label selector of the API: every label and every expression; an empty one selects everything."""
+    """Tell whether labels match a selector: all its labels and all its expressions; an empty selector matches all."""
     wanted = (selector.get("matchLabels") or {}).items()
     expressions = selector.get("matchExpressions") or []
     return all(labels.get(key) == value for key, value in wanted) and all(

@@ -15,8 +15,8 @@ CSC_PROJECT = "csc_project"
 # docs/cloud/rahti/get-started/projects.md of CSC's user guide: `csc_project:` and "the name or number", beside any text
 DESCRIBED = re.compile(r"^\s*csc_project:\s*(?:project_)?([0-9]+)\s*$", re.MULTILINE)
 
-# The table of docs/cloud/rahti/configurations/resource-quota.md. Its example has a ratio for cpu only, its text one for
-# cpu and memory: the stricter of the two
+# The table of docs/cloud/rahti/configurations/resource-quota.md. Its example limits the ratio of cpu only, its text the
+# ratios of cpu and memory; these limits follow the stricter text
 LIMITS = [
     {
         "type": "Container",
