@@ -97,7 +97,7 @@ PLACES: dict[str, Callable[[User], None]] = {
 }
 
 
-def test_a_planted_canary_is_found_in_every_place(planted: User) -> None:
+def test_a_canary_is_found_in_each_place(planted: User) -> None:
     planted.look()
     assert planted.witness.findings() == []
     for plant in PLACES.values():

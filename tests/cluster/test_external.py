@@ -115,7 +115,7 @@ def test_a_failing_database_login_never_replaces_a_working_login(user: User, tea
 
 
 @pytest.mark.full_scale
-def test_another_database_is_refused_if_data_exists(user: User, team: Team, server: PostgreSQL) -> None:
+def test_another_database_is_refused_once_data_exists(user: User, team: Team, server: PostgreSQL) -> None:
     team.give(user)
     user.create("mlflow", *URLS)
     made_in(server, f"o{secrets.token_hex(4)}").give(user)

@@ -50,7 +50,7 @@ def users(new_user: Callable[..., User]) -> list[User]:
 
 
 @pytest.mark.timeout(3600)
-def test_a_create_killed_at_any_instant_can_be_repeated(users: list[User], seed: int, soak: bool) -> None:
+def test_a_create_killed_at_any_instant_continues(users: list[User], seed: int, soak: bool) -> None:
     measured = measure(users[0], CREATE)
     require_nothing(users[0])
     assert {"record", "credentials", "address", "start", "ready", "verify"} <= set(measured[1])
@@ -64,7 +64,7 @@ def test_a_create_killed_at_any_instant_can_be_repeated(users: list[User], seed:
 
 
 @pytest.mark.timeout(3600)
-def test_a_change_killed_at_any_instant_can_be_repeated(users: list[User], seed: int, soak: bool) -> None:
+def test_a_change_killed_at_any_instant_continues(users: list[User], seed: int, soak: bool) -> None:
     passwords = {}
     for user in users:
         user.run(*CREATE)
@@ -90,7 +90,7 @@ def test_a_change_killed_at_any_instant_can_be_repeated(users: list[User], seed:
     "command",
     [pytest.param(DELETE, id="with data"), pytest.param(("delete",), id="keeping data", marks=pytest.mark.full_scale)],
 )
-def test_a_delete_killed_at_any_instant_can_be_repeated(
+def test_a_delete_killed_at_any_instant_continues(
     users: list[User], seed: int, soak: bool, command: tuple[str, ...]
 ) -> None:
     users[0].run(*CREATE)
