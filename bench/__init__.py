@@ -1,1 +1,1 @@
-"""Measures this project against what its users have today; run as `python -m bench` from the checkout."""
+"""Compares this project with `mlflow server` and usual manifests; run `python -m bench` in the checkout."""

@@ -1,4 +1,4 @@
-"""Runs every contender once per round, in turns, and prints one table. See bench/README.md.
+"""Runs every contender once per round, in turn, and prints one table. See bench/README.md.
 
 Exit codes: 0 all goals met, 1 a goal missed, 2 something could not be measured, 130 interrupted.
 """
@@ -36,7 +36,7 @@ def main() -> int:
         sys.stderr.write(f"{failure.log}\nCannot be measured: {failure}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted; everything that was started is ended.\n")
+        sys.stderr.write("\nInterrupted; all started processes have ended.\n")
         return 130
     rows = judge(samples)
     _report(rows, about)
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios against what users have today.")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios to `mlflow server` and others.")
     parser.add_argument("--rounds", type=_positive, default=3, help="how often each contender runs (default: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to a file, too")
     return parser.parse_args()
@@ -81,7 +81,7 @@ def _measure(scratch: Path, rounds: int) -> tuple[Samples, dict[str, Any]]:
 
 def _round(number: int, rounds: int, bench: Bench, samples: Samples, scratch: Path) -> None:
     contenders = ["ours", *VARIANTS]
-    first = number % len(contenders)  # nobody always comes after the same other
+    first = number % len(contenders)  # vary the order of the contenders
     for name in contenders[first:] + contenders[:first]:
         started = bench.ours() if name == "ours" else bench.theirs(name)
         samples[f"start {name}"].append(started.seconds)

@@ -1,6 +1,6 @@
-"""What `create` on a cluster takes against manifests of the usual shape: same image, same cluster, in turns.
+"""Compares the duration of `create` on a cluster with that of usual manifests: same image, same cluster, in turn.
 
-`python -m bench.cluster`; prints ratios and where the time goes. Exit codes: 0 all goals met, 1 a goal missed.
+Run `python -m bench.cluster`. It prints ratios and the time of each step. Exit codes: 0 all goals met, 1 a goal missed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tests.testbed.cluster import Cluster
 
 BASELINE = Path(__file__).parent / "baseline" / "mlflow.yaml.j2"
 DEPLOYER = Path(sys.executable).with_name("deployer")
-ANSWER_SECONDS = 300  # as long as the rollout before it may take
+ANSWER_SECONDS = 300  # the same limit as for the rollout
 COMPARISONS = (
-    Comparison("create to verified : usual manifests, first answer", "ours", "usual", "s", goal=0.5),
+    Comparison("create to verified : usual manifests, first response", "ours", "usual", "s", goal=0.5),
     Comparison("create to verified : one worker, no jobs, probed each second", "ours", "lean", "s", goal=1.0),
     Comparison("a second create : python -c 'import kubernetes.client'", "again", "import", "s", goal=2.5),
 )
@@ -39,7 +39,7 @@ STEP = re.compile(r"ok (\S+): .*\((\d+\.\d) s\)")
 
 
 class Contest:
-    """One round each, every contender in a namespace of its own."""
+    """Measures all contenders, each in a new namespace."""
 
     def __init__(self, cluster: Cluster, home: Path) -> None:
         self._cluster = cluster
@@ -48,7 +48,7 @@ class Contest:
         self.steps: dict[str, list[float]] = defaultdict(list)
 
     def warm_up(self) -> None:
-        """Run the lean baseline once, unmeasured: the image's first start burdens whoever comes first."""
+        """Run the lean baseline once without measuring it: the first start of an image is slower."""
         print(f"warm-up: lean: {self._baseline(lean=True):.2f} s, not counted", file=sys.stderr, flush=True)
 
     def round(self, number: int) -> None:
@@ -57,7 +57,7 @@ class Contest:
             ("usual", lambda: self._baseline(lean=False)),
             ("lean", lambda: self._baseline(lean=True)),
         ]
-        first = number % len(contenders)  # nobody always comes after the same other
+        first = number % len(contenders)  # vary the order of the contenders
         for name, run in contenders[first:] + contenders[:first]:
             seconds = run()
             self.samples[name].append(seconds)
@@ -114,7 +114,7 @@ class Contest:
             while subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stdout != "200":
                 if time.monotonic() - begun > ANSWER_SECONDS:
                     raise TimeoutError(f"{url} has not answered in {ANSWER_SECONDS} seconds")
-                time.sleep(0.1)  # between two questions, as short as the figure is to be exact
+                time.sleep(0.1)  # the precision of the figure
             return time.monotonic() - begun
 
 

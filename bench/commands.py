@@ -1,4 +1,4 @@
-"""What a person waits for at the command line: `deployer --help`, and rendering."""
+"""Measures the response times of the command line: `deployer --help`, and rendering."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ SECONDS: Final = 60.0
 
 
 def help_times(scratch: Path) -> tuple[float, float]:
-    """Return the best times in ms of `deployer --help` and of importing typer, taken in turns in fresh processes."""
+    """Return the best times in ms of `deployer --help` and of importing typer, measured in turn in new processes."""
     deployer = Path(sys.executable).with_name("deployer")
     if not deployer.exists():
         raise Failed(f"there is no {deployer}: run the benchmark with the Python that deployer is installed in")
     commands: tuple[Command, Command] = ((deployer, "--help"), (sys.executable, "-c", "import typer"))
-    for command in commands:  # whoever comes first reads the disk
+    for command in commands:  # the first run of a command reads from the disk
         _milliseconds(command, scratch)
     pairs = [tuple(_milliseconds(command, scratch) for command in commands) for _ in range(HELP_TIMES)]
     return min(ours for ours, _ in pairs), min(theirs for _, theirs in pairs)
 
 
 def render_times(scratch: Path) -> tuple[float, float]:
-    """Return the times in ms of a process's first rendering, and of the best of its later ones."""
+    """Return the times in ms of a process's first rendering, and of the best later rendering."""
     log, answer = scratch / "render.log", scratch / "render.json"
     answer.unlink(missing_ok=True)
     command = (sys.executable, "-m", "bench.rendering")

@@ -1,4 +1,4 @@
-"""The servers whose speed is compared, each on databases of its own, in one virtual environment."""
+"""The servers of the speed comparison, each with separate databases, in one virtual environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START_SECONDS: Final = 300
 SAMPLE_SECONDS: Final = 0.2
 REST_SECONDS: Final = 0.5
 LONGEST_REST_SECONDS: Final = 120.0
-IDLE: Final = 0.1  # of a processor
+IDLE: Final = 0.1  # fraction of a processor
 BASIC_AUTH: Final = ("--app-name", "basic-auth")
 NGINX: Final = "/usr/sbin/nginx"
 
@@ -36,7 +36,7 @@ class Kind:
 
     options: tuple[str, ...] | None
     cache_seconds: int = 0
-    lean: bool = True  # with our pools and without job runners
+    lean: bool = True  # with our connection pools and without job runners
 
 
 KINDS: Final[Mapping[str, Kind]] = {
@@ -61,12 +61,12 @@ class Contender:
     peak_mebibytes: float = field(default=0.0)
 
     def fill(self) -> None:
-        """Make the experiment, the run and the member that the requests are about."""
+        """Create the experiment, the run and the member for the requests."""
         admin = self.logins["admin"]
         self.experiment = self._post("experiments/create", {"name": "bench"}, admin)["experiment_id"]
         body = {"experiment_id": self.experiment, "start_time": 1}
         self.run = self._post("runs/create", body, admin)["run"]["info"]["run_id"]
-        for number in range(20):  # as many to search through
+        for number in range(20):  # results for experiments/search
             self._post("experiments/create", {"name": f"bench {number}"}, admin)
         if member := self.logins["member"]:
             self._post("users/create", {"username": member[0], "password": member[1]}, admin)
@@ -92,10 +92,10 @@ class Contender:
         return total / 1024
 
     def rest(self) -> None:
-        """Wait until it has done what is left of a load: those that are slow go on, and would slow the next one."""
+        """Wait until the server has finished the remaining work of a load, which would slow down the next load."""
         before = self._ticks()
         for _ in range(round(LONGEST_REST_SECONDS / REST_SECONDS)):
-            time.sleep(REST_SECONDS)  # outside of what is measured
+            time.sleep(REST_SECONDS)  # not measured
             after = self._ticks()
             if after - before <= IDLE * REST_SECONDS * os.sysconf("SC_CLK_TCK"):
                 return
@@ -113,7 +113,7 @@ class Contender:
 
     @contextmanager
     def weighed(self) -> Iterator[None]:
-        """Keep the most memory that it takes while the block runs."""
+        """Record the server's peak memory while the block runs."""
         over = threading.Event()
 
         def weigh() -> None:
@@ -133,7 +133,7 @@ class Contender:
 def served(
     python: str, name: str, folder: Path, workers: int, databases: Mapping[str, str] | None
 ) -> Iterator[Contender]:
-    """Run one contender; `databases` are its URLs on PostgreSQL, None for SQLite files in `folder`."""
+    """Run one contender with the PostgreSQL URLs in `databases`, or with SQLite files in `folder` if it is None."""
     kind = KINDS[name]
     folder.mkdir()
     databases = databases or {store: f"sqlite:///{folder}/{store}.db" for store in ("tracking", "auth")}
@@ -156,14 +156,14 @@ def served(
         "MLFLOW_WORKERS": str(workers),
     }
     if kind.lean:
-        shared = name == "ours" and databases["tracking"].startswith("postgres")  # the others have threads as they come
+        shared = name == "ours" and databases["tracking"].startswith("postgres")  # others keep their threads
         threads = sizing.threads(workers, shared=shared)
         pool = sizing.pool(threads)
         env |= {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(pool.size),
             "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(pool.overflow),
-            "DEPLOYER_THREADS": str(threads),  # of ours alone, as the next
+            "DEPLOYER_THREADS": str(threads),  # only `ours` reads this variable and the next
             "DEPLOYER_AUTH_CONNECTIONS": str(sizing.AUTH_CONNECTIONS),
         }
     else:
@@ -183,7 +183,7 @@ def served(
 
 
 def _until_it_works(made: Contender, folder: Path) -> None:
-    """`/health` answers before the stores do."""
+    """Wait until the stores work; `/health` responds earlier."""
     for attempt in range(60):
         try:
             made.fill()
@@ -191,12 +191,12 @@ def _until_it_works(made: Contender, folder: Path) -> None:
         except requests.RequestException as error:
             if attempt == 59:
                 raise Failed(f"{made.name} does not work: {error}", text_of(folder / "log")) from error
-            time.sleep(1)  # outside of what is measured
+            time.sleep(1)  # not measured
 
 
 @contextmanager
 def behind_nginx(opened: Contender, folder: Path) -> Iterator[Contender]:
-    """Run Debian's nginx with a password file in front of a server without any login."""
+    """Run Debian's nginx with a password file in front of a server without logins."""
     folder.mkdir()
     password, port = secrets.token_urlsafe(24), free_port()
     hashed = subprocess.run(
@@ -234,7 +234,7 @@ http {{
 def started(
     command: list[str], env: Mapping[str, str], folder: Path, url: str, login: tuple[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command as a process group of its own until the block ends; yield once it answers."""
+    """Run a command in a new process group until the block ends; yield once it responds."""
     with ExitStack() as stack:
         log = stack.enter_context((folder / "log").open("wb"))
         process = subprocess.Popen(
@@ -248,7 +248,7 @@ def started(
                     break
             if process.poll() is not None or time.monotonic() > limit:
                 raise Failed(f"{command[-1]} does not answer", text_of(folder / "log"))
-            time.sleep(0.1)  # outside of what is measured
+            time.sleep(0.1)  # not measured
         yield process
 
 

@@ -1,4 +1,4 @@
-"""What is compared with what, and the goals: the one place that holds them."""
+"""All comparisons and their goals."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Samples = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A row of the table: two figures by name, and the goal, if there is one.
+    """A row of the table: the names of two figures, and the goal, if there is one.
 
-    The goal is the largest allowed ratio; where there is nothing to compare with, the largest allowed figure.
+    The goal is the largest allowed ratio, or without a second figure the largest allowed figure.
     """
 
     what: str
@@ -25,9 +25,9 @@ class Comparison:
 
 
 COMPARISONS: Final = (
-    Comparison("create to verified : mlflow server as it comes, first answer", "start ours", "start default", "s"),
+    Comparison("create to verified : mlflow server with defaults, first response", "start ours", "start default", "s"),
     Comparison("create to verified : mlflow server, 1 worker, no jobs", "start ours", "start lean", "s", goal=0.9),
-    Comparison("memory at rest : mlflow server as it comes", "memory ours", "memory default", "MiB", goal=0.15),
+    Comparison("memory at rest : mlflow server with defaults", "memory ours", "memory default", "MiB", goal=0.15),
     Comparison("memory at rest : mlflow server, 1 worker, no jobs", "memory ours", "memory lean", "MiB"),
     Comparison("deployer --help : python -c 'import typer'", "help ours", "help typer", "ms", goal=1.5),
     Comparison("render one server, first time in a process", "render first", None, "ms"),
@@ -37,7 +37,7 @@ COMPARISONS: Final = (
 
 @dataclass(frozen=True)
 class Row:
-    """A comparison with its medians. `met` is None where there is no goal."""
+    """A comparison with its medians; `met` is None without a goal."""
 
     comparison: Comparison
     ours: float
@@ -46,7 +46,7 @@ class Row:
     met: bool | None
 
     def cells(self) -> tuple[str, ...]:
-        """Return it as people read it: what, ours, theirs, ratio, goal, met."""
+        """Return the cells of the table: comparison, ours, theirs, ratio, goal, met."""
         unit, goal = self.comparison.unit, self.comparison.goal
         limit = "-" if goal is None else f"<= {goal:g} {'x' if self.theirs is not None else unit}"
         return (
@@ -59,7 +59,7 @@ class Row:
         )
 
     def document(self) -> dict[str, Any]:
-        """Return it as JSON-compatible data."""
+        """Return the row as JSON-compatible data."""
         return {
             "what": self.comparison.what,
             "unit": self.comparison.unit,

@@ -1,4 +1,4 @@
-"""What many logins at once cost: memory, and the time of those who are logged in. See bench/README.md.
+"""Measures the cost of many logins at once: memory, and the latency of logged-in clients. See bench/README.md.
 
 Exit codes: 0 all goals met, 1 a goal missed, 2 something could not be measured, 130 interrupted.
 """
@@ -30,17 +30,17 @@ from tests.testbed.packages import install
 
 FIRST_LOGINS: Final = 500
 GUESSERS: Final = 16
-MOST_GUESSES: Final = 5000  # of one flood
+MOST_GUESSES: Final = 5000  # in one flood
 WORKERS: Final = 3
 # goals
-P99_UNDER_FLOOD: Final = 2.0  # of the same client's without one
+P99_UNDER_FLOOD: Final = 2.0  # ratio to the same client's p99 without a flood
 FURTHER_WORKER_MIB: Final = 100.0
 NAME: Final = "person{}@uni.example"
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure and the most that it may be."""
+    """A figure and its maximum."""
 
     what: str
     figure: float
@@ -52,7 +52,7 @@ class Goal:
 
 
 def ask(address: str, login: tuple[str, str]) -> int:
-    """Return the status of a request of its own connection, 0 for none."""
+    """Send a request on a new connection; return its status, 0 without a response."""
     with requests.Session() as session:
         session.trust_env = False
         try:
@@ -62,7 +62,7 @@ def ask(address: str, login: tuple[str, str]) -> int:
 
 
 def add_users(folder: Path, count: int) -> None:
-    """Put users into the server's database, all with the member's password: a check takes no less for that."""
+    """Add users to the server's database, all with the member's password hash; a check costs the same as for others."""
     insert = (
         "INSERT INTO users (username, password_hash, is_admin) SELECT ?, password_hash, 0 FROM users WHERE username = ?"
     )
@@ -71,12 +71,12 @@ def add_users(folder: Path, count: int) -> None:
 
 
 def first_logins(python: str, folder: Path, count: int) -> Iterator[Goal]:
-    """All come at once, each for the first time."""
+    """Measure many simultaneous logins, each the first one of its user."""
     with served(python, "ours", folder, 1, None) as ours:
         member = ours.logins["member"]
-        assert member is not None  # it asks for logins
+        assert member is not None  # this contender has logins
         at_rest = ours.mebibytes()
-        yield Goal("memory of one process at rest, MiB, of what is computed", at_rest, sizing.SERVER_AT_REST_MIB)
+        yield Goal("memory of one process at rest, MiB, to the computed value", at_rest, sizing.SERVER_AT_REST_MIB)
         add_users(folder, count)
         statuses: list[int] = []
         start = threading.Barrier(count + 1)
@@ -94,17 +94,17 @@ def first_logins(python: str, folder: Path, count: int) -> Iterator[Goal]:
             for thread in threads:
                 thread.join()
             took = time.monotonic() - begun
-        print(f"{count} first logins at once: {statuses.count(200)} let in, {took:.1f} s")
+        print(f"{count} first logins at once: {statuses.count(200)} accepted, {took:.1f} s")
         yield Goal(f"{count} first logins at once: refused", len(statuses) - statuses.count(200), 0)
         limit = sizing.server_resources(1).memory_limit
-        yield Goal("their peak memory, MiB, of the computed limit", ours.peak_mebibytes, limit)
+        yield Goal("their peak memory, MiB, to the computed limit", ours.peak_mebibytes, limit)
         room = sizing.CONCURRENT_COLD_LOGINS * sizing.COLD_LOGIN_MIB
-        yield Goal("of it above that at rest, MiB, of what is computed", ours.peak_mebibytes - at_rest, room)
+        yield Goal("peak minus memory at rest, MiB, to the computed value", ours.peak_mebibytes - at_rest, room)
 
 
 @contextmanager
 def flood(address: str) -> Iterator[list[int]]:
-    """Guess passwords, of the member and of users that there are not, as fast as they are answered."""
+    """Guess passwords of the member and of unknown users, as fast as the server responds."""
     over, statuses = threading.Event(), list[int]()
 
     def guess(number: int) -> None:
@@ -124,10 +124,10 @@ def flood(address: str) -> Iterator[list[int]]:
 
 
 def under_flood(python: str, folder: Path, rounds: int, seconds: float) -> Iterator[Goal]:
-    """One client that is logged in asks with and without a flood of guesses beside it."""
+    """Measure a logged-in client with and without a simultaneous flood of guesses."""
     cell = Cell("sqlite", "runs/get", "member", 1)
     with served(python, "ours", folder, 1, None) as ours:
-        load(ours, cell, 1.0, folder)  # what comes first takes longer
+        load(ours, cell, 1.0, folder)  # the first requests take longer
         ratios = []
         for _ in range(rounds):
             calm = load(ours, cell, seconds, folder)
@@ -137,8 +137,8 @@ def under_flood(python: str, folder: Path, rounds: int, seconds: float) -> Itera
             _say(calm, flooded, statuses)
             ratios.append(flooded.p99 / calm.p99)
             if 200 in statuses or calm.failed or flooded.failed:
-                raise Failed("somebody was let in by a guess, or kept out with a password", "")
-    yield Goal("p99 of a logged-in client under a flood of guesses, of without", median(ratios), P99_UNDER_FLOOD)
+                raise Failed("a guess was accepted, or a valid password was refused", "")
+    yield Goal("p99 of a logged-in client under a flood of guesses, to that without", median(ratios), P99_UNDER_FLOOD)
 
 
 def _say(calm: Sample, flooded: Sample, statuses: list[int]) -> None:
@@ -150,7 +150,7 @@ def _say(calm: Sample, flooded: Sample, statuses: list[int]) -> None:
 
 
 def further_workers(python: str, folder: Path, seconds: float) -> Iterator[Goal]:
-    """What each further process takes once all have worked."""
+    """Measure the memory of each additional process after a load on all processes."""
     folder.mkdir()
     found: dict[int, float] = {}
     for count in (1, WORKERS):
@@ -160,7 +160,7 @@ def further_workers(python: str, folder: Path, seconds: float) -> Iterator[Goal]
             found[count] = ours.mebibytes()
     print(", ".join(f"{count} workers after a load: {size:.0f} MiB" for count, size in found.items()))
     each = (found[WORKERS] - found[1]) / (WORKERS - 1)
-    yield Goal("memory of a further worker, MiB", each, min(FURTHER_WORKER_MIB, sizing.FURTHER_WORKER_MIB))
+    yield Goal("memory of an additional worker, MiB", each, min(FURTHER_WORKER_MIB, sizing.FURTHER_WORKER_MIB))
 
 
 def _worked(ours: Contender, seconds: float, folder: Path) -> None:
@@ -192,7 +192,7 @@ def main() -> int:
         sys.stderr.write(f"{failure.log}\nCannot be measured: {failure}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted; everything that was started is ended.\n")
+        sys.stderr.write("\nInterrupted; all started processes have ended.\n")
         return 130
     for goal in goals:
         print(f"{goal.what:65} {goal.figure:8.2f}  <= {goal.limit:<6g} {'yes' if goal.met else 'NO'}")

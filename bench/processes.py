@@ -1,8 +1,7 @@
-"""Starts, times, weighs and ends processes; nothing that was started here outlives the benchmark.
+"""Starts, times, measures and ends processes; no process outlives the benchmark.
 
-The benchmark adopts whatever its children leave behind (PR_SET_CHILD_SUBREAPER, prctl(2)). Everything that runs on
-its behalf is therefore below it in the process tree, also a server that has detached itself: that is what gets
-weighed, and what gets ended.
+The benchmark adopts orphans of its child processes (PR_SET_CHILD_SUBREAPER, prctl(2)). All processes that it causes are
+therefore its descendants, even a server that detaches itself. It measures and ends all its descendants.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _REST_LIMIT: Final = 60.0
 
 
 class Failed(Exception):
-    """A contender could not be measured. The text says why, `log` is what it wrote."""
+    """A contender could not be measured; the text is the reason, `log` is the contender's output."""
 
     def __init__(self, reason: str, log: str = "") -> None:
         super().__init__(reason)
@@ -47,14 +46,14 @@ def adopt_orphans() -> None:
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback that nobody has at the moment."""
+    """Return a TCP port of the loopback interface that is free at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def text_of(*logs: Path) -> str:
-    """Return what stands in the logs that exist."""
+    """Return the text of all logs that exist."""
     return "\n".join(log.read_text("utf-8", "replace") for log in logs if log.exists())
 
 
@@ -62,9 +61,9 @@ def text_of(*logs: Path) -> str:
 def running(
     command: Command, *, env: Mapping[str, str], log: Path, cwd: Path, out: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command as a session of its own; at the end of the context it and its process group are ended.
+    """Run a command in a new session; end it and its process group at the end of the block.
 
-    What it writes goes to `log`, its standard output to `out` where that is given.
+    Its output goes to `log`, and its standard output to `out` if given.
     """
     with log.open("ab") as errors, (out or log).open("ab") as output:
         process = subprocess.Popen(
@@ -74,7 +73,7 @@ def running(
         yield process
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)  # not reaped yet, so the number is still its own
+            os.killpg(process.pid, signal.SIGTERM)  # not reaped yet, so the pid is still valid
             if not _ended(process, _TERM_SECONDS):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -111,7 +110,7 @@ def _ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def descendants() -> list[int]:
-    """Return the pids of everything that runs below this process."""
+    """Return the pids of all descendants of this process."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -119,13 +118,13 @@ def descendants() -> list[int]:
                 fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
                 children.setdefault(int(fields[1]), []).append(int(folder.name))
     found = list(children.get(os.getpid(), ()))
-    for pid in found:  # grows while it is walked
+    for pid in found:  # the list grows during the loop
         found.extend(children.get(pid, ()))
     return found
 
 
 def memory() -> float:
-    """Return the proportional set size of everything below this process, in MiB."""
+    """Return the proportional set size of all descendants of this process, in MiB."""
     total = 0
     for pid in descendants():
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):  # it has just ended
@@ -135,13 +134,12 @@ def memory() -> float:
 
 
 def memory_at_rest() -> tuple[float, int]:
-    """Return memory once it stays the same for a couple of seconds, and the number of processes that hold it.
+    """Return the memory once it is stable for a couple of seconds, and the number of processes.
 
-    Workers and job runners go on loading after the first answer; whatever is still moving after a minute counts as
-    it is then.
+    Workers and job runners continue to load after the first response. After a minute, an unstable value counts too.
     """
     limit = time.monotonic() + _REST_LIMIT
-    time.sleep(_REST_SECONDS)  # between two looks at the memory; nothing is timed meanwhile
+    time.sleep(_REST_SECONDS)  # between two measurements of memory; no time is measured here
     before = memory()
     while True:
         time.sleep(_REST_SECONDS)  # as above
@@ -152,7 +150,7 @@ def memory_at_rest() -> tuple[float, int]:
 
 
 def settings_of(name: str) -> set[str]:
-    """Return the values that an environment variable has in the processes below this one."""
+    """Return the values of an environment variable in the descendants of this process."""
     values = set()
     for pid in descendants():
         with contextlib.suppress(OSError):
@@ -162,7 +160,7 @@ def settings_of(name: str) -> set[str]:
 
 
 def sweep() -> None:
-    """End everything that still runs below this process."""
+    """End all descendants of this process."""
     limit = time.monotonic() + _KILL_SECONDS
     while left := descendants():
         for pid in left:
@@ -173,12 +171,12 @@ def sweep() -> None:
                 pass
         if time.monotonic() > limit:
             raise Failed(f"processes do not end: {left}")
-        time.sleep(0.02)  # what was killed takes a moment to end
+        time.sleep(0.02)  # killed processes take a moment to end
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a folder; at the end nothing is left of it, nor of any process, and no signal gets in between."""
+    """Yield a folder; at the end, remove it and end all descendants, and ignore signals meanwhile."""
     adopt_orphans()
     folder = Path(tempfile.mkdtemp(prefix="deployer-bench-"))
     try:

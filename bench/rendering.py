@@ -1,4 +1,4 @@
-"""Renders one server again and again in a process of its own, and prints the times in ms as JSON."""
+"""Renders one server repeatedly in this process, and prints the times in ms as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMES: Final = 10
 
 
 def main() -> None:
-    """Render, first with templates to read and compile, then with those of before."""
+    """Render once with templates that must be read and compiled, then with cached templates."""
     first = _milliseconds()
     json.dump({"first": first, "again": min(_milliseconds() for _ in range(TIMES))}, sys.stdout)
 

@@ -1,4 +1,4 @@
-"""How fast servers answer with and without logins, in turns on one machine. See bench/README.md.
+"""Measures how fast servers respond with and without logins, in turn on one machine. See bench/README.md.
 
 Exit codes: 0 all goals met, 1 a goal missed, 2 something could not be measured, 130 interrupted.
 """
@@ -29,11 +29,11 @@ WRK: Final = "/usr/bin/wrk"
 CLIENTS: Final = (1, 8, 32, 64)
 READS: Final = ("runs/get", "experiments/search")
 USERS: Final = ("admin", "member")
-# of the requests of others without a login that ours must reach, by who asks
+# the minimum ratio of our rate to that of a server without logins, by sender
 OF_OPEN: Final = {"admin": 0.9, "member": 0.8}
 OF_VANILLA: Final = 20.0  # reads, one client
 OF_DEFAULT_MEMORY: Final = 0.2
-# for a cell that has missed a goal: a single load of 3 s varies by a fifth, and several ratios are close to their goal
+# for a cell with a missed goal: single loads of 3 s vary by a fifth, and several ratios are close to their goals
 FURTHER_ROUNDS: Final = 4
 
 REPORT: Final = """
@@ -48,7 +48,7 @@ end
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One kind of request by one kind of user from so many clients."""
+    """A request, its sender, the database and the number of clients."""
 
     database: str
     request: str
@@ -61,7 +61,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sample:
-    """What one load has seen: answers a second, milliseconds, and answers that were none."""
+    """The result of one load: responses per second, latencies in milliseconds, and failed requests."""
 
     rate: float
     p50: float
@@ -73,7 +73,7 @@ Samples = dict[Cell, dict[str, list[Sample]]]
 
 
 def load(contender: Contender, cell: Cell, seconds: float, folder: Path) -> Sample:
-    """Ask as fast as the clients can for so long."""
+    """Send requests as fast as the clients can for some seconds."""
     metric = {"key": "m", "value": 1.0, "step": 1, "timestamp": 1}
     method, path, body = {
         "runs/get": ("GET", f"runs/get?run_id={contender.run}", None),
@@ -86,7 +86,7 @@ def load(contender: Contender, cell: Cell, seconds: float, folder: Path) -> Samp
     if login := contender.logins[cell.user]:
         told = base64.b64encode(":".join(login).encode()).decode()
         lines.append(f'wrk.headers["Authorization"] = "Basic {told}"')
-    script = folder / "load.lua"  # so that no login is on a command line
+    script = folder / "load.lua"  # keeps the login off the command line
     script.write_text("\n".join([*lines, REPORT]))
     options = ["-t1", f"-c{cell.clients}", f"-d{seconds:g}s", "--timeout", "120s", "-s", str(script)]
     done = subprocess.run(
@@ -153,20 +153,20 @@ def _line(cell: Cell, samples: dict[str, list[Sample]]) -> str:
     return f"{cell} | {' | '.join(parts)}"
 
 
-Goal = tuple[str, float, str, bool]  # what, the figure, the limit, whether the goal is met
+Goal = tuple[str, float, str, bool]  # name, figure, limit, whether the goal is met
 
 
 def goals_of(cell: Cell, found: dict[str, list[Sample]]) -> Iterator[Goal]:
     """Yield the goals of one cell, judged by the medians of its samples."""
     ours = rate(found, "ours")
     share = ours / rate(found, "open")
-    yield f"{cell}  of no login at all", share, f">= {OF_OPEN[cell.user]}", share >= OF_OPEN[cell.user]
+    yield f"{cell}  to a server without logins", share, f">= {OF_OPEN[cell.user]}", share >= OF_OPEN[cell.user]
     if cell.database == "postgres" and cell.user == "admin":
         share = ours / rate(found, "nginx")
-        yield f"{cell}  of nginx in front of that", share, ">= 1.0", share >= 1.0
+        yield f"{cell}  to nginx in front of such a server", share, ">= 1.0", share >= 1.0
     if cell.clients == 1 and cell.request in READS:
         vanilla = max(rate(found, "vanilla"), 1e-9)
-        yield f"{cell}  of MLflow's basic auth", ours / vanilla, f">= {OF_VANILLA:g}", ours / vanilla >= OF_VANILLA
+        yield f"{cell}  to MLflow's basic auth", ours / vanilla, f">= {OF_VANILLA:g}", ours / vanilla >= OF_VANILLA
     if cell.clients == max(CLIENTS):
         failed = sum(sample.failed for sample in found["ours"])
         yield f"{cell}  failures", failed, "0", failed == 0
@@ -179,7 +179,7 @@ def judge(samples: Samples, peaks: dict[str, dict[str, float]]) -> Iterator[Goal
     for database, by_name in peaks.items():
         share = by_name["ours"] / by_name["default"]
         yield (
-            f"{database}  peak memory of `mlflow server` as it comes",
+            f"{database}  peak memory, to `mlflow server` with defaults",
             share,
             f"<= {OF_DEFAULT_MEMORY}",
             (share <= OF_DEFAULT_MEMORY),
@@ -212,7 +212,7 @@ def main() -> int:
         sys.stderr.write(f"{failure.log}\nCannot be measured: {failure}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted; everything that was started is ended.\n")
+        sys.stderr.write("\nInterrupted; all started processes have ended.\n")
         return 130
     goals = list(judge(samples, peaks))
     for what, figure, limit, met in goals:

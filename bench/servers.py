@@ -1,4 +1,4 @@
-"""The servers that are compared: `deployer create`, and `mlflow server` from the same virtual environment."""
+"""Starts the contenders: `deployer create`, and `mlflow server` from the same virtual environment."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ VARIANTS: Final[Mapping[str, Variant]] = {
 
 @dataclass(frozen=True)
 class Started:
-    """What one start took, and what was running afterwards."""
+    """The duration of a start, and the memory and processes afterwards."""
 
     seconds: float
     mebibytes: float
@@ -54,7 +54,7 @@ class Started:
 
 
 class Bench:
-    """The contenders, in a folder of their own; each start has a fresh state, all share one virtual environment."""
+    """Runs the contenders in a folder; each start has a new state, all starts share one virtual environment."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
@@ -65,20 +65,20 @@ class Bench:
         self._count = 0
 
     def build(self) -> str:
-        """Make the shared environment by one `deployer create`; return the MLflow version in it."""
+        """Create the shared environment with one `deployer create`; return its MLflow version."""
         state = self._scratch / "build"
         state.mkdir()
         with self._created(state, BUILD_SECONDS) as (_, answer):
             return str(answer["mlflowVersion"])
 
     def warm_up(self) -> None:
-        """Start every variant of `mlflow server` once, unmeasured: building has done the same for ours."""
+        """Start every variant of `mlflow server` once without measuring it; `build` has already started ours."""
         for name in VARIANTS:
             with self._served(VARIANTS[name]):
                 pass
 
     def ours(self) -> Started:
-        """Create, weigh and delete a server of ours."""
+        """Create, measure and delete a server of ours."""
         folder = self._new_folder()
         state = folder / "mlflow-deployer"
         state.mkdir(mode=0o700)
@@ -87,13 +87,13 @@ class Bench:
             return Started(seconds, *processes.memory_at_rest())
 
     def theirs(self, variant: str) -> Started:
-        """Start, weigh and end a `mlflow server`."""
+        """Start, measure and end a `mlflow server`."""
         with self._served(VARIANTS[variant]) as seconds:
             return Started(seconds, *processes.memory_at_rest())
 
     @contextmanager
     def _created(self, state: Path, seconds: float) -> Iterator[tuple[float, dict[str, Any]]]:
-        """Yield the seconds that `deployer create` took and its answer; then delete the server."""
+        """Yield the duration of `deployer create` in seconds and its JSON; then delete the server."""
         env = self._environment() | {"XDG_STATE_HOME": str(state)}
         log, answer = state / "create.log", state / "create.json"
         create = [str(self._deployer), "create", NAME, "--target", "local", "--port", str(processes.free_port())]
@@ -103,7 +103,7 @@ class Bench:
             took = processes.run(create, env=env, log=log, out=answer, cwd=state, seconds=seconds + 10)
             yield took, _proven(answer, log)
         except BaseException as error:
-            if isinstance(error, Failed):  # before it is deleted with the server
+            if isinstance(error, Failed):  # read the log before `delete` removes it
                 error.log += processes.text_of(state / "mlflow-deployer" / "servers" / NAME / "server.log")
             with suppress(Failed):
                 processes.run(delete, env=env, log=log, cwd=state, seconds=DELETE_SECONDS)
@@ -115,7 +115,7 @@ class Bench:
 
     @contextmanager
     def _served(self, variant: Variant) -> Iterator[float]:
-        """Yield the seconds from the spawn of `mlflow server` to its first authenticated answer; then end it."""
+        """Yield the seconds from the spawn of `mlflow server` to its first authenticated response; then end it."""
         folder = self._new_folder()
         port, password = processes.free_port(), secrets.token_urlsafe(24)
         env = self._environment() | _settings(folder, password) | dict(variant.env)
@@ -152,7 +152,7 @@ class Bench:
 
 
 def _settings(folder: Path, password: str) -> dict[str, str]:
-    """Return what `mlflow server` needs for an empty SQLite with basic auth; no secret is on its command line."""
+    """Return the environment of `mlflow server` with an empty SQLite and basic auth; no secret is an argument."""
     ini = folder / "basic_auth.ini"
     ini.write_text(f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder}/auth.db\n", "utf-8")
     return {
@@ -167,7 +167,7 @@ def _settings(folder: Path, password: str) -> dict[str, str]:
 
 
 def _await_answer(process: subprocess.Popen[bytes], url: str, login: tuple[str, str], log: Path) -> None:
-    """Return at the first 200."""
+    """Wait for the first 200."""
     limit = time.monotonic() + START_SECONDS
     with requests.Session() as session:
         session.trust_env = False
@@ -184,11 +184,11 @@ def _await_answer(process: subprocess.Popen[bytes], url: str, login: tuple[str, 
                 raise Failed(f"mlflow server ended with {process.returncode}", processes.text_of(log))
             if time.monotonic() > limit:
                 raise Failed(f"mlflow server {state} after {START_SECONDS:.0f} s", processes.text_of(log))
-            time.sleep(POLL_SECONDS)  # until it answers, has ended, or its time is over
+            time.sleep(POLL_SECONDS)  # until it responds, ends or times out
 
 
 def _proven(answer: Path, log: Path) -> dict[str, Any]:
-    """Return what `deployer create` answered, when it says that every check of its proof held."""
+    """Return the JSON of `deployer create`; fail unless all checks of the proof passed."""
     try:
         document: dict[str, Any] = json.loads(answer.read_text("utf-8"))
         checks = document["verified"]

@@ -1,7 +1,7 @@
-"""A person at a browser: logs in to a server, looks for a run, and keeps pictures of what there is to see.
+"""Logs in to a server with a browser, opens a run and saves screenshots, like a person.
 
-Run as a program, inside the network where the name of the server is known, as `browser.py ADDRESS EXPERIMENT_ID RUN
-FOLDER`, with the login in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+Run it as a program in a network that resolves the server's name: `browser.py ADDRESS EXPERIMENT_ID RUN FOLDER`, with
+the login in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tests.support.browser import SECONDS, WINDOW, chromium, ensure
 EXPERIMENT = "digits"
 
 
-def ready(home: Path, ca_file: Path) -> None:
-    """Let Chromium be there, and let the one whose home it is trust an authority."""
+def prepare(home: Path, ca_file: Path) -> None:
+    """Install Chromium if necessary, and let the user with this home trust a certificate authority."""
     ensure()
-    # where Chromium has looked for it, and where it looks since its release 143
+    # Chromium reads the first folder; since release 143 it reads the second
     for folder in (home / ".pki" / "nssdb", home / ".local" / "share" / "pki" / "nssdb"):
         folder.mkdir(parents=True)
         certutil = ["certutil", "-d", f"sql:{folder}"]
@@ -35,7 +35,7 @@ def main(address: str, experiment: str, run: str, folder: str) -> None:
     with chromium() as browser:
         try:
             browser.new_page().goto(address, timeout=SECONDS * 1000)
-        except Error as error:  # how a browser without a window says that it would ask for a login
+        except Error as error:  # a headless browser fails where others would ask for a login
             print("stranger", re.search("ERR_[A-Z_]+", error.message)[0])
         page = browser.new_context(http_credentials=login, viewport=WINDOW).new_page()
         page.set_default_timeout(SECONDS * 1000)

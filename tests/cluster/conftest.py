@@ -1,4 +1,4 @@
-"""One cluster for all tests of a process; it ends with that process unless it ran before or is to be kept."""
+"""One cluster for all tests of a process. It ends with the process unless it ran before or DEPLOYER_KEEP_CLUSTER=1."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a test's time begin with itself: the first one waits for a cluster that may take many minutes to build."""
+    """Apply timeouts to test functions only: the first test waits for a cluster, whose build may take many minutes."""
     for item in items:
         if item.path.is_relative_to(HERE):
             limit = item.get_closest_marker("timeout")
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def own_directory() -> Iterator[tuple[Path, IO[str]]]:
-    """The first run directory that no other process of tests uses, and its lock: faults of one would disturb others."""
+    """Yield the first run directory that no other test process uses, and its lock; faults would disturb others."""
     for number in count():
         directory = Path(f"{testbed.DIRECTORY}-{number}") if number else testbed.DIRECTORY
         with lock_file(directory, "tests").open("w") as lock:
@@ -52,7 +52,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     with own_directory() as (directory, lock):
         stays = Cluster.running(directory) or os.environ.get("DEPLOYER_KEEP_CLUSTER") == "1"
         with nullcontext() if stays else ends_with_this_process(directory, lock):
-            # people must see how far a build of many minutes is
+            # a build may take many minutes: people must see its progress
             with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
                 found = Cluster.up(directory)
             yield found
@@ -84,9 +84,9 @@ def project(openshift: Cluster) -> Iterator[str]:
 
 @contextmanager
 def making_users(cluster: Cluster, folder: Path) -> Iterator[Callable[..., User]]:
-    """Yield what makes ordinary users, each with a home, and by default each the admin of a namespace of their own."""
+    """Yield a function that makes ordinary users with a home; by default each user is the admin of a new namespace."""
     made: list[User] = []
-    numbers = count()  # two tests' worth of users may be made side by side
+    numbers = count()  # two threads may make users at once
     with ExitStack() as stack:
 
         def make(*, rules: list[dict[str, Any]] | None = None, namespace: str | None = None) -> User:
@@ -135,7 +135,7 @@ def shared_user(
     yield current_user[-1]
     if request.session.testsfailed > failed:
         spoilt = current_user[-1]
-        spoilt.bed.kubectl("delete", "deployments", "--all", "--namespace", spoilt.namespace)  # makes room on the node
+        spoilt.bed.kubectl("delete", "deployments", "--all", "--namespace", spoilt.namespace)  # frees the node's memory
         current_user.append(module_users())
 
 
@@ -147,7 +147,7 @@ def user(new_user: Callable[..., User]) -> User:
 
 @pytest.fixture
 def stranger() -> Callable[[User], str]:
-    """Puts a pod of somebody else into a user's namespace; returns its name once it runs."""
+    """Starts somebody else's pod in a user's namespace; returns the pod's name once the pod runs."""
 
     def make(user: User) -> str:
         user.bed.apply(pod("stranger", user.namespace))

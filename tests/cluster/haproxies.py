@@ -1,6 +1,6 @@
-"""A running HAProxy with the files that the testbed's router would load, pods for it to lead to, and requests to it.
+"""Runs HAProxy with the configuration of the testbed's router and with fake pods, and sends requests to HAProxy.
 
-Everything is on this machine's loopback, of which each address 127.0.0.x is one more client.
+Everything uses the loopback interface; each source address 127.0.0.x is another client.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLIENT = "127.0.0.1"
 
 
 class Pod(http.server.BaseHTTPRequestHandler):
-    """Answers with what it was asked, after as many seconds as the path says (/sleep/0.5)."""
+    """Responds with the request as JSON, after the number of seconds in the path (/sleep/0.5)."""
 
     protocol_version = "HTTP/1.1"
 
@@ -56,12 +56,12 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing: HAProxy resets the connections by which it looks whether a pod is there."""
+        """Say nothing: HAProxy resets the connections of its health checks."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client got: status 0 means that the connection was closed without an answer."""
+    """A client's response; status 0: the connection was closed without a response."""
 
     status: int
     headers: http.client.HTTPMessage = field(default_factory=http.client.HTTPMessage)
@@ -69,13 +69,13 @@ class Answer:
     certificate: bytes = b""
 
     def seen(self, name: str) -> list[str]:
-        """The values of a header that reached the pod, each on its own."""
+        """Return all values of a header that the pod received."""
         return [value for key, value in self.said["headers"] if key.lower() == name.lower()]
 
 
 @dataclass(frozen=True)
 class Router:
-    """HAProxy at work. `pair` is its certificate."""
+    """A running HAProxy; `pair` is its certificate with the key."""
 
     listening: Listening
     authority: Authority
@@ -90,7 +90,7 @@ class Router:
         source: str = CLIENT,
         proxied_from: str = "",
     ) -> Answer:
-        """One request with these header lines. `proxied_from` is a client of whom a PROXY line tells."""
+        """Send a request with these header lines; `proxied_from` is the client address in a PROXY protocol line."""
         with contextlib.ExitStack() as stack:
             if proxied_from:
                 connection = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -120,7 +120,7 @@ class Router:
 
 
 def route(name: str, tls: dict[str, Any] | None, annotations: dict[str, str] | None = None, **spec: Any) -> Any:
-    """A Route to the pods, with the host NAME.routes.test."""
+    """Return a Route to the pods, with the host NAME.routes.test."""
     metadata = {"name": name, "namespace": NAMESPACE, "uid": name, "annotations": annotations or {}}
     content = {"host": f"{name}.{DOMAIN}", "to": {"kind": "Service", "name": "web"}, **spec}
     content |= {"tls": tls} if tls else {}
@@ -129,7 +129,7 @@ def route(name: str, tls: dict[str, Any] | None, annotations: dict[str, str] | N
 
 @contextlib.contextmanager
 def running(folder: Path, authority: Authority, routes: Iterable[Any]) -> Iterator[Router]:
-    """HAProxy with these Routes, and two pods that serve http and https; all of it ends with the block."""
+    """Run HAProxy with these Routes, and two fake pods that serve http and https, until the block ends."""
     packages.install({"haproxy": "/usr/sbin/haproxy"})
     pair = authority.issue("routes", f"/CN=*.{DOMAIN}", (f"DNS:*.{DOMAIN}",))
     pods = authority.issue("pods", "/CN=web", (f"DNS:*.{DOMAIN}", *(f"IP:{address}" for address in PODS)))
@@ -153,7 +153,7 @@ def running(folder: Path, authority: Authority, routes: Iterable[Any]) -> Iterat
 
 @contextlib.contextmanager
 def _serving(pair: Pair) -> Iterator[dict[str, int]]:
-    """The pods: each port at all their addresses."""
+    """Run the fake pods: every pod listens on both ports."""
     ports = dict(zip(("http", "https"), _free_ports(2), strict=True))
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trust.load_cert_chain(pair.certificate, pair.key)

@@ -1,4 +1,4 @@
-"""Pods for tests, and the claims they mount: as Pod Security `restricted` wants them, ended at once."""
+"""Pods and PersistentVolumeClaims for tests; the pods satisfy Pod Security `restricted` and end at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from tests.testbed.cluster import Cluster
 from tests.testbed.images import BASE
 
-USER = 1000660000  # nobody's: no image knows it
+USER = 1000660000  # no image has this user
 RESTRICTED = {
     "runAsNonRoot": True,
     "runAsUser": USER,
@@ -32,7 +32,7 @@ def pod(
     claim: str | None = None,
     ports: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """A pod with a writable /tmp, and with a volume at /data if it has a claim."""
+    """Return a pod with a writable /tmp, and with a volume at /data if `claim` is given."""
     mounts = [{"name": "temporary", "mountPath": "/tmp"}]
     volumes: list[dict[str, Any]] = [{"name": "temporary", "emptyDir": {}}]
     if claim:
@@ -62,7 +62,7 @@ def pod(
 
 
 def bare(name: str, namespace: str, *command: str, **container: Any) -> dict[str, Any]:
-    """A pod that says nothing of security or resources, labelled with its name."""
+    """Return a pod without security context or resources, with its name as label `app`."""
     main = {"name": "main", "image": BASE, "command": list(command or SLEEP), **container}
     spec = {"containers": [main], "terminationGracePeriodSeconds": 0}
     metadata = {"name": name, "namespace": namespace, "labels": {"app": name}}
@@ -70,14 +70,14 @@ def bare(name: str, namespace: str, *command: str, **container: Any) -> dict[str
 
 
 def claim(namespace: str, size: str, mode: str = "ReadWriteOnce") -> dict[str, Any]:
-    """A claim named `data`, of the default class."""
+    """Return a PersistentVolumeClaim named `data`, of the default storage class."""
     spec = {"accessModes": [mode], "resources": {"requests": {"storage": size}}}
     metadata = {"name": "data", "namespace": namespace}
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
 
 def web(name: str, namespace: str, port: int = 8080, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-    """A pod that serves files on a port named `web`, and its Service on port 80."""
+    """Return a pod that serves files on a port named `web`, and its Service on port 80."""
     command = ["python3", "-m", "http.server", "--directory", "/tmp", str(port)]
     serving = pod(
         name, namespace, command, labels={"app": name, **(labels or {})}, ports=[{"name": "web", "containerPort": port}]

@@ -1,4 +1,4 @@
-"""Stands between a user and the API server: refuses now and then as an overloaded one does, or lets things happen."""
+"""A proxy between a user and the API server: it answers some requests with 429, or calls a function before answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def relay(
 ) -> Iterator[tuple[Path, list[tuple[float, float]]]]:
     """Yield a kubeconfig that leads through the relay, and the times of each refused request and its repetition.
 
-    `before_answer` is called when the API server has answered, and before the user knows.
+    The relay calls `before_answer` after the API server has answered and before the user gets the answer.
     """
     config = yaml.safe_load(kubeconfig.read_text())
     upstream = urllib.parse.urlsplit(config["clusters"][0]["cluster"]["server"])

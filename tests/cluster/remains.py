@@ -1,4 +1,4 @@
-"""What a cluster leaves on the machine: processes, links, routes, rules, mounts, loop devices, cgroups."""
+"""Finds what a cluster leaves on the machine: processes, links, routes, rules, mounts, loop devices, cgroups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = ("mnt", "net", "pid", "uts", "ipc")
 
 @dataclass(frozen=True)
 class Traces:
-    """What to look for, noted while the node runs. Another cluster may get the same number as soon as this one ends."""
+    """Identities of a node's resources, recorded while it runs: a later cluster may get the same number and names."""
 
     node: Node
     namespaces: frozenset[str]
@@ -31,7 +31,7 @@ class Traces:
         return cls(node, frozenset(names), frozenset(links), _cgroups(node), frozenset(files))
 
     def found(self) -> list[str]:
-        """All that is on the machine now, one text for each thing."""
+        """Return a text for each of these resources that exists now."""
         there, directory = self.node.place, self.node.directory
         found = self._processes()
         if _links().get(there.link) in self.links:
@@ -46,14 +46,14 @@ class Traces:
         return found
 
     def _processes(self) -> list[str]:
-        """Commands of the processes of this machine that are in one of the namespaces."""
+        """Return the command lines of all processes in one of the node's namespaces."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 if self.namespaces & {(process / "ns" / kind).readlink().name for kind in KINDS}:
                     found.append((process / "cmdline").read_text())
             except OSError:
-                continue  # it ended while others were read
+                continue  # the process has just ended
         return found
 
 
@@ -77,6 +77,6 @@ def _identity(file: Path) -> str:
 
 
 def _loop_files() -> set[str]:
-    """The identities of the files behind all loop devices; their names are those of other mount namespaces."""
+    """Return the identities of the files behind all loop devices; file names differ between mount namespaces."""
     listed = run("losetup", "--list", "--noheadings", "--output=BACK-MAJ:MIN,BACK-INO")
     return {" ".join(line.split()) for line in listed.splitlines()}

@@ -1,6 +1,6 @@
-"""The command of a release whose servers need a second workload, named `store`.
+"""Runs `deployer` with a changed Stack: servers need a second workload, named `store`.
 
-To be run as a program: the kind and the command of that workload as JSON, then the arguments of `deployer`.
+Run it as a program: the kind and the command of the workload as JSON, then the arguments of `deployer`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Build = Callable[[Spec, Platform, Assigned], Stack]
 
 
 def with_store(build: Build, kind: str, command: Sequence[str]) -> Build:
-    """Return a `build` whose Stacks have the second workload too, once they have any workload."""
+    """Return a `build` that adds the second workload to every Stack that has a workload."""
 
     def plural(spec: Spec, platform: Platform, assigned: Assigned) -> Stack:
         stack = build(spec, platform, assigned)
@@ -47,7 +47,7 @@ def with_store(build: Build, kind: str, command: Sequence[str]) -> Build:
             keys=None,
             kind=kind,  # type: ignore[arg-type]
         )
-        # nothing reads this variable: it shows that the address of a workload reaches the pod of another one
+        # no program reads this variable: it shows that a pod gets the address of another workload
         needing = replace(main, needs=(NAME,), env={**main.env, "STORE_ADDRESS": (Address(NAME),)})
         return replace(stack, workloads=(needing, store))
 
@@ -56,6 +56,6 @@ def with_store(build: Build, kind: str, command: Sequence[str]) -> Build:
 
 if __name__ == "__main__":
     components.build = with_store(components.build, *json.loads(sys.argv.pop(1)))
-    from deployer.cli.app import main  # imports `build` with the commands, and must find the one above
+    from deployer.cli.app import main  # imports `build`: import it only after the replacement above
 
     main()

@@ -1,4 +1,4 @@
-"""All that a namespace shows to those who may not read its Secrets: every other object whole, and the pods' logs."""
+"""Reads everything in a namespace except Secrets: all other objects, and the logs of the pods."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS = {
 
 
 def secrets(cluster: Cluster, namespace: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each Secret of deployer's by name, with its values as they were before base64."""
+    """Yield the name and the decoded values of each Secret that deployer manages."""
     found = api_at(cluster.admin_kubeconfig).get(f"api/v1/namespaces/{namespace}/secrets?labelSelector={OURS}")
     for item in json.loads(found or b'{"items": []}')["items"]:
         data = item.get("data") or {}
@@ -38,7 +38,7 @@ def secrets(cluster: Cluster, namespace: str) -> Iterator[tuple[str, dict[str, s
 
 
 def shown(cluster: Cluster, namespace: str) -> Iterator[tuple[str, bytes]]:
-    """Yield what to look at, each with a name: the lists of all kinds, and the logs of all containers."""
+    """Yield texts to search, each with a name: the lists of all kinds, and the logs of all containers."""
     api = api_at(cluster.admin_kubeconfig)
     pods: list[dict[str, Any]] = []
     for group, kinds in KINDS.items():
@@ -62,7 +62,7 @@ def _logs(api: Api, path: str, container: dict[str, Any]) -> Iterator[tuple[str,
 
 
 def logs_of_the_node(cluster: Cluster) -> Iterator[tuple[str, bytes]]:
-    """Yield the API server's audit log, and what its own services wrote, where the cluster's machine is this one."""
+    """Yield the API server's audit log and the logs of the node's services, if the cluster runs on this machine."""
     try:
         audit = cluster.audit_log
     except Unsupported:

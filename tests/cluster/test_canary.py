@@ -1,4 +1,4 @@
-"""The net is whole on a cluster too: whatever a namespace shows, a planted canary in it is found."""
+"""The search for secrets covers a whole namespace: it finds a canary in every kind of object and in logs."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LOGIN = f"Basic {base64.b64encode(f'admin:{CANARY}'.encode()).decode()}"
 
 @pytest.fixture
 def planted(user: User) -> Iterator[User]:
-    """A user with one secret, whose witness tells nobody else."""
+    """A user with one secret, whose witness does not report to the session."""
     user.witness = Witness()
     labels = {"app.kubernetes.io/managed-by": "mlflow-deployer"}
     put(user, "v1", "Secret", "mlflow-admin", labels=labels, stringData={"username": "administrator", "a": CANARY})
     yield user
-    user.witness = Witness()  # what was planted is no leak
+    user.witness = Witness()  # planted canaries are no leak
     user.namespaces.clear()
 
 
@@ -72,7 +72,7 @@ def deployment(user: User) -> None:
 
 
 def pod_logs(user: User) -> None:
-    """Let a container print it, end, and be started again: the first log is the one of before."""
+    """Run a container that prints the canary and ends: only the log of its previous instance has the canary."""
     rendered = pod("talks", user.namespace, ["sh", "-c", 'test -e /tmp/b && exec sleep 600; echo "$C"; touch /tmp/b'])
     rendered["spec"]["containers"][0]["env"] += [
         {"name": "C", "valueFrom": {"secretKeyRef": {"name": "mlflow-admin", "key": "a"}}}
@@ -97,7 +97,7 @@ PLACES: dict[str, Callable[[User], None]] = {
 }
 
 
-def test_a_canary_is_found_where_it_is(planted: User) -> None:
+def test_a_canary_is_found_in_each_place(planted: User) -> None:
     planted.look()
     assert planted.witness.findings() == []
     for plant in PLACES.values():
@@ -107,7 +107,7 @@ def test_a_canary_is_found_where_it_is(planted: User) -> None:
     assert CANARY not in "".join(found)
     assert all(line.startswith(f"a of {planted.namespace}/mlflow-admin is in ") for line in found)
     assert {place: any(place in line for line in found) for place in PLACES} == dict.fromkeys(PLACES, True)
-    # the annotation in base64; the rest, and managedFields, as it is
+    # the annotation holds the canary in base64; other objects and managedFields hold it as it is
     assert {line.partition(", ")[2].partition(",")[0] for line in found} == {"raw", "base64 after 0 bytes"}
 
 

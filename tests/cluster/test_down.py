@@ -1,4 +1,4 @@
-"""`down` leaves nothing of a cluster behind, and a cluster beside it undisturbed."""
+"""`down` removes every trace of a cluster and does not disturb another cluster."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_down_leaves_nothing(cluster: Cluster, second: Cluster, tmp_path: Path) 
     second.apply(claim(namespace, "64Mi"), pod("writer", namespace, claim="data"))
     ready(second, namespace, "writer")
     traces = Traces.of(found)
-    assert len(traces.loop_files) == 2  # of the images and of the volume
-    assert len(traces.found()) > len(KINDS)  # the search finds what is there
+    assert len(traces.loop_files) == 2  # for the images and for the volume
+    assert len(traces.found()) > len(KINDS)  # the search works
     second.down()
     wait_until(lambda: not traces.found(), "nothing left", 10)
     assert "node" in cluster.kubectl("get", "nodes")

@@ -1,4 +1,4 @@
-"""`--dry-run` on a cluster: the plan is what the command then does, and no object is written."""
+"""`--dry-run` on a cluster: the plan has the steps of the command, and no object is written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def versions(user: User) -> dict[str, str]:
 
 
 def planned(user: User, *command: str) -> Any:
-    """Return the plan of a command; it writes nothing."""
+    """Return the plan of a command, and check that the dry run writes nothing."""
     before, since = versions(user), datetime.datetime.now(datetime.UTC)
     plan = user.json(*command, "--dry-run")
     assert versions(user) == before
@@ -42,8 +42,8 @@ def steps(plan: Any) -> dict[str, bool]:
     return {step["step"]: step["needed"] for step in plan["steps"]}
 
 
-def taken(user: User, *command: str) -> dict[str, bool]:
-    """Run a command, and return its steps with whether each had something to do."""
+def executed_steps(user: User, *command: str) -> dict[str, bool]:
+    """Run a command; return its steps, each with True if the step had something to do."""
     said = user.run(*command).stderr
     found = re.findall(r"^(?:\[[0-9]/[0-9]\] ([a-z]+) \.\.\.|-- ([a-z]+): .*)$", said, re.M)
     return {needed or done: bool(needed) for needed, done in found}
@@ -53,11 +53,11 @@ def paths(plan: Any) -> set[str]:
     return {change["path"] for change in plan["changes"]}
 
 
-def test_each_plan_has_the_steps_that_the_command_then_takes(user: User) -> None:
+def test_each_plan_lists_the_steps_of_the_command(user: User) -> None:
     plan = planned(user, *INSIDE)
     assert {"Deployment/mlflow", "Service/mlflow", "NetworkPolicy/mlflow", "ConfigMap/mlflow-server"} <= paths(plan)
     assert user.objects() == set()
-    assert steps(plan) == taken(user, *INSIDE)
+    assert steps(plan) == executed_steps(user, *INSIDE)
     assert planned(user, "create")["needed"] is False
     for command in (("create", "--workers", "2"), ("rotate-password",), ("stop",), ("start",), ("delete",)):
         plan = planned(user, *command)
@@ -67,11 +67,11 @@ def test_each_plan_has_the_steps_that_the_command_then_takes(user: User) -> None
             assert any(path.startswith("Deployment/mlflow ") for path in paths(plan))
         if command == ("delete",):
             assert {"Deployment/mlflow", "Service/mlflow"} <= paths(plan)
-        assert steps(plan) == taken(user, *command), command
+        assert steps(plan) == executed_steps(user, *command), command
     assert planned(user, "delete", "--delete-data")["remarks"]
 
 
-def test_what_the_command_would_refuse_is_refused(user: User, new_user: Callable[..., User]) -> None:
+def test_a_dry_run_refuses_the_same_as_the_command(user: User, new_user: Callable[..., User]) -> None:
     user.kubectl("create", "service", "clusterip", "mlflow", "--tcp=80:80")
     refused = user.run(*INSIDE, "--dry-run", code=5).stderr
     assert "Service/mlflow is there already" in refused
@@ -86,7 +86,7 @@ def test_what_the_command_would_refuse_is_refused(user: User, new_user: Callable
     assert "you may not" in reader.run("create", "--workers", "2", "--dry-run", code=4).stderr
 
 
-def test_no_project_is_made(openshift: Cluster, new_user: Callable[..., User]) -> None:
+def test_a_dry_run_creates_no_project(openshift: Cluster, new_user: Callable[..., User]) -> None:
     user = new_user()
     name = f"{user.namespace}-new"
     command = ("create", "-n", name, "--create-project", "--csc-project", "2001234", "--dry-run")

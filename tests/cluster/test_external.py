@@ -1,4 +1,4 @@
-"""A server on a cluster whose data is in PostgreSQL databases outside of it."""
+"""A server on a cluster with PostgreSQL databases outside the cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ URLS = ("--database-file", "urls.txt")
 
 @pytest.fixture(scope="module")
 def server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    """PostgreSQL on this machine, where the cluster's pods reach it."""
+    """PostgreSQL on this machine, at an address that the cluster's pods can reach."""
     programs = postgres.programs(tmp_path_factory.mktemp("postgres"))
     with postgres.guarded(programs, cluster.client_addresses[0]) as started:
         yield started
@@ -48,7 +48,7 @@ def pod(user: User) -> str:
     return str(only["metadata"]["uid"])
 
 
-def test_two_workers_on_postgresql_take_new_passwords_at_once(user: User, team: Team) -> None:
+def test_two_workers_on_postgresql_accept_new_passwords_at_once(user: User, team: Team) -> None:
     team.give(user)
     created = user.create("mlflow", *URLS, "--workers", "2")
     assert [check["ok"] for check in created["verified"]] == [True] * 9
@@ -68,7 +68,7 @@ def test_two_workers_on_postgresql_take_new_passwords_at_once(user: User, team: 
 
 
 @pytest.mark.full_scale
-def test_with_artifacts_in_s3_too_there_is_no_volume(
+def test_a_server_with_postgresql_and_s3_has_no_volume(
     user: User, team: Team, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     team.give(user)
@@ -91,7 +91,7 @@ def test_with_artifacts_in_s3_too_there_is_no_volume(
 
 
 @pytest.mark.full_scale
-def test_a_login_that_does_not_work_never_takes_the_place_of_one_that_does(user: User, team: Team) -> None:
+def test_a_failing_database_login_never_replaces_a_working_login(user: User, team: Team) -> None:
     team.give(user)
     user.create("mlflow", *URLS)
     before = pod(user)
@@ -102,7 +102,7 @@ def test_a_login_that_does_not_work_never_takes_the_place_of_one_that_does(user:
     assert pod(user) == before
     require_proven_with(user, team)
 
-    user.run("stop")  # nothing runs that could try them
+    user.run("stop")  # no pod runs that could try the new URLs
     refused = user.run("create", *URLS, code=1).stderr
     assert "password authentication failed" in refused
     assert "it runs with the old URLs again" in refused
@@ -115,7 +115,7 @@ def test_a_login_that_does_not_work_never_takes_the_place_of_one_that_does(user:
 
 
 @pytest.mark.full_scale
-def test_another_database_is_refused_where_there_is_data(user: User, team: Team, server: PostgreSQL) -> None:
+def test_another_database_is_refused_once_data_exists(user: User, team: Team, server: PostgreSQL) -> None:
     team.give(user)
     user.create("mlflow", *URLS)
     made_in(server, f"o{secrets.token_hex(4)}").give(user)

@@ -1,4 +1,4 @@
-"""What a cluster can do to a user, and what the user can do to a cluster: each is named, nothing is lost."""
+"""Faults of a cluster and mistakes of its users: the message names each cause, and no data is lost."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.cluster.relay import relay
 from tests.cluster.user import User
 from tests.testbed.command import CommandFailed
 
-# shorter than a lock is trusted without being renewed: it is the credentials that must be told of
+# shorter than an unrenewed lock stays valid: the message must be about the credentials, not the lock
 CREDENTIAL_SECONDS = 8.0
 
 
 def versions(user: User) -> set[str]:
-    """Return every object of the namespace with its resourceVersion: equal sets mean nothing was written."""
+    """Return every object of the namespace with its resourceVersion; equal sets mean that nothing was written."""
     kinds = "deployment,service,ingress,configmap,secret,pvc,networkpolicy,serviceaccount"
     items = json.loads(user.kubectl("get", kinds, "-o", "json"))["items"]
     return {f"{i['kind']}/{i['metadata']['name']}@{i['metadata']['resourceVersion']}" for i in items}
 
 
 def spec_file(user: User, **spec: Any) -> str:
-    """Write a spec without a public address and with these parts; return its path."""
+    """Write a spec without a public address and with these fields; return its path."""
     path = user.home / "server.json"
     wanted = {"exposure": {"type": "none"}, **spec}
     path.write_text(
@@ -42,7 +42,7 @@ def spec_file(user: User, **spec: Any) -> str:
 
 
 def patched(**pod: Any) -> dict[str, Any]:
-    """Return a spec that lays these fields over the server's pod."""
+    """Return a spec that patches the server's pod with these fields."""
     return {"patches": [{"kind": "Deployment", "patch": {"spec": {"template": {"spec": pod}}}}]}
 
 
@@ -52,17 +52,17 @@ def resources(**amounts: str) -> dict[str, Any]:
 
 @pytest.fixture
 def shared(shared_user: User) -> User:
-    """The user of the tests that need any server without a public address that runs and is proven."""
+    """A user with a proven, running server without a public address."""
     shared_user.create("mlflow", "--expose", "none", host=False)
     return shared_user
 
 
-def test_without_a_kubeconfig_the_cluster_is_asked_for_by_name(user: User) -> None:
+def test_a_missing_kubeconfig_is_reported(user: User) -> None:
     user.kubeconfig = user.home / "nowhere"
     assert "no kubeconfig names a cluster" in user.run("create", "--target", "kubernetes", code=2).stderr
 
 
-def test_a_context_that_is_not_there_is_named_with_those_that_are(user: User) -> None:
+def test_an_unknown_context_is_named_with_the_known_contexts(user: User) -> None:
     refused = user.run("create", "--context", "elsewhere", code=2).stderr
     assert "no context 'elsewhere'; it knows: " in refused
 
@@ -77,7 +77,7 @@ def test_an_unreachable_cluster_is_an_error_and_never_a_local_server(user: User)
     assert user.processes() == []
 
 
-def test_expired_credentials_are_named_and_fresh_ones_go_on(user: User) -> None:
+def test_expired_credentials_are_named_and_fresh_credentials_work(user: User) -> None:
     user.bed.user(user.name, user.namespace, seconds=1)
     time.sleep(2)
     assert "does not accept your credentials (401)" in user.run("status", code=4).stderr
@@ -142,7 +142,7 @@ def test_a_terminating_namespace_is_named(user: User) -> None:
         ),
     ],
 )
-def test_a_quota_that_is_too_small_is_named_in_the_cluster_s_own_words(
+def test_a_quota_that_is_too_small_is_named_with_the_cluster_s_message(
     user: User, soak: bool, hard: dict[str, str], code: int, message: str
 ) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"}, "spec": {"hard": hard}}
@@ -155,7 +155,7 @@ def test_a_quota_that_is_too_small_is_named_in_the_cluster_s_own_words(
         assert user.json("create", "--expose", "none")["changed"] is True
 
 
-def test_a_cluster_without_a_default_storage_class_is_named_with_what_to_type(user: User) -> None:
+def test_a_missing_default_storage_class_is_named_with_the_option_to_use(user: User) -> None:
     default = "storageclass.kubernetes.io/is-default-class"
     user.bed.kubectl("annotate", "storageclass", "standard-csi", f"{default}-", "--overwrite")
     try:
@@ -197,7 +197,7 @@ def test_a_cluster_without_a_default_storage_class_is_named_with_what_to_type(us
     ],
     ids=["unbound", "no-image", "no-node", "node-full", "no-user", "admission", "crash", "memory"],
 )
-def test_what_keeps_a_pod_from_starting_is_dug_out_and_mended_by_the_next_create(
+def test_a_failed_pod_start_is_explained_and_repaired_by_the_next_create(
     request: pytest.FixtureRequest, user: User, soak: bool, spec: dict[str, Any], messages: tuple[str, ...]
 ) -> None:
     refused = user.run("create", "-f", spec_file(user, **spec), code=3).stderr
@@ -208,7 +208,7 @@ def test_what_keeps_a_pod_from_starting_is_dug_out_and_mended_by_the_next_create
         assert user.json("create", "-f", spec_file(user))["changed"] is True
 
 
-def test_a_full_volume_fails_the_proof_in_words_that_help(user: User) -> None:
+def test_a_full_volume_fails_the_proof_with_a_helpful_message(user: User) -> None:
     user.json("create", "--expose", "none", "--volume-size", "64Mi")
     (pod,) = user.objects("pod")
     user.kubectl("exec", pod.partition("/")[2], "--", "sh", "-c", "cat /dev/zero > /srv/data/artifacts/fill; true")
@@ -231,7 +231,7 @@ def test_a_secret_edited_by_hand_is_named_and_nothing_is_changed(shared: User) -
     assert shared.json("create")["changed"] is False
 
 
-def test_somebody_else_s_object_of_that_name_is_left_alone(user: User) -> None:
+def test_somebody_else_s_object_of_the_same_name_is_left_alone(user: User) -> None:
     user.kubectl("create", "service", "clusterip", "mlflow", "--tcp=80")
     before = versions(user)
     refused = user.run("create", "--expose", "none", code=5).stderr
@@ -239,19 +239,19 @@ def test_somebody_else_s_object_of_that_name_is_left_alone(user: User) -> None:
     assert versions(user) == before
 
 
-def test_an_api_server_that_is_killed_in_mid_command_is_waited_for(user: User) -> None:
+def test_create_waits_for_an_api_server_killed_in_mid_command(user: User) -> None:
     process = user.popen("create", "--expose", "none", "-o", "json")
     assert process.stderr
     assert any("start ..." in line for line in process.stderr)
     user.bed.kill("apiserver")
-    time.sleep(SECONDS)  # longer than the lock is trusted without being renewed
+    time.sleep(SECONDS)  # longer than an unrenewed lock stays valid
     user.bed.start("apiserver")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert json.loads(out)["changed"] is True
 
 
-def test_an_api_server_that_is_killed_during_the_proof_is_waited_for(user: User) -> None:
+def test_the_proof_waits_for_a_killed_api_server(user: User) -> None:
     process = user.popen("create", "--expose", "none", "-o", "json")
     assert process.stderr
     assert any("verify ..." in line for line in process.stderr)
@@ -263,7 +263,7 @@ def test_an_api_server_that_is_killed_during_the_proof_is_waited_for(user: User)
     assert all(check["ok"] for check in json.loads(out)["verified"])
 
 
-def test_a_patch_with_a_misspelt_field_is_refused_before_anything_is_made(user: User) -> None:
+def test_a_patch_with_a_misspelt_field_is_refused_before_anything_is_created(user: User) -> None:
     patch = {"kind": "Service", "patch": {"spec": {"prots": []}}}
     refused = user.run("create", "-f", spec_file(user, patches=[patch]), code=1).stderr
     assert ".spec.prots: field not declared in schema" in refused
@@ -271,7 +271,7 @@ def test_a_patch_with_a_misspelt_field_is_refused_before_anything_is_made(user: 
     assert user.objects() == set()
 
 
-def test_a_storm_of_429_is_sat_out_as_the_server_asks(user: User) -> None:
+def test_a_429_is_retried_after_the_seconds_of_retry_after(user: User) -> None:
     with relay(user.kubeconfig, refuse_every=3) as (kubeconfig, refused):
         user.kubeconfig = kubeconfig
         assert user.json("create", "--expose", "ingress", "--host", user.host(), "--ingress-namespace", "ingress")
@@ -289,18 +289,18 @@ def test_two_deployers_at_once_end_in_one_server(user: User) -> None:
     assert user.run("verify").returncode == 0
 
 
-def test_what_is_in_the_way_of_the_address_is_said(user: User) -> None:
+def test_the_cause_of_an_unreachable_address_is_named(user: User) -> None:
     refused = user.run("create", "--host", user.host(), "--timeout", "30", code=3).stderr
     assert "spec.networkPolicy.ingressNamespace" in refused
     assert user.create()["changed"] is True
-    # this Ingress has no issuer: nobody makes another certificate, and so none is waited for
+    # this Ingress has no issuer: `verify` does not wait for another certificate
     refused = user.run("verify", code=3, env={"REQUESTS_CA_BUNDLE": certifi.where()}).stderr
     assert f"{certifi.where()}, which REQUESTS_CA_BUNDLE names" in refused
     assert "which wins over CURL_CA_BUNDLE and SSL_CERT_FILE" in refused
     assert "waiting for https" not in refused
 
 
-def test_only_those_whom_the_policy_names_reach_the_pod_until_it_is_removed(
+def test_a_stranger_reaches_the_pod_only_after_the_policy_is_removed(
     shared: User, stranger: Callable[[User], str]
 ) -> None:
     pod = stranger(shared)
@@ -321,15 +321,15 @@ def test_only_those_whom_the_policy_names_reach_the_pod_until_it_is_removed(
     with pytest.raises(CommandFailed):
         shared.kubectl(*ask)
     shared.kubectl("delete", "networkpolicy", "mlflow")
-    for _ in range(20):  # until the policy's absence is in force
+    for _ in range(20):  # until the deletion takes effect
         try:
-            assert shared.kubectl(*ask) == "401"  # MLflow's own word: the name is one that it answers to
+            assert shared.kubectl(*ask) == "401"  # from MLflow: it accepts this host name
         except CommandFailed:
             continue
         return
-    pytest.fail("the stranger is still kept out")
+    pytest.fail("the stranger still cannot connect")
 
 
-def test_a_home_that_cannot_be_written_does_not_matter_on_a_cluster(user: User) -> None:
+def test_create_on_a_cluster_needs_no_writable_home(user: User) -> None:
     user.run("create", "--expose", "none", "--target", "kubernetes", env={"XDG_STATE_HOME": "/proc", "HOME": "/proc"})
     assert Path(user.kubeconfig).exists()

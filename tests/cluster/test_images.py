@@ -1,4 +1,4 @@
-"""Images come under their production names, and the registry can be made to fail."""
+"""Images have their production names, and the registry can simulate failures."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def test_mlflow_runs_for_any_user_on_a_read_only_root(cluster: Cluster, namespac
     assert VERSION in run_in(cluster, namespace, "mlflow", "mlflow", "--version")
 
 
-def test_an_image_that_nobody_has_is_not_found(cluster: Cluster, namespace: str) -> None:
+def test_an_unknown_image_is_not_found(cluster: Cluster, namespace: str) -> None:
     cluster.apply(pod("unknown", namespace, image="ghcr.io/mlflow/mlflow:v0.0.0"))
     ask = ("get", "pod", "unknown", f"--namespace={namespace}", WAITING)
     wait_until(lambda: "not found" in cluster.kubectl(*ask), "a pull that says not found", 30, pause=0.5)
 
 
-def test_a_registry_that_refuses_is_seen_as_such(cluster: Cluster, namespace: str) -> None:
+def test_a_pull_reports_a_429_of_the_registry(cluster: Cluster, namespace: str) -> None:
     cluster.registry_fault({"status": 429, "name": "ghcr.io/mlflow/mlflow"})
     try:
-        # a tag that no test has pulled: containerd does not ask again for what it has
+        # a tag that no test has pulled: containerd does not pull an image again
         cluster.apply(pod("limited", namespace, image="ghcr.io/mlflow/mlflow:never-pulled"))
         ask = ("get", "pod", "limited", f"--namespace={namespace}", WAITING)
         wait_until(lambda: "429" in cluster.kubectl(*ask), "a pull that says 429", 30, pause=0.5)

@@ -1,4 +1,4 @@
-"""A name under apps.test leads from the host through TLS to a pod: by Ingress and by the Gateway API."""
+"""A host name below apps.test leads through TLS to a pod: by Ingress and by the Gateway API."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_host_name_leads_to_the_pod_by_verified_tls(cluster: Cluster, namespac
     wait_until(lambda: status() == "200", f"{host} by {way.__name__}", 20)
 
 
-def test_an_ingress_says_its_address(cluster: Cluster, namespace: str) -> None:
+def test_an_ingress_reports_its_address(cluster: Cluster, namespace: str) -> None:
     cluster.apply(_ingress(namespace, f"{namespace}.{cluster.apps_domain}"), *web("web", namespace))
     ask = ("get", "ingress", "web", f"--namespace={namespace}", "--output=jsonpath={.status.loadBalancer.ingress}")
     wait_until(lambda: cluster.node_address in cluster.kubectl(*ask), "the Ingress' address", 20)

@@ -1,4 +1,4 @@
-"""What other people do to a server's objects: it is seen, named, and nothing is lost by what we do next."""
+"""Other people change a server's objects: deployer reports the changes, and its next command loses no data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ INSIDE = ("--expose", "none")
 
 @pytest.fixture
 def shared(shared_user: User) -> User:
-    """The user of the tests that need any server without a public address that runs and is proven."""
+    """A user with a proven, running server without a public address."""
     shared_user.create("mlflow", "--expose", "none", host=False)
     return shared_user
 
 
-def test_what_others_have_added_is_drift_and_does_not_keep_a_server_from_being_stopped(user: User) -> None:
+def test_additions_by_others_are_drift_and_do_not_block_stop(user: User) -> None:
     user.create("mlflow", *INSIDE, host=False)
     user.kubectl("set", "env", "deployment/mlflow", "NEW=1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=true")
     user.kubectl("patch", "service", "mlflow", "-p", '{"spec":{"type":"NodePort"}}')
@@ -32,7 +32,7 @@ def test_what_others_have_added_is_drift_and_does_not_keep_a_server_from_being_s
     assert "nothing runs" in user.run("stop").stderr
 
 
-def test_a_paused_deployment_is_named_with_who_has_paused_it(shared: User) -> None:
+def test_a_paused_deployment_is_named_with_the_field_manager(shared: User) -> None:
     shared.kubectl("rollout", "pause", "deployment/mlflow")
     assert "spec.paused" in shared.run("diff", code=6).stdout
     refused = shared.run("create", "mlflow", "--default-permission", "READ", code=5).stderr
@@ -41,7 +41,7 @@ def test_a_paused_deployment_is_named_with_who_has_paused_it(shared: User) -> No
     assert shared.run("diff").returncode == 0
 
 
-def test_a_volume_that_somebody_has_deleted_is_never_replaced_unasked(user: User) -> None:
+def test_a_deleted_volume_is_never_replaced_silently(user: User) -> None:
     user.create("mlflow", *INSIDE, host=False)
     user.kubectl("delete", "pvc", "mlflow-data", "--wait=false")
     refused = user.run("create", code=5).stderr
@@ -55,7 +55,7 @@ def test_a_volume_that_somebody_has_deleted_is_never_replaced_unasked(user: User
     assert user.create("mlflow", *INSIDE, host=False)["changed"] is True
 
 
-def test_without_its_record_a_server_can_still_be_deleted(user: User) -> None:
+def test_a_server_without_its_record_can_be_deleted(user: User) -> None:
     user.create()
     user.kubectl("delete", "configmap", "mlflow-spec")
     user.run("delete", "--delete-data", "--yes")
@@ -69,14 +69,14 @@ def test_a_copy_of_a_record_is_no_server(shared: User) -> None:
     assert [server["name"] for server in shared.json("list")] == ["mlflow"]
 
 
-def test_a_host_that_another_server_has_is_refused(user: User) -> None:
+def test_the_host_of_another_server_is_refused(user: User) -> None:
     user.create("one")
     refused = user.run("create", "two", "--host", user.host("one"), "--ingress-namespace", "ingress", code=5).stderr
     assert "is that of server 'one'" in refused
     assert not [item for item in user.objects() if "/two" in item and "lock" not in item]
 
 
-def test_a_server_that_is_deleted_while_it_starts_is_not_waited_for(user: User) -> None:
+def test_create_ends_when_its_deployment_is_deleted(user: User) -> None:
     process = user.popen("create", *INSIDE)
     assert process.stderr
     assert any("ready ..." in line for line in process.stderr)
@@ -87,19 +87,19 @@ def test_a_server_that_is_deleted_while_it_starts_is_not_waited_for(user: User) 
     assert user.create("mlflow", *INSIDE, host=False)["changed"] is True
 
 
-def test_a_class_that_no_controller_serves_is_named(user: User) -> None:
+def test_an_ingress_class_without_a_controller_is_named(user: User) -> None:
     refused = user.run("create", "--host", user.host(), "--ingress-class", "nobody", "--timeout", "60", code=3).stderr
     assert "no ingress controller has taken Ingress mlflow of class 'nobody'" in refused
 
 
 @pytest.mark.full_scale
-def test_a_gateway_that_is_not_there_is_named(user: User) -> None:
+def test_a_missing_gateway_is_named(user: User) -> None:
     refused = user.run("create", "--host", user.host(), "--gateway", "ingress/nobody", "--timeout", "60", code=3).stderr
     assert "no controller has taken the HTTPRoute to Gateway ingress/nobody" in refused
 
 
 def lease(user: User, holder: str, seconds: int) -> str:
-    """Return the Lease of somebody who changes the server."""
+    """Return the manifest of a Lease that `holder` has on the server."""
     labels = user.get("configmap", "mlflow-spec")["metadata"]["labels"]
     made = {
         "apiVersion": "coordination.k8s.io/v1",
@@ -110,21 +110,21 @@ def lease(user: User, holder: str, seconds: int) -> str:
     return json.dumps(made)
 
 
-def test_a_lease_that_a_killed_deployer_has_left_goes_with_a_create_that_has_nothing_else_to_do(shared: User) -> None:
+def test_a_create_without_changes_removes_an_abandoned_lease(shared: User) -> None:
     shared.kubectl("create", "-f", "-", stdin=lease(shared, "login7 killed there", 1))
     assert shared.json("create", "--expose", "none")["changed"] is False
     assert shared.objects("lease") == set()
 
 
-def test_a_lease_that_is_let_go_just_when_it_is_looked_at_is_taken(user: User) -> None:
+def test_a_lease_released_during_the_conflict_is_acquired(user: User) -> None:
     user.create()
     user.kubectl("create", "-f", "-", stdin=lease(user, "login7 is just done", 600))
 
-    def let_go(method: str, path: str, status: int) -> None:
+    def release(method: str, path: str, status: int) -> None:
         if method == "POST" and "/leases" in path and status == 409:
             user.kubectl("delete", "lease", "mlflow-lock")
 
-    change = ("create", "mlflow", "--default-permission", "READ")  # at a public address: no tunnel goes that way
-    with relay(user.kubeconfig, before_answer=let_go) as (kubeconfig, _):
+    change = ("create", "mlflow", "--default-permission", "READ")  # at a public address: the relay passes no tunnel
+    with relay(user.kubeconfig, before_answer=release) as (kubeconfig, _):
         user.run(*change, "--timeout", "60", env={"KUBECONFIG": str(kubeconfig)})
     assert user.objects("lease") == set()

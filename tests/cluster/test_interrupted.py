@@ -1,4 +1,4 @@
-"""A cluster ends with the test run that started it, even if that run is killed, and leaves nothing behind."""
+"""A cluster ends with the test run that started it, even if the run is killed, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ with ends_with_this_process(DIRECTORY):
     time.sleep(600)
 """
 
-# signal, and which process of the run gets it; the terminal sends its signals to the whole group
+# the signal and the process of the run that gets it; a terminal sends its signals to the whole group
 INTERRUPTIONS = {
     "Ctrl-C": (signal.SIGINT, "group"),
     "end of the terminal": (signal.SIGHUP, "group"),
@@ -91,7 +91,7 @@ ENVIRONMENT = {
 
 @contextmanager
 def _started(folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process with a group and a session of its own, ended with all of its group."""
+    """Run Python in a new session; at the end of the block, kill its process group."""
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, *command], env=ENVIRONMENT, cwd=folder, stdout=output, stderr=output,
@@ -107,7 +107,7 @@ def _started(folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def _test_run(folder: Path, content: str) -> Iterator[tuple[Callable[[str], None], Traces]]:
-    """A run of pytest-xdist whose only test waits: the function that interrupts the run, and what is there by then."""
+    """Run pytest-xdist with one waiting test; yield a function that interrupts the run, and the node's traces."""
     (folder / "test_inner.py").write_text(HEAD + content)
     options = ("-p", "no:cacheprovider", f"--rootdir={folder}", "--config-file=/dev/null", "--numprocesses=1")
     with _started(folder, "-m", "pytest", *options, "test_inner.py") as process:
@@ -133,22 +133,22 @@ def _test_run(folder: Path, content: str) -> Iterator[tuple[Callable[[str], None
 def test_a_node_ends_with_an_interrupted_test_run(tmp_path: Path, how: str) -> None:
     packages.ensure()
     with _test_run(tmp_path, STARTS_A_NODE) as (interrupt, traces):
-        assert len(traces.found()) > len(KINDS)  # the search finds what is there
+        assert len(traces.found()) > len(KINDS)  # the search works
         interrupt(how)
         wait_until(lambda: not traces.found(), f"nothing left of {traces}", 60)
 
 
 def test_a_cluster_with_pods_and_volumes_ends_with_a_killed_test_run(cluster: Cluster, tmp_path: Path) -> None:
-    """The other cluster has built the images; its end would be noticed."""
+    """The fixture `cluster` has built the images; the test checks that it survives."""
     with _test_run(tmp_path, STARTS_A_CLUSTER) as (interrupt, traces):
-        assert "testbed: starting the cluster" in (tmp_path / "output").read_text()  # although pytest captures
-        assert len(traces.loop_files) == 2  # of the images and of the volume
+        assert "testbed: starting the cluster" in (tmp_path / "output").read_text()  # despite pytest's capture
+        assert len(traces.loop_files) == 2  # for the images and for the volume
         interrupt("kill -9")
         wait_until(lambda: not traces.found(), f"nothing left of {traces}", 60)
     assert "node" in cluster.kubectl("get", "nodes")
 
 
-def test_a_cluster_that_ran_before_stays(tmp_path: Path) -> None:
+def test_a_cluster_started_earlier_survives_a_killed_test_run(tmp_path: Path) -> None:
     packages.ensure()
     directory = tmp_path / "cluster"
     with ends_with_this_process(directory):
@@ -156,7 +156,7 @@ def test_a_cluster_that_ran_before_stays(tmp_path: Path) -> None:
         (directory / "ready").touch()
         with _test_run(tmp_path, FINDS_A_CLUSTER) as (interrupt, _):
             interrupt("kill -9")
-        # the watcher of this test is the only one, or the only one left
+        # only the watcher of this test is left
         wait_until(
             lambda: len([text for text in _mentions(directory) if lifetime.__name__ in text]) == 1,
             "no other watcher",
@@ -166,7 +166,7 @@ def test_a_cluster_that_ran_before_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_node_that_is_being_started_ends_with_its_creator(tmp_path: Path, seed: int, number: int) -> None:
+def test_a_starting_node_ends_with_its_creator(tmp_path: Path, seed: int, number: int) -> None:
     packages.ensure()
     program = tmp_path / "create.py"
     program.write_text(CREATION)
@@ -174,7 +174,7 @@ def test_a_node_that_is_being_started_ends_with_its_creator(tmp_path: Path, seed
     with _started(tmp_path, str(program)) as process:
         wait_until(lambda: directory.exists() or process.poll() is not None, "the start", 60, pause=0.001)
         time.sleep(random.Random(f"{seed} node {number}").uniform(0, 0.4))  # a start takes about half a second
-        process.send_signal(signal.SIGSTOP)  # what it has made by now is looked for later
+        process.send_signal(signal.SIGSTOP)  # the traces of this moment must be gone later
         assert process.poll() is None, (tmp_path / "output").read_text()
         found = node.find(directory) or Node(Place(0), directory, 0, 0)
         traces = Traces.of(found)
@@ -183,7 +183,7 @@ def test_a_node_that_is_being_started_ends_with_its_creator(tmp_path: Path, seed
 
 
 def _mentions(directory: Path) -> list[str]:
-    """Commands of this machine's processes that name the directory."""
+    """Return the command lines of processes that contain the directory's path."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""SIGKILL at seeded random instants of create, change and delete on a cluster, then the same command again."""
+"""SIGKILL at seeded random instants of create, change and delete on a cluster; then the same command runs again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 def side_by_side(users: Sequence[User], trials: Sequence[_T], judge: Callable[[User, _T], None]) -> None:
-    """Let each user take every other trial: most of their time is the cluster's, not this machine's."""
+    """Divide the trials among the users, who run them in parallel: a trial mostly waits for the cluster."""
 
     def lane(first: int) -> None:
         for trial in trials[first :: len(users)]:
@@ -45,12 +45,12 @@ def require_nothing(user: User) -> None:
 
 @pytest.fixture
 def users(new_user: Callable[..., User]) -> list[User]:
-    """Two people, each in a namespace of their own."""
+    """Two users in different namespaces."""
     return [new_user(), new_user()]
 
 
 @pytest.mark.timeout(3600)
-def test_a_create_killed_at_any_instant_goes_on(users: list[User], seed: int, soak: bool) -> None:
+def test_a_create_killed_at_any_instant_continues(users: list[User], seed: int, soak: bool) -> None:
     measured = measure(users[0], CREATE)
     require_nothing(users[0])
     assert {"record", "credentials", "address", "start", "ready", "verify"} <= set(measured[1])
@@ -64,7 +64,7 @@ def test_a_create_killed_at_any_instant_goes_on(users: list[User], seed: int, so
 
 
 @pytest.mark.timeout(3600)
-def test_a_change_killed_at_any_instant_goes_on(users: list[User], seed: int, soak: bool) -> None:
+def test_a_change_killed_at_any_instant_continues(users: list[User], seed: int, soak: bool) -> None:
     passwords = {}
     for user in users:
         user.run(*CREATE)
@@ -90,7 +90,7 @@ def test_a_change_killed_at_any_instant_goes_on(users: list[User], seed: int, so
     "command",
     [pytest.param(DELETE, id="with data"), pytest.param(("delete",), id="keeping data", marks=pytest.mark.full_scale)],
 )
-def test_a_delete_killed_at_any_instant_goes_on(
+def test_a_delete_killed_at_any_instant_continues(
     users: list[User], seed: int, soak: bool, command: tuple[str, ...]
 ) -> None:
     users[0].run(*CREATE)

@@ -1,4 +1,4 @@
-"""What a user does with a server on a cluster from its first to its last day, on the real thing."""
+"""All that a user does with a server, from creation to deletion, on a real cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READ_ONLY = {"get", "list", "watch"}
 
 
 def persisted(requests: list[dict[str, object]]) -> list[str]:
-    """Return the requests of an audit log that changed something: no reads, reviews, dry runs or tunnels."""
+    """Return the requests of an audit log that may have changed something: no reads, reviews, dry runs or tunnels."""
     changing = []
     for request in requests:
         verb, uri = str(request["verb"]), str(request["requestURI"])
@@ -33,12 +33,12 @@ def persisted(requests: list[dict[str, object]]) -> list[str]:
 
 @pytest.fixture
 def shared(shared_user: User) -> User:
-    """The user of the tests that need any server behind the Ingress that runs and is proven."""
+    """A user with a proven, running server behind the Ingress."""
     shared_user.create()
     return shared_user
 
 
-def test_an_ordinary_admin_gets_from_an_empty_namespace_to_a_verified_server(user: User, client_python: str) -> None:
+def test_a_namespace_admin_creates_a_verified_server_in_an_empty_namespace(user: User, client_python: str) -> None:
     assert user.objects() == set()
     created = user.create()
     assert created["address"] == f"https://{user.host()}"
@@ -53,7 +53,7 @@ def test_an_ordinary_admin_gets_from_an_empty_namespace_to_a_verified_server(use
     assert user.client(client_python, TRAINING).stdout.strip().endswith("all done")
 
 
-def test_a_second_create_persists_no_write_and_a_diff_finds_nothing(shared: User) -> None:
+def test_a_second_create_writes_nothing_and_diff_finds_nothing(shared: User) -> None:
     since = datetime.datetime.now(datetime.UTC)
     again = shared.create()
     assert again["changed"] is False
@@ -79,13 +79,13 @@ def test_a_pinned_server_runs_the_proven_image_by_its_digest_until_it_is_unpinne
     assert user.json("status")["imageDigest"] == digest
 
 
-def test_a_gateway_serves_as_well_as_an_ingress(user: User) -> None:
+def test_a_gateway_can_serve_instead_of_an_ingress(user: User) -> None:
     created = user.create("mlflow", "--gateway", "ingress/shared")
     assert all(check["ok"] for check in created["verified"])
     assert "httproute.gateway.networking.k8s.io/mlflow" in user.objects("httproute")
 
 
-def test_without_an_address_the_proof_goes_through_a_tunnel(user: User) -> None:
+def test_the_proof_of_a_server_without_an_address_uses_a_tunnel(user: User) -> None:
     created = user.json("create", "mlflow", "--expose", "none")
     assert created["address"] == f"http://mlflow.{user.namespace}.svc:5000"
     assert all(check["ok"] for check in created["verified"])
@@ -115,7 +115,7 @@ def test_runs_and_artifacts_outlive_delete_and_create(shared: User, client_pytho
     assert shared.client(client_python, read).stdout.splitlines()[-1] == "kept"
 
 
-def test_delete_with_data_leaves_nothing_of_ours_and_all_of_others(user: User) -> None:
+def test_delete_with_data_removes_all_our_objects_and_no_others(user: User) -> None:
     user.kubectl("create", "configmap", "mlflow-notes", "--from-literal=a=b")
     user.create()
     there = user.objects()
@@ -129,13 +129,13 @@ def test_delete_with_data_leaves_nothing_of_ours_and_all_of_others(user: User) -
         for request in user.bed.audit(user=user.name, since=since)
         if request["verb"] == "delete"
     ]
-    # until no pod is left, the policy guards it
+    # the policy protects the pods until the last one is gone
     assert deleted.index("deployments") < deleted.index("networkpolicies")
     assert user.objects() == {"configmap/mlflow-notes"}
     assert "no server" in user.run("delete", "--delete-data", "--yes", code=1).stderr
 
 
-def test_stop_and_start_scale_and_keep_everything(shared: User) -> None:
+def test_stop_and_start_change_only_the_replicas(shared: User) -> None:
     before = shared.objects("pvc", "secret", "ingress", "service")
     shared.run("stop")
     assert shared.objects("pod") == set()
@@ -146,7 +146,7 @@ def test_stop_and_start_scale_and_keep_everything(shared: User) -> None:
     assert shared.objects("pvc", "secret", "ingress", "service") == before
 
 
-def test_a_second_laptop_with_the_same_rights_knows_what_the_first_one_knew(shared: User, tmp_path: Path) -> None:
+def test_a_second_laptop_with_the_same_rights_sees_the_same_server(shared: User, tmp_path: Path) -> None:
     created, password = shared.create(), shared.run("show-password").stdout
     other = shared.on_another_laptop(tmp_path / "laptop")
     assert other.json("list") == shared.json("list")
@@ -155,9 +155,7 @@ def test_a_second_laptop_with_the_same_rights_knows_what_the_first_one_knew(shar
     assert (again["changed"], again["address"]) == (False, created["address"])
 
 
-def test_two_servers_of_a_namespace_and_one_name_in_two_namespaces_do_not_meet(
-    shared: User, new_user: Callable[[], User]
-) -> None:
+def test_servers_that_share_a_namespace_or_a_name_are_independent(shared: User, new_user: Callable[[], User]) -> None:
     elsewhere = new_user()
     passwords = {shared.create(name)["address"]: shared.run("show-password", name).stdout for name in ("mlflow", "two")}
     address = elsewhere.create()["address"]
@@ -169,12 +167,12 @@ def test_two_servers_of_a_namespace_and_one_name_in_two_namespaces_do_not_meet(
     assert not [item for item in shared.objects() if "/two" in item]
 
 
-def test_a_killed_pod_comes_back_by_itself_and_still_proves(shared: User) -> None:
+def test_a_killed_pod_is_replaced_and_passes_the_proof(shared: User) -> None:
     (pod,) = shared.objects("pod")
     shared.kubectl("delete", pod, "--grace-period=0", "--force")
     shared.kubectl("wait", "--for=jsonpath={.status.unavailableReplicas}=1", "deployment/mlflow", "--timeout=60s")
     waited = shared.run("create", "-o", "json")
-    assert "ok ready: " in waited.stderr  # for the other pod
+    assert "ok ready: " in waited.stderr  # it waits for the new pod
     assert json.loads(waited.stdout)["changed"] is False
     assert shared.run("verify").returncode == 0
 
@@ -187,7 +185,7 @@ def test_a_changed_spec_is_shown_applied_and_pruned(user: User) -> None:
     assert user.json("create")["changed"] is False
 
 
-def test_what_others_changed_is_named_and_taken_back_only_when_told(shared: User) -> None:
+def test_changes_by_others_are_named_and_reverted_only_with_force_conflicts(shared: User) -> None:
     shared.kubectl("set", "env", "deployment/mlflow", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=true")
     drifted = shared.run("diff", code=6)
     assert 'env[MLFLOW_SERVER_ENABLE_JOB_EXECUTION].value: "true" -> "false"' in drifted.stdout
@@ -198,14 +196,14 @@ def test_what_others_changed_is_named_and_taken_back_only_when_told(shared: User
     assert shared.run("diff").returncode == 0
 
 
-def test_an_object_deleted_under_us_is_missed_and_made_again(shared: User) -> None:
+def test_a_deleted_object_is_reported_and_recreated(shared: User) -> None:
     shared.kubectl("delete", "service/mlflow", "networkpolicy/mlflow")
     assert 'Service/mlflow: (not set) -> "there"' in shared.run("diff", code=6).stdout
     assert shared.create()["changed"] is True
     assert shared.run("diff").returncode == 0
 
 
-def test_people_who_know_kubectl_find_it_natural(shared: User) -> None:
+def test_kubectl_rollouts_and_label_selectors_work(shared: User) -> None:
     assert "successfully rolled out" in shared.kubectl("rollout", "status", "deployment/mlflow")
     labels = shared.get("deployment", "mlflow")["metadata"]["labels"]
     assert labels["app.kubernetes.io/managed-by"] == "mlflow-deployer"
@@ -220,13 +218,13 @@ def test_people_who_know_kubectl_find_it_natural(shared: User) -> None:
     assert shared.run("diff").returncode == 0
 
 
-def test_an_idle_pod_stays_small(user: User) -> None:
+def test_an_idle_pod_needs_at_most_300_mib(user: User) -> None:
     user.create()
     (pod,) = user.objects("pod")
     assert user.bed.pss_mib(pod.partition("/")[2], user.namespace) <= 300
 
 
-def test_no_secret_shows_in_any_object_but_the_secrets_nor_in_any_output(shared: User) -> None:
+def test_secret_values_appear_only_in_secret_objects(shared: User) -> None:
     printed = json.dumps(shared.create())
     stored = [shared.get("secret", f"mlflow-{part}")["data"] for part in ("admin", "server")]
     values = [value for data in stored for key, value in data.items() if key != "username"]

@@ -1,7 +1,7 @@
-"""Who one is to the cluster: by a login as `oc login` leaves it, with and without `oc`.
+"""The user name on the cluster, with a kubeconfig like that of `oc login`, with and without `oc`.
 
-`oc` itself cannot be had here. In its place stands kubectl, which answers `whoami` in the same way and says the same
-where a login has ended; so what is shown is how deployer and openshift-client go about it, not `oc`.
+`oc` is not available here. kubectl replaces it: its `whoami` and its message for an expired login are the same. These
+tests therefore check deployer and openshift-client, not `oc`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.cluster.user import User
 
 @pytest.fixture
 def member(project: str, new_user: Callable[..., User]) -> User:
-    """A robot of a project, with a token and a context named as `oc login` names it."""
+    """A service account of a project, with a token and with a context name like that of `oc login`."""
     owner = new_user(namespace=project)
     owner.kubectl("create", "serviceaccount", "robot")
     owner.kubectl("create", "rolebinding", "robot", "--clusterrole=admin", f"--serviceaccount={project}:robot")
@@ -38,7 +38,7 @@ def with_token(user: User, token: str) -> User:
 
 @pytest.fixture
 def with_oc(member: User, tmp_path: Path) -> dict[str, str]:
-    """An environment in which a program named `oc` says who one is."""
+    """An environment with a program `oc` on PATH that prints the user name."""
     folder = tmp_path / "bin"
     folder.mkdir()
     kubectl = " ".join(f"'{word}'" for word in member.bed.provider.kubectl()[:1])
@@ -53,19 +53,19 @@ exit 64
     return {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-def test_it_says_as_whom_it_works(member: User) -> None:
+def test_create_prints_the_user_name(member: User) -> None:
     created = member.run("create", "mlflow", "--profile", "rahti")
     assert f"as system:serviceaccount:{member.namespace}:robot" in created.stderr
 
 
-def test_where_oc_is_it_is_asked(member: User, with_oc: dict[str, str], tmp_path: Path) -> None:
+def test_an_installed_oc_is_asked_for_the_user_name(member: User, with_oc: dict[str, str], tmp_path: Path) -> None:
     refused = member.run("create", "mlflow", "--allow-from", "nonsense", env=with_oc, code=2).stderr
     assert f"as system:serviceaccount:{member.namespace}:robot" in refused
     assert (tmp_path / "asked").read_text() == f"whoami --context={member.namespace}/api-test:6443/Robot\n"
 
 
 @pytest.mark.parametrize("oc", [True, False])
-def test_a_login_that_has_ended_is_answered_with_what_to_type(
+def test_an_expired_login_is_answered_with_the_oc_login_command(
     member: User, with_oc: dict[str, str], tmp_path: Path, oc: bool
 ) -> None:
     late = with_token(member, "sha256~ended-canary")
@@ -73,10 +73,10 @@ def test_a_login_that_has_ended_is_answered_with_what_to_type(
     assert "has ended (401)" in refused.stderr
     assert "`oc login https://" in refused.stderr
     assert "canary" not in refused.stdout + refused.stderr
-    assert not (tmp_path / "asked").exists()  # it was seen before anybody was asked
+    assert not (tmp_path / "asked").exists()  # deployer noticed the expired login without `oc`
 
 
-def test_an_oc_that_does_not_work_stops_nobody(member: User, tmp_path: Path) -> None:
+def test_a_failing_oc_is_ignored(member: User, tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "oc").write_text("#!/bin/sh\necho 'error: unknown' >&2\nexit 1\n")

@@ -1,4 +1,4 @@
-"""The API server itself judges what is rendered: every profile, exposure and shape, strictly, by dry run."""
+"""The API server validates the manifests of every profile, exposure and shape strictly, by dry run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.testbed.command import CommandFailed
 
 @pytest.fixture(scope="module", autouse=True)
 def routes(cluster: Cluster) -> Iterator[None]:
-    """OpenShift's Route as its project defines it; away again, because with it the cluster looks like OpenShift."""
+    """Install the definition of OpenShift's Route; remove it afterwards: with it the cluster looks like OpenShift."""
     folder = str(programs.definitions("route"))
     cluster.kubectl("apply", "--server-side", "-f", folder)
     cluster.kubectl("wait", "--for=condition=established", "-f", folder, "--timeout=30s")
@@ -25,13 +25,13 @@ def routes(cluster: Cluster) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def empty(cluster: Cluster) -> Iterator[str]:
-    """A namespace in which nothing is made: all that these tests ask for is a dry run."""
+    """A namespace that stays empty: these tests only request dry runs."""
     with cluster.namespace() as name:
         yield name
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_api_server_accepts_every_drawn_manifest_strictly(cluster: Cluster, empty: str, case: str) -> None:
+def test_the_api_server_strictly_accepts_every_rendered_manifest(cluster: Cluster, empty: str, case: str) -> None:
     manifests = objects(case)
     listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
     accepted = cluster.kubectl(
@@ -40,7 +40,7 @@ def test_the_api_server_accepts_every_drawn_manifest_strictly(cluster: Cluster, 
     assert len(accepted.split()) == len(manifests)
 
 
-def test_a_field_that_does_not_exist_is_refused(cluster: Cluster, empty: str) -> None:
+def test_an_unknown_field_is_refused(cluster: Cluster, empty: str) -> None:
     wrong = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "spec": {"prots": []}}
     with pytest.raises(CommandFailed, match="prots"):
         cluster.kubectl(

@@ -1,4 +1,4 @@
-"""NetworkPolicies are enforced: each meaning of a peer and of a port, by pods that try."""
+"""NetworkPolicies are enforced: pods try to connect, for every form of a peer and of a port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.full_scale
 
 PORTS = (8080, 9090)
 LISTEN = "cd /tmp; python3 -m http.server 9090 & exec python3 -m http.server 8080"
-# of each client: namespace, role
+# client: namespace, role
 CLIENTS = {
     "near": ("here", "client"),
     "near-other": ("here", "other"),
@@ -39,7 +39,7 @@ def _reach(*clients: str, ports: tuple[int, ...] = PORTS) -> set[tuple[str, int]
     return {(client, port) for client in clients for port in ports}
 
 
-# name: one ingress rule (None: no rule), who gets through and to which port
+# name: one ingress rule (None: no rule), the clients that can connect and the ports
 RULES: dict[str, tuple[dict[str, Any] | None, set[tuple[str, int]]]] = {
     "nothing is allowed": (None, set()),
     "an empty rule allows all": ({}, EVERYONE),
@@ -61,15 +61,15 @@ RULES: dict[str, tuple[dict[str, Any] | None, set[tuple[str, int]]]] = {
 
 @dataclass(frozen=True)
 class Town:
-    """Two namespaces: a server in one, clients in both."""
+    """Two namespaces with a server in one and clients in both."""
 
     cluster: Cluster
     namespaces: dict[str, str]
     server: str
     addresses: dict[str, str]
 
-    def tries(self, client: str, *targets: str) -> list[bool]:
-        """Whether each URL answers the client."""
+    def try_urls(self, client: str, *targets: str) -> list[bool]:
+        """Return for each URL whether the client gets a response."""
         script = 'for url; do curl --silent --max-time 1 --output /dev/null "$url" && echo "$url" & done; wait'
         words = run_in(self.cluster, self.namespaces[CLIENTS[client][0]], client, "sh", "-c", script, "sh", *targets)
         return [target in words.split() for target in targets]
@@ -77,7 +77,7 @@ class Town:
     def reached(self) -> set[tuple[str, int]]:
         urls = [f"http://{self.server}:{port}/" for port in PORTS]
         with ThreadPoolExecutor(len(CLIENTS)) as threads:
-            answers = dict(zip(CLIENTS, threads.map(lambda client: self.tries(client, *urls), CLIENTS), strict=True))
+            answers = dict(zip(CLIENTS, threads.map(lambda client: self.try_urls(client, *urls), CLIENTS), strict=True))
         return {
             (client, port) for client, ports in answers.items() for port, ok in zip(PORTS, ports, strict=True) if ok
         }
@@ -124,7 +124,7 @@ def town(built: Town) -> Iterator[Town]:
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_ingress(town: Town, name: str) -> None:
+def test_an_ingress_rule_admits_exactly_its_peers(town: Town, name: str) -> None:
     rule, who = RULES[name]
     town.cluster.apply(
         town.policy("deny", podSelector={}, policyTypes=["Ingress"]),
@@ -133,7 +133,7 @@ def test_ingress(town: Town, name: str) -> None:
     town.expect(who)
 
 
-def test_a_block_of_addresses_and_its_exceptions(town: Town) -> None:
+def test_an_address_block_admits_all_but_its_exceptions(town: Town) -> None:
     cidr = f"{town.server.rpartition('.')[0]}.0/24"
     block = {"cidr": cidr, "except": [f"{town.addresses['near']}/32"]}
     rule = {"from": [{"ipBlock": block}], "ports": [{"port": "web"}]}
@@ -141,7 +141,7 @@ def test_a_block_of_addresses_and_its_exceptions(town: Town) -> None:
     town.expect(_reach("near-other", "far", "far-other", ports=(8080,)))
 
 
-def test_who_was_blocked_gets_through_once_the_policy_is_gone(town: Town) -> None:
+def test_blocked_clients_connect_after_the_policy_is_deleted(town: Town) -> None:
     town.expect(EVERYONE)
     town.cluster.apply(town.policy("deny", podSelector={}, policyTypes=["Ingress"]))
     town.expect(set())
@@ -149,7 +149,7 @@ def test_who_was_blocked_gets_through_once_the_policy_is_gone(town: Town) -> Non
     town.expect(EVERYONE)
 
 
-def test_egress_needs_its_own_leave_for_names_and_for_the_port_behind_a_service(town: Town) -> None:
+def test_egress_needs_rules_for_dns_and_for_the_port_behind_a_service(town: Town) -> None:
     service = f"http://server.{town.namespaces['here']}/"
     near = {"matchLabels": {"role": "client"}}
     dns = {
@@ -165,7 +165,7 @@ def test_egress_needs_its_own_leave_for_names_and_for_the_port_behind_a_service(
 
     def expect(*wanted: bool) -> None:
         targets = (service, f"http://{town.server}:8080/", f"http://{town.server}:9090/")
-        wait_until(lambda: town.tries("near", *targets) == list(wanted), f"service, 8080, 9090: {wanted}", 10)
+        wait_until(lambda: town.try_urls("near", *targets) == list(wanted), f"service, 8080, 9090: {wanted}", 10)
 
     town.cluster.apply(town.policy("out", podSelector=near, policyTypes=["Egress"]))
     expect(False, False, False)
@@ -173,12 +173,12 @@ def test_egress_needs_its_own_leave_for_names_and_for_the_port_behind_a_service(
     expect(False, True, False)
     town.cluster.apply(town.policy("out", podSelector=near, policyTypes=["Egress"], egress=[named, dns]))
     expect(True, True, False)
-    # a sender's leave is not the receiver's
+    # permission to send is not permission to receive
     town.cluster.apply(town.policy("in", podSelector={"matchLabels": {"app": "server"}}, policyTypes=["Ingress"]))
     expect(False, False, False)
 
 
-def test_a_pod_with_egress_denied_cannot_ask_the_api(town: Town) -> None:
+def test_a_pod_without_egress_cannot_reach_the_api_server(town: Town) -> None:
     api = "https://kubernetes.default.svc/healthz"
 
     def asks() -> bool:

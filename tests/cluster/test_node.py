@@ -1,4 +1,4 @@
-"""The node is a real one: version, users with an end, audit, Pod Security, services that die and come back."""
+"""The node is a real one: version, users that expire, audit log, Pod Security, services that can be killed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tests.testbed.command import CommandFailed, wait_until
 from tests.testbed.programs import KUBERNETES
 
 
-def test_the_node_is_ready_and_says_its_version(cluster: Cluster) -> None:
+def test_the_node_is_ready_and_reports_its_version(cluster: Cluster) -> None:
     node = json.loads(cluster.kubectl("get", "node", "node", "--output=json"))
     assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{KUBERNETES}"
     assert {item["type"]: item["status"] for item in node["status"]["conditions"]}["Ready"] == "True"
 
 
-def test_up_on_a_running_cluster_is_the_same_cluster(cluster: Cluster) -> None:
+def test_up_returns_the_running_cluster(cluster: Cluster) -> None:
     assert Cluster.up(cluster.audit_log.parent) == cluster
 
 
@@ -31,10 +31,10 @@ def test_up_on_a_running_cluster_is_the_same_cluster(cluster: Cluster) -> None:
     ("arguments", "said"),
     [(("kubectl", "--", "get", "nodes", "--output=name"), "node/node\n"), (("openshift", "--hide"), "")],
 )
-def test_from_another_home_the_programs_of_the_running_cluster_are_used(
+def test_commands_from_another_home_use_the_programs_of_the_running_cluster(
     cluster: Cluster, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
-    """Another HOME has another, empty cache; and without PATH nothing can be built."""
+    """A new HOME has an empty cache, and without PATH no build is possible."""
     directory = ("--directory", str(cluster.audit_log.parent))
     done = subprocess.run(
         [sys.executable, "-m", "tests.testbed", *directory, *arguments],
@@ -71,14 +71,14 @@ def test_a_user_has_rights_in_one_namespace_only(cluster: Cluster, namespace: st
     assert not may("create", "namespaces")
 
 
-def test_a_user_with_rules_has_exactly_these(cluster: Cluster, namespace: str) -> None:
+def test_a_user_with_rules_has_exactly_these_rights(cluster: Cluster, namespace: str) -> None:
     kubeconfig = cluster.user("bea", namespace, rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}])
     cluster.kubectl("get", "pods", f"--kubeconfig={kubeconfig}")
     with pytest.raises(CommandFailed, match="cannot list resource"):
         cluster.kubectl("get", "secrets", f"--kubeconfig={kubeconfig}")
 
 
-def test_a_user_is_refused_once_the_certificate_has_ended(cluster: Cluster, namespace: str) -> None:
+def test_a_user_is_refused_once_the_certificate_has_expired(cluster: Cluster, namespace: str) -> None:
     kubeconfig = cluster.user("eve", namespace, seconds=5)
     began = time.monotonic()
     cluster.kubectl("get", "pods", f"--kubeconfig={kubeconfig}")
@@ -87,7 +87,7 @@ def test_a_user_is_refused_once_the_certificate_has_ended(cluster: Cluster, name
         cluster.kubectl("get", "pods", f"--kubeconfig={kubeconfig}")
 
 
-def test_the_audit_log_tells_who_asked_for_what(cluster: Cluster, namespace: str) -> None:
+def test_the_audit_log_names_the_user_of_each_request(cluster: Cluster, namespace: str) -> None:
     kubeconfig = cluster.user("cleo", namespace)
     began = datetime.now(UTC)
     cluster.kubectl("create", "configmap", "one", "--dry-run=server", f"--kubeconfig={kubeconfig}")
@@ -100,7 +100,7 @@ def test_the_audit_log_tells_who_asked_for_what(cluster: Cluster, namespace: str
     assert {event["stage"] for event in events} == {"ResponseComplete"}
 
 
-def test_memory_of_a_pod_is_that_of_its_processes(cluster: Cluster, namespace: str) -> None:
+def test_the_memory_of_a_pod_is_the_sum_of_its_processes(cluster: Cluster, namespace: str) -> None:
     filled = (
         "held = bytearray(64 * 2**20)\nfor i in range(0, len(held), 4096): held[i] = 1\nimport time; time.sleep(600)"
     )
@@ -110,7 +110,7 @@ def test_memory_of_a_pod_is_that_of_its_processes(cluster: Cluster, namespace: s
 
 
 @pytest.mark.parametrize("service", ["apiserver", "etcd"])
-def test_a_killed_service_is_back_once_started(cluster: Cluster, service: str) -> None:
+def test_a_killed_service_works_again_after_a_start(cluster: Cluster, service: str) -> None:
     cluster.kill(service)
     with pytest.raises(CommandFailed):
         cluster.kubectl("get", "nodes", "--request-timeout=2s")

@@ -1,4 +1,4 @@
-"""The cluster as an OpenShift: Routes and their router do what OpenShift's do."""
+"""The cluster as an OpenShift: Routes and the router behave like OpenShift's."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ pytestmark = pytest.mark.full_scale
 EDGE = {"termination": "edge", "insecureEdgeTerminationPolicy": "Redirect"}
 LIST = "haproxy.router.openshift.io/ip_allowlist"
 TIMEOUT = "haproxy.router.openshift.io/timeout"
-NOBODY = "192.0.2.1"  # of documentation: nobody's address
-CLOSED = "000 52"  # no answer: the connection is closed
-RELOADED = 20  # seconds: a change waits for up to five, and the machine may be busy
+NOBODY = "192.0.2.1"  # reserved for documentation: no client has this address
+CLOSED = "000 52"  # the connection is closed without a response
+RELOADED = 20  # seconds: a reload may be due only after five, and the machine may be busy
 GROUPS = {"route.openshift.io/v1", "project.openshift.io/v1"}
-# answers /N after N seconds with its own name
+# answers /N after N seconds with the pod's name and the request's headers
 SERVER = """\
 import http.server, os, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -46,7 +46,7 @@ def route(name: str, namespace: str, tls: dict[str, str] | None = EDGE, **spec: 
 
 
 def curl(cluster: Cluster, url: str, *options: str) -> str:
-    """The HTTP status, and curl's own."""
+    """Return the HTTP status, curl's exit code and the redirect URL."""
     command = ["curl", "--silent", "--output", "/dev/null", "--max-time", "20", "--cacert", str(cluster.ca_file)]
     written = ["--write-out", "%{http_code} %{exitcode} %{redirect_url}"]
     done = subprocess.run(
@@ -56,7 +56,7 @@ def curl(cluster: Cluster, url: str, *options: str) -> str:
 
 
 def condition(cluster: Cluster, name: str, namespace: str) -> dict[str, str]:
-    """What the router says of a Route, once it says something."""
+    """Return the router's condition of a Route, as soon as there is one."""
     found: list[dict[str, str]] = []
 
     def said() -> bool:
@@ -70,7 +70,7 @@ def condition(cluster: Cluster, name: str, namespace: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Site:
-    """A project with a server, and one of its users."""
+    """A project with a pod that serves HTTP, and a user of the project."""
 
     cluster: Cluster
     namespace: str
@@ -80,7 +80,7 @@ class Site:
         return f"{name}-{self.namespace}.{self.cluster.routes_domain}"
 
     def serve(self, name: str, **spec: Any) -> str:
-        """Make a Route as the user, and wait until it leads to the pod; returns its URL."""
+        """Create a Route as the user and wait until it leads to the pod; return its URL."""
         scheme = "https" if spec.get("tls", EDGE) else "http"
         self.create(route(name, self.namespace, **spec))
         url = f"{scheme}://{spec.get('host') or self.host(name)}/"
@@ -138,20 +138,20 @@ STANDING: dict[str, dict[str, str] | None] = {
 
 @pytest.fixture(scope="module")
 def site(new_site: Callable[[], Site]) -> Site:
-    """A site with Routes that came together, for one reload."""
+    """A site whose Routes were created at once, so that one reload suffices."""
     made = new_site()
     made.create_together([route(name, made.namespace, tls) for name, tls in STANDING.items()])
     wait_until(lambda: curl(made.cluster, made.url("slow")) == "200 0", "the standing Routes", RELOADED)
     return made
 
 
-def test_nothing_tells_of_openshift_afterwards(cluster: Cluster) -> None:
+def test_no_openshift_api_remains_afterwards(cluster: Cluster) -> None:
     def shown() -> set[str]:
         return GROUPS & set(cluster.kubectl("api-versions").split())
 
-    # comes first in this file, for it takes away what the other tests share
+    # the first test of this file, because it removes the APIs that the other tests share
     with cluster.openshift():
-        # the API server gathers in the background what aggregated servers offer
+        # the API server discovers aggregated APIs in the background
         wait_until(lambda: shown() == GROUPS, "OpenShift's API groups", 30)
     assert shown() == set()
 
@@ -181,19 +181,19 @@ def test_a_route_has_its_host_at_once_and_leads_to_the_pod_by_verified_tls(site:
         ("plain", "200 0", "503 0"),
     ],
 )
-def test_what_happens_to_plain_http(site: Site, name: str, http: str, https: str) -> None:
+def test_plain_http_follows_the_tls_settings_of_the_route(site: Site, name: str, http: str, https: str) -> None:
     assert curl(site.cluster, f"http://{site.host(name)}/") == http
     assert curl(site.cluster, f"https://{site.host(name)}/") == https
 
 
-def test_what_leads_nowhere_is_unavailable(site: Site) -> None:
+def test_a_host_without_pods_answers_503(site: Site) -> None:
     assert curl(site.cluster, f"https://{site.host('unknown')}/") == "503 0"
     site.create(route("empty", site.namespace, to={"kind": "Service", "name": "nobody"}))
     assert condition(site.cluster, "empty", site.namespace)["status"] == "True"
     assert curl(site.cluster, f"https://{site.host('empty')}/") == "503 0"
 
 
-def test_the_server_learns_where_a_request_came_from(site: Site) -> None:
+def test_the_server_gets_the_forwarded_headers(site: Site) -> None:
     command = ["curl", "--silent", "--cacert", str(site.cluster.ca_file), site.url("headers")]
     said = subprocess.run(site.cluster.in_network(command), capture_output=True, text=True, check=True).stdout
     assert f"x-forwarded-for: {site.cluster.client_addresses[0]}" in said
@@ -202,8 +202,8 @@ def test_the_server_learns_where_a_request_came_from(site: Site) -> None:
     assert "x-forwarded-port: 443" in said
 
 
-def test_a_changed_list_is_in_force_with_the_next_reload(site: Site) -> None:
-    """What lists mean is asked of HAProxy in test_router.py."""
+def test_a_changed_allow_list_applies_after_the_next_reload(site: Site) -> None:
+    """test_router.py checks the meaning of lists."""
     mine, other = site.cluster.client_addresses
 
     def answers() -> list[str]:
@@ -221,13 +221,13 @@ def test_a_new_route_is_admitted_before_it_is_served(site: Site) -> None:
         name = f"new{number}"
         site.create(route(name, site.namespace))
         assert condition(site.cluster, name, site.namespace)["status"] == "True"
-        # the first may come to a quiet router; then it is served at once, and the second waits for five seconds
+        # a quiet router may serve the first Route at once; the second Route then waits for five seconds
         unserved += curl(site.cluster, site.url(name)) == "503 0"
     assert unserved
     wait_until(lambda: curl(site.cluster, site.url("new2")) == "200 0", "the last one served", RELOADED)
 
 
-def test_a_pod_is_one_more_client(site: Site) -> None:
+def test_the_allow_list_applies_to_pods_too(site: Site) -> None:
     url = site.url("inside")
     ask = ("curl", "--silent", "--insecure", url)
     said = run_in(site.cluster, site.namespace, "web", *ask)
@@ -249,7 +249,7 @@ def test_a_pod_is_one_more_client(site: Site) -> None:
     assert curl(site.cluster, url) == CLOSED
 
 
-def test_no_list_takes_the_router_down(site: Site) -> None:
+def test_a_hostile_allow_list_never_stops_the_router(site: Site) -> None:
     mine = site.cluster.client_addresses[0]
     many = " ".join(f"192.0.2.{number}" for number in range(1, 200))
     values = (f"{mine}\n  bogus", f"{mine} #", mine + " } ' \"", f"{many} {mine}")
@@ -262,7 +262,7 @@ def test_no_list_takes_the_router_down(site: Site) -> None:
         wait_until(lambda url=url: curl(site.cluster, url) == "200 0", repr(value), RELOADED)
 
 
-def test_the_oldest_route_has_a_host_until_it_goes(site: Site, new_site: Callable[[], Site]) -> None:
+def test_the_oldest_route_owns_a_host_until_its_deletion(site: Site, new_site: Callable[[], Site]) -> None:
     host = f"shared-{site.namespace}.{site.cluster.routes_domain}"
     site.serve("shared")
     other = new_site()
@@ -279,11 +279,11 @@ def test_the_oldest_route_has_a_host_until_it_goes(site: Site, new_site: Callabl
     def inherited() -> bool:
         return condition(other.cluster, "thief", other.namespace)["status"] == "True"
 
-    wait_until(inherited, "the next in age to have the host", 10)
+    wait_until(inherited, "the next oldest Route to get the host", 10)
     wait_until(lambda: curl(site.cluster, f"https://{host}/") == "200 0", "200", RELOADED)
 
 
-def test_a_host_once_given_is_not_changed_by_a_user(site: Site) -> None:
+def test_a_user_cannot_change_the_host_of_a_route(site: Site) -> None:
     site.create(route("own", site.namespace, host=site.host("chosen")))
     patch = json.dumps({"spec": {"host": site.host("changed")}})
     change = ("patch", "route", "own", "--type=merge", "--patch", patch, f"--namespace={site.namespace}")
@@ -295,7 +295,7 @@ def test_a_host_once_given_is_not_changed_by_a_user(site: Site) -> None:
     site.cluster.kubectl(*change)
 
 
-def test_a_host_that_is_no_name_is_refused(site: Site) -> None:
+def test_an_invalid_host_name_is_refused(site: Site) -> None:
     with pytest.raises(CommandFailed, match=r"spec\.host: Invalid value"):
         site.create(route("a" * 60, site.namespace))
 
@@ -310,14 +310,16 @@ def test_a_host_that_is_no_name_is_refused(site: Site) -> None:
         ("upper", {"host": "Upper.{domain}"}, "InvalidHost"),
     ],
 )
-def test_what_is_admitted(site: Site, name: str, spec: dict[str, Any], reason: str | None) -> None:
+def test_the_router_admits_a_route_or_gives_the_reason(
+    site: Site, name: str, spec: dict[str, Any], reason: str | None
+) -> None:
     wanted = {**spec, "host": spec["host"].format(domain=site.cluster.routes_domain)} if "host" in spec else spec
     site.create(route(name, site.namespace, **wanted))
     said = condition(site.cluster, name, site.namespace)
     assert (said["status"], said.get("reason")) == ("False" if reason else "True", reason)
 
 
-def test_a_slow_server_is_waited_for_as_long_as_the_route_says(site: Site) -> None:
+def test_the_router_waits_for_a_slow_server_until_the_timeout_of_the_route(site: Site) -> None:
     url = site.url("slow")
     site.annotate("slow", {TIMEOUT: "1s"})
     wait_until(lambda: curl(site.cluster, f"{url}2") == "504 0", "the gateway's time-out", RELOADED)
@@ -325,7 +327,7 @@ def test_a_slow_server_is_waited_for_as_long_as_the_route_says(site: Site) -> No
     wait_until(lambda: curl(site.cluster, f"{url}2") == "200 0", "the default of 30 s", RELOADED)
 
 
-def test_a_network_policy_knows_the_router_by_the_labels_of_its_namespace(openshift: Cluster, new_site: Any) -> None:
+def test_a_network_policy_can_select_the_router_by_namespace_labels(openshift: Cluster, new_site: Any) -> None:
     site = new_site()
     url = site.serve("policed")
     direct = ("curl", "-s", "--max-time", "2", "http://web/")
@@ -344,5 +346,5 @@ def test_a_network_policy_knows_the_router_by_the_labels_of_its_namespace(opensh
             return True
         return False
 
-    wait_until(blocked, "the stranger kept out", 10)
+    wait_until(blocked, "the stranger to be blocked", 10)
     assert curl(openshift, url) == "200 0"

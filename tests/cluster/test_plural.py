@@ -1,4 +1,4 @@
-"""A server of two workloads on a real cluster: the server needs a second workload, which these tests define."""
+"""A server with two workloads on a real cluster: these tests define the second one, which the server needs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.testbed.command import CommandFailed, wait_until
 
 CREATE = ("create", "--expose", "none")
 POD = f"mlflow-{NAME}-0"  # of a StatefulSet
-# ready as soon as a test has made the file /tmp/ready in the pod; ends at once when it is told to
+# ready as soon as a test has created /tmp/ready in the pod; ends at once on SIGTERM
 SERVES = f"""
 import http.server, os, signal
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -45,7 +45,7 @@ sys.exit(3)
 
 @dataclass
 class Owner(User):
-    """A user whose `deployer` makes servers with a second workload, which runs `store`."""
+    """A user whose `deployer` makes servers with a second workload; `store` is the program of that workload."""
 
     kind: str = "StatefulSet"
     store: str = SERVES
@@ -60,7 +60,7 @@ def owner(user: User) -> Owner:
     return Owner(**{field.name: getattr(user, field.name) for field in fields(user)})
 
 
-def found(owner: User, kind: str, name: str) -> Any:
+def find_object(owner: User, kind: str, name: str) -> Any:
     """Return an object, or None."""
     listed = json.loads(owner.kubectl("get", kind, "-o", "json"))["items"]
     return next((item for item in listed if item["metadata"]["name"] == name), None)
@@ -76,8 +76,8 @@ def pods(owner: User, workload: str) -> list[Any]:
 
 
 def store_runs(owner: User) -> bool:
-    """Tell whether the program of the latest revision of the store runs."""
-    workload, pod = found(owner, "statefulset", f"mlflow-{NAME}"), found(owner, "pod", POD)
+    """Tell whether the store's pod runs the latest revision."""
+    workload, pod = find_object(owner, "statefulset", f"mlflow-{NAME}"), find_object(owner, "pod", POD)
     if not workload or not pod or "deletionTimestamp" in pod["metadata"]:
         return False
     latest = (workload.get("status") or {}).get("updateRevision")
@@ -90,15 +90,15 @@ def condition(pod: Any, kind: str) -> Any:
     return next(item for item in pod["status"]["conditions"] if item["type"] == kind)
 
 
-def release(owner: User) -> None:
-    """Let the store become ready once its program runs."""
+def make_store_ready(owner: User) -> None:
+    """Wait until the store's program runs, then make the store ready."""
 
     def done() -> bool:
         if not store_runs(owner):
             return False
         try:
             owner.kubectl("exec", POD, "--", "touch", "/tmp/ready")
-        except CommandFailed:  # the pod was just replaced
+        except CommandFailed:  # the cluster has just replaced the pod
             return False
         return True
 
@@ -106,8 +106,8 @@ def release(owner: User) -> None:
 
 
 @contextmanager
-def going_on(owner: Owner, *command: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a command beside the block; afterwards it must come to its good end."""
+def succeeding(owner: Owner, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command while the block runs; afterwards the command must succeed."""
     process = owner.popen(*command)
     try:
         yield process
@@ -118,8 +118,8 @@ def going_on(owner: Owner, *command: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextmanager
-def held(owner: User, pod: str) -> Iterator[None]:
-    """Keep a pod that has ended from vanishing."""
+def kept_by_finalizer(owner: User, pod: str) -> Iterator[None]:
+    """Keep the object of an ended pod with a finalizer until the block ends."""
 
     def finalizers(value: str) -> None:
         owner.kubectl("patch", "pod", pod, "--type=merge", "-p", f'{{"metadata":{{"finalizers":{value}}}}}')
@@ -134,19 +134,22 @@ def held(owner: User, pod: str) -> Iterator[None]:
 def start_is_killed_while_the_store_is_not_ready(owner: Owner) -> None:
     process = owner.popen(*CREATE)
     wait_until(lambda: store_runs(owner) or process.poll() is not None, "the store", 180, pause=0.5)
-    assert found(owner, "deployment", "mlflow") is None  # the server waits
+    assert find_object(owner, "deployment", "mlflow") is None  # the server waits
     kill_group(process)
-    assert found(owner, "deployment", "mlflow") is None
+    assert find_object(owner, "deployment", "mlflow") is None
     seen = status(owner)
     assert seen["state"] == "starting"
     assert f"workload '{NAME}': pod {POD} runs, but is not ready yet" in seen["detail"]
 
 
-def the_same_command_goes_on(owner: Owner) -> None:
-    with going_on(owner, *CREATE):
-        release(owner)
+def the_same_command_completes_the_start(owner: Owner) -> None:
+    with succeeding(owner, *CREATE):
+        make_store_ready(owner)
     (server,) = pods(owner, "server")
-    assert server["metadata"]["creationTimestamp"] >= condition(found(owner, "pod", POD), "Ready")["lastTransitionTime"]
+    assert (
+        server["metadata"]["creationTimestamp"]
+        >= condition(find_object(owner, "pod", POD), "Ready")["lastTransitionTime"]
+    )
     env = {item["name"]: item.get("value") for item in server["spec"]["containers"][0]["env"]}
     assert env["STORE_ADDRESS"] == f"mlflow-{NAME}:{PORT}"
     since = datetime.datetime.now(datetime.UTC)
@@ -155,18 +158,18 @@ def the_same_command_goes_on(owner: Owner) -> None:
 
 
 def a_change_that_breaks_the_store_leaves_the_server_alone(owner: Owner) -> None:
-    before = found(owner, "deployment", "mlflow")["metadata"]["generation"]
+    before = find_object(owner, "deployment", "mlflow")["metadata"]["generation"]
     owner.store = CRASHES
     refused = owner.run(*CREATE, code=3).stderr
     assert f"workload '{NAME}' will not become ready: container {NAME} of pod {POD} ended with code 3" in refused
     assert "\n  the store finds no disk\n" in refused
     owner.store = SERVES
-    with going_on(owner, *CREATE):  # the cluster itself would keep the pod that crashes
-        release(owner)
-    assert found(owner, "deployment", "mlflow")["metadata"]["generation"] == before
+    with succeeding(owner, *CREATE):  # a StatefulSet would keep the crashing pod
+        make_store_ready(owner)
+    assert find_object(owner, "deployment", "mlflow")["metadata"]["generation"] == before
 
 
-def a_workload_that_was_pruned_by_a_killed_create_is_forgotten(owner: Owner) -> None:
+def a_workload_pruned_by_a_killed_create_is_forgotten(owner: Owner) -> None:
     listed = owner.get("configmap", "mlflow-spec")["data"]["inventory"]
     patch = json.dumps({"data": {"inventory": f"{listed}Deployment/mlflow-cache\n"}})
     owner.kubectl("patch", "configmap", "mlflow-spec", "--type=merge", "-p", patch)
@@ -180,13 +183,15 @@ def a_workload_that_was_pruned_by_a_killed_create_is_forgotten(owner: Owner) -> 
 def stop_is_killed_while_the_pod_of_the_server_ends(owner: Owner) -> None:
     (server,) = pods(owner, "server")
     name = server["metadata"]["name"]
-    with held(owner, name):
+    with kept_by_finalizer(owner, name):
         process = owner.popen("stop")
-        wait_until(lambda: "deletionTimestamp" in found(owner, "pod", name)["metadata"], "the end of the server", 90)
+        wait_until(
+            lambda: "deletionTimestamp" in find_object(owner, "pod", name)["metadata"], "the end of the server", 90
+        )
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(3)
         kill_group(process)
-        assert found(owner, "statefulset", f"mlflow-{NAME}")["spec"]["replicas"] == 1
+        assert find_object(owner, "statefulset", f"mlflow-{NAME}")["spec"]["replicas"] == 1
         assert "workload 'server'" in status(owner)["detail"]
     owner.run("stop")
     assert pods(owner, "server") == pods(owner, NAME) == []
@@ -195,24 +200,24 @@ def stop_is_killed_while_the_pod_of_the_server_ends(owner: Owner) -> None:
 
 
 @pytest.mark.timeout(1200)
-def test_a_server_starts_after_what_it_needs_and_stops_before_it(owner: Owner) -> None:
+def test_a_server_starts_after_its_dependency_and_stops_first(owner: Owner) -> None:
     start_is_killed_while_the_store_is_not_ready(owner)
-    the_same_command_goes_on(owner)
+    the_same_command_completes_the_start(owner)
     assert owner.run("logs", "--workload", NAME).stdout == "the store serves\n"
     assert "Application startup complete" in owner.run("logs").stdout
     a_change_that_breaks_the_store_leaves_the_server_alone(owner)
-    a_workload_that_was_pruned_by_a_killed_create_is_forgotten(owner)
+    a_workload_pruned_by_a_killed_create_is_forgotten(owner)
     stop_is_killed_while_the_pod_of_the_server_ends(owner)
-    with going_on(owner, "start"):
+    with succeeding(owner, "start"):
         wait_until(lambda: store_runs(owner), "the store", 180, pause=0.5)
         assert pods(owner, "server") == []
-        release(owner)
+        make_store_ready(owner)
     assert status(owner)["proven"] is True
     owner.run("delete", "--delete-data", "--yes")
     assert owner.objects() | owner.objects("statefulset", "controllerrevision") == set()
 
 
-def test_a_second_workload_that_crashes_keeps_the_server_from_starting_and_is_named(owner: Owner) -> None:
+def test_a_crashing_second_workload_is_named_and_blocks_the_server(owner: Owner) -> None:
     owner.kind, owner.store = "Deployment", CRASHES
     refused = owner.run(*CREATE, code=3).stderr
     assert f"workload '{NAME}' will not become ready: container {NAME} of pod mlflow-{NAME}-" in refused
@@ -228,7 +233,7 @@ def test_a_second_workload_that_crashes_keeps_the_server_from_starting_and_is_na
     assert owner.objects() | owner.objects("statefulset") == set()
 
 
-def test_a_second_workload_that_the_quota_refuses_is_named_and_tried_again_at_once(owner: Owner) -> None:
+def test_a_second_workload_over_quota_is_named_and_retried_at_once(owner: Owner) -> None:
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -246,7 +251,7 @@ def test_a_second_workload_that_the_quota_refuses_is_named_and_tried_again_at_on
     process = owner.popen(*CREATE)
     wait_until(lambda: store_runs(owner) or process.poll() is not None, "the store", 180, pause=0.5)
     kill_group(process)
-    # without a change of the object, the controller of StatefulSets rests for up to 16 minutes after failures
-    assert "tried-again-at" in str(found(owner, "statefulset", f"mlflow-{NAME}")["metadata"]["annotations"])
+    # without a change of the object, the StatefulSet controller waits for up to 16 minutes after failures
+    assert "tried-again-at" in str(find_object(owner, "statefulset", f"mlflow-{NAME}")["metadata"]["annotations"])
     owner.run("delete", "--delete-data", "--yes")
     assert owner.objects() | owner.objects("statefulset") == set()

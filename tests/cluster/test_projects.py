@@ -1,4 +1,4 @@
-"""The cluster as an OpenShift: restricted-v2, limits and projects do what Rahti's do."""
+"""The cluster as an OpenShift: restricted-v2, limits and projects behave like Rahti's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCC = "unable to validate against any security context constraint"
 
 @dataclass(frozen=True)
 class Member:
-    """A project and one of its users."""
+    """A project and a user of the project."""
 
     cluster: Cluster
     namespace: str
@@ -46,7 +46,7 @@ def member(openshift: Cluster) -> Iterator[Member]:
         yield Member(openshift, name, openshift.user(f"ada-{name}", name))
 
 
-def test_a_pod_that_says_nothing_gets_the_project_s_user_and_rahti_s_defaults(member: Member) -> None:
+def test_a_pod_without_settings_gets_the_project_s_user_and_rahti_s_defaults(member: Member) -> None:
     first = member.first_uid()
     member.kubectl("create", "--filename=-", input=json.dumps(bare("silent", member.namespace)))
     ready(member.cluster, member.namespace, "silent")
@@ -68,8 +68,8 @@ def test_a_pod_that_says_nothing_gets_the_project_s_user_and_rahti_s_defaults(me
     assert said == f"uid={first} gid=0(root) groups=0(root),{first}\n"
 
 
-def changed(tried: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A pod with a field of its spec, or of its container, set by the field's path."""
+def with_field(tried: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Set a field of a pod's spec, or of its container, by the field's path; return the pod."""
     place = tried["spec"]
     *parents, last = path.split(".")
     for parent in parents:
@@ -96,14 +96,14 @@ def changed(tried: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("container.resources", {"limits": {"cpu": "1"}, "requests": {"cpu": "100m"}}, "ratio"),
         ("container.resources", {"limits": {"memory": "8Gi"}, "requests": {"memory": "1Gi"}}, "ratio"),
         ("container.resources", {"limits": {"cpu": "4"}}, "exceeded quota"),
-        # what is within the bounds stays as it is said
+        # values within the limits stay unchanged
         ("container.securityContext.capabilities", {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}, None),
         ("securityContext", {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}, None),
         ("volumes", [{"name": "a", "emptyDir": {}}], None),
     ],
 )
-def test_what_a_project_refuses_of_pods(member: Member, path: str, value: Any, refusal: str | None) -> None:
-    tried = changed(bare("tried", member.namespace), path, value)
+def test_a_project_accepts_only_restricted_pods(member: Member, path: str, value: Any, refusal: str | None) -> None:
+    tried = with_field(bare("tried", member.namespace), path, value)
     if refusal is None:
         member.try_pod(tried)
         return
@@ -111,13 +111,13 @@ def test_what_a_project_refuses_of_pods(member: Member, path: str, value: Any, r
         member.try_pod(tried)
 
 
-def test_a_user_of_the_project_s_range_is_accepted(member: Member) -> None:
+def test_a_uid_in_the_project_s_range_is_accepted(member: Member) -> None:
     last = member.first_uid() + 9999
-    made = member.try_pod(changed(bare("tried", member.namespace), "securityContext.runAsUser", last))
+    made = member.try_pod(with_field(bare("tried", member.namespace), "securityContext.runAsUser", last))
     assert made["spec"]["containers"][0]["securityContext"]["runAsUser"] == last
 
 
-def test_a_namespace_that_is_no_project_is_left_alone(openshift: Cluster, namespace: str) -> None:
+def test_pods_outside_of_projects_are_left_alone(openshift: Cluster, namespace: str) -> None:
     asked = pod("plain", namespace)
     openshift.apply(asked)
     found = json.loads(openshift.kubectl("get", "pod", "plain", f"--namespace={namespace}", "--output=json"))
@@ -128,7 +128,7 @@ def test_a_namespace_that_is_no_project_is_left_alone(openshift: Cluster, namesp
 
 @pytest.fixture
 def person(openshift: Cluster, namespace: str) -> Callable[..., str]:
-    """Runs kubectl as somebody without any right of their own."""
+    """Runs kubectl as a user without any rights."""
 
     def run_as(name: str, *arguments: str, **given: Any) -> str:
         kubeconfig = openshift.provider.users / f"{namespace}-{name}.kubeconfig"
@@ -144,7 +144,7 @@ def request(name: str, description: str = "csc_project: 1000123", display_name: 
     return json.dumps({**kind, "description": description, "displayName": display_name})
 
 
-def test_whoever_asks_gets_a_project_and_its_admin_role(openshift: Cluster, namespace: str, person: Any) -> None:
+def test_a_requester_gets_a_project_and_its_admin_role(openshift: Cluster, namespace: str, person: Any) -> None:
     name = f"{namespace}-mine"
     text = "For the whole team\n\ncsc_project: 1000123\n"
     create = ("create", "--output=json", "--filename=-")
@@ -164,7 +164,7 @@ def test_whoever_asks_gets_a_project_and_its_admin_role(openshift: Cluster, name
     rooted = bare("rooted", name, securityContext={"runAsUser": 0})
     with pytest.raises(CommandFailed, match="runAsUser must be in"):
         person("ada", "create", "--filename=-", input=json.dumps(rooted))
-    # others see nothing of it, and get another range
+    # other users cannot see the project, and their projects get another range
     assert name in person("ada", "get", "projects", "--output=name")
     hers = f"{namespace}-hers"
     other = json.loads(person("bea", *create, input=request(hers)))["metadata"]["annotations"]
@@ -192,14 +192,16 @@ def test_whoever_asks_gets_a_project_and_its_admin_role(openshift: Cluster, name
         ("{}_a", "csc_project: 1000123", r"metadata.name: Invalid value"),
     ],
 )
-def test_a_request_that_is_refused(namespace: str, person: Any, name: str, description: str, refusal: str) -> None:
+def test_an_invalid_project_request_is_refused(
+    namespace: str, person: Any, name: str, description: str, refusal: str
+) -> None:
     with pytest.raises(CommandFailed, match=refusal):
         person("ada", "create", "--filename=-", input=request(name.format(namespace), description))
 
 
-def test_a_service_account_may_not_ask_for_a_project(openshift: Cluster, namespace: str) -> None:
+def test_a_service_account_cannot_request_a_project(openshift: Cluster, namespace: str) -> None:
     token = openshift.kubectl("create", "token", "default", f"--namespace={namespace}").strip()
-    # a kubeconfig of nobody, for the admin's certificate would win over the token
+    # an empty kubeconfig, because the admin's certificate would win over the token
     nobody = (
         "--kubeconfig=/dev/null",
         "--server",
@@ -211,13 +213,13 @@ def test_a_service_account_may_not_ask_for_a_project(openshift: Cluster, namespa
         openshift.kubectl(*nobody, f"--token={token}", "create", "--filename=-", input=request("by-account"))
 
 
-def test_only_the_api_server_is_believed_who_asks(openshift: Cluster, namespace: str) -> None:
+def test_identity_headers_are_accepted_only_from_the_api_server(openshift: Cluster, namespace: str) -> None:
     openshift.user("eve", namespace)
     pair = openshift.provider.users / f"{namespace}-eve"
     ask = ("get", "service", "projects", "--namespace=openshift-apiserver", "--output=jsonpath={.spec.clusterIP}")
     url = f"https://{openshift.kubectl(*ask)}/apis/project.openshift.io/v1/projects"
     claim = ("--insecure", "--header", "X-Remote-User: admin", "--header", "X-Remote-Group: system:masters")
-    # and with a certificate of the right authority, in another's name
+    # without a certificate, and with a certificate of the right authority for another name
     for identity in ((), ("--cert", f"{pair}.crt", "--key", f"{pair}.key")):
         command = ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}", *claim, *identity, url]
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "401"

@@ -1,4 +1,4 @@
-"""Every right that a life cycle uses, taken away one at a time: named, or where it only helps to explain, noted."""
+"""Each right of a life cycle is removed once: an error names it, or a note if the command can continue."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from tests.cluster.test_kill import side_by_side
 from tests.cluster.user import User
 
-# what only serves diagnosis: without it the command goes on, and says what it could not look at
+# rights for diagnosis only: without them the command continues and prints a note
 DIAGNOSIS = {("list", "", "events"), ("list", "", "persistentvolumeclaims")}
 PUBLIC = ("create", "--expose", "ingress", "--host", "{host}", "--ingress-namespace", "ingress")
 INSIDE = ("create", "--expose", "none")
 AS_IT_IS: tuple[str, ...] = ()  # before a command that changes nothing
-# each command with the one that brings back what it starts from; without one it starts from an empty namespace
+# each command with the command that restores its initial state (None: an empty namespace)
 CYCLE: tuple[tuple[tuple[str, ...] | None, tuple[str, ...]], ...] = (
     (None, INSIDE),
     (AS_IT_IS, ("status",)),
@@ -45,7 +45,7 @@ def rights_used(requests: list[dict[str, Any]], namespace: str) -> set[Right]:
         if what.get("namespace") == namespace:
             resource = "/".join(filter(None, (what["resource"], what.get("subresource"))))
             used.add((request["verb"], what.get("apiGroup", ""), resource))
-    # an apply to what is not there yet, and a tunnel, are authorised as `create` too; the log has one verb a request
+    # an apply of a new object and a tunnel also need `create`, but the log has one verb per request
     both = {right for right in used if (right[0] == "patch" and "/" not in right[2]) or right[2] == "pods/portforward"}
     return used | {("create", group, resource) for _, group, resource in both}
 
@@ -61,7 +61,7 @@ def words(command: tuple[str, ...], user: User) -> list[str]:
 
 
 @pytest.mark.timeout(1800)
-def test_every_right_that_is_missing_is_named_or_noted(new_user: Callable[..., User]) -> None:
+def test_every_missing_right_is_named_in_an_error_or_a_note(new_user: Callable[..., User]) -> None:
     owners = [new_user(), new_user()]
     tried: set[Right] = set()
     wrong: list[str] = []
@@ -82,7 +82,7 @@ def test_every_right_that_is_missing_is_named_or_noted(new_user: Callable[..., U
         ) -> None:
             if before:
                 owner.run(*words(before, owner))
-            # a namespace of its own where the command starts from nothing
+            # a command that starts from an empty namespace gets a new one
             poor = new_user(rules=rules(used - {right}), namespace=None if before is None else owner.namespace)
             done = poor.run(*words(command, poor if before is None else owner), code=None)
             wrong.extend(judged(right, done.returncode, done.stderr))
@@ -105,7 +105,7 @@ def judged(right: Right, code: int, said: str) -> list[str]:
     return [f"without {named}: exit {code}, {said[-500:]}"]
 
 
-def test_the_rights_that_a_create_was_seen_to_use_are_enough(user: User, new_user: Callable[..., User]) -> None:
+def test_the_audited_rights_of_a_create_are_sufficient(user: User, new_user: Callable[..., User]) -> None:
     user.run(*INSIDE)
     used = rights_used(user.bed.audit(user=user.name), user.namespace)
     assert not [right for right in used if right[2].startswith("statefulsets")]  # the server has none

@@ -1,4 +1,4 @@
-"""Passwords that change on a cluster: without a restart, whatever is cut, killed or edited meanwhile."""
+"""Password changes on a cluster: without a restart, and despite outages, kills and edited Secrets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROTATE_MEMBER = ("rotate-password", "--user", MEMBER)
 
 @pytest.fixture(autouse=True)
 def names(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process find the cluster's host names, as the commands find them that run in its network."""
+    """Let this process resolve the cluster's host names, like the commands in the cluster's network."""
     usual = socket.getaddrinfo
 
     def found(host: str, *arguments: Any, **options: Any) -> Any:
@@ -44,7 +44,7 @@ def names(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def statuses(user: User, *logins: tuple[str, str] | None) -> list[int]:
-    """Return what the server answers to these logins at its public address."""
+    """Return the status of a request with each of these logins at the server's public address."""
     url = f"https://{user.host()}/{API}/users/current"
     found = []
     for login in logins:
@@ -59,14 +59,14 @@ def shown(user: User, *options: str) -> str:
     return user.run("show-password", *options).stdout.removesuffix("\n")
 
 
-def until(looked: Callable[[], object]) -> None:
-    """Wait until a look at the cluster or the server is possible, 60 seconds at most."""
+def retry(attempt: Callable[[], object]) -> None:
+    """Call a function until it succeeds, for 60 seconds at most."""
     for _ in range(60):
         with suppress(CommandFailed, AssertionError):
-            looked()
+            attempt()
             return
         time.sleep(1)
-    looked()
+    attempt()
 
 
 def add_member(user: User) -> None:
@@ -77,13 +77,13 @@ def add_member(user: User) -> None:
 
 
 def edit(user: User, **values: str) -> None:
-    """Change stored passwords by hand."""
+    """Change stored passwords with kubectl."""
     user.kubectl("patch", "secret", "mlflow-admin", "--type=merge", "-p", json.dumps({"stringData": values}))
 
 
 @pytest.fixture
 def shared(shared_user: User) -> User:
-    """The user of the tests that need any server behind the Ingress that runs and is proven."""
+    """A user with a proven, running server behind the Ingress."""
     shared_user.create()
     return shared_user
 
@@ -101,11 +101,11 @@ def test_a_new_password_is_proven_and_nothing_is_restarted(shared: User) -> None
     assert shared.run("diff").returncode == 0
     shared.kubectl("rollout", "restart", "deployment/mlflow")
     shared.kubectl("rollout", "status", "deployment/mlflow", "--timeout=120s")
-    until(lambda: shared.run("verify"))  # the gateway hears of the new pod a moment later
+    retry(lambda: shared.run("verify"))  # the gateway learns of the new pod a moment later
     assert statuses(shared, ("admin", shown(shared)), ("admin", old)) == [200, 401]
 
 
-def test_without_a_public_address_it_goes_through_a_tunnel(user: User) -> None:
+def test_rotation_without_a_public_address_uses_a_tunnel(user: User) -> None:
     user.create("mlflow", "--expose", "none", host=False)
     old = shown(user)
     user.run(*ROTATE)
@@ -113,7 +113,7 @@ def test_without_a_public_address_it_goes_through_a_tunnel(user: User) -> None:
     user.run("verify")
 
 
-def test_an_edit_a_lost_secret_and_a_lost_password_are_lived_through(shared: User) -> None:
+def test_rotation_recovers_from_edited_and_deleted_secrets(shared: User) -> None:
     old = shown(shared)
     process = stopped_after(shared, "ok stage", *ROTATE)
     edit(shared, pending="somebody-edited-this", current="and-this-one-too")
@@ -133,26 +133,26 @@ def test_an_edit_a_lost_secret_and_a_lost_password_are_lived_through(shared: Use
     assert shared.run("diff").returncode == 0
 
 
-def test_a_cut_between_change_and_record_is_waited_for_and_a_kill_in_it_goes_on(shared: User) -> None:
+def test_rotation_completes_after_an_api_outage_or_a_kill_before_the_record(shared: User) -> None:
     for killed in (False, True):
         old = shown(shared)
         process = stopped_after(shared, "ok change", *ROTATE)
         shared.bed.kill("apiserver")
         os.killpg(process.pid, signal.SIGCONT)
-        time.sleep(3)  # it meets a closed door
+        time.sleep(3)  # the command finds no API server
         if killed:
             kill_group(process)
         shared.bed.start("apiserver")
         if not killed:
             go_on(process)
-        until(lambda: shared.objects("secret"))  # for a moment it answers 403, until it has read the roles
+        retry(lambda: shared.objects("secret"))  # the API server answers 403 until it has read the roles
         assert statuses(shared, ("admin", shown(shared)), ("admin", old)) == [200, 401]
     shared.run(*ROTATE)
     assert shared.create()["changed"] is False
     assert shared.objects("lease") == set()
 
 
-def test_two_laptops_at_once_wait_for_one_another(shared: User, tmp_path: Path) -> None:
+def test_rotations_from_two_laptops_wait_for_each_other(shared: User, tmp_path: Path) -> None:
     old = shown(shared)
     both = [who.popen(*ROTATE) for who in (shared, shared.on_another_laptop(tmp_path / "laptop"))]
     said = [process.communicate(timeout=180)[1] for process in both]
@@ -162,7 +162,7 @@ def test_two_laptops_at_once_wait_for_one_another(shared: User, tmp_path: Path) 
 
 
 @pytest.mark.timeout(3600)
-def test_a_rotation_killed_at_any_instant_goes_on(new_user: Callable[..., User], seed: int, soak: bool) -> None:
+def test_a_rotation_killed_at_any_instant_continues(new_user: Callable[..., User], seed: int, soak: bool) -> None:
     users = [new_user(), new_user()]
     for user in users:
         user.create()
@@ -192,7 +192,7 @@ def test_a_rotation_killed_at_any_instant_goes_on(new_user: Callable[..., User],
 
 
 def candidates(user: User, who: str) -> list[str]:
-    """Return what is stored for a user: the current password and, while it changes, the pending one."""
+    """Return a user's stored passwords: the current one and, during a change, the pending one."""
     stored = user.get("secret", "mlflow-admin")["data"]
     prefix = "" if who == "admin" else "member.anna_40uni.example."
     keys = [f"{prefix}{kind}" for kind in ("current", "pending")]
@@ -206,21 +206,19 @@ def rotations_under_load(user: User, rounds: int, writes: int) -> None:
 
 
 @pytest.mark.timeout(3600)
-def test_nobody_with_a_valid_password_is_refused_under_load_and_nobody_with_an_old_one_let_in(
-    shared: User, soak: bool
-) -> None:
+def test_valid_passwords_are_accepted_and_old_passwords_refused_under_load(shared: User, soak: bool) -> None:
     rotations_under_load(shared, 20 if soak else 5, 5000 if soak else 100)
     assert shared.create()["changed"] is False
 
 
 @pytest.mark.full_scale
 @pytest.mark.timeout(3600)
-def test_two_workers_change_a_password_as_one(user: User, soak: bool) -> None:
+def test_two_workers_change_a_password_together(user: User, soak: bool) -> None:
     user.create("mlflow", "--workers", "2")
     try:
         rotations_under_load(user, 20 if soak else 3, 500 if soak else 30)
     except AssertionError:
-        print(user.run("logs", code=None).stdout[-5000:])  # whether a worker has ended
+        print(user.run("logs", code=None).stdout[-5000:])  # shows whether a worker ended
         raise
     again = user.run("create", "-o", "json")
     assert json.loads(again.stdout)["changed"] is False, again.stderr

@@ -1,4 +1,4 @@
-"""A project on OpenShift, in Rahti's shape: behind its router, under its limits, open to those who may connect."""
+"""A server in a project of OpenShift with Rahti's settings: router, limits and allow-lists."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.machine import watched
 from tests.testbed.cluster import Cluster
 from tests.testbed.command import wait_until
 
-NOBODY = "192.0.2.0/24"  # of documentation: nobody's
+NOBODY = "192.0.2.0/24"  # reserved for documentation: no client has such an address
 LISTS = ("haproxy.router.openshift.io/ip_allowlist", "haproxy.router.openshift.io/ip_whitelist")
 
 
@@ -34,7 +34,7 @@ def member(project: str, new_user: Callable[..., User]) -> User:
 
 @pytest.fixture(scope="module")
 def served(openshift: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[User, Any]]:
-    """A project's admin who has typed one word, and what the command said."""
+    """Yield a project's admin who ran `deployer create` without options, and the JSON of the command."""
     with openshift.project() as name:
         file = openshift.user("served", name)
         home = tmp_path_factory.mktemp("served")
@@ -44,13 +44,13 @@ def served(openshift: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def reached(user: User, address: str, source: str | None = None) -> bool:
-    """Tell whether a client gets an answer, from a source address of this machine."""
+    """Tell whether a client gets a response; `source` is one of this machine's addresses."""
     command = ["curl", "--silent", "--cacert", str(user.bed.ca_file), "--max-time", "10", f"{address}/health"]
     command += ["--interface", source] if source else []
     return subprocess.run(user.bed.in_network(command), capture_output=True, check=False).stdout == b"OK"
 
 
-def test_in_a_project_one_word_is_enough(served: tuple[User, Any], client_python: str) -> None:
+def test_create_without_options_is_enough_in_a_project(served: tuple[User, Any], client_python: str) -> None:
     member, created = served
     assert created["address"] == f"https://mlflow-{member.namespace}.{member.bed.routes_domain}"
     assert [check["ok"] for check in created["verified"]] == [True] * 9
@@ -65,7 +65,7 @@ def test_in_a_project_one_word_is_enough(served: tuple[User, Any], client_python
     assert persisted(member.bed.audit(user=member.name, since=since)) == []
 
 
-def test_rahti_s_limits_and_class_are_met(member: User) -> None:
+def test_the_rahti_profile_meets_rahti_s_limits_and_storage_class(member: User) -> None:
     created = member.json("create", "--profile", "rahti")
     assert all(check["ok"] for check in created["verified"])
     assert member.get("pvc", "mlflow-data")["spec"]["storageClassName"] == "standard-csi"
@@ -73,7 +73,7 @@ def test_rahti_s_limits_and_class_are_met(member: User) -> None:
     assert member.objects("deployment", "route", "pvc", "service") == set()
 
 
-def test_a_policy_that_shuts_the_router_out_is_named_and_taken_back(served: tuple[User, Any]) -> None:
+def test_a_policy_that_blocks_the_router_is_named_and_reverted(served: tuple[User, Any]) -> None:
     member, created = served
     address = created["address"]
     assert reached(member, address)
@@ -87,7 +87,7 @@ def test_a_policy_that_shuts_the_router_out_is_named_and_taken_back(served: tupl
     assert reached(member, address)
 
 
-def test_a_route_that_no_router_admits_is_no_proof(member: User, openshift: Cluster) -> None:
+def test_a_route_without_admission_fails_the_proof(member: User, openshift: Cluster) -> None:
     host = f"mine-{member.namespace}.{openshift.routes_domain}"
     member.run("create", "--host", host)
     member.kubectl("delete", "route", "mlflow")
@@ -123,7 +123,7 @@ def test_a_browser_logs_in_through_the_router_and_sees_the_run_of_a_plain_client
 ) -> None:
     member, created = served
     experiment = member.client(client_python, LOGGING).stdout.split()[-1]
-    browser.ready(member.home, member.bed.ca_file)
+    browser.prepare(member.home, member.bed.ca_file)
     login = {
         "MLFLOW_TRACKING_USERNAME": "admin",
         "MLFLOW_TRACKING_PASSWORD": member.run("show-password").stdout.strip(),
@@ -151,12 +151,12 @@ def test_a_browser_logs_in_through_the_router_and_sees_the_run_of_a_plain_client
     assert all((tmp_path / picture).stat().st_size > 10_000 for picture in ("home.png", "run.png"))
 
 
-def test_a_list_of_networks_lets_in_those_and_nobody_else(member: User) -> None:
+def test_an_allow_list_admits_exactly_its_networks(member: User) -> None:
     mine, other = member.bed.client_addresses
     created = member.json("create", "mlflow", "--allow-from", f"{mine},{NOBODY}")
     assert reached(member, created["address"], mine)
     assert not reached(member, created["address"], other)
-    # whatever time the router takes: when `create` is back, the new list is in force
+    # `create` waits for the router's reload: the new list is in force
     narrowed = member.run("create", "mlflow", "--allow-from", NOBODY)
     assert not reached(member, created["address"], mine)
     assert "this machine is none of those that may connect" in narrowed.stderr
@@ -173,7 +173,7 @@ def test_a_list_of_networks_lets_in_those_and_nobody_else(member: User) -> None:
     assert not reached(member, created["address"], other)
 
 
-def test_a_list_that_somebody_else_has_set_is_named_and_removed_only_when_told(served: tuple[User, Any]) -> None:
+def test_somebody_else_s_allow_list_is_named_and_removed_only_with_force_conflicts(served: tuple[User, Any]) -> None:
     member, created = served
     key = LISTS[0]
     member.kubectl("annotate", "route", "mlflow", f"{key}={NOBODY}")
@@ -187,7 +187,7 @@ def test_a_list_that_somebody_else_has_set_is_named_and_removed_only_when_told(s
     assert member.run("diff").returncode == 0
 
 
-def test_the_router_adds_the_client_s_address_whatever_the_cluster_does_by_itself(served: tuple[User, Any]) -> None:
+def test_the_route_makes_the_router_append_the_client_s_address(served: tuple[User, Any]) -> None:
     member, _ = served
     key = "haproxy.router.openshift.io/set-forwarded-headers"
     assert member.get("route", "mlflow")["metadata"]["annotations"][key] == "append"
@@ -198,16 +198,16 @@ def test_the_router_adds_the_client_s_address_whatever_the_cluster_does_by_itsel
     assert member.get("route", "mlflow")["metadata"]["annotations"][key] == "append"
 
 
-def test_another_profile_says_which_flags_leave_the_route_behind(served: tuple[User, Any]) -> None:
+def test_a_change_of_profile_names_the_flags_that_replace_the_route(served: tuple[User, Any]) -> None:
     member, _ = served
-    member.run("create", "--allow-everyone")  # stores the Route, which so far was the profile's own way
+    member.run("create", "--allow-everyone")  # stores the exposure `route`, so far the default of the profile
     assert member.run("diff").returncode == 0
     refused = member.run("create", "--profile", "kubernetes", code=2).stderr
     assert "kubernetes has no route" in refused
     assert "add --expose ingress --host HOST" in refused
 
 
-def test_a_name_that_makes_the_host_too_long_is_refused_before_anything_is_made(member: User) -> None:
+def test_a_name_too_long_for_the_host_is_refused_before_anything_is_created(member: User) -> None:
     refused = member.run("create", "m" * 53, code=2).stderr
     assert f"{'m' * 53}-{member.namespace}.DOMAIN" in refused
     assert "--host" in refused
@@ -216,12 +216,12 @@ def test_a_name_that_makes_the_host_too_long_is_refused_before_anything_is_made(
 
 
 @pytest.mark.parametrize("wrong", ["10.0.0.0/8 ", "10.0.0.0/0.0.0.255", "010.0.0.0/8", "::ffff:10.0.0.1", "0.0.0.0/0"])
-def test_a_list_that_would_let_everybody_in_is_refused(member: User, wrong: str) -> None:
+def test_an_allow_list_that_would_admit_everybody_is_refused(member: User, wrong: str) -> None:
     assert "Error: --allow-from" in member.run("create", "mlflow", "--allow-from", wrong, code=2).stderr
     assert member.objects() == set()
 
 
-def test_a_host_that_another_route_has_is_explained_and_another_can_be_chosen(
+def test_a_claimed_host_is_explained_and_another_host_works(
     member: User, openshift: Cluster, new_user: Callable[..., User]
 ) -> None:
     host = f"taken-{member.namespace}.{openshift.routes_domain}"
@@ -242,8 +242,8 @@ def test_a_host_that_another_route_has_is_explained_and_another_can_be_chosen(
     assert all(check["ok"] for check in created["verified"])
 
 
-def test_whoever_has_no_project_gets_one_that_says_who_pays(openshift: Cluster, new_user: Callable[..., User]) -> None:
-    with openshift.namespace() as own:  # where the kubeconfig points, without any rights
+def test_create_project_makes_a_project_with_its_csc_project(openshift: Cluster, new_user: Callable[..., User]) -> None:
+    with openshift.namespace() as own:  # the kubeconfig's namespace; the user has no rights there
         user = new_user(namespace=own, rules=[{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}])
         name = f"{own}-lab"
         assert "add --csc-project" in user.run("create", "-n", name, "--create-project", code=1).stderr
@@ -258,10 +258,10 @@ def test_whoever_has_no_project_gets_one_that_says_who_pays(openshift: Cluster, 
             openshift.kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
-def test_every_right_that_a_route_takes_is_named_where_it_is_missing(
+def test_every_missing_right_to_routes_is_named(
     openshift: Cluster, member: User, new_user: Callable[..., User]
 ) -> None:
-    """As test_rights.py does for all others, on a cluster that has no Routes."""
+    """test_rights.py does the same for all other rights, on a cluster without Routes."""
     tried = set()
     for before, command in ((None, ("create",)), (("create",), ("delete",))):
         since = datetime.datetime.now(datetime.UTC)
@@ -283,7 +283,7 @@ def test_every_right_that_a_route_takes_is_named_where_it_is_missing(
 
 
 def test_the_router_of_the_testbed_reloads_at_most_every_five_seconds(member: User, openshift: Cluster) -> None:
-    """As OpenShift's, so that what is tested above is what users meet."""
+    """OpenShift's router does the same, so the tests above show what users get."""
     log = ("logs", "deployment/router-default", "--namespace=openshift-ingress")
 
     def reloads() -> int:
@@ -295,6 +295,6 @@ def test_the_router_of_the_testbed_reloads_at_most_every_five_seconds(member: Us
         kind = {"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {"name": name}}
         member.kubectl("create", "-f", "-", stdin=json.dumps({**kind, "spec": {"to": {"name": "nobody"}}}))
         member.kubectl("wait", f"route/{name}", "--for=jsonpath={.status.ingress[0].conditions[0].status}=True")
-    # every one of them is admitted; without the limit there would be six reloads
+    # all six Routes are admitted; without the limit there would be six reloads
     assert reloads() - before <= (time.monotonic() - began) // 5 + 1
     wait_until(lambda: reloads() > before, "their reload", 30)

@@ -1,7 +1,7 @@
-"""A running HAProxy does with requests what OpenShift's does; it needs no cluster.
+"""A running HAProxy treats requests like OpenShift's router; these tests need no cluster.
 
-Lines are those of https://github.com/openshift/router at commit 4b401a86dccc657a8a5254c2794a312241f40e87 (August 2026).
-tests/unit/test_router_*.py ask about everything that is decided before HAProxy runs.
+Line numbers refer to https://github.com/openshift/router at commit 4b401a86dccc657a8a5254c2794a312241f40e87 (August
+2026). tests/unit/test_router_*.py check all decisions before HAProxy runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OTHER = "127.0.0.4"
 NOBODY = "192.0.2.1"
 FORGED = ("X-Forwarded-For: 192.0.2.9", "X-Forwarded-Proto: gopher", "Forwarded: for=192.0.2.9")
 
-# source line, annotations, and whether a client 127.0.0.1 and a client 127.0.0.4 are let in
+# source line, annotations, whether the list admits client 127.0.0.1, whether it admits client 127.0.0.4
 LISTS: list[tuple[str, dict[str, str], bool, bool]] = [
     (f"{TEMPLATE}:686", {LIST: CLIENT}, True, False),
     (f"{TEMPLATE}:686", {OLD_LIST: CLIENT}, True, False),
@@ -39,7 +39,7 @@ LISTS: list[tuple[str, dict[str, str], bool, bool]] = [
     (f"{TEMPLATE}:680", {LIST: f"{CLIENT}/24"}, True, True),
     (f"{TEMPLATE}:680", {LIST: f"::ffff:{OTHER} {NOBODY}/08"}, False, True),
     (f"{TEMPLATE}:683", {LIST: " ".join([*(f"192.0.2.{number}" for number in range(1, 200)), OTHER])}, False, True),
-    # OpenShift's traps: these are no lists, so everybody is let in
+    # OpenShift's traps: the router ignores these lists and admits everybody
     (f"{HELPERS}:378", {LIST: f"{OTHER} "}, True, True),
     (f"{HELPERS}:378", {OLD_LIST: f" {OTHER}"}, True, True),
     (f"{HELPERS}:388", {LIST: "10.0.0"}, True, True),
@@ -50,7 +50,7 @@ LISTS: list[tuple[str, dict[str, str], bool, bool]] = [
     (f"{HELPERS}:388", {LIST: f"{OTHER} nonsense"}, False, True),
     (f"{HELPERS}:388", {LIST: f"{OTHER} # }} ' \""}, False, True),
 ]
-# the network around 127.0.0.1, or its twin, in which that address is not
+# networks that contain 127.0.0.1, each followed by its neighbour, which does not
 NETWORKS = [
     ipaddress.ip_network(
         (int(ipaddress.ip_address(CLIENT)) & (2**32 - 2 ** (32 - prefix)) ^ (flip << (32 - prefix)), prefix)
@@ -58,7 +58,7 @@ NETWORKS = [
     for prefix in (1, 7, 16, 23, 24, 30, 31, 32)
     for flip in (0, 1)
 ]
-# source line, path of the Route, what is asked for, whether that is served
+# source line, path of the Route, requested path, status
 PATHS = [
     ("pkg/router/template/util/util.go:70", "/x", "/x", 200),
     ("pkg/router/template/util/util.go:70", "/x", "/x/y", 200),
@@ -72,7 +72,7 @@ MODES: list[str | None] = ["append", "replace", "if-none", "never", "always", No
 
 
 def routes(trusted: str, unknown: str) -> Iterator[Any]:
-    """All Routes of this file, for one HAProxy, with the certificates of the pods' authority and of another."""
+    """Yield all Routes of this file, for one HAProxy; `trusted` is the certificate of the pods' authority."""
     for number, (_, given, _, _) in enumerate(LISTS):
         yield route(f"list{number}", EDGE, given, **HTTP)
     for number, network in enumerate(NETWORKS):
@@ -115,21 +115,21 @@ def host(name: str) -> str:
 
 
 @pytest.mark.parametrize("number", range(len(LISTS)))
-def test_who_is_let_in(router: Router, number: int) -> None:
+def test_an_allow_list_admits_the_expected_clients(router: Router, number: int) -> None:
     source, _, mine, others = LISTS[number]
     answers = [router.ask(host(f"list{number}"), source=address).status for address in (CLIENT, OTHER)]
     assert answers == [200 if let_in else 0 for let_in in (mine, others)], source
 
 
 @pytest.mark.parametrize("number", range(len(NETWORKS)), ids=[str(network) for network in NETWORKS])
-def test_what_deployer_writes_is_taken_for_the_very_same_network(router: Router, number: int) -> None:
+def test_haproxy_reads_the_same_network_that_deployer_writes(router: Router, number: int) -> None:
     for address in (CLIENT, OTHER, "127.3.0.1"):
         inside = ipaddress.ip_address(address) in NETWORKS[number]
         assert router.ask(host(f"network{number}"), source=address).status == (200 if inside else 0), address
 
 
 @pytest.mark.parametrize("number", range(len(PATHS)))
-def test_which_paths_are_served(router: Router, number: int) -> None:
+def test_a_route_serves_only_its_path(router: Router, number: int) -> None:
     source, _, asked, status = PATHS[number]
     assert router.ask(host(f"path{number}"), asked).status == status, source
 
@@ -141,12 +141,12 @@ def test_which_paths_are_served(router: Router, number: int) -> None:
         ("always", f"{TEMPLATE}:40", ["192.0.2.9", CLIENT], ["gopher", "https"], ["for=192.0.2.9", "{ours}"]),
         (None, f"{TEMPLATE}:40", ["192.0.2.9", CLIENT], ["gopher", "https"], ["for=192.0.2.9", "{ours}"]),
         ("replace", f"{TEMPLATE}:731", [CLIENT], ["https"], ["{ours}"]),
-        # the client's word is taken: who it is, it says itself
+        # the router trusts the client's own headers
         ("if-none", f"{TEMPLATE}:743", ["192.0.2.9"], ["gopher"], ["for=192.0.2.9"]),
         ("never", f"{TEMPLATE}:755", ["192.0.2.9"], ["gopher"], ["for=192.0.2.9"]),
     ],
 )
-def test_what_the_pod_is_told_of_a_client_that_forges(
+def test_forged_forwarded_headers_follow_the_mode_of_the_route(
     router: Router, mode: str | None, source: str, addresses: list[str], proto: list[str], forwarded: list[str]
 ) -> None:
     name = host(f"forwarded-{mode}".lower())
@@ -157,7 +157,7 @@ def test_what_the_pod_is_told_of_a_client_that_forges(
     assert answer.seen("Forwarded") == [value.format(ours=ours) for value in forwarded], source
 
 
-def test_what_the_pod_is_told_of_an_honest_client(router: Router) -> None:
+def test_the_pod_gets_forwarded_headers_of_an_honest_client(router: Router) -> None:
     for name, lines in (("edge", 719), ("forwarded-if-none", 745)):
         answer = router.ask(host(name))
         assert answer.seen("X-Forwarded-For") == [CLIENT], f"{TEMPLATE}:{lines}"
@@ -187,12 +187,12 @@ def test_headers_that_forge_an_identity_are_dropped(router: Router, name: str, t
 
 
 @pytest.mark.parametrize(("length", "status"), [(20_000, 200), (26_000, 400)])
-def test_headers_have_24_kib(router: Router, length: int, status: int) -> None:
+def test_headers_may_have_24_kib(router: Router, length: int, status: int) -> None:
     assert router.ask(host("edge"), "/", f"X-Long: {'x' * length}").status == status, f"{TEMPLATE}:80"
 
 
-def test_an_empty_length_is_denied(router: Router) -> None:
-    # HAProxy itself may refuse it before its rule is asked
+def test_an_empty_content_length_is_denied(router: Router) -> None:
+    # HAProxy may refuse the request before it reaches the rule
     assert router.ask(host("edge"), "/", "Content-Length: ").status in {400, 403}, f"{TEMPLATE}:271"
 
 
@@ -209,7 +209,7 @@ def test_a_redirect_names_no_port(router: Router, port: str) -> None:
     assert (answer.status, answer.headers["Location"]) == (302, f"https://{host('edge')}/a/b?c=d"), f"{TEMPLATE}:304"
 
 
-def test_what_happens_to_plain_http(router: Router) -> None:
+def test_plain_http_follows_the_tls_settings_of_the_route(router: Router) -> None:
     found = {
         name: (router.ask(host(name), tls=False).status, router.ask(host(name)).status)
         for name in ("edge", "plain", "allow", "unknown")
@@ -224,7 +224,7 @@ def test_a_cookie_keeps_a_client_at_its_pod(router: Router) -> None:
     for _ in range(8):
         again = router.ask(host("edge"), "/", f"Cookie: a=b; {cookie}")
         assert again.said["pod"] == first.said["pod"], f"{TEMPLATE}:770"
-        # what the client has is not set again, and not shown to the pod
+        # the router does not set a cookie again, and removes it from the request to the pod
         assert again.headers["Set-Cookie"] is None
         assert [value.strip("; ") for value in again.seen("Cookie")] == ["a=b"]
     pods = {router.ask(host("safe")).said["pod"] for _ in range(30)}
@@ -233,7 +233,7 @@ def test_a_cookie_keeps_a_client_at_its_pod(router: Router) -> None:
     assert "Secure" not in plain, f"{TEMPLATE}:771"
 
 
-def test_annotations_for_answers(router: Router) -> None:
+def test_annotations_set_hsts_and_disable_cookies(router: Router) -> None:
     safe, edge = router.ask(host("safe")), router.ask(host("edge"))
     assert safe.headers["Strict-Transport-Security"] == "max-age=9", f"{TEMPLATE}:782"
     assert safe.headers["Set-Cookie"] is None, f"{TEMPLATE}:769"
@@ -245,7 +245,7 @@ def test_a_path_is_rewritten(router: Router) -> None:
     assert answer.said["path"] == "/%y'z/a?b=c", f"{TEMPLATE}:765"
 
 
-def test_a_slow_pod_is_waited_for_as_long_as_the_route_says(router: Router) -> None:
+def test_the_router_waits_for_a_slow_pod_until_the_timeout_of_the_route(router: Router) -> None:
     assert router.ask(host("slow"), "/sleep/2").status == 504, f"{TEMPLATE}:689"
     assert router.ask(host("patient"), "/sleep/1").status == 200, f"{HELPERS}:348"
 
@@ -256,15 +256,15 @@ def test_passthrough_shows_the_certificate_of_the_pod(router: Router) -> None:
     assert (passed.status, edge.status) == (200, 200)
     assert edge.certificate == wildcard
     assert passed.certificate != wildcard, f"{TEMPLATE}:348"
-    # of what is inside TLS nothing is known, nor changed
+    # the router cannot read or change anything inside TLS
     assert passed.seen("X-Forwarded-For") == []
     assert router.ask(host("passed"), tls=False).status == 503
     statuses = [router.ask(host("passed-list"), source=address).status for address in (CLIENT, OTHER)]
     assert statuses == [0, 200], f"{TEMPLATE}:857"
 
 
-def test_reencrypt_asks_the_pod_by_tls(router: Router) -> None:
+def test_reencrypt_connects_to_the_pod_by_tls(router: Router) -> None:
     found = {name: router.ask(host(name)).status for name in ("again", "again-none", "again-plain", "again-other")}
-    # a pod without TLS, and one whose certificate is of another authority, are as good as gone
+    # a pod without TLS, or with a certificate of another authority, counts as unavailable
     assert found == {"again": 200, "again-none": 200, "again-plain": 503, "again-other": 503}, f"{TEMPLATE}:811"
     assert router.ask(host("again")).seen("X-Forwarded-For") == [CLIENT]

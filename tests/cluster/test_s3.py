@@ -1,4 +1,4 @@
-"""Artifacts in S3 behind the router, under a project's limits: large ones, both ways, and what a proof must notice."""
+"""Artifacts in S3 behind the router and under a project's limits: large files, both ways, and errors of the store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROUND_TRIP = (Path(__file__).parents[1] / "local" / "round_trip.py").read_text()
 
 @pytest.fixture(scope="module")
 def store(openshift: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
-    """S3 on this machine, where both its programs and the cluster's pods reach it."""
+    """S3 on this machine, at an address that local programs and the cluster's pods can reach."""
     with seaweedfs(tmp_path_factory.mktemp("seaweedfs"), openshift.client_addresses[0]) as running:
         yield running
 
@@ -42,8 +42,8 @@ def options(store: ObjectStore, bucket: str, *more: str) -> tuple[str, ...]:
     return ("mlflow", "--bucket", bucket, "--s3-endpoint", store.endpoint, *more)
 
 
-def with_keys(member: User, pair: tuple[str, str] = WRITER) -> None:
-    """Write the keys where `allas-conf -m S3` puts them."""
+def write_keys(member: User, pair: tuple[str, str] = WRITER) -> None:
+    """Write the keys to the file that `allas-conf -m S3` uses."""
     folder = member.home / ".aws"
     folder.mkdir(exist_ok=True)
     folder.joinpath("credentials").write_text(
@@ -51,8 +51,8 @@ def with_keys(member: User, pair: tuple[str, str] = WRITER) -> None:
     )
 
 
-def not_killed(member: User) -> tuple[float, float]:
-    """Assert that nothing in the pod was killed; return what it holds of memory and what it may, in MiB."""
+def require_no_kill(member: User) -> tuple[float, float]:
+    """Assert that no process of the pod was killed; return the pod's memory and its limit in MiB."""
     (pod,) = json.loads(member.kubectl("get", "pods", "-o", "json"))["items"]
     (status,) = pod["status"]["containerStatuses"]
     assert status["restartCount"] == 0
@@ -67,7 +67,7 @@ def not_killed(member: User) -> tuple[float, float]:
 def test_large_artifacts_come_back_byte_for_byte_through_the_router(
     member: User, store: ObjectStore, bucket: str, client_python: str, transfer: str, soak: bool
 ) -> None:
-    with_keys(member)
+    write_keys(member)
     created = member.json(
         "create", *options(store, bucket, "--make-bucket", "--transfer", transfer, "--profile", "rahti")
     )
@@ -76,26 +76,22 @@ def test_large_artifacts_come_back_byte_for_byte_through_the_router(
     script = f"import sys\nsys.argv[1:] = {[str(size) for size in sizes]}\n{ROUND_TRIP}"
     out = member.client(client_python, script).stdout
     assert [line for line in out.splitlines() if line in ("same", "different")] == ["same"] * len(sizes)
-    held, limit = not_killed(member)
+    held, limit = require_no_kill(member)
     assert held < limit
     objects = client(Bucket(store.endpoint, bucket), Keys("test", *WRITER)).list_objects_v2(Bucket=bucket)
     assert {item["Size"] for item in objects["Contents"]} >= set(sizes)
 
 
-def test_a_bucket_that_is_not_there_stops_it_before_anything_is_made(
-    member: User, store: ObjectStore, bucket: str
-) -> None:
-    with_keys(member)
+def test_a_missing_bucket_is_refused_before_anything_is_created(member: User, store: ObjectStore, bucket: str) -> None:
+    write_keys(member)
     refused = member.run("create", *options(store, bucket), code=1).stderr
     assert "there is no such bucket" in refused
     assert "--make-bucket" in refused
     assert member.objects("deployment", "route", "pvc", "service", "secret", "configmap") == set()
 
 
-def test_keys_that_may_only_read_are_noticed_and_better_ones_are_taken(
-    member: User, store: ObjectStore, bucket: str
-) -> None:
-    with_keys(member)
+def test_read_only_keys_fail_the_proof_and_writing_keys_pass(member: User, store: ObjectStore, bucket: str) -> None:
+    write_keys(member)
     member.run("create", *options(store, bucket, "--make-bucket"))
 
     def exchange(pair: tuple[str, str]) -> None:
@@ -112,27 +108,27 @@ def test_keys_that_may_only_read_are_noticed_and_better_ones_are_taken(
     assert member.json("create")["changed"] is False
 
 
-def test_keys_are_exchanged_and_the_old_ones_may_be_withdrawn(
+def test_rotated_keys_work_after_the_old_keys_are_withdrawn(
     member: User, openshift: Cluster, bucket: str, tmp_path: Path
 ) -> None:
     address, port = openshift.client_addresses[0], free_port()
     with rclone(tmp_path, (WRITER, SECOND), port, address) as both:
-        with_keys(member)
+        write_keys(member)
         member.run("create", *options(both, bucket, "--make-bucket"))
-        with_keys(member, SECOND)
+        write_keys(member, SECOND)
         assert "is proven with the new S3 keys" in member.run("rotate-keys", "s3").stdout
     with rclone(tmp_path, (SECOND,), port, address):
         assert all(check["ok"] for check in member.json("verify")["verified"])
         assert member.json("create")["changed"] is False
-        with_keys(member, WRITER)
+        write_keys(member, WRITER)
         assert "does not know this access key" in member.run("rotate-keys", "s3", code=1).stderr
         member.run("verify")
 
 
-def test_direct_transfer_to_where_clients_cannot_go_is_refused_and_proxied_goes_on(
+def test_direct_transfer_to_an_unreachable_endpoint_is_refused_and_proxied_works(
     member: User, store: ObjectStore, bucket: str
 ) -> None:
-    """A service with a name inside the cluster alone: what cannot be tried from here, the server itself proves."""
+    """The S3 service has a name that only the cluster resolves: the server's pod checks the service instead."""
     make_bucket(Bucket(store.endpoint, bucket), Keys("test", *WRITER))
     address, _, port = store.endpoint.removeprefix("http://").partition(":")
     inside = [
@@ -156,7 +152,7 @@ def test_direct_transfer_to_where_clients_cannot_go_is_refused_and_proxied_goes_
         },
     ]
     member.bed.apply(*inside)
-    with_keys(member)
+    write_keys(member)
     endpoint = ObjectStore(f"http://s3.{member.namespace}.svc:{port}")
     refused = member.run("create", *options(endpoint, bucket, "--transfer", "direct"), code=1).stderr
     assert "Not tried from here" in refused
@@ -166,8 +162,8 @@ def test_direct_transfer_to_where_clients_cannot_go_is_refused_and_proxied_goes_
     assert all(check["ok"] for check in created["verified"])
 
 
-def test_no_secret_key_is_in_what_it_prints_or_writes(member: User, store: ObjectStore, bucket: str) -> None:
-    with_keys(member)
+def test_no_secret_key_appears_in_output_or_objects(member: User, store: ObjectStore, bucket: str) -> None:
+    write_keys(member)
     created = member.run("create", *options(store, bucket, "--make-bucket"))
     said = created.stdout + created.stderr
     for command in ("status", "logs", "env", "diff", "verify", "list"):
@@ -179,4 +175,4 @@ def test_no_secret_key_is_in_what_it_prints_or_writes(member: User, store: Objec
     hidden = forms(*WRITER)
     assert not [form for form in hidden if form in said]
     kept = member.kubectl("get", "secret", "mlflow-server", "-o", "yaml")
-    assert [form for form in hidden if form in kept]  # so that search finds what is there to be found
+    assert [form for form in hidden if form in kept]  # the search works

@@ -1,4 +1,4 @@
-"""Volumes have the size that was asked for: a full one is really full. They outlive pods, and end with their claims."""
+"""Volumes have the requested size, outlive pods and end with their claims."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.testbed.cluster import Cluster
 from tests.testbed.command import CommandFailed, run, wait_until
 
 
-def test_a_claim_without_a_class_gets_a_volume_that_can_be_full(cluster: Cluster, namespace: str) -> None:
+def test_a_claim_without_a_class_gets_a_volume_of_the_requested_size(cluster: Cluster, namespace: str) -> None:
     cluster.apply(claim(namespace, "64Mi"), pod("writer", namespace, claim="data"))
     ready(cluster, namespace, "writer")
     bound = json.loads(cluster.kubectl("get", "pvc", "data", f"--namespace={namespace}", "--output=json"))
@@ -31,7 +31,7 @@ def test_data_outlives_the_pod(cluster: Cluster, namespace: str) -> None:
     assert run_in(cluster, namespace, "second", "cat", "/data/file") == "kept\n"
 
 
-def test_a_volume_goes_with_its_claim(cluster: Cluster, namespace: str) -> None:
+def test_a_volume_is_removed_with_its_claim(cluster: Cluster, namespace: str) -> None:
     cluster.apply(claim(namespace, "64Mi"), pod("writer", namespace, claim="data"))
     ready(cluster, namespace, "writer")
     ask = ("get", "pvc", "data", f"--namespace={namespace}", "--output=jsonpath={.spec.volumeName}")
@@ -43,7 +43,7 @@ def test_a_volume_goes_with_its_claim(cluster: Cluster, namespace: str) -> None:
     wait_until(lambda: volume not in cluster.kubectl("get", "pv", "--output=name"), f"the end of {volume}", 60)
 
 
-def test_a_claim_that_several_nodes_could_mount_is_refused(cluster: Cluster, namespace: str) -> None:
+def test_a_claim_for_several_nodes_is_refused(cluster: Cluster, namespace: str) -> None:
     cluster.apply(claim(namespace, "64Mi", "ReadWriteMany"), pod("writer", namespace, claim="data"))
     ask = ("get", "events", f"--namespace={namespace}", "--field-selector=reason=ProvisioningFailed", "--output=yaml")
     wait_until(lambda: "only file systems that one node mounts" in cluster.kubectl(*ask), "a refusal", 60)

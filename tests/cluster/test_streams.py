@@ -1,4 +1,4 @@
-"""Commands in a pod, tunnels to one, and the credentials of a pod, through the package that talks to the API server."""
+"""`deployer.kube` runs commands in pods, opens tunnels to pods and uses a pod's credentials."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.machine import DEPLOYER
 from tests.testbed.cluster import Cluster
 
 MEBIBYTES = 20
-# serves /tmp, and answers what is posted with its digest
+# serves /tmp, and answers a POST with the digest of its body
 SERVER = """
 import functools, hashlib, http.server
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -49,7 +49,7 @@ def session(cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -
     opened.close()
 
 
-def test_a_command_gets_its_input_and_gives_its_output_and_exit_code(session: Session) -> None:
+def test_a_command_gets_its_input_and_returns_its_output_and_exit_code(session: Session) -> None:
     script = ["sh", "-c", "cat; echo oh >&2; exit 7"]
     assert run(session, "files", "main", script, seconds=30, stdin="hello") == (7, "hello", "oh\n")
     assert run(session, "files", "main", ["echo", "a b", "$HOME", "'"], seconds=30)[1] == "a b $HOME '\n"
@@ -57,7 +57,7 @@ def test_a_command_gets_its_input_and_gives_its_output_and_exit_code(session: Se
         run(session, "files", "main", ["sleep", "60"], seconds=1)
 
 
-def test_a_tunnel_carries_much_in_both_directions_and_many_at_once(session: Session) -> None:
+def test_a_tunnel_carries_large_data_in_both_directions(session: Session) -> None:
     made = f"head -c {MEBIBYTES << 20} /dev/urandom > /tmp/blob && sha256sum < /tmp/blob"
     digest = run(session, "files", "main", ["sh", "-c", made], seconds=60)[1].split()[0]
     with tunnel(session, "files", 8080) as port:
@@ -71,7 +71,7 @@ def test_a_tunnel_carries_much_in_both_directions_and_many_at_once(session: Sess
         socket.create_connection(("127.0.0.1", port), timeout=2).close()
 
 
-def test_what_is_not_there_and_what_is_not_allowed_shows_before_anything_is_tunnelled(
+def test_a_missing_pod_or_right_is_reported_before_the_tunnel_opens(
     session: Session, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(Vanished, match="nobody"), tunnel(session, "nobody", 8080):
@@ -86,9 +86,7 @@ def test_what_is_not_there_and_what_is_not_allowed_shows_before_anything_is_tunn
     poor.close()
 
 
-def test_a_pod_s_own_credentials_are_found_where_a_kubelet_puts_them(
-    cluster: Cluster, session: Session, tmp_path: Path
-) -> None:
+def test_a_command_in_a_pod_uses_the_mounted_credentials(cluster: Cluster, session: Session, tmp_path: Path) -> None:
     namespace = session.namespace
     token = cluster.kubectl("-n", namespace, "create", "token", "default").strip()
     cluster.kubectl(
@@ -117,10 +115,10 @@ def test_a_pod_s_own_credentials_are_found_where_a_kubelet_puts_them(
     assert json.loads(listed.stdout) == []
 
 
-def test_an_object_of_an_api_that_is_not_installed_is_an_error_and_not_absent(
+def test_an_object_of_a_missing_api_is_an_error_and_not_absent(
     session: Session, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KUBECONFIG", str(cluster.admin_kubeconfig))  # others may not even ask
+    monkeypatch.setenv("KUBECONFIG", str(cluster.admin_kubeconfig))  # other users would get 403
     everything = connect(None, session.namespace)
     with contextlib.closing(everything), pytest.raises(Rejected, match=r"does not know routes\.route\.openshift\.io"):
         objects.apply(everything, {"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {"name": "a"}})

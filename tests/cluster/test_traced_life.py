@@ -1,4 +1,4 @@
-"""A server's whole life on a cluster, failures included: no program, no object and no log gets to see a secret."""
+"""A server's whole life on a cluster, including failures: no program, object or log receives a secret."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ NO_SERVER = {
     "profiles",
     "render",
     "completion",
-}  # commands that ask no cluster; tests/local traces them
+}  # commands without requests to a cluster; tests/local traces them
 
 
 def create(*options: str, code: int = 0, says: str = "") -> Event:
-    """Return an event: `create` behind the Ingress, where the host is the namespace's."""
+    """Return an event: `create` behind the Ingress, with a host of the namespace."""
     return lambda user: Run(
         "create", "--host", user.host(), "--ingress-namespace", "ingress", *options, code=code, says=says
     )(user)
@@ -43,7 +43,7 @@ def kubectl(*words: str) -> Event:
 
 
 def edited(part: str, key: str, value: Callable[[], str] = lambda: secrets.token_urlsafe(24)) -> Event:
-    """Return an event: somebody edits a Secret by hand, and keeps what was there."""
+    """Return an event: somebody edits a Secret by hand, and saves its former content."""
 
     def happen(user: User) -> None:
         secret = user.get("secret", f"mlflow-{part}")
@@ -55,7 +55,9 @@ def edited(part: str, key: str, value: Callable[[], str] = lambda: secrets.token
     return happen
 
 
-def mended(part: str) -> Event:
+def restored(part: str) -> Event:
+    """Return an event: somebody restores the former content of an edited Secret."""
+
     def happen(user: User) -> None:
         kept = json.loads((user.home / "kept").read_text())
         user.kubectl("replace", "-f", "-", stdin=json.dumps({**user.get("secret", f"mlflow-{part}"), **kept}))
@@ -64,7 +66,7 @@ def mended(part: str) -> Event:
 
 
 def spec_files(user: User) -> None:
-    """Write a spec whose server ends at once, and one whose server does not."""
+    """Write a spec whose server ends at once, and a spec whose server keeps running."""
     header = {"apiVersion": "mlflow-deployer.github.io/v1alpha1", "kind": "MLflowServer"}
     pod = {"containers": [{"name": "server", "command": ["sh", "-c", "echo the last words; exit 1"]}]}
     patch = {"kind": "Deployment", "patch": {"spec": {"template": {"spec": pod}}}}
@@ -73,7 +75,7 @@ def spec_files(user: User) -> None:
         (user.home / f"{name}.json").write_text(json.dumps({**header, "spec": spec}))
 
 
-# Every command that asks a cluster has its line; the last test fails until a new one has.
+# Every command with requests to a cluster has a line; for a new command without a line, the last test fails.
 LIFE: tuple[Event, ...] = (
     create("--password-file", "nowhere", code=2),
     Interrupted("start", ("create", "--expose", "none")),
@@ -94,7 +96,7 @@ LIFE: tuple[Event, ...] = (
     *PASSWORDS,
     Run("run", "--target", "kubernetes", code=2, says="of this machine"),
     Run("diff"),
-    # somebody else changes an object, and secrets
+    # somebody else changes an object and Secrets
     kubectl("set", "env", "deployment/mlflow", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=true"),
     Run("diff", code=6),
     Run("diff", "-o", "json", code=6),
@@ -107,13 +109,13 @@ LIFE: tuple[Event, ...] = (
     Run("rotate-password", code=5, says="--recover"),
     Run("rotate-password", "--recover"),
     create(says="Nothing to change"),
-    edited("admin", "current", lambda: f"№-{secrets.token_urlsafe(24)}"),  # one that no header can hold
+    edited("admin", "current", lambda: f"№-{secrets.token_urlsafe(24)}"),  # a password that no header can hold
     Run("verify", code=1),
-    mended("admin"),
+    restored("admin"),
     edited("server", "webhook-key"),
     Run("diff", code=6),
     create(code=5),
-    mended("server"),
+    restored("server"),
     # a server that does not start
     spec_files,
     Run("create", "-f", "broken.json", code=3, says="the last words"),
@@ -133,12 +135,12 @@ LIFE: tuple[Event, ...] = (
 
 @dataclass(frozen=True)
 class Lived:
-    """A user whose server has lived and is gone, and every program that was started."""
+    """The user after the life of the server, and every program that was started."""
 
     user: User
     starts: list[Start]
 
-    def known(self, text: bytes) -> set[str]:
+    def secrets_in(self, text: bytes) -> set[str]:
         """Return the names of the secrets in a text."""
         return {finding.secret for finding in self.user.witness.scanner.scan(text, "")}
 
@@ -158,28 +160,28 @@ def lived(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Lived(user, list(tracer.starts()))
 
 
-def test_no_program_is_given_a_secret_as_a_word(lived: Lived) -> None:
+def test_no_program_gets_a_secret_as_an_argument(lived: Lived) -> None:
     assert len(lived.starts) > 2 * len(LIFE)
-    assert [start.path for start in lived.starts if lived.known(start.words)] == []
+    assert [start.path for start in lived.starts if lived.secrets_in(start.words)] == []
 
 
-def test_nobody_but_a_users_own_client_finds_one_in_its_environment(lived: Lived) -> None:
-    known = {start: lived.known(start.env) for start in lived.starts}
+def test_only_the_user_s_client_has_a_secret_in_its_environment(lived: Lived) -> None:
+    known = {start: lived.secrets_in(start.env) for start in lived.starts}
     clients = [start for start, names in known.items() if names]
     assert {(client.path, ASK_MARK in client.words) for client in clients} == {(sys.executable, True)}
     assert {name.partition(" ")[0] for client in clients for name in known[client]} == {"current"}
 
 
-def test_no_output_object_event_or_log_held_one(lived: Lived) -> None:
+def test_no_output_object_event_or_log_contains_a_secret(lived: Lived) -> None:
     witness = lived.user.witness
     for where, content in logs_of_the_node(lived.user.bed):
         witness.examine(content, where)
     assert [str(finding) for finding in witness.findings()] == []
     secrets, texts, size = witness.figures()
-    # of the server, edited
+    # 4 secrets of the server, 3 edited ones
     assert (secrets >= 4 + 3, texts > len(LIFE), size > 1_000_000) == (True,) * 3
 
 
-def test_every_command_that_asks_a_cluster_has_a_place_in_this_life() -> None:
+def test_every_cluster_command_is_part_of_the_traced_life() -> None:
     traced = {event.words[0] for event in LIFE if isinstance(event, Run | Interrupted)} | {"create"}
     assert COMMANDS.keys() - traced - NO_SERVER == set()

@@ -1,4 +1,4 @@
-"""A user of the cluster: a kubeconfig, a home of their own, and the real command."""
+"""A user of the cluster: a kubeconfig, a home, and the real command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.machine import Machine
 from tests.testbed.api import Away
 from tests.testbed.cluster import Cluster
 
-# commands that cannot have made a secret
+# commands that make no secret
 READING = frozenset(
     {"init", "diff", "render", "status", "list", "logs", "verify", "show-password", "env", "stop", "start", "delete"}
 )
@@ -24,7 +24,7 @@ READING = frozenset(
 
 @dataclass
 class User(Machine):
-    """Runs `deployer` against the cluster, as the one whom a kubeconfig names, in one namespace."""
+    """Runs `deployer` on the cluster, as the user of a kubeconfig, in one namespace."""
 
     cluster: Cluster | None = None
     kubeconfig: Path = Path()
@@ -48,29 +48,29 @@ class User(Machine):
         return self.bed.in_network(command)
 
     def before(self, arguments: Sequence[str], env: dict[str, str]) -> None:
-        """Look at what a command may take away, on the cluster too."""
+        """Search for secrets before a command that may remove texts, on the cluster too."""
         if "-n" in arguments:
             self.namespaces.add(arguments[arguments.index("-n") + 1])
-        with suppress(Away):  # then the command takes nothing away
+        with suppress(Away):  # without an API server the command cannot remove anything
             super().before(arguments, env)
             if arguments[0] not in READING or arguments[0] == "stop":
-                self.look()  # pods end, and their logs with them
+                self.look()  # logs end with their pods
 
     def after(self, arguments: Sequence[str]) -> None:
-        """Take note of what a command may have made; where the cluster is away, later."""
+        """Learn the secrets that a command may have made; if the API server does not answer, do it later."""
         if arguments[0] not in READING:
             with suppress(Away):
                 self.learn()
 
     def learn(self) -> None:
-        """Take note of all secrets that are stored, also of those that somebody else has."""
+        """Learn all stored secrets, including secrets that somebody else has stored."""
         super().learn()
         for namespace in self.namespaces:
             for name, values in shown.secrets(self.bed, namespace):
                 self.witness.learn_all(f"{namespace}/{name}", values)
 
     def look(self) -> None:
-        """Look at everything that others may see, in the namespace too."""
+        """Search all texts that others may read for secrets, in the namespaces too."""
         super().look()
         if self.witness.secrets:
             for namespace in self.namespaces:
@@ -78,7 +78,7 @@ class User(Machine):
                     self.witness.examine(content, where)
 
     def host(self, name: str = "mlflow") -> str:
-        """Return a public host name for a server, of its own in the whole cluster."""
+        """Return a public host name for a server, unique in the cluster."""
         return f"{name}-{self.namespace}.{self.bed.apps_domain}"
 
     def create(self, name: str = "mlflow", *options: str, host: bool = True) -> Any:
@@ -91,7 +91,7 @@ class User(Machine):
         return str(self.bed.kubectl("--kubeconfig", str(self.kubeconfig), *arguments, input=stdin))
 
     def on_another_laptop(self, home: Path) -> User:
-        """Return the same person with the same rights at an empty home."""
+        """Return the same user with the same rights and an empty home."""
         home.mkdir()
         return replace(self, home=home)
 
@@ -99,7 +99,7 @@ class User(Machine):
         return json.loads(self.kubectl("get", kind, name, "-o", "json"))
 
     def objects(self, *kinds: str) -> set[str]:
-        """Return `kind/name` of what is in the namespace, but for what the cluster itself puts there."""
+        """Return `kind/name` of every object in the namespace, except objects that the cluster creates."""
         kinds = kinds or (
             "deployment", "replicaset", "pod", "service", "ingress", "httproute", "configmap", "secret", "pvc",
             "networkpolicy", "serviceaccount", "lease",
@@ -108,7 +108,7 @@ class User(Machine):
         return {item for item in listed if item not in ("configmap/kube-root-ca.crt", "serviceaccount/default")}
 
     def client(self, python: str, script: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Paste what `deployer env` prints into a clean shell and run a program with plain mlflow there."""
+        """Run a program with plain mlflow in a clean shell, after the lines that `deployer env` prints."""
         lines = self.run("env", arguments[0] if arguments else "mlflow").stdout
         clean = {"PATH": "/usr/bin:/bin", "HOME": str(self.home), **env}
         shell = shutil.which("sh") or "sh"

@@ -1,4 +1,4 @@
-"""Chromium without a window, for what a person does at a browser."""
+"""Headless Chromium, for tests of the web pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROGRAM = Path(packages.BROWSER["chromium"])
 
 
 def ensure() -> None:
-    """Let Chromium be there."""
+    """Install Chromium if it is missing."""
     if not PROGRAM.exists() and os.geteuid() != 0:
         pytest.skip("Chromium is not installed, and only root may install it")
     packages.install(packages.BROWSER)

@@ -1,4 +1,4 @@
-"""Builds the programs and images of the test cluster in a process of its own, while other tests run."""
+"""Builds the programs and images of the test cluster in a separate process, while other tests run."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class ClusterBuild:
-    """A build in a process group of its own; where nothing is to be built it takes a second or two."""
+    """A build in a separate process group; if all results are in the cache, the build takes a second or two."""
 
     def __init__(self, command: Sequence[str] = COMMAND) -> None:
         self._process = subprocess.Popen(
             command,
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,  # the list of images; standard error says what is being built
+            stdout=subprocess.DEVNULL,  # the list of images; standard error shows the progress
             start_new_session=True,  # for `end`
         )
 
     def running(self) -> bool:
-        """Whether the build goes on; where it has failed, the fixture `cluster` builds again and reports why."""
+        """Tell whether the build runs; after a failure, the fixture `cluster` builds again and reports the cause."""
         return self._process.poll() is None
 
     def end(self) -> None:
-        """End the build, and the compilers that it has started."""
+        """End the build and its compilers."""
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
         self._process.wait()

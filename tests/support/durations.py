@@ -1,7 +1,7 @@
-"""With --slowest N the run ends with minutes per folder and the N slowest tests: hooks for tests/conftest.py.
+"""Shows minutes per folder and the N slowest tests at the end of a run with --slowest N: hooks for tests/conftest.py.
 
-pytest's own --durations lists setup, call and teardown apart. Here they are added up, for each test and each folder.
-A fixture that several tests share counts for the test that was first (its setup) and last (its teardown).
+pytest's --durations lists setup, call and teardown separately. This module adds them up, for each test and each folder.
+The setup of a shared fixture counts for the first test that uses it, the teardown for the last one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Show where the time went; with pytest-xdist this runs in the process that has the reports of all workers."""
+    """Show the durations; with pytest-xdist, this runs in the process that has the reports of all workers."""
     most = config.getoption("--slowest")
     seconds = seconds_of(report for reports in terminalreporter.stats.values() for report in reports)
     if not (most and seconds):
@@ -33,7 +33,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def seconds_of(reports: Iterable[Any]) -> Counter[str]:
-    """Return the seconds of each test, by its node id; what is no report of a test is left out."""
+    """Return the seconds of each test, by node id; ignore other reports."""
     seconds: Counter[str] = Counter()
     for report in reports:
         if isinstance(report, pytest.TestReport):

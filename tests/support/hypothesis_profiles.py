@@ -1,6 +1,6 @@
-"""How hypothesis searches: profile `quick` by default, `thorough` with --hypothesis-profile thorough (`make test`).
+"""Profiles of hypothesis: `quick` by default, `thorough` with --hypothesis-profile thorough (`make test`).
 
-Neither has a deadline, since a loaded machine is not a slow program.
+The profiles have no deadline, because a busy machine makes a correct program slow.
 """
 
 from __future__ import annotations
@@ -24,5 +24,5 @@ def register() -> None:
 
 
 def examples(factor: float) -> settings:
-    """Return the settings of a test that tries `factor` times as many examples as the profile says."""
+    """Return settings for a test with `factor` times as many examples as the profile."""
     return settings(max_examples=round(settings().max_examples * factor))

@@ -11,7 +11,7 @@ import pytest
 
 
 def run(arguments: Sequence[str], env: Mapping[str, str], folder: Path, stdin: str = "") -> tuple[int, str, str]:
-    """Run a command in a folder, with these environment variables alone; return its exit code and both outputs."""
+    """Run a command in a folder, with only these environment variables; return its exit code and both outputs."""
     from typer.testing import CliRunner
 
     from deployer.cli.app import app

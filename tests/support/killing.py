@@ -1,4 +1,4 @@
-"""SIGKILL at seeded random instants, to a command and all it has started; and a stop at a chosen one."""
+"""Kills a command and its child processes at seeded random instants, or stops it at a chosen instant."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _User = TypeVar("_User", bound=Machine)
 
 
 def measure(machine: Machine, command: tuple[str, ...]) -> tuple[float, Spans]:
-    """Run a command unkilled; return its duration and the span of each step, in seconds from its start."""
+    """Run a command to its end; return its duration and the span of each step, in seconds from the start."""
     start, spans = time.monotonic(), Spans()
     process = machine.popen(*command)
     assert process.stderr is not None
@@ -51,7 +51,7 @@ def kill_after(machine: Machine, command: tuple[str, ...], seconds: float) -> No
 
 
 def kill_in_step(machine: Machine, command: tuple[str, ...], step: str, chance: random.Random, length: float) -> None:
-    """Kill a random part of a step's measured length after the step was announced."""
+    """Kill a command in a step, after a random part of the step's measured duration."""
     process = machine.popen(*command)
     assert process.stderr is not None
     for line in process.stderr:
@@ -65,7 +65,7 @@ def kill_in_step(machine: Machine, command: tuple[str, ...], step: str, chance: 
 
 
 def interrupt_in_step(machine: Machine, command: tuple[str, ...], step: str) -> None:
-    """Press Ctrl-C in a step; the command must end at once and say that it can go on."""
+    """Send SIGINT in a step; the command must end at once and print that the same command continues."""
     process = machine.popen(*command)
     assert process.stderr is not None
     for line in process.stderr:
@@ -86,7 +86,7 @@ def instants(seed: int, what: str, count: int, duration: float) -> list[float]:
 def kills_of(
     seed: int, what: str, command: tuple[str, ...], measured: tuple[float, Spans], *, soak: bool
 ) -> list[Callable[[_User], None]]:
-    """Return a kill at a random instant of each step, and some at any: 50 in a soak, else as many as make six."""
+    """Return a kill at a random instant of each step, and kills at any instant: 50 in a soak, else up to six in all."""
     duration, spans = measured
     anywhere = instants(seed, what, 50 if soak else max(0, 6 - len(spans)), duration)
     kills: list[Callable[[_User], None]] = [
@@ -101,7 +101,7 @@ def kills_of(
 
 
 def stopped_after(machine: Machine, line: str, *command: str) -> subprocess.Popen[str]:
-    """Start a command that stops right after it has said a line, before it does anything else."""
+    """Start a command that stops itself right after it has printed a line that begins with `line`."""
     program = machine.inside([sys.executable, "-I", str(STOPPING), line, *command])
     process = machine.program(program, command)
     assert process.stderr is not None
@@ -113,7 +113,7 @@ def stopped_after(machine: Machine, line: str, *command: str) -> subprocess.Pope
 
 
 def go_on(process: subprocess.Popen[str]) -> None:
-    """Let a stopped command go on to its good end."""
+    """Continue a stopped command; it must succeed."""
     os.killpg(process.pid, signal.SIGCONT)
     out, err = process.communicate(timeout=180)
     assert process.returncode == 0, f"{out}\n{err}"

@@ -1,4 +1,4 @@
-"""The life of a server as a list of events, for suites that look at all of it at once."""
+"""The life of a server as a list of events, for suites that check the whole life."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.machine import Machine
 
-Event = Callable[[Any], None]  # of a Machine, or of what one becomes elsewhere
+Event = Callable[[Any], None]  # the argument is a Machine or a subclass
 ASK = """
 import base64, os, urllib.request
 login = os.environ["MLFLOW_TRACKING_USERNAME"] + ":" + os.environ["MLFLOW_TRACKING_PASSWORD"]
@@ -35,7 +35,7 @@ ASK_MARK = b"logged in:"
 
 @dataclass(frozen=True, init=False)
 class Run:
-    """A command, its exit code, and words that it must say on either output."""
+    """A command, its exit code, and a text that it must print on either output."""
 
     words: tuple[str, ...]
     code: int
@@ -69,13 +69,13 @@ class Interrupted:
 
 
 def clients_log_in(machine: Machine) -> None:
-    """Evaluate what `env` prints, and start a program with it."""
+    """Evaluate the output of `env`, and start a client with these variables."""
     done = machine.shell(f"eval \"$($DEPLOYER env)\"; exec {sys.executable} -c '{ASK}'")
     assert "logged in: 200" in done.stdout, done.stdout
 
 
 def member(machine: Machine) -> None:
-    """Make an account for anna, as the administrator does on the server's page."""
+    """Create an account for anna, like an administrator on the server's web page."""
     password = secrets.token_urlsafe(24)
     machine.witness.learn("the member's own password", password)
     script = machine.home / "member.py"
@@ -86,7 +86,7 @@ def member(machine: Machine) -> None:
 
 
 def foreground(machine: Machine) -> None:
-    """Keep the server in the foreground, and end it there."""
+    """Run the server in the foreground, and end it with Ctrl-C."""
     process = machine.popen("run")
     assert process.stdout
     for line in process.stdout:
@@ -98,13 +98,13 @@ def foreground(machine: Machine) -> None:
 
 
 def new_password(machine: Machine) -> None:
-    """Write a password that a person has chosen into a file."""
+    """Write a chosen password to a file."""
     text = secrets.token_urlsafe(24)
     machine.witness.learn("the chosen password", text)
     (machine.home / "new").write_text(f"{text}\n")
 
 
-# what people do with passwords from day to day, wherever the server is
+# everyday commands for passwords, for any target
 PASSWORDS: tuple[Event, ...] = (
     new_password,
     Run("rotate-password", says="old password refused"),

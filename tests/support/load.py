@@ -1,4 +1,4 @@
-"""Clients that write without a pause while passwords change, and what must hold of every answer."""
+"""Clients that write without a pause while passwords change, and checks of every response."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ API = "api/2.0/mlflow"
 
 @dataclass
 class Seen:
-    """What the clients have seen: when each good write was under way, and what should not have been."""
+    """Results of the clients: the span of each successful write, failures, and accepted old passwords (`late`)."""
 
     writes: list[tuple[float, float]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Seen:
 
 
 class Load:
-    """So many clients, each of one user; `candidates` returns the passwords that are stored for a user just now."""
+    """Clients that write as users; `candidates` returns the passwords that are stored for a user at the moment."""
 
     def __init__(self, url: str, candidates: Callable[[str], list[str]], verify: str | bool = True) -> None:
         self._url = url
@@ -48,11 +48,11 @@ class Load:
         self.seen = Seen()
 
     def retire(self, password: str) -> None:
-        """From now on nobody may be let in with it."""
+        """Record that the server must refuse this password from now on."""
         self._retired[password] = time.monotonic()
 
     def prepare(self, user: str) -> None:
-        """Make the run that a user writes to."""
+        """Create the run that a user writes to."""
         auth = (user, self.candidates(user)[0])
         with requests.Session() as session:
             session.verify, session.trust_env = self._verify, False
@@ -89,7 +89,7 @@ class Load:
                     password = self._accepted_now(session, user, step) or password
 
     def _accepted_now(self, session: requests.Session, user: str, step: int) -> str | None:
-        """At every instant the server accepts one of the stored passwords; two looks, for a change in between."""
+        """Return the stored password that the server accepts now; try twice, because it may change in between."""
         for _ in range(2):
             for password in self.candidates(user):
                 if self._send(session, user, password, step) == 200:
@@ -118,7 +118,7 @@ class Load:
 def rotate_under_load(
     load: Load, commands: dict[str, tuple[Machine, tuple[str, ...]]], rounds: int, writes: int
 ) -> None:
-    """Rotate each user's password so many times, and go on until there were so many writes; none may fail."""
+    """Rotate each user's password `rounds` times, and continue until `writes` requests succeeded; none may fail."""
     for user in commands:
         load.prepare(user)
     changes: list[tuple[float, float]] = []
@@ -128,7 +128,7 @@ def rotate_under_load(
                 (old,) = load.candidates(user)
                 changes.append(_rotated(machine, command))
                 load.retire(old)
-        time.sleep(1)  # for what would still be let in with the last one
+        time.sleep(1)  # a server could still accept the last old password
     assert not load.seen.failures, load.seen.failures[:20]
     assert not load.seen.late, load.seen.late[:20]
     assert len(load.seen.writes) >= writes

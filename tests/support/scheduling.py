@@ -1,4 +1,4 @@
-"""Which of pytest-xdist's processes runs which test, and in what order."""
+"""Decides which process of pytest-xdist runs which test, and in what order."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-# the scopes that take minutes, the longest first; every other test is a scope of its own
+# the scopes that take minutes, the longest first; every other test is a separate scope
 MACHINE, SERVERS, CLUSTER, SECOND_CLUSTER = "machine", "servers", "cluster", "second cluster"
 LONG_SCOPES = (MACHINE, CLUSTER, SERVERS, SECOND_CLUSTER)
-# the files of tests/local that start servers by themselves: the system gives each server a port. `deployer create`
-# chooses ports instead, and would give one port to servers of two processes
+# the files of tests/local that start servers without `deployer create`: the system gives each server a port. `deployer
+# create` chooses ports instead, and could choose the same port in two processes
 OF_SERVERS = {
     f"test_{name}.py"
     for name in (
@@ -24,12 +24,12 @@ OF_SERVERS = {
         "takeovers", "verify_fails",
     )
 }  # fmt: skip
-# the files of tests/cluster that run on a second cluster, in the process that is free first
+# the files of tests/cluster that run on a second cluster, in the first free process
 ON_SECOND_CLUSTER = {f"test_{name}.py" for name in ("rights", "route", "s3", "storage", "streams", "traced_life")}
 
 
 class Build(Protocol):
-    """Programs and images of the test cluster that are being built, by a process of its own."""
+    """A build of the test cluster's programs and images in a separate process."""
 
     def running(self) -> bool: ...
 
@@ -37,9 +37,9 @@ class Build(Protocol):
 class LongScopesFirst(LoadScopeScheduling):
     """One process for all tests that choose ports, one for other servers, one for each cluster, any for other tests.
 
-    pytest-xdist would hand out the scope with the most tests first. Here the order is that of LONG_SCOPES. While the
-    cluster is being built, which may take half an hour, a process gets single tests instead of waiting for the cluster.
-    `_assign_work_unit` is pytest-xdist's own, and the only place where it takes a scope from its queue.
+    pytest-xdist would assign the scope with the most tests first. Here LONG_SCOPES sets the order. During the build of
+    the cluster, which may take half an hour, a process gets single tests instead of waiting for the cluster.
+    `_assign_work_unit` is a method of pytest-xdist, and the only place where it takes a scope from its queue.
     """
 
     def __init__(self, config: pytest.Config, log: Any, build_cluster: Callable[[], Build]) -> None:
@@ -78,11 +78,11 @@ def scope_of(nodeid: str) -> str:
 
 
 def next_scope(queue: Iterable[str], *, building: bool) -> str:
-    """Return what a process is to run next: the first scope that need not wait for the cluster, if there is one."""
+    """Return the next scope for a process: the first one that need not wait for the cluster, if there is one."""
     waiting = {CLUSTER, SECOND_CLUSTER} if building else set()
     return next((scope for scope in queue if scope not in waiting), next(iter(queue)))
 
 
 def _kind() -> bool:
-    """Whether the cluster is kind's: there is one, and it runs already."""
+    """Tell whether the tests use kind: then there is only one cluster, and it runs already."""
     return os.environ.get("CLUSTER") == "kind"

@@ -1,8 +1,8 @@
-"""Finds secrets in what was printed, logged or stored, however it was written. Pure, and never shows a secret.
+"""Finds secrets in printed, logged or stored texts, in every usual encoding. Pure, and never shows a secret.
 
-What is searched loses its blanks, line ends and backslashes first, so that neither wrapping nor quoting by backslashes,
-however often, hides anything. One pass finds any number of secrets: every n-th place of a text is looked up among the
-six-letter parts of all that is sought, n so that no secret lies between two places.
+The search first removes blanks, line ends and backslashes from a text, so that neither wrapping nor repeated quoting
+with backslashes hides a secret. One pass finds any number of secrets: it looks up every n-th place of the text in an
+index of all six-letter parts of the secrets, with n small enough that no secret fits between two places.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
-SHORTEST = 12  # shorter ones cannot be told from chance; MLflow's own limit for passwords
+SHORTEST = 12  # shorter texts could match by chance; also MLflow's limit for passwords
 _PART, _LONGEST_STRIDE = 6, 16
 _IGNORED = b" \t\r\n\\"
 
@@ -40,7 +40,7 @@ _ESCAPES: dict[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A secret in the wrong place: which, in which form, where, and at which byte (None: with something within)."""
+    """A secret in the wrong place: name, form, place, and byte (None: it contains ignored characters)."""
 
     secret: str
     form: str
@@ -53,7 +53,7 @@ class Finding:
 
 
 def forms(value: str) -> dict[bytes, str]:
-    """Return every way in which something may write `value`, and what that way is called."""
+    """Return every form in which a program may write `value`, with the form's name."""
     written: dict[bytes, str] = {}
     for name, escape in _ESCAPES.items():
         escaped = escape(value)
@@ -68,13 +68,13 @@ def forms(value: str) -> dict[bytes, str]:
 
 
 def _within_base64(value: bytes, before: int, encode: Callable[[bytes], bytes]) -> bytes:
-    """Return the letters that depend on nothing but `value` where so many bytes stand before it, modulo three."""
+    """Return the base64 letters that depend only on `value`, with `before` bytes in front of it (modulo three)."""
     first = -(-8 * before // 6)
     return encode(bytes(before) + value)[first : 8 * (before + len(value)) // 6]
 
 
 class Scanner:
-    """Looks for all of these secrets at once; what it tells is the name that goes with each."""
+    """Searches for all secrets at once; `names` maps each secret to the name that a finding shows."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._needles: dict[bytes, tuple[str, str, bytes]] = {}
@@ -92,17 +92,17 @@ class Scanner:
                 self._parts.setdefault(needle[offset : offset + _PART], []).append((needle, offset))
 
     def scan(self, content: bytes | bytearray | str, where: str) -> list[Finding]:
-        """Return what is found in `content`, each form of each secret once."""
+        """Return the findings in `content`, each form of each secret once."""
         data = content.encode(errors="surrogateescape") if isinstance(content, str) else bytes(content)
         found = sorted({self._needles[needle] for needle in self._found(data)})
-        place = self.redact(where) if found else where  # a command line, for one, may name it
+        place = self.redact(where) if found else where  # `where` may be a command line with the secret
         return [
             Finding(name, form, place, offset if (offset := data.find(written)) >= 0 else None)
             for name, form, written in found
         ]
 
     def redact(self, text: str) -> str:
-        """Return `text` without the secrets; where one has something within, nothing of the text."""
+        """Return `text` without the secrets, or nothing of it if a secret contains ignored characters."""
         for name, _, written in self._needles.values():
             text = text.replace(written.decode(), f"<{name}>")
         return "<all of it held a secret>" if any(self._found(text.encode(errors="surrogateescape"))) else text

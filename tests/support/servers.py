@@ -1,4 +1,4 @@
-"""Servers of other makings for the suites: MLflow started by hand, and a relay that interferes on the way."""
+"""Servers without deployer: MLflow started by hand, and a relay that changes requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def settings(folder: Path, port: int, hosts: str = "localhost:*,127.0.0.1:*") -> dict[str, str]:
-    """Return the environment of a server with basic auth whose data lies in `folder`."""
+    """Return the environment of a server with basic auth and with data in `folder`."""
     (folder / "basic_auth.ini").write_text(
         f"[mlflow]\ndefault_permission = NO_PERMISSIONS\ndatabase_uri = sqlite:///{folder}/auth.db\n"
     )
@@ -50,7 +50,7 @@ def settings(folder: Path, port: int, hosts: str = "localhost:*,127.0.0.1:*") ->
 def running(
     command: list[str], env: Mapping[str, str], port: int, *, user: int | None = None, path: str = "health"
 ) -> Iterator[str]:
-    """Run a server until the block ends; yield its address once it answers."""
+    """Run a server until the block ends; yield its address once it responds."""
     log = Path(env["HOME"]) / "server.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -59,7 +59,7 @@ def running(
     try:
         address = f"http://127.0.0.1:{port}"
         for _ in range(600):
-            with suppress(requests.ConnectionError, requests.Timeout):  # it listens before it is ready
+            with suppress(requests.ConnectionError, requests.Timeout):  # a server listens before it is ready
                 if requests.get(f"{address}/{path}", timeout=10).ok:
                     break
             assert process.poll() is None, log.read_text()
@@ -79,9 +79,9 @@ def relay(
     after_put: Callable[[], None] = lambda: None,
     login: Callable[[str, str, str], str] = lambda _method, _path, given: given,
 ) -> Iterator[str]:
-    """Pass requests on to `upstream`; call `after_put` when a PUT has been answered, before its caller knows.
+    """Pass requests on to `upstream`; call `after_put` after the answer to a PUT, before the client gets the answer.
 
-    `login` takes the method, the path and the header Authorization. It returns the header to pass on, "" for none.
+    `login` takes the method, the path and the Authorization header. It returns the header to pass on, "" for none.
     """
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,6 +1,6 @@
-"""The command, which stops itself as soon as it has said a line: a stop from outside comes some steps too late.
+"""Runs `deployer`, which stops itself (SIGSTOP) once it has printed a line; a stop from outside would come too late.
 
-To be run as a program: the line's beginning, then the command's own arguments.
+Run it as a program: the beginning of the line, then the arguments of `deployer`.
 """
 
 from __future__ import annotations

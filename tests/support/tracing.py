@@ -1,4 +1,4 @@
-"""Runs commands under strace: which programs were started, with which words and in which environment."""
+"""Runs commands under strace and lists the programs that they start, with arguments and environment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _START = re.compile(rb"^\d+ +execve\((?P<path>%s), (?P<words>%s), (?P<env>%s)(?:
 
 @dataclass(frozen=True)
 class Start:
-    """One execve(2): the program, its words and its environment as strace writes them."""
+    """One execve(2): the program, its arguments and its environment in strace's notation."""
 
     path: str
     words: bytes
@@ -27,7 +27,7 @@ class Start:
 
 
 class Tracer:
-    """Traces commands, each to the end of the last program that it started; `folder` is its own."""
+    """Traces commands, each until its last program ends; only the tracer may use `folder`."""
 
     def __init__(self, folder: Path) -> None:
         install(PACKAGES)
@@ -35,13 +35,13 @@ class Tracer:
         self._numbers = itertools.count()
 
     def command(self, command: Sequence[str]) -> list[str]:
-        """Return the command line that runs a command traced; its standard error goes to standard output.
+        """Return the command line that traces a command; the command's standard error goes to standard output.
 
-        strace keeps its own standard error open, and with it the pipe, as long as a server runs.
+        As long as a server runs, strace keeps its standard error, and thus the pipe, open.
         """
         strace = [
-            # -DD: the command is our child and strace its own, in a group that gets no Ctrl-C. What outlives the
-            # command is traced to its end. Only execve stops a program, or the server would start for minutes.
+            # -DD: the command is our child, and strace is a grandchild in a group that gets no Ctrl-C. strace also
+            # traces processes that outlive the command. It stops only at execve, or a server would start for minutes.
             *("strace", "-DD", "--quiet=attach", "--follow-forks", "--seccomp-bpf", "--trace=execve,execveat"),
             *("--no-abbrev", "--string-limit=1000000", f"--output={self._folder / str(next(self._numbers))}", "--"),
         ]  # fmt: skip
@@ -49,13 +49,13 @@ class Tracer:
         return [*quiet, *strace, *together, *command]
 
     def starts(self) -> Iterator[Start]:
-        """Yield every start of a program, once all programs have ended."""
+        """Yield every start of a program after all programs have ended."""
         for path in sorted(self._folder.iterdir()):
             yield from starts(_complete(path))
 
 
 def starts(trace: bytes) -> list[Start]:
-    """Return what a trace holds; a line that is cut or cannot be read is an error."""
+    """Return the starts in a trace; a truncated or unreadable line is an error."""
     found = []
     for line in trace.splitlines():
         if b"execve" in line and b"execve resumed" not in line:

@@ -1,6 +1,6 @@
-"""What the suite has seen: every secret that a server ever had, and all that was shown. No secret may be shown.
+"""Collects every secret that a server ever had, and every output; no output may contain a secret.
 
-Each machine has a witness of its own; all that they see comes together in SESSION, one for each process of pytest.
+Each machine has a witness. SESSION collects the secrets and outputs of all witnesses of a pytest process.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import pytest
 
 from tests.support.secrecy import SHORTEST, Finding, Scanner
 
-# who a login or a key belongs to is no secret
+# user names and key ids are no secrets
 PUBLIC = frozenset({"username", "s3-access-key-id"})
 
 
 class Witness:
-    """Keeps secrets and outputs; `above` gets to know them too."""
+    """Collects secrets and outputs; `above` gets all of them too."""
 
     def __init__(self, above: Witness | None = None) -> None:
         self._above = above
@@ -32,11 +32,11 @@ class Witness:
 
     @property
     def secrets(self) -> dict[str, str]:
-        """The names of all secrets, by value."""
+        """Return the names of all secrets, by value."""
         return dict(self._names)
 
     def learn(self, name: str, value: str) -> None:
-        """Take note of a secret, unless it is too short to be looked for."""
+        """Add a secret, unless it is too short for a search."""
         if value not in self._names and len(value) >= SHORTEST:
             self._names[value] = name
             self._scanner = None
@@ -44,13 +44,13 @@ class Witness:
                 self._above.learn(name, value)
 
     def learn_all(self, name: str, document: Any) -> None:
-        """Take note of all texts in a document of secrets."""
+        """Add all texts in a document of secrets."""
         for key, value in leaves(document):
             if key[-1] not in PUBLIC:
                 self.learn(f"{'/'.join(key)} of {name}", value)
 
     def listen(self, where: str) -> Callable[[bytes], None]:
-        """Return what takes an output piece by piece; it is looked at when it is complete."""
+        """Return a function that takes an output piece by piece; `findings` searches the whole output."""
         heard = bytearray()
         self._hear(where, heard)
         return heard.extend
@@ -58,10 +58,10 @@ class Witness:
     def _hear(self, where: str, heard: bytearray) -> None:
         self._heard.append((where, heard))
         if self._above:
-            self._above._hear(where, heard)  # of its own kind
+            self._above._hear(where, heard)  # also a Witness
 
     def examine(self, content: bytes | str, where: str) -> None:
-        """Look at something now, because it will not be there later, or is too large to be kept."""
+        """Search a text now, because it will not exist later or is too large to store."""
         self._found += self.scanner.scan(content, where)
         witness: Witness | None = self
         while witness:
@@ -74,18 +74,18 @@ class Witness:
 
     @property
     def scanner(self) -> Scanner:
-        """What looks for all secrets known by now."""
+        """Return a scanner for all secrets that are known by now."""
         if self._scanner is None:
             self._scanner = Scanner(self._names)
         return self._scanner
 
     def findings(self) -> list[Finding]:
-        """Return every secret that was in the wrong place."""
+        """Return every secret in the wrong place."""
         heard = [finding for where, content in list(self._heard) for finding in self.scanner.scan(content, where)]
         return list(dict.fromkeys([*self._found, *heard]))
 
     def figures(self) -> tuple[int, int, int]:
-        """Return how many secrets are known, how many texts were looked at, and their bytes."""
+        """Return the number of known secrets, the number of searched texts, and their bytes."""
         heard = [content for _, content in self._heard if content]
         return len(self._names), len(heard) + self._examined[0], sum(map(len, heard)) + self._examined[1]
 
@@ -106,7 +106,7 @@ def leaves(document: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
 
 
 def parsed(content: bytes) -> Any:
-    """Return a JSON document, None where it is none."""
+    """Return a JSON document, or None if the content is not JSON."""
     try:
         return json.loads(content)
     except ValueError:
@@ -114,13 +114,13 @@ def parsed(content: bytes) -> Any:
 
 
 def fail_if_any(findings: Iterable[Finding]) -> None:
-    """Fail the test, and say what was found where."""
+    """Fail the test with a list of the findings, if there are any."""
     if told := "\n".join(map(str, findings)):
         pytest.fail(f"secrets in the wrong place:\n{told}", pytrace=False)
 
 
 class HeardProcess(subprocess.Popen[str]):
-    """A process whose outputs somebody listens to, however they are read."""
+    """A process that passes a copy of its outputs to functions, whatever way the outputs are read."""
 
     def __init__(self, *args: Any, hear: tuple[Callable[[bytes], None], Callable[[bytes], None]], **options: Any):
         super().__init__(*args, text=True, **options)
@@ -130,14 +130,14 @@ class HeardProcess(subprocess.Popen[str]):
         )
 
     def communicate(self, *args: Any, **options: Any) -> tuple[str, str]:
-        both = super().communicate(*args, **options)  # which may read past the streams
+        both = super().communicate(*args, **options)  # may bypass the wrapped streams
         for output, hear in zip(both, self._hear, strict=True):
             hear((output or "").encode(errors="surrogateescape"))
         return both
 
 
 class _Tap(io.RawIOBase):
-    """Reads another stream, and lets somebody know what it has read."""
+    """Reads another stream, and passes a copy of the bytes to a function."""
 
     def __init__(self, raw: io.RawIOBase, hear: Callable[[bytes], None]) -> None:
         self._raw, self._hear = raw, hear

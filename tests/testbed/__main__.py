@@ -21,8 +21,8 @@ def main() -> int:
     commands.add_parser("down", help="end the cluster and discard its state")
     commands.add_parser("images", help="build all programs and images, start nothing")
     commands.add_parser("status", help="show what runs")
-    shown = commands.add_parser("openshift", help="make it an OpenShift: Routes, projects, restricted-v2")
-    shown.add_argument("--hide", action="store_true", help="take the APIs of Routes and projects away again")
+    shown = commands.add_parser("openshift", help="add OpenShift's Routes, projects and restricted-v2")
+    shown.add_argument("--hide", action="store_true", help="remove the APIs of Routes and projects again")
     for name, meaning in {
         "kubectl": "kubectl as the cluster's admin",
         "run": "a command of the host that can resolve and reach *.apps.test and *.routes.test",

@@ -12,7 +12,7 @@ import urllib3
 from kubernetes.client import Configuration
 from kubernetes.config import load_kube_config
 
-# where the objects are that a namespace of the tests begins with
+# the API paths of the initial objects of a test's namespace
 _PLURALS = {
     "Namespace": "api/v1/namespaces",
     "LimitRange": "api/v1/namespaces/{namespace}/limitranges",
@@ -27,7 +27,7 @@ class Away(RuntimeError):
 
 
 class Api:
-    """The API server of one kubeconfig; an answer of 429, 500 or 503 is asked for again, six seconds in all."""
+    """The API server of one kubeconfig; a request with status 429, 500 or 503 is repeated for up to six seconds."""
 
     def __init__(self, kubeconfig: Path) -> None:
         found = Configuration()
@@ -43,20 +43,20 @@ class Api:
         )
 
     def get(self, path: str) -> bytes | None:
-        """Return what is there, None for nothing (an API that is not installed, a namespace that is gone)."""
+        """Return the response, or None for 404 (a missing object, namespace or API)."""
         return self._ask("GET", path)
 
     def delete(self, path: str) -> None:
-        """Delete an object or all objects of a kind, which may be gone already, and do not wait for their end."""
+        """Delete an object or all objects of a kind, do not wait for their end, and ignore a missing object."""
         self._ask("DELETE", path)
 
     def apply(self, item: Mapping[str, Any]) -> None:
-        """Apply an object of one of the kinds in _PLURALS, on the server's side."""
+        """Apply an object of a kind in _PLURALS by server-side apply."""
         metadata = item["metadata"]
         folder = _PLURALS[item["kind"]].format(namespace=metadata.get("namespace"))
         path = f"{folder}/{metadata['name']}?fieldManager=tests&force=true"
         if self._ask("PATCH", path, json.dumps(item), "application/apply-patch+yaml") is None:
-            raise RuntimeError(f"nothing to apply {path} to")
+            raise RuntimeError(f"cannot apply {path}: the namespace or the API does not exist")
 
     def _ask(self, method: str, path: str, body: str | None = None, kind: str = "application/json") -> bytes | None:
         try:
@@ -71,7 +71,7 @@ class Api:
 
 
 def api_at(kubeconfig: Path) -> Api:
-    """Return the API of a cluster's kubeconfig; another cluster at the same place has another file."""
+    """Return the API of a cluster's kubeconfig; a later cluster at the same path has a new file and a new Api."""
     return _api_at(kubeconfig, kubeconfig.stat().st_mtime_ns)
 
 

@@ -1,4 +1,4 @@
-"""Keeps what is slow to build, under the hash of what it was built from, for every checkout of this machine."""
+"""Caches slow build results by the hash of their inputs, for all checkouts on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def root() -> Path:
 
 
 def part(name: str, inputs: Iterable[str | Path], build: Callable[[Path, Task], None], title: str = "") -> Path:
-    """The folder that `build` fills, built once: it appears whole or not at all. People see it as `title`."""
+    """Return the folder that `build` fills once. The folder is complete or absent; progress shows it as `title`."""
     key = _hash(inputs)
     kept = root() / f"{name}-{key}"
     title = title or name
@@ -42,7 +42,7 @@ def part(name: str, inputs: Iterable[str | Path], build: Callable[[Path, Task], 
 
 @contextmanager
 def locked(path: Path, waiting: str = "") -> Iterator[None]:
-    """The kernel drops the lock with its holder, so a killed build blocks nobody. A wait is shown as `waiting`."""
+    """Hold a lock that the kernel releases when the process ends; show `waiting` during a wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         try:
@@ -62,9 +62,9 @@ def _hash(inputs: Iterable[str | Path]) -> str:
 
 
 def _prune(name: str, kept: Path) -> None:
-    """Older parts of the same name go once no checkout has used them for two weeks."""
+    """Remove older results of the same name that no checkout has used for two weeks."""
     for old in root().glob(f"{name}-*"):
-        # the same name is followed by one hash, a longer name (node, node-image) by more
+        # after `name-` only a hash may follow: `node` must not match the results of `node-image`
         if old != kept and old.name.removeprefix(f"{name}-").isalnum():
             unused = time.time() - old.stat().st_mtime
             if unused > UNUSED_SECONDS:

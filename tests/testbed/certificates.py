@@ -1,4 +1,4 @@
-"""The cluster's certificate authority: keys, certificates with a life in seconds, and kubeconfigs that carry them."""
+"""The cluster's certificate authority: keys, certificates with a validity in seconds, and kubeconfigs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.testbed.command import run
 YEAR = 365 * 24 * 3600
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc")
 
-# `openssl ca` is the one command of OpenSSL 3.0 that takes an end in seconds
+# `openssl ca` is the only command of OpenSSL 3.0 whose certificates can end at a given second
 AUTHORITY = """\
 [ca]
 default_ca = cluster
@@ -73,14 +73,14 @@ class Authority:
             run("openssl", "ca", "-batch", "-notext", "-preserveDN", "-config", work / "ca.conf",
                 "-cert", self.certificate, "-keyfile", self.key, "-in", work / "request", "-out", pair.certificate,
                 "-extfile", work / "extensions",
-                # a minute back, for a clock that is being set
+                # valid since a minute ago, in case the clock is set back
                 "-startdate", _asn1(now - timedelta(minutes=1)),
                 "-enddate", _asn1(now + timedelta(seconds=seconds)))  # fmt: skip
         return pair
 
 
 def kubeconfig(server: str, authority: Path, pair: Pair, namespace: str = "default") -> str:
-    """A kubeconfig with everything in it, so that the file alone is enough."""
+    """Return a kubeconfig with embedded certificates and keys."""
     return yaml.safe_dump(
         {
             "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""The cluster as the tests use it: users, namespaces, kubectl, the audit log and faults, on any Provider."""
+"""The tests' interface to the cluster: users, namespaces, kubectl, the audit log and faults, on any Provider."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("e
 
 @dataclass(frozen=True)
 class Cluster:
-    """A running cluster. `provider` holds what depends on where it runs."""
+    """A running cluster; `provider` is the part that depends on the machine or service."""
 
     provider: Provider
     apps_domain: str = APPS_DOMAIN
@@ -37,7 +37,7 @@ class Cluster:
 
     @classmethod
     def up(cls, directory: Path | None = None) -> Cluster:
-        """The cluster of this checkout (or of a run directory), started if need be; with CLUSTER=kind, kind's."""
+        """Return the cluster of this checkout or of a run directory, or kind's; start it if necessary."""
         if os.environ.get("CLUSTER") == "kind":
             return cls(Kind.find())
         return cls(testbed.up(directory or testbed.DIRECTORY))
@@ -72,7 +72,7 @@ class Cluster:
 
     @property
     def client_addresses(self) -> tuple[str, str]:
-        """Where requests of this machine come from, and where they come from with `curl --interface ADDRESS`."""
+        """Two source addresses of this machine: the default, and another one for `curl --interface ADDRESS`."""
         return self.provider.client_addresses
 
     def kubectl(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002 - subprocess' own name for it
@@ -87,7 +87,7 @@ class Cluster:
 
     @contextmanager
     def namespace(self, name: str | None = None, labels: Mapping[str, str] = RESTRICTED) -> Iterator[str]:
-        """A namespace for one test, with Pod Security `restricted` unless other labels are given; gone afterwards."""
+        """A namespace for one test, deleted afterwards; its default labels set Pod Security `restricted`."""
         made = name or f"test-{secrets.token_hex(4)}"
         metadata = {"name": made, "labels": dict(labels)}
         with self._made({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}, comes_again=bool(name)):
@@ -95,10 +95,10 @@ class Cluster:
 
     @contextmanager
     def openshift(self) -> Iterator[None]:
-        """Routes, projects and what they need are there, as on OpenShift; afterwards no sign of them is left.
+        """Add the APIs of Routes and projects, as on OpenShift; remove these APIs afterwards.
 
-        Only inside may a client take this cluster for an OpenShift. What is behind the signs stays installed, so that
-        the second time takes a second or two.
+        A client may take this cluster for an OpenShift only inside the block. The controllers stay installed, so the
+        second time takes only a second or two.
         """
         installation = self.provider.openshift()
         installation.show()
@@ -109,7 +109,7 @@ class Cluster:
 
     @contextmanager
     def project(self, name: str | None = None) -> Iterator[str]:
-        """A namespace for one test in the shape of a project on Rahti, made past its API; only inside `openshift()`."""
+        """A namespace for one test like a project on Rahti, made without the project API; only inside `openshift()`."""
         if self._api.get("apis/apiextensions.k8s.io/v1/customresourcedefinitions/routes.route.openshift.io") is None:
             raise RuntimeError("a project needs `openshift()`")
         made = name or f"test-{secrets.token_hex(4)}"
@@ -123,17 +123,17 @@ class Cluster:
         name, api = namespace["metadata"]["name"], self._api
         for item in (namespace, *content):
             api.apply(item)
-        # pods need the account that a controller makes, and the certificate that another copies; controllers that have
-        # missed the API server look for it again after half a minute only
+        # pods need the service account and the certificate that two controllers create; after an outage of the API
+        # server, controllers may retry only after half a minute
         needed = (f"{name}/serviceaccounts/default", f"{name}/configmaps/kube-root-ca.crt")
         for path in (f"api/v1/namespaces/{part}" for part in needed):
             wait_until(lambda path=path: api.get(path) is not None, f"service account of {name}", 120)
         try:
             yield
-        finally:  # a test may have ended the namespace itself
+        finally:  # the test may have deleted the namespace
             api.delete(f"api/v1/namespaces/{name}/pods?gracePeriodSeconds=1")
             api.delete(f"api/v1/namespaces/{name}")
-            # the namespace controller rests for five seconds first: worth waiting for only if the name may come again
+            # the namespace controller waits for five seconds first: wait for it only if the name may be used again
             if comes_again:
                 wait_until(lambda: api.get(f"api/v1/namespaces/{name}") is None, f"the end of namespace {name}", 90)
 
@@ -146,9 +146,9 @@ class Cluster:
         rules: Sequence[Mapping[str, Any]] | None = None,
         seconds: float = YEAR,
     ) -> Path:
-        """The kubeconfig of an ordinary user: a client certificate that ends after `seconds`, rights in one namespace.
+        """The kubeconfig of an ordinary user: a client certificate for `seconds`, and rights in one namespace.
 
-        The rights are a ClusterRole's, or those of a Role with `rules` (an empty list: none at all).
+        The rights are those of a ClusterRole, or those of a Role with `rules` (an empty list: no rights).
         """
         role_kind = "ClusterRole"
         if rules is not None:
@@ -163,7 +163,7 @@ class Cluster:
         return file
 
     def in_network(self, command: list[str]) -> list[str]:
-        """The command line that runs a command of the host where `https://x.apps.test/` leads to the cluster."""
+        """The command line that runs a host command in a network where `https://x.apps.test/` leads to the cluster."""
         return self.provider.in_network(command)
 
     def in_node(self, command: list[str]) -> list[str]:
@@ -178,20 +178,20 @@ class Cluster:
         self.provider.start(service)
 
     def registry_fault(self, fault: dict[str, Any] | None) -> None:
-        """{"status": 429} or {"bytes_per_second": N}, for one repository with "name": "ghcr.io/..."; None ends it."""
+        """Set a fault: {"status": 429} or {"bytes_per_second": N}, optionally with "name": "ghcr.io/..."; None: end."""
         self.provider.registry_fault(fault)
 
     def pss_mib(self, pod: str, namespace: str) -> float:
-        """Memory of a pod's processes, each shared page counted in part, in MiB."""
+        """Memory of a pod's processes in MiB (PSS: shared pages count proportionally)."""
         uid = self.kubectl("get", "pod", pod, f"--namespace={namespace}", "--output=jsonpath={.metadata.uid}")
         return self.provider.pss_mib(uid)
 
     def audit(self, user: str | None = None, since: datetime | None = None) -> list[dict[str, Any]]:
-        """The API server's audit events, of one user and not before an instant; `requestURI` has a dry run's query."""
+        """The API server's audit events of a user since an instant; `requestURI` shows whether it was a dry run."""
         name = (user or "").encode()
         with self.audit_log.open("rb") as log:
-            # a log of many megabytes is searched for the name before any of it is parsed; a line without its end is
-            # still being written
+            # the log has many megabytes: search for the name before parsing a line; an incomplete line is still being
+            # written
             events = [json.loads(line) for line in log if name in line and line.endswith(b"\n")]
         return [
             event

@@ -1,4 +1,4 @@
-"""Runs one program of the machine to its end; a failure carries what the program printed."""
+"""Runs a program to its end; a failure contains the program's output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CommandFailed(RuntimeError):
 def run(
     *command: str | Path, stdin: str | None = None, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> str:
-    """What the program printed on its standard output."""
+    """Run a program and return its standard output."""
     done = subprocess.run(
         [str(word) for word in command], input=stdin, env=env, cwd=cwd, text=True, capture_output=True, check=False
     )
@@ -30,7 +30,7 @@ def run(
 def follow(
     *command: str | Path, told: Callable[[str], None], env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> None:
-    """Run a program and call `told` with each line that it prints, as soon as it prints the line."""
+    """Run a program and call `told` with each line of its output at once."""
     last: deque[str] = deque(maxlen=LAST_LINES)
     process = subprocess.Popen(
         [str(word) for word in command],
@@ -54,7 +54,7 @@ def _failure(command: tuple[str | Path, ...], code: int, printed: str) -> Comman
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float, pause: float = 0.05) -> None:
-    """Come back once the condition holds; a deadline missed is an error that says what was waited for."""
+    """Wait until a condition holds; raise TimeoutError with `what` after the deadline."""
     deadline = monotonic() + seconds
     while not condition():
         if monotonic() > deadline:

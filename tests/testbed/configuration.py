@@ -1,4 +1,4 @@
-"""Writes what the node's programs read: keys, kubeconfigs, and the configuration of containerd, CNI and the kubelet."""
+"""Writes the files for the node's programs: keys, kubeconfigs, configuration of containerd, CNI and the kubelet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ state = "/run/containerd"
   runtime_type = "io.containerd.runc.v2"
 """
 
-# with `server` as well, a name that the mirror lacks is NotFound instead of a call to the real registry
+# with `server`, containerd reports an image that the mirror lacks as NotFound and does not ask the real registry
 MIRROR = f"""\
 server = "http://127.0.0.1:{REGISTRY_PORT}"
 [host."http://127.0.0.1:{REGISTRY_PORT}"]
@@ -63,7 +63,7 @@ def write(place: Place, directory: Path) -> None:
     (directory / "cni/10-pods.conflist").write_text(json.dumps(_pod_network(place)))
     (directory / "kubelet.yaml").write_text(yaml.safe_dump(_kubelet(place)))
     (directory / "audit-policy.yaml").write_text(yaml.safe_dump(AUDIT))
-    # pods with dnsPolicy Default, which are the cluster's own
+    # for the cluster's own pods, whose dnsPolicy is Default
     (directory / "pods-resolv.conf").write_text(f"nameserver {place.dns_service}\n")
 
 
@@ -131,7 +131,7 @@ def _kubelet(place: Place) -> dict[str, object]:
         "clusterDomain": "cluster.local",
         "resolvConf": str(INSIDE / "pods-resolv.conf"),
         "serializeImagePulls": False,
-        # the machine's disk is not the cluster's: no eviction, no removal of images for its sake
+        # a full disk of the machine must not cause evictions or the removal of images
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"memory.available": "100Mi"},
         "syncFrequency": "10s",

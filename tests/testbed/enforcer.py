@@ -1,4 +1,4 @@
-"""Enforces NetworkPolicies on the node: watches what they depend on and loads the table that policy.py decides."""
+"""Enforces NetworkPolicies on the node: watches policies, pods and namespaces, and loads the table of policy.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTLE_SECONDS = 0.05
 
 
 class Collection:
-    """The objects of one kind, kept current by a list and a watch after it."""
+    """The current objects of one kind, from a list and a watch."""
 
     def __init__(self, listing: Callable[..., Any], changed: threading.Event) -> None:
         self.objects: dict[str, Object] = {}
@@ -47,7 +47,7 @@ class Collection:
         self._listed.set()
         self._changed.set()
         version = answer["metadata"]["resourceVersion"]
-        # as text: the client library's own reader makes an object of every field of every pod
+        # parse the text here: the client library would create an object for every field of every pod
         lines = self._listing(watch=True, resource_version=version, timeout_seconds=300, _preload_content=False)
         for event in map(json.loads, lines):
             item = event["object"]

@@ -1,4 +1,4 @@
-"""Names the images of the cluster, as production does, and lays them out for the registry."""
+"""Gives the images of the cluster their production names, and lays them out for the registry."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Image:
 
 
 def build() -> list[Image]:
-    """Every image, its parts built where they are not in the cache."""
+    """Return all images; build the parts that are not in the cache."""
     with ThreadPoolExecutor(1) as beside:
-        # it waits for the network and the disk, while Go compiles
+        # MLflow waits for the network and the disk while Go compiles
         packages = beside.submit(layers.mlflow)
         for program in programs.PROGRAMS:
             programs.binary(program)

@@ -1,7 +1,7 @@
 """An existing kind cluster as a Provider, for machines with Docker.
 
-Written from kind's documentation and never run: the machine that builds this project has no Docker. What needs the
-node itself is refused with a clear error.
+Written from kind's documentation and never run: the machine that builds this project has no Docker. Operations on the
+node itself fail with a clear error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.testbed.certificates import CURVE, Pair, kubeconfig
 from tests.testbed.command import run
 from tests.testbed.provider import Unsupported
 
-SHORTEST_SECONDS = 600  # the API refuses certificates of less
+SHORTEST_SECONDS = 600  # the API refuses certificates with a shorter validity
 
 
 def _refuse(what: str) -> NoReturn:
@@ -28,7 +28,7 @@ def _refuse(what: str) -> NoReturn:
 
 @dataclass(frozen=True)
 class Kind:
-    """The cluster that `kind create cluster` made; KIND_CLUSTER_NAME names another than `kind`."""
+    """The cluster of `kind create cluster`; KIND_CLUSTER_NAME is its name (default: `kind`)."""
 
     name: str
     folder: Path
@@ -78,7 +78,7 @@ class Kind:
         return ["kubectl", f"--kubeconfig={self.admin_kubeconfig}"]
 
     def user_kubeconfig(self, name: str, namespace: str, seconds: float) -> str:
-        """By the API's own certificate requests, approved by the admin."""
+        """Create a CertificateSigningRequest, which the admin approves."""
         if seconds < SHORTEST_SECONDS:
             _refuse(f"a certificate of less than {SHORTEST_SECONDS} s")
         pair = Pair(self.users / f"{namespace}-{name}.crt", self.users / f"{namespace}-{name}.key")
@@ -121,4 +121,4 @@ class Kind:
         _refuse("memory of a pod")
 
     def down(self) -> None:
-        """It was there before and stays: `kind delete cluster` is its owner's."""
+        """Do nothing: the cluster's owner runs `kind delete cluster`."""

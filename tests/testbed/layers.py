@@ -1,4 +1,4 @@
-"""Makes the layers of the cluster's images: a Debian with Python, MLflow on it, single programs. Each is built once."""
+"""Makes the layers of the cluster's images: Debian with Python, MLflow, and single programs. Builds each layer once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEEDLESS = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr
 MLFLOW = "3.17.2"
 MLFLOW_PACKAGES = (f"mlflow[auth]=={MLFLOW}", "psycopg2-binary", "boto3")
 
-# Bytecode that is never compared with its source: an image's root is read-only, and half of MLflow's start is compiling
+# Compile to bytecode without checks of the sources: the root is read-only, and half of MLflow's start is compilation
 MLFLOW_BUILD = f"""\
 set -eu
 export HOME=/tmp UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never SSL_CERT_FILE=/run/ca.crt
@@ -32,7 +32,7 @@ export HOME=/tmp UV_LINK_MODE=copy UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never SSL_C
 
 @dataclass(frozen=True)
 class Layer:
-    """An uncompressed layer; `digest` names it in image configurations and manifests alike."""
+    """An uncompressed layer; image configurations and manifests refer to it by `digest`."""
 
     tar: Path
     digest: str
@@ -61,7 +61,7 @@ def mlflow() -> Layer:
 
 
 def haproxy() -> Layer:
-    """What the package and those it needs add to the base; elsewhere than in /usr a folder would replace a link."""
+    """Files of the package and its dependencies, only in /usr: elsewhere, a folder could replace a link of the base."""
     base = debian()
     folders = ("./usr/sbin/", "./usr/lib/")
 
@@ -108,7 +108,7 @@ def _layer(name: str, inputs: list[str], build: Callable[[Path, Task], None]) ->
 
 
 def _debian_sources(folder: Path) -> list[Path]:
-    """Where this machine has its own packages from, if it runs the same release; else mmdebstrap's own choice."""
+    """Return this machine's package sources if it runs the same Debian release, else nothing (mmdebstrap's default)."""
     candidates = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     texts = [file.read_text() for file in candidates if file.is_file()]
     sources = {
@@ -121,7 +121,7 @@ def _debian_sources(folder: Path) -> list[Path]:
 
 
 def _in_root(root: Path, script: str) -> None:
-    """Run a shell script as root of another root directory, with this machine's way to the package index."""
+    """Run a shell script as root in another root directory, with this machine's settings for the package index."""
     from uv import find_uv_bin
 
     binds = {

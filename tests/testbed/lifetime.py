@@ -1,8 +1,8 @@
-"""Ends a cluster when the process that started it is gone, even if that process was killed.
+"""Destroys a cluster after the process that started it has ended, even if that process was killed.
 
-A second process, the watcher, holds the read end of a pipe. The kernel closes the write end with the process that
-started the cluster; then the watcher destroys the cluster. As a program: python -m ... RUN_DIRECTORY, the pipe as
-standard input.
+A second process, the watcher, holds the read end of a pipe. When the process that started the cluster ends, the kernel
+closes the write end; then the watcher destroys the cluster. As a program: python -m ... RUN_DIRECTORY, with the pipe
+as standard input.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ INTERRUPTIONS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def ends_with_this_process(directory: Path, lock: IO[str] | None = None) -> Iterator[None]:
-    """Destroy the cluster of a run directory at the end of the block, or once this process is gone.
+    """Destroy the cluster of a run directory at the end of the block or when this process ends.
 
     The watcher shares `lock`, a locked file: no other process can lock that file before the cluster is destroyed.
     """
-    reader, writer = os.pipe()  # no other process that this one starts inherits the write end
+    reader, writer = os.pipe()  # no child process inherits the write end
     with testbed.lock_file(directory, "watcher").open("w") as log:
         watcher = subprocess.Popen(
             [sys.executable, "-m", __name__, str(directory)],
@@ -49,7 +49,7 @@ def ends_with_this_process(directory: Path, lock: IO[str] | None = None) -> Iter
 def main(directory: Path) -> None:
     for number in INTERRUPTIONS:
         signal.signal(number, signal.SIG_IGN)
-    sys.stdin.buffer.read()  # nothing is ever written: this returns when the write end is closed
+    sys.stdin.buffer.read()  # nothing is ever written: `read` returns when the write end is closed
     found = testbed.find(directory)
     if found:
         found.down()

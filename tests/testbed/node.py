@@ -1,4 +1,4 @@
-"""The node's own mount, network, process, host name and IPC namespaces: made, entered, and gone without a trace."""
+"""Creates, enters and removes the node's mount, network, process, host name and IPC namespaces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLAIMS = Path("/run/lock/mlflow-deployer-testbed")
 
 @dataclass(frozen=True)
 class Node:
-    """A running node. `started` (clock ticks) tells its first process from another that got the same pid later."""
+    """A running node; pid and `started` (clock ticks) identify its first process, because a pid may be used again."""
 
     place: Place
     directory: Path
@@ -32,7 +32,7 @@ class Node:
         return _start_time(self.pid) == self.started
 
     def enter(self, *command: str) -> list[str]:
-        """The command line that runs `command` inside the node."""
+        """Return the command line that runs `command` inside the node."""
         return ["nsenter", "--target", str(self.pid), *NAMESPACES, "--", *command]
 
     def run(self, *command: str) -> str:
@@ -40,7 +40,7 @@ class Node:
 
 
 def find(directory: Path) -> Node | None:
-    """The node whose run directory this is: running, dead, or never completed because its creator was killed."""
+    """Return the node of a run directory: running, dead, or incomplete because its creator was killed."""
     try:
         state = json.loads((directory / "node.json").read_text())
     except FileNotFoundError:
@@ -55,10 +55,10 @@ def create(directory: Path) -> Node:
         raise FileExistsError(f"{directory} has other files. Next: choose another run directory")
     with cache.locked(CLAIMS):
         chosen = place.free()
-        # on record before anything exists, so that `destroy` finds all of it if this process is killed
+        # record the node before anything exists, so that `destroy` finds all of it if this process is killed
         _record(Node(chosen, directory, 0, 0))
         for folder in chosen.cgroup_folders():
-            folder.mkdir()  # the claim
+            folder.mkdir()  # reserves the number
     try:
         _share_controllers(chosen)
         node = _launch(chosen, directory)
@@ -81,7 +81,7 @@ def _record(node: Node) -> None:
 def _launch(chosen: Place, directory: Path) -> Node:
     init = shlex.join(["bash", str(Path(__file__).with_name("init.sh")), str(directory)])
     unshare = shlex.join(["unshare", "--fork", "--mount-proc", "--propagation=private", "--kill-child", *NAMESPACES])
-    # the shell's pid becomes that of unshare, whose only child is the node's first process
+    # `unshare` takes over the shell's pid; its only child is the node's first process
     launch = f'cd "$0" && echo $$ > unshare.pid && exec {unshare} {init} > init.log 2>&1 < /dev/null'
     run("setsid", "--fork", "sh", "-c", launch, directory)
     parent_file = directory / "unshare.pid"
@@ -97,7 +97,7 @@ def _launch(chosen: Place, directory: Path) -> Node:
 
 
 def _share_controllers(chosen: Place) -> None:
-    """Let the kubelet make groups below ours: cgroup v1 wants the cpusets filled, v2 the controllers passed down."""
+    """Let the kubelet create cgroups below ours: v1 needs cpusets with values, v2 needs delegated controllers."""
     for folder in chosen.cgroup_folders():
         for name in ("cpuset.cpus", "cpuset.mems"):
             if (folder / name).exists() and not (folder / "cgroup.controllers").exists():
@@ -110,7 +110,7 @@ def _share_controllers(chosen: Place) -> None:
 
 
 def _connect(node: Node) -> None:
-    """A pair of links between host and node; the host reaches pods and services through it."""
+    """Create a pair of links between host and node, through which the host reaches pods and Services."""
     there = node.place
     run("ip", "link", "add", there.link, "type", "veth", "peer", "name", "eth0", "netns", str(node.pid))
     for address in (there.host_address, there.other_host_address):
@@ -126,7 +126,7 @@ def _connect(node: Node) -> None:
         f"ip address add {there.pods_gateway}/24 dev cni0",
         "ip link set cni0 up",
         "sysctl -qw net.ipv4.ip_forward=1",
-        # pods of one bridge reach each other past iptables otherwise, so past NetworkPolicies and Services
+        # otherwise pods of one bridge bypass iptables, and with it NetworkPolicies and Services
         "sysctl -qw net.bridge.bridge-nf-call-iptables=1",
     )
     node.run("sh", "-ec", "\n".join(inside))
@@ -135,13 +135,13 @@ def _connect(node: Node) -> None:
 
 
 def destroy(node: Node) -> None:
-    """End the first process: with it go all others, the mounts, links, rules and loop devices; then the rest."""
+    """End the first process, which ends all others, mounts, links, rules and loop devices; then remove the rest."""
     if node.alive():
         with suppress(ProcessLookupError):
             os.kill(node.pid, signal.SIGKILL)
     wait_until(lambda: not node.alive(), "end of the node's processes", 30)
     wait_until(lambda: not _end_parent(node.directory), "end of the node's parent process", 30)
-    with suppress(CommandFailed):  # it goes with its other end, a moment later
+    with suppress(CommandFailed):  # the link disappears a moment after its other end
         run("ip", "link", "delete", node.place.link)
     for folder in node.place.cgroup_folders():
         wait_until(lambda folder=folder: _removed(folder), f"removal of {folder}", 10)
@@ -149,7 +149,7 @@ def destroy(node: Node) -> None:
 
 
 def _end_parent(directory: Path) -> bool:
-    """Kill `unshare` if it runs; return whether it did. Its child dies with it, even one that is not on record yet."""
+    """Kill `unshare` and thus its child, even if the child is not recorded yet; return whether `unshare` ran."""
     try:
         parent = int((directory / "unshare.pid").read_text())
         ours = str(directory).encode() in Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")
@@ -162,7 +162,7 @@ def _end_parent(directory: Path) -> bool:
 
 
 def _removed(folder: Path) -> bool:
-    """Remove a tree of cgroups, whose files cannot be removed; busy while its last process is being reaped."""
+    """Remove a tree of cgroups; its files cannot be removed, and it is busy until its last process is reaped."""
     for inner, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
             Path(inner).rmdir()

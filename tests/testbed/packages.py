@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.testbed import progress
 from tests.testbed.command import run
 
-# package: a file that is there once it is installed
+# package: a file that it installs
 PACKAGES = {
     "ca-certificates": "/etc/ssl/certs/ca-certificates.crt",
     "containerd": "/usr/bin/containerd",
@@ -43,14 +43,14 @@ def ensure() -> None:
 
 
 def install(packages: Mapping[str, str]) -> None:
-    """Install those whose file is not there."""
+    """Install the packages whose file is missing."""
     missing = [name for name, file in packages.items() if not Path(file).exists()]
     if missing:
         _install(missing)
 
 
 def _install(names: list[str]) -> None:
-    # Debian starts a service with its package; a containerd of the machine is nobody's wish here
+    # Debian starts a service when it installs its package; prevent this, because the node runs its own containerd
     ours = not SERVICES_KEPT_DOWN.exists()
     if ours:
         SERVICES_KEPT_DOWN.write_text("#!/bin/sh\nexit 101\n")

@@ -1,4 +1,4 @@
-"""Which cluster of this machine this is: a number, and every name and address that follows from it."""
+"""The number of a cluster on this machine, and the names and addresses that follow from the number."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Place:
 
     @property
     def network(self) -> str:
-        """Host .1 and .4, node .2 and .3; two are left."""
+        """The host has .1 and .4, the node has .2 and .3; .5 and .6 are free."""
         return f"10.209.{self.number}.0/29"
 
     @property
@@ -43,12 +43,12 @@ class Place:
 
     @property
     def router_address(self) -> str:
-        """The node's second address, for OpenShift's router: its ports 80 and 443 are its own."""
+        """The node's second address, whose ports 80 and 443 belong to OpenShift's router."""
         return f"10.209.{self.number}.3"
 
     @property
     def other_host_address(self) -> str:
-        """Where the host's requests come from if they ask for it, so that one client can be two."""
+        """A second source address of the host, so that tests can act as two clients."""
         return f"10.209.{self.number}.4"
 
     @property
@@ -73,7 +73,7 @@ class Place:
 
     @property
     def dns_for_host(self) -> str:
-        """Refuses names that are not the cluster's, so that the host's resolver asks its next server."""
+        """A DNS server that refuses names outside the cluster, so that the host's resolver asks its next server."""
         return f"10.211.{self.number}.11"
 
     @property
@@ -81,7 +81,7 @@ class Place:
         return f"https://{self.node_address}:{API_PORT}"
 
     def cgroup_folders(self) -> list[Path]:
-        """One in each cgroup v1 hierarchy (and in the v2 tree beside them), or the only one of cgroup v2."""
+        """Return a folder in each cgroup v1 hierarchy and in the v2 tree, or only the one in cgroup v2."""
         if (CGROUPS / "cgroup.controllers").exists():
             return [CGROUPS / self.cgroup]
         hierarchies = {folder.resolve() for folder in CGROUPS.iterdir() if folder.is_dir()}
@@ -89,7 +89,7 @@ class Place:
 
 
 def free() -> Place:
-    """The first number whose link, cgroups and addresses nobody uses; ask and claim under one lock."""
+    """Return the first number with unused link, cgroups and addresses; call this and use the number under one lock."""
     links = {link["ifname"] for link in json.loads(run("ip", "-j", "link"))}
     taken = _taken_networks()
     for number in NUMBERS:
@@ -103,9 +103,9 @@ def free() -> Place:
 
 
 def _taken_networks() -> list[ipaddress.IPv4Network]:
-    """Networks of this machine's own links, and everything routed that is no larger than ours.
+    """Return the networks of this machine's links, and all routed networks that are no larger than ours.
 
-    A wide route, of a VPN say, may stay: the narrower ones of the cluster win over it.
+    A wide route, for example of a VPN, may overlap: the cluster's narrower routes win.
     """
     found = []
     for route in json.loads(run("ip", "-j", "-4", "route", "show", "table", "all")):

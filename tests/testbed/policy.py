@@ -1,4 +1,4 @@
-"""Decides what NetworkPolicies mean for the pods there are: objects of the API in, one nftables table out. No I/O."""
+"""Translates NetworkPolicies: takes the API's pods, namespaces and policies, returns one nftables table. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 Object = dict[str, Any]
 
-# `return`, never `accept`: the sender's policies and the receiver's must both agree
+# `return`, never `accept`: the policies of both sender and receiver must allow a connection
 TABLE = """\
 table ip netpol
 delete table ip netpol
@@ -31,7 +31,7 @@ table ip netpol {{
 
 @dataclass(frozen=True)
 class Direction:
-    """One way through a pod's door, with the names that Kubernetes and nftables have for it."""
+    """The direction of a pod's connection, with its names in Kubernetes and nftables."""
 
     name: str
     peers: str
@@ -50,7 +50,7 @@ class Cluster:
 
 
 def ruleset(pods: Iterable[Object], namespaces: Iterable[Object], policies: Iterable[Object]) -> str:
-    """The whole table, replaced in one transaction; the same objects give the same text."""
+    """Return the whole table, to be replaced in one transaction; equal objects give equal text."""
     cluster = Cluster(
         sorted(filter(_filtered, pods), key=_address),
         {item["metadata"]["name"]: _labels(item) for item in namespaces},
@@ -62,7 +62,7 @@ def ruleset(pods: Iterable[Object], namespaces: Iterable[Object], policies: Iter
         for direction, jumps in verdicts.items():
             rules = _rules(cluster, pod, direction)
             if rules is not None:
-                # words such as `all` are nft's own, hence the prefix
+                # the prefix avoids keywords of nft, such as `all`
                 chain = f"k_{direction.name.lower()}{number}"
                 body = "\n  ".join([*rules, "counter drop"])
                 chains.append(f" chain {chain} {{\n  {body}\n }}")
@@ -75,18 +75,18 @@ def ruleset(pods: Iterable[Object], namespaces: Iterable[Object], policies: Iter
 
 
 def _filtered(pod: Object) -> bool:
-    """Pods with an address of their own that still use it."""
+    """Tell whether a pod has an address of its own and still uses it."""
     status = pod.get("status", {})
     own = status.get("podIP") and not pod["spec"].get("hostNetwork")
     return bool(own) and status.get("phase") in {"Pending", "Running"}
 
 
 def _rules(cluster: Cluster, pod: Object, direction: Direction) -> list[str] | None:
-    """What is let through; None if no policy isolates the pod in this direction."""
+    """Return the rules for accepted connections; None if no policy isolates the pod in this direction."""
     isolating = [policy for policy in cluster.policies if _selects(policy, pod) and _covers(policy, direction)]
     if not isolating:
         return None
-    # no policy keeps a pod from itself, not even by way of a Service
+    # a pod can always connect to itself, even through a Service
     rules = [f"ip {direction.address} {_address(pod)} return"]
     for policy in isolating:
         for rule in policy["spec"].get(direction.name.lower()) or []:
@@ -117,7 +117,7 @@ def _rule(cluster: Cluster, namespace: str, rule: Object, pod: Object, direction
             yield from _block(peer["ipBlock"], rule.get("ports"), pod, direction)
             continue
         found = [other for other in cluster.pods if _is_peer(cluster, namespace, peer, other)]
-        # a port's name is looked up in the pod that listens: the receiver
+        # look up a port's name in the receiving pod
         for ports, owners in _ports(rule.get("ports"), found if direction is EGRESS else [pod]):
             addressed = owners if owners is not None and direction is EGRESS else found
             if addressed:
@@ -129,7 +129,7 @@ def _block(block: Object, ports: list[Object] | None, pod: Object, direction: Di
         return
     excepted = [cidr for cidr in block.get("except") or [] if ip_network(cidr, strict=False).version == 4]
     but = f"ip {direction.address} != {{ {', '.join(excepted)} }} " if excepted else ""
-    # a port's name means nothing outside pods
+    # addresses outside pods have no port names
     for matched, _ in _ports(ports, [pod] if direction is INGRESS else []):
         yield f"ip {direction.address} {block['cidr']} {but}{matched}return"
 
@@ -144,7 +144,7 @@ def _is_peer(cluster: Cluster, namespace: str, peer: Object, other: Object) -> b
 
 
 def _ports(ports: list[Object] | None, receivers: list[Object]) -> Iterator[tuple[str, list[Object] | None]]:
-    """Each port as an nft match, with the pods it is limited to where it is given by name."""
+    """Yield each port as an nft match; for a port's name, also the pods with this port."""
     for port in ports or [{"any": True}]:
         protocol = port.get("protocol", "TCP").lower()
         number = port.get("port")
@@ -172,7 +172,7 @@ def _named(pod: Object, name: str, protocol: str) -> Iterator[int]:
 
 
 def matches(selector: Object, labels: dict[str, str]) -> bool:
-    """A label selector of the API: every label and every expression; an empty one selects everything."""
+    """Tell whether labels match a selector: all its labels and all its expressions; an empty selector matches all."""
     wanted = (selector.get("matchLabels") or {}).items()
     expressions = selector.get("matchExpressions") or []
     return all(labels.get(key) == value for key, value in wanted) and all(

@@ -1,4 +1,4 @@
-"""Builds the Go programs of the cluster from one module, so that what several of them import is compiled once."""
+"""Builds the Go programs of the cluster from one module, so that Go compiles shared packages once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAJOR, _MINOR, _ = KUBERNETES.split(".")
 
 @dataclass(frozen=True)
 class Program:
-    """A command of the module: its package, and the `folders` whose files it is built from."""
+    """A command of the module: its package, and the `folders` with its sources."""
 
     name: str
     package: str
@@ -47,7 +47,7 @@ PROGRAMS = (NODE, PAUSE, DNS)
 
 
 def binary(program: Program) -> Path:
-    """The built program; without cgo, so that it runs in an image without a C library."""
+    """Return the built program, without cgo, so that it runs in an image without a C library."""
     title = f"{program.name} (program {PROGRAMS.index(program) + 1} of {len(PROGRAMS)})"
     toolchain = run("go", "env", "GOVERSION", cwd=MODULE).strip()
     inputs = [toolchain, program.package, program.flags, *program.sources()]
@@ -55,7 +55,7 @@ def binary(program: Program) -> Path:
 
 
 def _build(program: Program, target: Path, task: Task) -> None:
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOGC": "400"}  # of memory there is enough
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOGC": "400"}  # there is enough memory
     packages = _packages(program, task, environment)
     compiled = 0
 
@@ -69,7 +69,7 @@ def _build(program: Program, target: Path, task: Task) -> None:
 
 
 def _packages(program: Program, task: Task, environment: dict[str, str]) -> set[str]:
-    """The packages of a program that are not compiled yet. Before it lists them, Go downloads the modules."""
+    """Return a program's packages that are not compiled yet; Go first downloads the modules."""
     packages: set[str] = set()
     downloaded = 0
 
@@ -86,7 +86,7 @@ def _packages(program: Program, task: Task, environment: dict[str, str]) -> set[
     return packages
 
 
-# kind of custom resource: Go module, version, where its definitions are
+# kind of custom resource: Go module, version, path of its definitions
 DEFINITIONS = {
     "gateway": ("sigs.k8s.io/gateway-api", "v1.4.0", "config/crd/standard/*.yaml"),
     "route": (
@@ -98,7 +98,7 @@ DEFINITIONS = {
 
 
 def definitions(kind: str) -> Path:
-    """A folder of the custom resource definitions that their project publishes in its Go module."""
+    """Return a folder with custom resource definitions from their project's Go module."""
     module, version, pattern = DEFINITIONS[kind]
 
     def build(target: Path, _: Task) -> None:
@@ -112,7 +112,8 @@ def definitions(kind: str) -> Path:
 def link(folder: Path) -> None:
     """Fill a cluster's folder of programs and definitions with links to this cache.
 
-    What asks a running cluster uses these: another HOME has another cache, and newer sources another program.
+    Commands for a running cluster use these links, because another HOME has another cache, and newer sources have
+    newer programs.
     """
     folder.mkdir()
     (folder / NODE.name).symlink_to(binary(NODE))

@@ -1,7 +1,7 @@
-"""Tells on standard error what takes long and how far it is.
+"""Shows the progress of long tasks on standard error.
 
-On a terminal this is one line that is rewritten every second, elsewhere a new line every 15 seconds. pytest captures
-standard error: whoever starts a cluster in a fixture must disable the capture for that time.
+On a terminal, one line is rewritten every second; elsewhere, a new line appears every 15 seconds. pytest captures
+standard error: a fixture that starts a cluster must disable the capture.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ELSEWHERE_SECONDS = 15
 
 @dataclass(eq=False)
 class Task:
-    """Something that takes long. `how_far` may be set at any time, for example to "412 of 1900 packages"."""
+    """A long task; code may set `how_far` at any time, for example to "412 of 1900 packages"."""
 
     what: str
     how_far: str = ""
@@ -36,7 +36,7 @@ class Task:
 
 
 class _Display:
-    """All tasks that run now, in any thread, and the thread that shows them."""
+    """All running tasks of all threads, and the thread that shows them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class _Display:
                     self._print("testbed: " + "; ".join(map(str, self._tasks)), passing=True)
 
     def _print(self, line: str, *, passing: bool = False) -> None:
-        """Print a line; on a terminal the next one takes the place of a passing one."""
+        """Print a line; on a terminal, it replaces a temporary line."""
         if _on_terminal():
             if passing:
                 line = line[: shutil.get_terminal_size().columns - 1]
@@ -80,7 +80,7 @@ _DISPLAY = _Display()
 
 @contextmanager
 def task(what: str) -> Iterator[Task]:
-    """Show that `what` runs while the block does, and how long it took."""
+    """Show `what` as running until the block ends, then its duration."""
     running = Task(what)
     _DISPLAY.add(running)
     outcome = "failed"
@@ -92,5 +92,5 @@ def task(what: str) -> Iterator[Task]:
 
 
 def _on_terminal() -> bool:
-    """Return whether a line can be rewritten; pytest and its worker processes write to the same terminal."""
+    """Tell whether a line can be rewritten; pytest and its worker processes share one terminal."""
     return sys.stderr.isatty() and "PYTEST_CURRENT_TEST" not in os.environ

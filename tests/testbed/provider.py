@@ -1,4 +1,4 @@
-"""The seam between the tests' Cluster and what it runs on: this machine's testbed, or kind."""
+"""The seam between the tests' Cluster and its platform: this machine's testbed, or kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Provider(Protocol):
     def audit_log(self) -> Path: ...
     @property
     def client_addresses(self) -> tuple[str, str]:
-        """Where requests of this machine come from, and where else they can."""
+        """The default source address of this machine's requests, and a second one."""
 
     def kubectl(self) -> list[str]:
         """The program and its flags, to be followed by arguments."""
@@ -44,6 +44,6 @@ class Provider(Protocol):
     def registry_fault(self, fault: dict[str, Any] | None) -> None: ...
     def openshift(self) -> Installation: ...
     def pss_mib(self, uid: str) -> float:
-        """Of all processes of the pod with this uid."""
+        """Memory of all processes of the pod with this uid."""
 
     def down(self) -> None: ...

@@ -1,6 +1,6 @@
-"""A read-only OCI registry over a folder, for containerd as the mirror of every registry; it can be told to fail.
+"""A read-only OCI registry over a folder: containerd's mirror of every registry. It can simulate failures.
 
-It stands alone: the node starts it by its path, with the standard library only.
+It needs only the standard library, because the node starts this file by its path.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Registry(BaseHTTPRequestHandler):
         if not request:
             self._refuse(404, "NOT_FOUND")
             return
-        # containerd asks every mirror for `mlflow/mlflow` and names the registry it stands for in `ns`
+        # containerd requests `mlflow/mlflow` from every mirror and names the original registry in `ns`
         repository = "/".join([*parse_qs(url.query).get("ns", []), request["repository"]])
         fault = self._fault(repository)
         if status := fault.get("status"):
@@ -48,7 +48,7 @@ class Registry(BaseHTTPRequestHandler):
         self._send(file, MANIFEST if request["kind"] == "manifests" else "application/octet-stream", rate)
 
     def _fault(self, repository: str) -> dict[str, Any]:
-        """The fault for this repository: {"name": "ghcr.io/mlflow/mlflow", ...}; without a name, for every one."""
+        """Return the fault for a repository: {"name": "ghcr.io/mlflow/mlflow", ...}; without a name, for all."""
         try:
             fault = json.loads((self.store / "fault.json").read_text())
         except FileNotFoundError:

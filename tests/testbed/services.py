@@ -1,4 +1,4 @@
-"""The programs that run on the node: their command lines, and starting, finding and stopping them."""
+"""The node's programs: their command lines, and how to start, find and stop them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Service:
 
 
 def _node(program: str, **flags: object) -> tuple[str, ...]:
-    """A program of the node's binary with its flags: snake_case becomes --kebab-case."""
+    """Return the command line of a program in the node's binary; flags in snake_case become --kebab-case."""
     written = (f"--{name.replace('_', '-')}={value}" for name, value in flags.items())
     return (str(PROGRAMS / programs.NODE.name), program, *written)
 
@@ -39,7 +39,7 @@ def _etcd(_: Place) -> tuple[str, ...]:
     return (
         *_node("etcd", data_dir=INSIDE / "etcd", listen_client_urls=ETCD, advertise_client_urls=ETCD),
         "--listen-peer-urls=http://127.0.0.1:2380",
-        "--unsafe-no-fsync",  # a power cut of the machine ends the cluster anyway
+        "--unsafe-no-fsync",  # a power failure of the machine ends the cluster anyway
     )
 
 
@@ -54,7 +54,7 @@ def _api_server(there: Place) -> tuple[str, ...]:
         allow_privileged="true",
         authorization_mode="Node,RBAC",
         enable_admission_plugins="NodeRestriction",
-        # policies written as expressions in the API, such as the mutating ones of an OpenShift look-alike
+        # for MutatingAdmissionPolicies, which the OpenShift parts use
         feature_gates="MutatingAdmissionPolicy=true",
         runtime_config="admissionregistration.k8s.io/v1beta1=true",
         client_ca_file=PKI / "ca.crt",
@@ -63,7 +63,7 @@ def _api_server(there: Place) -> tuple[str, ...]:
         service_account_issuer="https://kubernetes.default.svc.cluster.local",
         service_account_key_file=PKI / "accounts.crt",
         service_account_signing_key_file=PKI / "accounts.key",
-        # the way back to the kubelet, for exec, logs and port-forward
+        # connections to the kubelet, for exec, logs and port-forward
         kubelet_certificate_authority=PKI / "ca.crt",
         kubelet_client_certificate=PKI / "admin.crt",
         kubelet_client_key=PKI / "admin.key",
@@ -86,7 +86,7 @@ def _controller_manager(there: Place) -> tuple[str, ...]:
         "kube-controller-manager",
         kubeconfig=ADMIN,
         leader_elect="false",
-        # the usual 20 requests a second delay a fresh cluster by six seconds
+        # the default of 20 requests per second would delay a new cluster by six seconds
         kube_api_qps=1000,
         kube_api_burst=2000,
         use_service_account_credentials="true",
@@ -117,7 +117,7 @@ def _proxy(there: Place) -> tuple[str, ...]:
     return (
         *_node("kube-proxy", kubeconfig=ADMIN, proxy_mode="iptables", cluster_cidr=there.pods),
         "--hostname-override=node",
-        "--conntrack-max-per-core=0",  # the machine's own limit is not ours to set
+        "--conntrack-max-per-core=0",  # leave the machine's limit unchanged
     )
 
 
@@ -138,7 +138,7 @@ def _registry(_: Place) -> tuple[str, ...]:
 
 
 def _policies(_: Place) -> tuple[str, ...]:
-    """The enforcer of NetworkPolicies, by its path: the node's working directory is not the checkout."""
+    """Return the enforcer's command line, with its path: the node's working directory is not the checkout."""
     return ("env", f"PYTHONPATH={HERE.parents[1]}", sys.executable, "-m", f"{__package__}.enforcer", str(ADMIN))
 
 
@@ -153,18 +153,18 @@ CONTROLLERS = {
     "storage": _storage,
     "provisioner": _provisioner,
 }
-# these end when what they talk to does; a pod would be restarted
+# these end when a service that they need ends; in pods, Kubernetes would restart them
 RESTARTED = {"policies", "storage", "provisioner"}
 NAMES = (*CONTROL_PLANE, *RUNTIME, *CONTROLLERS)
 
 
 def start(node: Node, name: str) -> None:
-    """Start a service inside the node; one that runs, or that comes back by itself, stays as it is."""
+    """Start a service inside the node, unless it runs already or restarts by itself."""
     started = (node.directory / "pids" / name).exists()
     if running(node, name) or (started and name in RESTARTED):
         return
     command = {**CONTROL_PLANE, **RUNTIME, **CONTROLLERS}[name](node.place)
-    # of memory there is enough: Go need not look for garbage that often
+    # there is enough memory: let Go collect garbage less often
     log = f"export GOGC=400; exec >> {INSIDE}/log/{name}.log 2>&1 < /dev/null"
     program = f"echo $$ > {INSIDE}/pids/{name}; exec {shlex.join(command)}"
     if name in RESTARTED:
@@ -181,6 +181,6 @@ def running(node: Node, name: str) -> bool:
 
 
 def signal(node: Node, name: str, number: int = signals.SIGKILL) -> None:
-    """Send a signal to a service; its pid is that of the node's own process namespace."""
+    """Send a signal to a service; the recorded pid belongs to the node's process namespace."""
     pid = (node.directory / "pids" / name).read_text().strip()
     run(*node.enter("kill", f"-{number}", pid))

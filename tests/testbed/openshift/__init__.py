@@ -1,1 +1,1 @@
-"""What makes the cluster an OpenShift: Routes and their router, projects, and the security context of their pods."""
+"""The OpenShift parts of the cluster: Routes and a router, projects, and the security context of pods."""

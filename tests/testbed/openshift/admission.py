@@ -1,7 +1,7 @@
 """Decides which Routes the router admits, and what it writes into their status. No I/O.
 
-The rules are those of openshift/router, in the order in which its plugins ask; tests/unit/test_router_*.py name the
-source line of each.
+The rules and their order are those of openshift/router's plugins; tests/unit/test_router_*.py name the source line of
+each rule.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CERTIFICATES = ("certificate", "key", "caCertificate", "destinationCACertificate
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the router says of a Route: admitted, or a reason and a message why not."""
+    """The router's decision on a Route: admitted, or the reason and message of the refusal."""
 
     route: Object
     host: str
@@ -37,7 +37,7 @@ class Verdict:
 
 
 def judge(routes: Iterable[Object], domain: str) -> Iterator[Verdict]:
-    """One verdict for each Route, the oldest Route first; the host of a `subdomain` is below `domain`."""
+    """Return a verdict for each Route, the oldest Route first; the host of a `subdomain` is below `domain`."""
     claims: dict[str, list[Object]] = {}
     for route in sorted(routes, key=_age):
         spec = route["spec"]
@@ -47,14 +47,14 @@ def judge(routes: Iterable[Object], domain: str) -> Iterator[Verdict]:
         elif claimed := _claimed(route, host, claims.setdefault(host, [])):
             yield Verdict(route, host, "HostAlreadyClaimed", claimed)
         else:
-            # a Route with mistakes in its TLS has its host nevertheless
+            # a Route with TLS mistakes still claims its host
             claims[host].append(route)
             mistake = _tls_mistake(spec.get("tls"))
             yield Verdict(route, host, "ExtendedValidationFailed" if mistake else "", mistake)
 
 
 def status(verdict: Verdict, domain: str, now: str) -> Object | None:
-    """The `status` to be written, or None if the Route has it."""
+    """Return the `status` to write, or None if the Route already has it."""
     admitted = {"type": "Admitted", "status": "False" if verdict.reason else "True"}
     if verdict.reason:
         admitted |= {"reason": verdict.reason, "message": verdict.message}
@@ -73,7 +73,7 @@ def status(verdict: Verdict, domain: str, now: str) -> Object | None:
 
 
 def _own_mistake(spec: Object, host: str) -> tuple[str, str] | None:
-    """A reason and a message, where the Route alone is reason enough."""
+    """Return the reason and message of a mistake in the Route itself, if there is one."""
     policy = _wildcard_policy(spec)
     if policy != "None":
         return "RouteNotAdmitted", f"this router takes no routes with wildcardPolicy {policy}"
@@ -85,15 +85,15 @@ def _own_mistake(spec: Object, host: str) -> tuple[str, str] | None:
 
 
 def _wildcard_policy(spec: Object) -> str:
-    # the API server writes None where nothing was said
+    # the API server's default is None
     return spec.get("wildcardPolicy") or "None"
 
 
 def _claimed(route: Object, host: str, older: list[Object]) -> str:
-    """Why older Routes with this host leave no room; empty if they do.
+    """Return why older Routes claim this host or path; empty if it is free.
 
-    The host belongs to the namespace of its oldest Route. There each path has one Route, and a passthrough Route
-    shares the host with no other TLS Route.
+    The host belongs to the namespace of its oldest Route. In this namespace, each path has one Route, and a passthrough
+    Route shares the host with no other TLS Route.
     """
     if older and older[0]["metadata"]["namespace"] != route["metadata"]["namespace"]:
         return f"an older route of another namespace has {host}"
@@ -106,7 +106,7 @@ def _claimed(route: Object, host: str, older: list[Object]) -> str:
 
 
 def _tls_mistake(tls: Object | None) -> str:
-    """What the router's extended validation refuses, but for keys and certificates of the Route's own."""
+    """Return a mistake that the router's extended validation refuses; ignore the Route's keys and certificates."""
     if tls is None:
         return ""
     termination = tls.get("termination", "")

@@ -1,6 +1,6 @@
-"""Decides what a Route's annotations mean to the router: values in, words of HAProxy's language out. No I/O.
+"""Translates the annotations of a Route into words of HAProxy's configuration. No I/O.
 
-The rules are those of openshift/router; tests/unit/test_router_*.py name the source line of each.
+The rules are those of openshift/router; tests/unit/test_router_*.py name the source line of each rule.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ SAME_SITE = "Lax|Strict|None"
 MAX_AGE = r"max-age[\t\n\f\r ]*=[\t\n\f\r ]*([0-9]+|\"[0-9]+\")"
 HSTS_FLAGS = {"includesubdomains", "preload"}
 TRUE = {"1", "t", "T", "true", "TRUE", "True"}  # Go's strconv.ParseBool
-# Go's unicode.IsSpace: unlike Python's str.split, \x1c to \x1f are no white space
+# Go's unicode.IsSpace: unlike in Python's str.split, \x1c to \x1f are no white space
 SPACE = "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
 
 
 def first_match(pattern: str, *values: str | None) -> str:
-    """The first value that the pattern matches as a whole; empty if there is none.
+    """Return the first value that the whole pattern matches; empty if there is none.
 
-    A dot matches no newline. So a value with a newline does not count, and the next value does.
+    A dot matches no newline. A value with a newline is therefore skipped.
     """
     return next((value for value in values if value is not None and re.fullmatch(pattern, value)), "")
 
 
 def allowed(annotations: Annotations) -> list[str]:
-    """The networks of a Route's allow-list; an empty list admits every client.
+    """Return the networks of a Route's allow-list; an empty list admits every client.
 
-    `ip_allowlist` counts before `ip_whitelist`. White space around a list voids all of it. A wrong entry is left out:
-    a list of wrong entries only is no list.
+    `ip_allowlist` wins over `ip_whitelist`. A list with white space around it is ignored. A wrong entry is left out; a
+    list with only wrong entries is ignored too.
     """
     value = first_match(".+", annotations.get(f"{HAPROXY}ip_allowlist"), annotations.get(f"{HAPROXY}ip_whitelist"))
     entries = re.split(SPACE, value)
@@ -47,7 +47,7 @@ def allowed(annotations: Annotations) -> list[str]:
 
 
 def _is_network(entry: str) -> bool:
-    """As Go's net.ParseIP and net.ParseCIDR: no zones, no netmasks, a prefix length may begin with zeros."""
+    """Parse like Go's net.ParseIP and net.ParseCIDR: no zones, no netmasks, leading zeros in a prefix length."""
     address, slash, prefix = entry.partition("/")
     try:
         found = ipaddress.ip_address(address)
@@ -58,7 +58,7 @@ def _is_network(entry: str) -> bool:
 
 
 def timeout(*values: str | None) -> str:
-    """The first value that is a time, at most HAProxy's longest; empty if there is none."""
+    """Return the first value that is a duration, limited to HAProxy's maximum; empty if there is none."""
     value = first_match(TIME, *values)
     found = re.fullmatch(TIME, value)
     longer = found is not None and int(found[1]) * MILLISECONDS[found[2] or "ms"] > LONGEST_TIME
@@ -66,9 +66,9 @@ def timeout(*values: str | None) -> str:
 
 
 def rewrite(annotations: Annotations, path: str) -> str:
-    """The arguments of `http-request replace-path`; empty without a rewrite target.
+    """Return the arguments of `http-request replace-path`; empty without a rewrite target.
 
-    The Route's path is a regular expression here, and not quoted as one.
+    The Route's path is used as a regular expression, without quoting.
     """
     target = first_match("/.*", annotations.get(f"{HAPROXY}rewrite-target"))
     if not target:
@@ -79,10 +79,10 @@ def rewrite(annotations: Annotations, path: str) -> str:
 
 
 def _replacement(target: str) -> str:
-    """A rewrite target as the inside of a word in single quotes, followed by the rest of the path.
+    """Return a rewrite target as the inside of a word in single quotes, followed by the rest of the path.
 
-    The router once wrote targets without quotes. What HAProxy read in such a word still counts: quotes group, a
-    backslash escapes, and # begins a comment, which also takes the rest of the path away.
+    The router once wrote targets without quotes. A target still has the meaning of such a word in HAProxy: quotes
+    group, a backslash escapes, and # begins a comment, which also removes the rest of the path.
     """
     words, comment = [], False
     for word in re.findall(r"(?s)\\.|.", target):
@@ -91,19 +91,19 @@ def _replacement(target: str) -> str:
             break
         words.append("" if word in {'"', "'"} else r"\'\\''" if word == r"\'" else word)
     text = "".join(words)
-    # a percent sign begins a variable, two are one; an even number was written by those who knew
+    # in HAProxy, a percent sign begins a variable and %% is a percent sign; an even number is already escaped
     text = re.sub("%+", lambda run: run[0] * (1 + len(run[0]) % 2), text)
     text = re.sub(r"\\+", lambda run: "\\" * ((len(run[0]) + 1) // 2) if len(run[0]) > 1 else "", text)
     return text if comment else text + r"\1"
 
 
 def forwarded(annotations: Annotations) -> str:
-    """How X-Forwarded-* and Forwarded are set; the router's own default is `append`."""
+    """Return how the router sets X-Forwarded-* and Forwarded; its default is `append`."""
     return first_match(FORWARDED, annotations.get(f"{HAPROXY}set-forwarded-headers"), "append")
 
 
 def cookie(annotations: Annotations, default: str, *, secure: bool) -> str:
-    """The arguments of `cookie` for sticky sessions; empty if the Route has none."""
+    """Return the arguments of `cookie` for sticky sessions; empty if the Route disables cookies."""
     if annotations.get(f"{HAPROXY}disable_cookies") in TRUE:
         return ""
     name = first_match(COOKIE_NAME, annotations.get(f"{ROUTER}cookie_name"), default)
@@ -117,7 +117,7 @@ def balance(annotations: Annotations, default: str) -> str:
 
 
 def strict_transport(annotations: Annotations) -> str:
-    """The value of Strict-Transport-Security; empty if the Route sets none."""
+    """Return the value of Strict-Transport-Security; empty if the Route sets none."""
     value = annotations.get(f"{HAPROXY}hsts_header", "")
     parts = [part.strip("\t\n\f\r ").lower() for part in value.split(";")]
     others = [part for part in parts if not re.fullmatch(MAX_AGE, part)]

@@ -1,4 +1,4 @@
-"""The API server as a pod sees it: single requests, and collections that are kept current. Standard library only."""
+"""Access to the API server from a pod: single requests, and current collections. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Object = dict[str, Any]
 
 
 class Refused(Exception):
-    """The API server said no; `status` is its Status object."""
+    """The API server refused a request; `status` is its Status object."""
 
     def __init__(self, status: Object) -> None:
         super().__init__(status.get("message"))
@@ -33,7 +33,7 @@ def ask(method: str, path: str, body: Object | None = None, kind: str = "applica
 
 
 class Collection:
-    """The objects of one kind in all namespaces. A kind that does not exist (yet) has no objects."""
+    """The current objects of one kind in all namespaces; none as long as the kind does not exist."""
 
     def __init__(self, path: str, changed: threading.Event) -> None:
         self._path = path
@@ -105,7 +105,7 @@ def _send(
     if answer.status >= 300:
         with connection:
             text = answer.read().decode()
-        # of a path that does not exist the API server says so in plain words
+        # for an unknown path, the API server's answer is plain text
         said = json.loads(text) if text.startswith("{") else {"message": text}
         raise Refused({"code": answer.status, **said})
     return connection, answer

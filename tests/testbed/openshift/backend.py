@@ -1,4 +1,4 @@
-"""Decides the backend section of one Route: what its requests get, and which pods they go to. No I/O."""
+"""Decides the backend section of one Route: the treatment of its requests, and their pods. No I/O."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tests.testbed.openshift import annotations
 Object = dict[str, Any]
 
 PREFIXES = {"": "be_http", "edge": "be_edge_http", "reencrypt": "be_secure", "passthrough": "be_tcp"}
-# a line of HAProxy has 64 words, of which three come before the networks
+# a line of HAProxy has at most 64 words, and three words come before the networks
 NETWORKS_IN_A_LINE = 61
-# `append` adds to what a client sent, `replace` drops that, and `if-none` trusts it
+# `append` adds to the client's headers, `replace` replaces them, and `if-none` trusts them
 FORWARDED = {
     "append": ("add-header", ""),
     "replace": ("set-header", ""),
@@ -33,7 +33,7 @@ FORWARDED_HEADERS = (
 
 @dataclass(frozen=True)
 class Section:
-    """A backend's lines, and the files that they name."""
+    """A backend's lines, and the files to which the lines refer."""
 
     text: str
     files: dict[str, str]
@@ -41,7 +41,7 @@ class Section:
 
 @dataclass(frozen=True, order=True)
 class Endpoint:
-    """A port of a pod. `name` also is the pod's name in the sticky cookie, as a hash."""
+    """A port of a pod; the sticky cookie contains a hash of `name`."""
 
     name: str
     address: str
@@ -100,7 +100,7 @@ def _tcp(given: annotations.Annotations) -> Iterator[str]:
 
 
 def _allowing(route: Object, given: annotations.Annotations, folder: str) -> tuple[list[str], dict[str, str]]:
-    """The allow-list: connections of others are closed without an answer."""
+    """Return the lines of the allow-list: HAProxy closes other clients' connections without a response."""
     networks = annotations.allowed(given)
     if not networks:
         return [], {}
@@ -128,7 +128,7 @@ def _forwarded(mode: str) -> Iterator[str]:
 
 
 def _verifying(route: Object, folder: str) -> tuple[str, dict[str, str]]:
-    """How the pod's certificate is verified: by the Route's own authority, else not at all."""
+    """Return how HAProxy verifies the pod's certificate: with the Route's authority, or not at all."""
     authority = route["spec"]["tls"].get("destinationCACertificate")
     if not authority:
         return "ssl alpn h2,http/1.1 verify none", {}
@@ -137,7 +137,7 @@ def _verifying(route: Object, folder: str) -> tuple[str, dict[str, str]]:
 
 
 def _endpoints(route: Object, slices: list[Object]) -> Iterator[Endpoint]:
-    """Ports of ready pods; a Route's targetPort is the name or the number of a port of theirs."""
+    """Return ports of ready pods; a Route's targetPort is the name or the number of a pod's port."""
     spec, namespace = route["spec"], route["metadata"]["namespace"]
     wanted = str((spec.get("port") or {}).get("targetPort") or "")
     for item in slices:

@@ -1,7 +1,7 @@
-"""Decides what Routes mean for HAProxy: objects of the API in, its files and each Route's verdict out. No I/O.
+"""Translates Routes and EndpointSlices into HAProxy's files and a verdict for each Route. No I/O.
 
-The rules are those of openshift/router, of its template for HAProxy above all; tests/unit/test_router_*.py name the
-source line of each. What is different is listed in tests/testbed/README.md.
+The rules are those of openshift/router, mainly of its template for HAProxy; tests/unit/test_router_*.py name the source
+line of each rule. tests/testbed/README.md lists the differences.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.testbed.openshift.listening import IN_POD, Listening
 
 Object = dict[str, Any]
 
-# headers that a router with mutual TLS sets; from a client they would be a forged identity
+# headers that a router with mutual TLS sets; a client could forge an identity with them
 SSL_HEADERS = (
     "X-SSL",
     "X-SSL-Client-CN",
@@ -46,7 +46,7 @@ Content-Type: text/html\r
 <p>No Route has this name, or no pod behind it is ready.</p></body></html>
 """
 
-# a request's headers have tune.bufsize less tune.maxrewrite, which is 24 KiB
+# the headers of a request may have tune.bufsize minus tune.maxrewrite bytes: 24 KiB
 HEAD = """\
 global
   log stdout format raw local0
@@ -117,7 +117,7 @@ class Plan:
 
 
 def plan(routes: Iterable[Object], slices: Iterable[Object], domain: str, listening: Listening = IN_POD) -> Plan:
-    """Everything the router does about these Routes and EndpointSlices; the same objects give the same plan."""
+    """Return HAProxy's files and all verdicts; equal Routes and EndpointSlices give an equal plan."""
     verdicts = list(judge(routes, domain))
     served = [verdict for verdict in verdicts if not verdict.reason]
     endpoints = sorted(slices, key=lambda item: str(item["metadata"]["name"]))
@@ -136,7 +136,7 @@ def plan(routes: Iterable[Object], slices: Iterable[Object], domain: str, listen
 
 
 def _maps(served: list[Verdict]) -> dict[str, str]:
-    """Which host and path leads to which backend; the first pattern that fits is taken, so longer paths come first."""
+    """Return the maps from host and path to backend; the first matching pattern wins, so longer paths come first."""
     maps: dict[str, list[str]] = {name: [] for name in ("plain", "secure", "redirect", "tcp", "passthrough")}
     for verdict in served:
         spec = verdict.route["spec"]
@@ -156,9 +156,9 @@ def _maps(served: list[Verdict]) -> dict[str, str]:
 
 
 def pattern(host: str, path: str) -> str:
-    """The regular expression of a host, with or without a dot and a port, and of everything below a path.
+    """Return the regular expression for a host, with or without a dot and a port, and everything below a path.
 
-    `/x` is for /x and /x/y, and `/x/` is not for /x.
+    `/x` matches /x and /x/y; `/x/` does not match /x.
     """
     rest = "(.*)?" if path.endswith("/") else "(/.*)?"
     if not path.strip("/"):

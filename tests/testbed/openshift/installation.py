@@ -1,4 +1,4 @@
-"""Puts the OpenShift parts on a running cluster, and takes away what a client tells an OpenShift by."""
+"""Installs the OpenShift parts on a running cluster, and removes the APIs by which clients recognize OpenShift."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tests.testbed.openshift import project
 
 HERE = Path(__file__).parent
 MANIFESTS = HERE.parent / "manifests/openshift"
-# what runs in pods, as the ConfigMap `code`
+# the code that runs in pods, as the ConfigMap `code`
 CODE = sorted(file.name for file in HERE.glob("*.py") if file != Path(__file__))
 SERVED_AS = "projects.openshift-apiserver.svc"
 API_SERVICE = "v1.project.openshift.io"
-# a project of nobody: pods that are tried there tell whether the policies are in force
+# a project without users: dry-run pods in it show whether the policies are in force
 PROBE = "openshift-config"
 
 
-# by which NetworkPolicies know it
+# label by which NetworkPolicies select the router
 ROUTER_LABELS = {"network.openshift.io/policy-group": "ingress", "policy-group.network.openshift.io/ingress": ""}
 
 
 @dataclass(frozen=True)
 class Installation:
-    """`kubectl` is the command of the cluster's admin, `pki` the folder of its authority, `routes` that of the CRD."""
+    """The OpenShift parts; `kubectl` is the admin's command, `pki` the authority's folder, `routes` the CRD's."""
 
     kubectl: list[str]
     pki: Path
@@ -46,19 +46,19 @@ class Installation:
             *(file.read_text() for file in self.routes.iterdir()),
             yaml.safe_dump(self._api_service()),
         ]
-        # the policies of pods last: these are tried below, and those before them are then in force as well
+        # apply the policies for pods last: once they are in force (checked below), the earlier ones are too
         parts += [self._manifest(name) for name in ("routes", "router", "projects", "scc")]
         run(*self.kubectl, "apply", "--server-side", "--filename=-", stdin="\n---\n".join(parts))
         run(*self.kubectl, "wait", "--for=condition=Established", f"--filename={self.routes}", "--timeout=30s")
         for deployment in ("openshift-ingress/router-default", "openshift-apiserver/projects"):
             namespace, name = deployment.split("/")
-            # also after its code has changed, which `wait` would not see
+            # also waits for new pods after a change of the code, which `wait` would miss
             run(*self.kubectl, "rollout", "status", f"deployment/{name}", f"--namespace={namespace}", "--timeout=60s")
         run(*self.kubectl, "wait", "--for=condition=Available", f"apiservice/{API_SERVICE}", "--timeout=30s")
         wait_until(self._policies_in_force, "the policies of pods and Routes", 30, pause=0.2)
 
     def hide(self) -> None:
-        """Remove the two API groups, and all Routes with theirs; what lies behind stays and is found again."""
+        """Remove the two API groups, and with them all Routes; the router and the projects' server stay installed."""
         run(*self.kubectl, "delete", "--ignore-not-found", f"apiservice/{API_SERVICE}")
         run(*self.kubectl, "delete", "--ignore-not-found", f"--filename={self.routes}")
 
@@ -107,7 +107,7 @@ class Installation:
         return {**kind, "spec": spec}
 
     def _policies_in_force(self) -> bool:
-        """The API server takes policies up within a second or two: those that fill in, and those that refuse."""
+        """Tell whether the mutating and the validating policies are in force; this takes a second or two."""
         try:
             self._try_pod({})
             host = self._try({"apiVersion": "route.openshift.io/v1", "kind": "Route", "spec": {"to": {"name": "a"}}})

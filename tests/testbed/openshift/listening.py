@@ -1,4 +1,4 @@
-"""Says where HAProxy listens and where its files are."""
+"""The addresses and ports of HAProxy, and the places of its files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Listening:
-    """Addresses and ports, the folder of all files, and the certificate, whose key lies beside it as NAME.key."""
+    """Addresses and ports, the folder of all files, and the certificate, whose key is in the file NAME.key."""
 
     folder: str
     certificate: str

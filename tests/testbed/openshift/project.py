@@ -1,4 +1,4 @@
-"""The shape of a project on CSC Rahti: a namespace and the objects that its users find in it. No I/O."""
+"""The objects of a project on CSC Rahti: a namespace, and the initial objects in it. No I/O."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CSC_PROJECT = "csc_project"
 # docs/cloud/rahti/get-started/projects.md of CSC's user guide: `csc_project:` and "the name or number", beside any text
 DESCRIBED = re.compile(r"^\s*csc_project:\s*(?:project_)?([0-9]+)\s*$", re.MULTILINE)
 
-# The table of docs/cloud/rahti/configurations/resource-quota.md. Its example has a ratio for cpu only, its text one for
-# cpu and memory: the stricter of the two
+# The table of docs/cloud/rahti/configurations/resource-quota.md. Its example limits the ratio of cpu only, its text the
+# ratios of cpu and memory; these limits follow the stricter text
 LIMITS = [
     {
         "type": "Container",
@@ -28,7 +28,7 @@ LIMITS = [
     },
     {"type": "PersistentVolumeClaim", "max": {"storage": "100Gi"}},
 ]
-# there a quota of all projects of a CSC project together (ClusterResourceQuota), here one of each
+# on Rahti, one quota for all projects of a CSC project (ClusterResourceQuota); here, one quota for each project
 QUOTA = {
     "limits.cpu": "4",
     "limits.memory": "16Gi",
@@ -39,20 +39,20 @@ QUOTA = {
 
 
 def csc_project(description: str) -> str | None:
-    """The number of the CSC project that pays, if the description names one."""
+    """Return the number of the CSC project that pays, if the description contains one."""
     found = DESCRIBED.search(description)
     return found[1] if found else None
 
 
 def free_uid(namespaces: Iterable[Object]) -> int:
-    """The first user number of a range that none of these namespaces has."""
+    """Return the first UID of a range that none of these namespaces uses."""
     annotations = [item["metadata"].get("annotations") or {} for item in namespaces]
     taken = [int(found[UID_RANGE].split("/")[0]) for found in annotations if UID_RANGE in found]
     return max([FIRST_UID - UIDS, *taken]) + UIDS
 
 
 def namespace(name: str, requester: str, description: str, display_name: str, first_uid: int) -> Object:
-    """As the guide prints one, labels and annotations alike. Its label csc_project selects what scc.yaml is for."""
+    """Return a namespace with the guide's labels and annotations; scc.yaml selects it by its label csc_project."""
     numbers = f"{first_uid}/{UIDS}"
     pod_security = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("audit", "warn")}
     metadata = {
@@ -83,7 +83,7 @@ def admin(name: str, user: str) -> Object:
 
 
 def limits(name: str) -> list[Object]:
-    """What the users may not change."""
+    """Return the LimitRange and the ResourceQuota, which users may not change."""
     return [
         {
             "apiVersion": "v1",

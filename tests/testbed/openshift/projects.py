@@ -1,4 +1,4 @@
-"""Serves project.openshift.io to the API server, which has asked who it is and whether they may ask this at all."""
+"""Serves project.openshift.io to the API server, which has already authenticated and authorized the user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUP = "project.openshift.io"
 ROOT = f"/apis/{GROUP}/v1"
 NAMESPACES = "/api/v1/namespaces"
 RESOURCES = (("projects", "Project", ["get", "list", "delete"]), ("projectrequests", "ProjectRequest", ["create"]))
-# what a role in the namespace must give for a verb on the project; `view` gives the first, only `admin` the second
+# verb on a project: the right in the namespace that it needs; `view` has the first, only `admin` has the second
 RIGHTS = {
     "get": {"verb": "get", "resource": "namespaces"},
     "delete": {"verb": "create", "group": "rbac.authorization.k8s.io", "resource": "rolebindings"},
@@ -61,7 +61,7 @@ class Projects(BaseHTTPRequestHandler):
         self.wfile.write(encoded)
 
     def _user(self) -> tuple[str, list[str]]:
-        """Who asks, as the aggregation layer says; its certificate is what makes that believable."""
+        """Return user and groups from the headers; refuse clients without the aggregation layer's certificate."""
         certificate = self.connection.getpeercert() or {}  # type: ignore[attr-defined]
         names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
         if not set(names) & set(self.callers):
@@ -76,7 +76,7 @@ class Projects(BaseHTTPRequestHandler):
         return bool(ask("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"])
 
     def _named(self, verb: str, path: str) -> str:
-        """The project of a path, if the user has a right to it; nobody learns whether others exist."""
+        """Return the project of a path if the user has the right; unknown and foreign projects get the same answer."""
         found = re.fullmatch(rf"{ROOT}/projects/([a-z0-9-]+)", path)
         if not found:
             raise refused(404, "NotFound", "the server could not find the requested resource")
@@ -119,7 +119,7 @@ class Projects(BaseHTTPRequestHandler):
             message = f'project.{GROUP} "{name}" is forbidden: cannot request a project with this name'
             raise refused(403, "Forbidden", message)
         if not project.csc_project(description):
-            # the guide says that a project without it cannot be made; Rahti's own code and words are not known
+            # the guide says that a project without csc_project cannot be created; Rahti's status and text are unknown
             message = f'project.{GROUP} "{name}" is forbidden: the description has no line `csc_project: NUMBER`'
             raise refused(403, "Forbidden", message)
         with self.one_range_at_a_time:
@@ -136,7 +136,7 @@ class Projects(BaseHTTPRequestHandler):
             ask("POST", f"{root}/namespaces/{name}/{COLLECTIONS[item['kind']]}", item)
         deadline = time.monotonic() + 6
         while not self._may("get", name) and time.monotonic() < deadline:
-            time.sleep(0.05)  # the API server learns of the RoleBinding a moment later
+            time.sleep(0.05)  # the API server reads the RoleBinding a moment later
         return 201, _project(made)
 
 
@@ -150,10 +150,10 @@ def main(certificate: str, key: str) -> None:
     found = ask("GET", f"{NAMESPACES}/kube-system/configmaps/extension-apiserver-authentication")["data"]
     trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=found["requestheader-client-ca-file"])
     trust.load_cert_chain(certificate, key)
-    trust.verify_mode = ssl.CERT_OPTIONAL  # the kubelet's probe has none
+    trust.verify_mode = ssl.CERT_OPTIONAL  # the kubelet's probe has no certificate
     Projects.callers = json.loads(found["requestheader-allowed-names"])
     server = ThreadingHTTPServer(("", 8443), Projects)
-    # the handshake belongs to a thread of its own: it is done by the first read
+    # do the handshake in the request's thread, with the first read
     server.socket = trust.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     server.serve_forever()
 

@@ -1,4 +1,4 @@
-"""Decides when HAProxy may be reloaded: the first change at once, later ones together, one reload in five seconds."""
+"""Decides when HAProxy may be reloaded: at once after the first change, then at most once in five seconds."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ INTERVAL_SECONDS = 5.0  # defaultReloadInterval of openshift/router, pkg/cmd/inf
 
 @dataclass(frozen=True)
 class Reloads:
-    """`started` is when the last reload began, in seconds of a clock that only goes forward."""
+    """`started` is the start of the last reload, in seconds of a monotonic clock."""
 
     started: float = -math.inf
 
     def seconds_left(self, now: float) -> float:
-        """How long a change has to wait; 0 on a quiet router."""
+        """Return how long a change has to wait; 0 on a quiet router."""
         return max(0.0, self.started + INTERVAL_SECONDS - now)

@@ -1,6 +1,6 @@
-"""Runs HAProxy in the router's pod: watches Routes and endpoints, writes statuses, loads what haproxy.py decides.
+"""Runs HAProxy in the router's pod: watches Routes and endpoints, writes statuses, and loads the files of haproxy.py.
 
-A status is written at once. The reload that puts it into force may come seconds later, as on OpenShift.
+It writes a status at once. The reload may follow seconds later, as on OpenShift.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.testbed.openshift.reloads import Reloads
 
 
 class Proxy:
-    """HAProxy: its process, and earlier ones that still have connections. Files that it refuses change nothing."""
+    """HAProxy: its process, and earlier processes that still have connections. Files with errors have no effect."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -26,11 +26,11 @@ class Proxy:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def differs(self, files: dict[str, str]) -> bool:
-        """Tell whether these files have not been loaded yet, nor been refused."""
+        """Tell whether these files differ from the last ones, which were loaded or refused."""
         return files != self._files
 
     def load(self, files: dict[str, str]) -> None:
-        """Start a process that takes the listening sockets over: a signal to the present one can get lost."""
+        """Start a process that takes over the listening sockets: a signal to the present process can get lost."""
         self._files = files
         self._folder.mkdir(exist_ok=True)
         for name, text in files.items():
@@ -42,7 +42,7 @@ class Proxy:
             return
         self._processes = [process for process in self._processes if process.poll() is None]
         if self._processes:
-            # all of them, for one that has only just started may not have told its predecessor yet
+            # all of them, because a process that has just started may not have told its predecessor yet
             socket = str(self._folder / "haproxy.sock")
             command += ["-x", socket, "-sf", *(str(process.pid) for process in self._processes)]
         self._processes.append(subprocess.Popen(command))
@@ -69,7 +69,7 @@ def main(domain: str) -> None:
 
 
 def _say(verdict: admission.Verdict, domain: str) -> bool:
-    """Write a Route's status where it differs; False if that failed and is to be tried again."""
+    """Write a Route's status if it differs; return False if the write failed and must be repeated."""
     wanted = admission.status(verdict, domain, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     if wanted is None:
         return True
