@@ -1,0 +1,111 @@
+"""Text that members store becomes no link that runs a script with the login of another user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import requests
+from playwright.sync_api import Page
+
+from tests.local.minors import ADMIN, CASES, Server, served
+from tests.support import browser
+
+V2 = "api/2.0/mlflow"
+TEXT = "train.py"  # of the link, by which MLflow shows the source of a run
+# MLflow takes text with "git" in it for the address of a repository
+EVIL = f"javascript:void(localStorage.setItem('stolen', 'yes'))//git/{TEXT}"
+ADDRESSES = tuple(
+    f"{scheme}:void(localStorage.setItem('stolen', 'yes'))" for scheme in ("javascript", "  JavaScript", "java\nscript")
+)
+STOLEN = "() => localStorage.getItem('stolen')"
+CLICK = """([kind, address]) => {
+  const outer = document.createElement("div");
+  outer.innerHTML = '<a><b>text</b></a><svg><a><text>text</text></a></svg><form><button>text</button></form>';
+  document.body.append(outer);
+  const [link, vector] = outer.querySelectorAll("a");
+  const form = outer.querySelector("form");
+  link.setAttribute("href", address);
+  vector.setAttributeNS("http://www.w3.org/1999/xlink", "xlink:href", address);
+  form.setAttribute("action", address);
+  const inner = { link: "b", vector: "text", form: "button" }[kind];
+  let stopped;
+  window.addEventListener(kind === "form" ? "submit" : "click", (event) => {
+    stopped = event.defaultPrevented;
+    event.preventDefault();
+  }, { once: true });
+  const options = { bubbles: true, cancelable: true, composed: true };
+  outer.querySelector(inner).dispatchEvent(new MouseEvent("click", options));
+  outer.remove();
+  return stopped === undefined ? "stopped" : "passed";
+}"""
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.version)
+def server(
+    request: pytest.FixtureRequest, python_of: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    with served(request.param, python_of(request.param.version), tmp_path_factory.mktemp("links")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def page(server: Server) -> Iterator[Page]:
+    """MLflow's start page, in a browser that knows the administrator's login."""
+    browser.ensure()
+    with browser.chromium() as chromium:
+        login = {"username": ADMIN[0], "password": ADMIN[1]}
+        found = chromium.new_context(http_credentials=login, viewport=browser.WINDOW).new_page()
+        found.set_default_timeout(browser.SECONDS * 1000)
+        found.goto(f"{server.address}/{V2}/users/current")  # the browser learns the login
+        yield found
+
+
+def test_the_source_of_a_run_runs_no_script(server: Server, page: Page) -> None:
+    mia = server.member("mia")
+    made = server.ask(f"{V2}/experiments/create", mia, {"name": "of mia"})
+    experiment = made.json()["experiment_id"]
+    run = server.ask(f"{V2}/runs/create", mia, {"experiment_id": experiment}).json()["run"]["info"]["run_id"]
+    for key, value in (("mlflow.source.name", EVIL), ("mlflow.source.type", "LOCAL")):
+        assert server.ask(f"{V2}/runs/set-tag", mia, {"run_id": run, "key": key, "value": value}).ok
+    page.goto(f"{server.address}/#/experiments/{experiment}/runs/{run}")
+    link = page.get_by_role("link", name=TEXT).first
+    link.wait_for()
+    assert str(link.get_attribute("href")).startswith("javascript:")  # MLflow itself still makes the link
+    link.click()
+    page.wait_for_timeout(500)
+    assert page.evaluate(STOLEN) is None
+
+
+def test_no_link_and_no_call_of_a_page_runs_a_script(server: Server, page: Page) -> None:
+    page.goto(f"{server.address}/")
+    for address in ADDRESSES:
+        for kind in ("link", "vector", "form"):
+            assert page.evaluate(CLICK, [kind, address]) == "stopped", (kind, address)
+        assert page.evaluate("(address) => window.open(address, '_self')", address) is None
+    for kind in ("link", "vector", "form"):
+        assert page.evaluate(CLICK, [kind, "https://example.org/javascript:"]) == "passed", kind
+    page.wait_for_timeout(500)
+    assert page.evaluate(STOLEN) is None
+
+
+def test_each_page_loads_the_script_first(server: Server) -> None:
+    script = requests.get(f"{server.address}/static-files/deployer/links.js", timeout=60)
+    assert script.status_code == 200
+    assert script.headers["content-type"].startswith("text/javascript")
+    for path, address, login in (
+        ("", "static-files/deployer/links.js", ADMIN),
+        ("static-files/index.html", "deployer/links.js", None),
+        ("static-files/lib/notebook-trace-renderer/index.html", "../../deployer/links.js", None),
+    ):
+        answer = server.ask(path, login)
+        assert answer.status_code == 200, path
+        before, _, after = answer.text.partition(f'<script src="{address}"></script>')
+        assert after, (path, answer.text)
+        assert "<script" not in before
+        assert int(answer.headers["content-length"]) == len(answer.content)
+    old = {"if-modified-since": "Fri, 01 Jan 2100 00:00:00 GMT", "range": "bytes=0-9"}
+    whole = requests.get(f"{server.address}/", auth=ADMIN, headers=old, timeout=60)
+    assert whole.status_code == 200  # a page without the script that a browser has kept is not used again
+    assert "deployer/links.js" in whole.text
+    assert server.ask("", None).status_code == 401
