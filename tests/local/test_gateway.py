@@ -25,6 +25,7 @@ V3 = "api/3.0/mlflow"
 ENDPOINTS = f"{V3}/gateway/endpoints"
 SAID = [{"role": "user", "content": "hello"}]
 NOWHERE = "https://127.0.0.1:9/v1"  # no model listens at this address
+GIT_CALLS = "git-calls"  # a file with a line for each call of `git`
 
 Login = tuple[str, str]
 
@@ -41,7 +42,13 @@ def server(
         # this depends on the moment.
         "MLFLOW_USE_BATCH_SPAN_PROCESSOR": "false",
     }
-    with served(request.param, python_of(request.param.version), tmp_path_factory.mktemp("gateway"), more) as server:
+    folder = tmp_path_factory.mktemp("gateway")
+    git = folder / "bin/git"
+    git.parent.mkdir()
+    git.write_text(f"#!/bin/sh\necho >> {folder / GIT_CALLS}\necho git version 2.39.5\n")
+    git.chmod(0o755)
+    more["PATH"] = f"{git.parent}:/usr/bin:/bin"
+    with served(request.param, python_of(request.param.version), folder, more) as server:
         yield server
 
 
@@ -169,6 +176,18 @@ def test_a_request_leaves_no_trace_outside_of_its_endpoints_experiment(server: S
 
 
 ENDPOINT_ID = "mlflow.gateway.endpointId"
+
+
+def test_a_traced_request_starts_no_program(server: Server, mia: Login) -> None:
+    """MLflow would run `git` for the first trace of a process, with the server's whole environment."""
+    stored = endpoint(server, "traced", mia)["experiment_id"]
+    answer = server.ask("gateway/traced/mlflow/invocations", mia, {"messages": SAID})
+    assert answer.status_code >= 500, answer.text  # the model does not answer
+    deadline = time.monotonic() + 120
+    while traces_in(server, stored) < 1:
+        assert time.monotonic() < deadline, "the server has stored no trace"
+        time.sleep(0.5)
+    assert not (server.log.parent / GIT_CALLS).exists()
 
 
 @pytest.mark.parametrize("prefix", ["api/2.0", "api/3.0"])

@@ -13,6 +13,10 @@ gateway also writes spans outside of this experiment:
 
 In both cases, a member who has only USE on the endpoint can write to experiment 0. With this module, the gateway writes
 neither.
+
+For the first trace of a process, MLflow runs `git` to describe the current directory
+(mlflow/tracing/utils/environment.py `_resolve_git_metadata`). The directory says nothing about a request. With this
+module, the server starts no program.
 """
 
 from __future__ import annotations
@@ -26,7 +30,9 @@ def install() -> None:
     """Replace the functions that write these spans."""
     from mlflow.gateway import tracing_utils
     from mlflow.server import gateway_api
+    from mlflow.tracing.utils import environment
 
+    environment._resolve_git_metadata = dict
     tracing_utils._maybe_create_distributed_span = _nothing
     gateway_api._create_provider = _as_tracked(gateway_api._create_provider)
 
