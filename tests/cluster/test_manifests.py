@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -19,8 +20,24 @@ def routes(cluster: Cluster) -> Iterator[None]:
     folder = str(programs.definitions("route"))
     cluster.kubectl("apply", "--server-side", "-f", folder)
     cluster.kubectl("wait", "--for=condition=established", "-f", folder, "--timeout=30s")
+    await_served(cluster)
     yield
     cluster.kubectl("delete", "-f", folder)
+
+
+def await_served(cluster: Cluster) -> None:
+    """Wait until the API server accepts Routes, which on a busy machine takes seconds after the definition."""
+    to = {"kind": "Service", "name": "a"}
+    route = {"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": {"name": "a"}, "spec": {"to": to}}
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            cluster.kubectl(*("-n", "default", "create", "--dry-run=server", "-f", "-"), input=json.dumps(route))
+            return
+        except CommandFailed:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 @pytest.fixture(scope="module")

@@ -97,9 +97,12 @@ def test_a_body_that_costs_much_to_validate_is_refused(member: Member, body: Any
         *([f"{V3}/skills", f"{V3}/skills/mia-x/versions"] if has_skills(member) else []),
     ]
     for route in routes:
-        data = text if framing == "length" else iter([text])
-        answer = member.send(route, data=data, headers={"Content-Type": "application/json"})
-        assert (answer.status_code, len(answer.content) < KIB) == (413, True), answer.text[:KIB]
+        # MLflow's permission checks decode the body of a form, too; only new versions of skills have files in forms
+        forms = [] if route.endswith("skills/mia-x/versions") else ["multipart/form-data; boundary=x"]
+        for kind in ("application/json", *forms):
+            data = text if framing == "length" else iter([text])
+            answer = member.send(route, data=data, headers={"Content-Type": kind})
+            assert (answer.status_code, len(answer.content) < KIB) == (413, True), answer.text[:KIB]
 
 
 def test_an_answer_names_only_the_first_errors(member: Member) -> None:

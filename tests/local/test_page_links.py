@@ -40,6 +40,35 @@ CLICK = """([kind, address]) => {
   return stopped === undefined ? "stopped" : "passed";
 }"""
 
+FILE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="7" height="7">'
+    "<script>try { localStorage.setItem('stolen', 'yes') } catch {} parent.postMessage('ran', '*')</script></svg>"
+)
+CREATE = "([file, kind]) => URL.createObjectURL(new Blob([file], { type: kind }))"
+# a frame without `sandbox` has the access of a tab of its own
+FOLLOW = """(address) => {
+  const frame = document.createElement("iframe");
+  frame.src = address;
+  document.body.append(frame);
+}"""
+FRAMED = """() => new Promise((done) => {
+  window.addEventListener("message", (event) => done([event.data, event.origin]), { once: true });
+  const frame = document.createElement("iframe");
+  frame.sandbox = "allow-scripts";
+  frame.src = URL.createObjectURL(new Blob([`<html><script>parent.postMessage("ran", "*")</scr` + `ipt></html>`],
+    { type: "text/html" }));
+  document.body.append(frame);
+})"""
+DRAWN = """() => new Promise((done) => {
+  const image = new Image();
+  image.onload = () => done(image.width);
+  image.onerror = () => done(0);
+  image.src = URL.createObjectURL(new Blob([`<svg xmlns="http://www.w3.org/2000/svg" width="7" height="7"></svg>`],
+    { type: "image/svg+xml" }));
+})"""
+
+Login = tuple[str, str]
+
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: case.version)
 def server(
@@ -83,29 +112,57 @@ def test_no_link_and_no_call_of_a_page_runs_a_script(server: Server, page: Page)
         for kind in ("link", "vector", "form"):
             assert page.evaluate(CLICK, [kind, address]) == "stopped", (kind, address)
         assert page.evaluate("(address) => window.open(address, '_self')", address) is None
+    blob = page.evaluate("() => URL.createObjectURL(new Blob(['text']))")
+    assert page.evaluate(CLICK, ["link", blob]) == "stopped"
+    assert page.evaluate("(address) => window.open(address)", blob) is None
     for kind in ("link", "vector", "form"):
         assert page.evaluate(CLICK, [kind, "https://example.org/javascript:"]) == "passed", kind
     page.wait_for_timeout(500)
     assert page.evaluate(STOLEN) is None
 
 
-def test_each_page_loads_the_script_first(server: Server) -> None:
-    script = requests.get(f"{server.address}/static-files/deployer/links.js", timeout=60)
-    assert script.status_code == 200
-    assert script.headers["content-type"].startswith("text/javascript")
-    for path, address, login in (
-        ("", "static-files/deployer/links.js", ADMIN),
-        ("static-files/index.html", "deployer/links.js", None),
-        ("static-files/lib/notebook-trace-renderer/index.html", "../../deployer/links.js", None),
-    ):
-        answer = server.ask(path, login)
-        assert answer.status_code == 200, path
-        before, _, after = answer.text.partition(f'<script src="{address}"></script>')
-        assert after, (path, answer.text)
+def test_a_file_of_a_member_has_no_access_to_the_login_in_a_tab_of_its_own(server: Server, page: Page) -> None:
+    page.goto(f"{server.address}/")
+    for kind in ("text/html", "image/svg+xml", "application/xhtml+xml", "text/xml; charset=utf-8"):
+        address = page.evaluate(CREATE, [FILE, kind])
+        page.evaluate(FOLLOW, address)
+        page.wait_for_timeout(500)
+        assert page.evaluate(STOLEN) is None, kind
+        page.goto(f"{server.address}/")
+    assert page.evaluate(FRAMED) == ["ran", "null"]  # the script of a plot in a frame still runs
+    assert page.evaluate(DRAWN) == 7  # the width of an image
+
+
+@pytest.mark.parametrize(
+    ("path", "login", "status"),
+    [
+        ("", ADMIN, 200),
+        ("static-files/index.html", None, 200),
+        ("static-files%2Findex.html", None, 200),
+        ("static-files/lib/notebook-trace-renderer/index.html", None, 200),
+        ("static-files/lib/notebook-trace-renderer/index.html/", None, 200),
+        ("static-files/lib%2Fnotebook-trace-renderer%2Findex.html", None, 200),
+        ("build/index.html", ADMIN, 403),
+        ("build%2Findex.html", ADMIN, 403),
+    ],
+)
+def test_each_page_contains_the_script_before_others(
+    server: Server, path: str, login: Login | None, status: int
+) -> None:
+    answer = server.ask(path, login)
+    assert answer.status_code == status
+    if status == 200:
+        before, _, after = answer.text.partition("<script>(() => {")
+        assert after, answer.text
         assert "<script" not in before
         assert int(answer.headers["content-length"]) == len(answer.content)
+
+
+def test_a_page_that_a_browser_has_stored_is_not_used_again(server: Server) -> None:
     old = {"if-modified-since": "Fri, 01 Jan 2100 00:00:00 GMT", "range": "bytes=0-9"}
-    whole = requests.get(f"{server.address}/", auth=ADMIN, headers=old, timeout=60)
-    assert whole.status_code == 200  # a page without the script that a browser has kept is not used again
-    assert "deployer/links.js" in whole.text
+    for path, login in (("", ADMIN), ("static-files/lib/notebook-trace-renderer/index.html", None)):
+        whole = requests.get(f"{server.address}/{path}", auth=login, headers=old, timeout=60)
+        assert whole.status_code == 200
+        assert "<script>(() => {" in whole.text
+        assert whole.headers["cache-control"] == "no-cache"
     assert server.ask("", None).status_code == 401

@@ -19,6 +19,7 @@ MOST_ERRORS = 20  # errors in a response
 MOST_METADATA = 1 << 16  # bytes beside an uploaded skill: its name and its origin; MLflow accepts 1 MiB
 TRACES, GATEWAY, GRAPHQL = "/v1/traces", "/gateway/", "/graphql"
 FILES = b"multipart/form-data"
+UPLOADS = ("POST", "/mlflow/skills/", "/versions")  # method, part and end of the routes that receive a form with files
 STATIC_PREFIX = "_MLFLOW_STATIC_PREFIX"  # mlflow/server/handlers.py STATIC_PREFIX_ENV_VAR
 
 Scope = MutableMapping[str, Any]
@@ -39,7 +40,15 @@ def bounds(scope: Scope, length: float, is_validated: Callable[[Scope], bool]) -
 
 
 def has_files(scope: Scope) -> bool:
-    """Tell whether the first Content-Type is a form with files; FastAPI then decodes no JSON."""
+    """Tell whether a request uploads files in a form: then nothing decodes the body as JSON.
+
+    For other routes, MLflow's permission checks decode the body, whatever its Content-Type (mlflow/server/auth
+    `_mcp_create_body_name`, `_skill_auth_body`).
+    """
+    method, part, end = UPLOADS
+    path = str(scope["path"])
+    if scope["method"] != method or part not in path or not path.endswith(end):
+        return False
     kinds = (value for name, value in scope["headers"] if name == b"content-type")
     return bool(next(kinds, b"").split(b";")[0].strip().lower() == FILES)
 

@@ -1,12 +1,16 @@
-"""Keeps links in MLflow's web pages from running scripts; does not import deployer.
+"""Keeps MLflow's web pages from running scripts that members store; does not import deployer.
 
 MLflow's pages turn text that members store into links, for example the tag `mlflow.source.name` of a run. They do not
 check the scheme of such a link. A click on a link with the scheme `javascript` runs the member's script with the login
 of the user who has clicked. Views of traces that a member defines can call `window.open` in the same way.
 
-With this module, each page loads a small script before all others. The script stops such links and such calls. A
-Content-Security-Policy would stop them, too. But it would also stop the scripts of HTML artifacts, which the pages show
-in frames without access to the login.
+MLflow's pages also give members' files an address with the scheme `blob`, to show them as an image or in a frame
+without access to the login. If a user opens such an address in a tab of its own, the file is a page of the server, and
+its scripts run with the login of the user.
+
+With this module, each page contains a script that runs before all others. It stops such links and such calls, and makes
+such files harmless in a tab of their own. A Content-Security-Policy would do so, too. But it would also stop the
+scripts of HTML files in frames, which show plots.
 """
 
 from __future__ import annotations
@@ -17,23 +21,27 @@ from typing import Any
 
 from .static_files import PREFIX, STATIC_PREFIX
 
-NAME = "deployer/links.js"  # below the prefix, where no path needs a login
 HEAD = b"<head>"
+PAGE = ".html"
 CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-range", b"range"})
-OF_THE_FILE = frozenset({b"etag", b"last-modified", b"accept-ranges", b"content-length"})
-SCRIPT = b"""(() => {
+OF_THE_FILE = frozenset({b"etag", b"last-modified", b"accept-ranges", b"content-length", b"cache-control"})
+SCRIPT = b"""<script>(() => {
   "use strict";
-  const runs = (url) => {
+  const scheme = (url) => {
     try {
-      return new URL(url, document.baseURI).protocol === "javascript:";
+      return new URL(url, document.baseURI).protocol;
     } catch {
-      return false;
+      return "";
     }
   };
   const links = ["href", "xlink:href", "action", "formaction"];
+  const isStopped = (node) => links.some((name) => {
+    const found = node.hasAttribute(name) ? scheme(node.getAttribute(name)) : "";
+    return found === "javascript:" || (found === "blob:" && !node.hasAttribute("download"));
+  });
   const stop = (event) => {
-    const named = event.composedPath().concat(event.submitter ?? []).filter((node) => node instanceof Element);
-    if (named.some((node) => links.some((name) => node.hasAttribute(name) && runs(node.getAttribute(name))))) {
+    const nodes = event.composedPath().concat(event.submitter ?? []).filter((node) => node instanceof Element);
+    if (nodes.some(isStopped)) {
       event.preventDefault();
       event.stopImmediatePropagation();
     }
@@ -41,12 +49,32 @@ SCRIPT = b"""(() => {
   for (const kind of ["click", "auxclick", "submit"]) {
     window.addEventListener(kind, stop, { capture: true });
   }
+
   const open = window.open;
   window.open = function (url, ...others) {
-    return url !== undefined && runs(url) ? null : open.call(window, url, ...others);
+    const isHarmless = url === undefined || !["javascript:", "blob:"].includes(scheme(url));
+    return isHarmless ? open.call(window, url, ...others) : null;
   };
-})();
-"""
+
+  // in a frame without access to the login, the origin is "null"
+  const onlyInFrames = "<!doctype html><script>if (self.origin !== 'null') document.write('<plaintext>')</" + "script>";
+  const create = URL.createObjectURL;
+  URL.createObjectURL = function (file) {
+    const kind = file instanceof Blob ? file.type.split(";")[0].trim().toLowerCase() : "";
+    if (kind === "text/html") {
+      return create.call(URL, new Blob([onlyInFrames, file], { type: file.type }));
+    }
+    if (kind === "image/svg+xml") {  // an image at an address whose page has no access to the login
+      const whole = new XMLHttpRequest();
+      const address = create.call(URL, file);
+      whole.open("GET", address, false);
+      whole.send();
+      URL.revokeObjectURL(address);
+      return "data:image/svg+xml;charset=utf-8," + encodeURIComponent(whole.responseText);
+    }
+    return create.call(URL, kind.endsWith("xml") ? new Blob([file], { type: "text/plain" }) : file);
+  };
+})();</script>"""
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -66,17 +94,13 @@ class Pages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path = scope["path"] if scope["type"] == "http" and scope["method"] == "GET" else ""
-        if path == self._prefix + NAME:
-            await _respond(send, 200, [(b"content-type", b"text/javascript"), (b"cache-control", b"no-cache")], SCRIPT)
-        elif path == self._root:
-            await self._page(PREFIX[1:] + NAME, scope, receive, send)
-        elif path.startswith(self._prefix) and path.endswith(".html"):
-            depth = path[len(self._prefix) :].count("/")
-            await self._page("../" * depth + NAME, scope, receive, send)
+        is_file = path.startswith(self._prefix) and path.rstrip("/").lower().endswith(PAGE)
+        if path == self._root or is_file:
+            await self._page(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _page(self, script: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Add the script to a page; MLflow's pages have less than 2 KB."""
         headers = [(name, value) for name, value in scope["headers"] if name not in CONDITIONS]
         start: Message = {}
@@ -89,20 +113,15 @@ class Pages:
                 body.extend(message.get("body", b""))
 
         await self._app({**scope, "headers": headers}, receive, collect)
-        page, kind = bytes(body), dict(start["headers"]).get(b"content-type", b"")
-        if start["status"] != 200 or not kind.startswith(b"text/html"):
-            await send(start)
-            await send({"type": "http.response.body", "body": page})
-            return
-        kept = [(name, value) for name, value in start["headers"] if name not in OF_THE_FILE]
-        before, head, after = page.partition(HEAD) if HEAD in page else (b"", b"", page)
-        await _respond(send, 200, kept, before + head + b'<script src="%b"></script>' % script.encode() + after)
-
-
-async def _respond(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-    await send({"type": "http.response.body", "body": body})
+        page, kept = bytes(body), start["headers"]
+        if start["status"] == 200 and dict(kept).get(b"content-type", b"").startswith(b"text/html"):
+            before, head, after = page.partition(HEAD) if HEAD in page else (b"", b"", page)
+            page = before + head + SCRIPT + after
+            # a browser must not use a page again that an earlier release has sent
+            added = [(b"content-length", str(len(page)).encode()), (b"cache-control", b"no-cache")]
+            kept = [(name, value) for name, value in kept if name not in OF_THE_FILE] + added
+        await send({**start, "headers": kept})
+        await send({"type": "http.response.body", "body": page})
 
 
 def install(app: Any) -> None:
