@@ -123,7 +123,7 @@ def test_no_link_and_no_call_of_a_page_runs_a_script(server: Server, page: Page)
 
 def test_a_file_of_a_member_has_no_access_to_the_login_in_a_tab_of_its_own(server: Server, page: Page) -> None:
     page.goto(f"{server.address}/")
-    for kind in ("text/html", "image/svg+xml", "application/xhtml+xml", "text/xml; charset=utf-8"):
+    for kind in ("text/html", "image/svg+xml", "application/xhtml+xml", "text/xml; charset=utf-8", "text/xsl", ""):
         address = page.evaluate(CREATE, [FILE, kind])
         page.evaluate(FOLLOW, address)
         page.wait_for_timeout(500)

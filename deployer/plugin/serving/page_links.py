@@ -58,11 +58,12 @@ SCRIPT = b"""<script>(() => {
 
   // in a frame without access to the login, the origin is "null"
   const onlyInFrames = "<!doctype html><script>if (self.origin !== 'null') document.write('<plaintext>')</" + "script>";
+  const harmless = /^((image|audio|video)[/][a-z0-9.+-]+|application[/]pdf|(text|application)[/]javascript)$/;
   const create = URL.createObjectURL;
   URL.createObjectURL = function (file) {
     const kind = file instanceof Blob ? file.type.split(";")[0].trim().toLowerCase() : "";
     if (kind === "text/html") {
-      return create.call(URL, new Blob([onlyInFrames, file], { type: file.type }));
+      return create.call(URL, new Blob([onlyInFrames, file], { type: "text/html;charset=utf-8" }));
     }
     if (kind === "image/svg+xml") {  // an image at an address whose page has no access to the login
       const whole = new XMLHttpRequest();
@@ -72,7 +73,10 @@ SCRIPT = b"""<script>(() => {
       URL.revokeObjectURL(address);
       return "data:image/svg+xml;charset=utf-8," + encodeURIComponent(whole.responseText);
     }
-    return create.call(URL, kind.endsWith("xml") ? new Blob([file], { type: "text/plain" }) : file);
+    if (!(file instanceof Blob) || (harmless.test(kind) && !kind.endsWith("xml"))) {
+      return create.call(URL, file);
+    }
+    return create.call(URL, new Blob([file], { type: kind === "" ? "application/octet-stream" : "text/plain" }));
   };
 })();</script>"""
 
