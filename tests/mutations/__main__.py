@@ -183,7 +183,7 @@ class _Run:
 
 
 def _passed_again(copy: Workshop, tests: Sequence[str]) -> frozenset[str]:
-    """Run tests once more, alone, and return those that pass; too many tests are not run again."""
+    """Run each test again, alone, and return the tests that pass. Skip this if there are too many."""
     few = 0 < len(tests) <= MOST_TRIED_AGAIN
     return frozenset(tests) - copy.failed(tests) if few else frozenset()
 

@@ -33,7 +33,7 @@ NOWHERE = Capabilities(
 
 @dataclass
 class Place:
-    """A place in memory, whose server is ready when the test sets it ready."""
+    """A target in memory. The test decides when its server is ready."""
 
     installed: set[str] = field(default_factory=set)
     running: Stack | None = None

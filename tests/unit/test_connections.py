@@ -1,4 +1,4 @@
-"""Which connections are closed: those that wait too long for their client, and others if room is needed."""
+"""The server closes connections that wait too long, and others if it needs room."""
 
 import os
 import resource

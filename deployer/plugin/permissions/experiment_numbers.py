@@ -33,7 +33,7 @@ SQLITE = "sqlite"
 LOCK = "UPDATE experiments SET name = name WHERE 0"
 NEWEST = "SELECT coalesce(max(experiment_id), 0) FROM experiments WHERE experiment_id <= :largest"
 LINKED = "SELECT DISTINCT destination_id FROM entity_associations WHERE destination_type = 'experiment'"
-FAR = 100_000  # a link or folder whose number is further above the newest experiment is ignored
+FAR = 100_000  # the search ignores numbers that exceed the newest experiment by more than this
 
 
 def install() -> None:

@@ -58,7 +58,7 @@ class LocalRuntime:
         return () if live.fingerprint == wanted else (Change("process settings", live.fingerprint, wanted),)
 
     def drift(self, stack: Stack, live: Live) -> tuple[Change, ...]:
-        """Return the result of `pending`, because nobody else changes a process.
+        """Return the result of `pending`. Other programs cannot change a process's settings.
 
         Raises:
             Conflict: the server runs on another machine.

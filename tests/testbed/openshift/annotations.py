@@ -28,7 +28,7 @@ SPACE = "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
 
 
 def first_match(pattern: str, *values: str | None) -> str:
-    """Return the first value that the whole pattern matches; empty if there is none.
+    """Return the first value that matches the whole pattern, or an empty string.
 
     A dot matches no newline. A value with a newline is therefore skipped.
     """
@@ -58,7 +58,7 @@ def _is_network(entry: str) -> bool:
 
 
 def timeout(*values: str | None) -> str:
-    """Return the first value that is a duration, limited to HAProxy's maximum; empty if there is none."""
+    """Return the first duration, limited to HAProxy's maximum, or an empty string."""
     value = first_match(TIME, *values)
     found = re.fullmatch(TIME, value)
     longer = found is not None and int(found[1]) * MILLISECONDS[found[2] or "ms"] > LONGEST_TIME
