@@ -202,7 +202,11 @@ def candidates(user: User, who: str) -> list[str]:
 def rotations_under_load(user: User, rounds: int, writes: int) -> None:
     add_member(user)
     load = Load(f"https://{user.host()}", lambda who: candidates(user, who), str(user.bed.ca_file))
-    rotate_under_load(load, {"admin": (user, ROTATE), MEMBER: (user, ROTATE_MEMBER)}, rounds, writes)
+    try:
+        rotate_under_load(load, {"admin": (user, ROTATE), MEMBER: (user, ROTATE_MEMBER)}, rounds, writes)
+    except AssertionError:
+        print(user.run("logs", code=None).stdout[-5000:])  # shows whether a worker ended
+        raise
 
 
 @pytest.mark.timeout(3600)
@@ -215,10 +219,6 @@ def test_valid_passwords_are_accepted_and_old_passwords_refused_under_load(share
 @pytest.mark.timeout(3600)
 def test_two_workers_change_a_password_together(user: User, soak: bool) -> None:
     user.create("mlflow", "--workers", "2")
-    try:
-        rotations_under_load(user, 20 if soak else 3, 500 if soak else 30)
-    except AssertionError:
-        print(user.run("logs", code=None).stdout[-5000:])  # shows whether a worker ended
-        raise
+    rotations_under_load(user, 20 if soak else 3, 500 if soak else 30)
     again = user.run("create", "-o", "json")
     assert json.loads(again.stdout)["changed"] is False, again.stderr
