@@ -231,8 +231,8 @@ def _add_gate(app: FastAPI, authenticator: Authenticator, *, is_known: bool) -> 
         forwarded=is_on(settings.FORWARDED),
         access_log=is_on(settings.ACCESS_LOG),
         passes_on=not is_known or auth.auth_config.authorization_function != BASIC_AUTH,
-        # `has_a_thread` is true only for small bodies: a body is read before the thread starts, so the login of a
-        # request with a large body must be looked up first
+        # the thread starts after the whole body is read, and a login must be looked up before a large body is read; so
+        # only requests with small bodies leave the check to the thread
         **({"has_a_thread": lambda scope: straight(scope) and size_limits.is_small(scope)} if straight else {}),
     )
 

@@ -36,8 +36,9 @@ class FairQueue(Generic[T]):
         """Add an item; return the item that lost its place to this one, or None if there was room.
 
         Raises:
-            Full: there is no room, and no item can be removed. An item of another lane or address is removed only if
-                that lane or address has at least two items more than this one.
+            Full: there is no room, and no item can be removed. An item of another address is removed only if that
+                address has at least two more items than this address. The same rule applies to the lanes of one
+                address.
         """
         removed = self._make_room(address, name)
         self._addresses.setdefault(address, OrderedDict()).setdefault(name, OrderedDict())[item] = None

@@ -1,8 +1,9 @@
-"""Lets a password wait for a turn if the budget of its user and address is used up, instead of refusing it unchecked.
+"""Queues password guesses for a user and an address that have used up their budget, instead of refusing them unchecked.
 
-A user behind a shared address may log in after a stranger has used up the budget. The throttle sets the rate of turns.
-Each turn goes to a random one of the passwords that wait for this user and address. A stranger who keeps many guesses
-waiting gets most of the turns, and the user may wait long.
+A user behind a shared address may log in after a stranger has used up the budget. A turn lets one password be checked,
+and the throttle sets the rate of turns. Each turn goes to a random one of the passwords in the lane: the passwords that
+wait for one user from one site. A site is an IPv4 address or an IPv6 network (client_address.py). A stranger who keeps
+many guesses waiting gets most of the turns, and the user may wait long.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ class GuessTurns:
     def _make_room(self, key: Key) -> bool:
         """Make room for a password of a site; tell whether there is room now.
 
-        If the site is full, a random password of its longest lane loses its place, but only if that lane is longer
-        than the newcomer's lane would be.
+        If the site is full, a random password of its longest lane is refused. This happens only if that lane is longer
+        than the lane of the new password would be.
         """
         site = key[1]
         if self._sizes[site] < self._places:

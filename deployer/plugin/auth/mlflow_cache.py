@@ -15,7 +15,7 @@ def choose_who_remembers(count: int) -> None:
 
     MLflow asks its own cache first, and each process has a cache of its own. If several processes serve, a process
     would continue to accept an old password after another process has changed it. So the cache is used only if one
-    process serves. It is also off if MLflow is supported, because logins.py then caches checked passwords.
+    process serves an unsupported MLflow. With a supported MLflow, logins.py caches checked passwords.
     """
     from mlflow.version import VERSION
 

@@ -72,8 +72,8 @@ class Capped:
 
     `is_open` tells whether a path needs no login. For such a path, no body is read, and the application gets an empty
     body. If the page waited for the body, a stranger could hold a connection with one byte every few seconds.
-    `streams` says that artifact uploads are not kept in memory. If true, uploads have no limit. If false,
-    uploads without an Authorization header have one.
+    `streams` tells whether MLflow streams artifact uploads. If it does, no upload is limited. If it does not, uploads
+    without an Authorization header are limited.
     `is_validated` tells whether a request's body is decoded on the event loop (decoded.py).
     """
 
@@ -140,7 +140,7 @@ def without_body(receive: Receive) -> Receive:
 
 
 class Body:
-    """The body of one request on its way to the application; after a refusal, it drops the application's response.
+    """Passes the body of one request to the application; after a refusal, it drops the application's response.
 
     If an error is raised while a framework reads the body, the framework sends a response of its own. This class drops
     that response.

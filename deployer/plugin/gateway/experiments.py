@@ -5,9 +5,9 @@ A gateway endpoint with usage tracking stores each request, its answer and the n
 (mlflow/store/tracking/gateway/sqlalchemy_mixin.py `_get_or_create_experiment_id`). So a member who has taken the name
 before would read the requests of all users.
 
-With this module, only administrators give an experiment a name that begins with `gateway/`. Only administrators create
-endpoints (routes.tsv), so MLflow still creates these experiments. A member may have taken a name before this module was
-in use. MLflow then refuses to use the experiment, as long as a member has a permission on it.
+With this module, only administrators can give an experiment a name that begins with `gateway/`. MLflow can still create
+these experiments, because only administrators can create endpoints (routes.tsv). A member may have taken a name before
+this module was in use. MLflow then refuses to use the experiment, as long as a member has a permission on it.
 
 A mapper event checks names, because MLflow 3.17 and 3.18 write experiments only through their mapped class. The check
 looks only at requests that Flask serves, because no other route writes names of experiments.
@@ -75,7 +75,7 @@ def _of_no_member(original: Callable[..., str]) -> Callable[..., str]:
 def _members_with(store: Any, experiment_id: str) -> list[str]:
     """Return the names of members with a personal permission on an experiment; permissions of roles do not count.
 
-    Only administrators give permissions to roles.
+    Only administrators can give permissions to roles.
     """
     import sqlalchemy
     from mlflow.server.auth.db.models import SqlRole, SqlRolePermission, SqlUser, SqlUserRoleAssignment

@@ -3,8 +3,8 @@
 A guardrail of a gateway endpoint may let another endpoint rewrite a request. MLflow marks this call with a header
 (mlflow/gateway/guardrails.py `_SANITIZE_BYPASS_HEADER`), so that the guardrails of the other endpoint do not check the
 call. MLflow cannot distinguish its own header from one that a client sends. So every client could skip the guardrails.
-In MLflow 3.17.2 and 3.18.0 the header has no effect, because they search for a name with capital letters among names in
-lower case (mlflow/server/gateway_api.py `_get_guardrails_and_auth`). This module keeps later releases from finding the
+MLflow 3.17.2 and 3.18.0 ignore the header by mistake: they look for a name with capital letters among names in lower
+case (mlflow/server/gateway_api.py `_get_guardrails_and_auth`). This module keeps later releases from finding the
 header.
 """
 

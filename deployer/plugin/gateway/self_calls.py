@@ -1,4 +1,4 @@
-"""Makes sure that MLflow 3.17 calls this server when it calls itself; does not import deployer.
+"""Makes MLflow 3.17 send the calls of guardrails to this server; does not import deployer.
 
 A guardrail of a gateway endpoint asks a language model through the server's own routes. MLflow 3.17 takes the address
 for this call from the request's Host header (mlflow/server/asgi_utils.py `get_server_base_url`), and does not check the
@@ -45,7 +45,7 @@ def is_needed() -> bool:
 
 
 def install() -> None:
-    """Let guardrails call the announced address, unless MLflow does so itself."""
+    """Let guardrails call the announced address, unless this release of MLflow already does."""
     from mlflow.gateway import guardrail_utils
 
     own = os.environ.get(OWN)

@@ -3,8 +3,8 @@
 A judge of a guardrail may ask a model of the gateway. MLflow then calls this server with the login in
 `~/.mlflow/credentials` (mlflow/genai/utils/gateway_utils.py `_build_auth_headers`). On a machine where an administrator
 has used `deployer login`, this is the administrator's login. With this login, a judge that a member has written could
-use every endpoint of the gateway. With this module, MLflow does not read the file, because the server needs no login of
-a user. mlflow_environment.py removes logins from the environment.
+use every endpoint of the gateway. This module keeps MLflow from reading the file: the server never needs the login of a
+user. mlflow_environment.py removes logins from the environment.
 """
 
 from __future__ import annotations

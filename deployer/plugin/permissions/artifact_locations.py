@@ -171,7 +171,7 @@ def wrong_with_source(source: str) -> str:
 
 
 def _is_usual(source: str) -> bool:
-    """Tell whether any user may use a source; the source of a prompt is a placeholder."""
+    """Tell whether any user may use this source; prompts have a placeholder as their source, which is allowed."""
     from mlflow.server import handlers
 
     return source in handlers._PROMPT_SOURCE_PLACEHOLDERS or is_source(source)

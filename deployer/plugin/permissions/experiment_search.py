@@ -1,10 +1,10 @@
 """Finds, with one query, the experiments that a user may read; does not import deployer.
 
-MLflow 3.17 searches all experiments, drops the unreadable from the page, and repeats both until the page is full. If a
-user may read one experiment of thirty, MLflow searches three times. On a server with thousands of experiments, it
+MLflow 3.17 searches all experiments, drops the unreadable ones from the page, and repeats both until the page is full.
+If a user may read one experiment of thirty, MLflow searches three times. On a server with thousands of experiments, it
 searches dozens of times. MLflow 3.18 searches only the readable experiments. This module makes 3.17 do the same,
-through the store's own hook for further conditions. MLflow's read predicate is still asked about each result. The
-module runs MLflow's filter only if a result is unreadable, because the filter parses and builds the response again.
+through the store's own hook for further conditions. The module checks each result with MLflow's read predicate. It
+calls MLflow's filter only if a result is unreadable, because the filter is slow: it parses and rebuilds the response.
 
 Replaced or called in mlflow/server: `auth.filter_search_experiments`, `auth._role_based_read_predicate`,
 `handlers._search_experiments`, and `_experiment_where_clauses` of the tracking store.

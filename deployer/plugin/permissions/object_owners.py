@@ -10,8 +10,8 @@ permissions of the next object (`delete_*_permission`, `_mcp_server_after_delete
 With this module, permissions are written, moved and removed before the transaction ends. When an object takes a name,
 the permissions that earlier objects of this name left behind are removed (stale_grants.py). Then the sender of the
 request gets MANAGE. The names are in unique indexes, and the numbers of experiments are primary keys. So until the
-transaction ends, no other transaction takes the name: SQLite has one writer at a time, and PostgreSQL lets the others
-wait.
+transaction ends, no other transaction can take the name: SQLite has one writer at a time, and PostgreSQL lets the
+others wait.
 
 The permissions have a transaction of their own, and often a database of their own. The two transactions cannot be
 committed as one:

@@ -3,7 +3,7 @@
 MLflow's permission check reads a parameter from the query, the path or the body (mlflow/server/auth/__init__.py
 `_get_request_param`). The handler parses the same request again, by other rules (mlflow/server/handlers.py
 `_get_request_message`). If a request names one object for the check and another object for the handler, it acts on an
-object without permission. MLflow's clients and web pages send each parameter once:
+object without permission. The requests of MLflow's clients and web pages follow these rules:
 
 - GET and HEAD requests have their parameters in the query; POST, PUT and PATCH have them in a JSON object; DELETE has
   them in either.
@@ -13,9 +13,9 @@ object without permission. MLflow's clients and web pages send each parameter on
 - Each value has the type that MLflow's protobuf files give its field. At the first value of a wrong type, MLflow stops
   parsing the message, and handles the request with the fields that it has parsed so far.
 
-All other requests get 400. The check runs after MLflow has authenticated the request, and before MLflow checks
-permissions. Only values of a wrong type are found later, when MLflow's handler reads the message. FastAPI's routes need
-no check: there, the permission check and the handler read the same path and the same parsed body.
+A request that breaks a rule gets 400. The check runs after MLflow has authenticated the request, and before MLflow
+checks permissions. Only values of a wrong type are found later, when MLflow's handler reads the message. FastAPI's
+routes need no check: there, the permission check and the handler read the same path and the same parsed body.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Closes the routes of MLflow that routes.tsv does not leave open; does not import deployer.
+"""Closes the routes of MLflow that routes.tsv marks as closed or does not list; does not import deployer.
 
 The check runs after routing, on the route that matched, so no spelling of a path can bypass it. MLflow's own
 authentication runs earlier and refuses strangers. A refusal is a 403 that names the route, in the form of MLflow's

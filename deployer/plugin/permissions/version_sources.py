@@ -1,15 +1,15 @@
 """Checks the source of a new model version before MLflow follows the source; does not import deployer.
 
-- MLflow resolves all links in a source that is a path, and its refusal names the result (mlflow/server/handlers.py
-  `_validate_source_run`, `_validate_source_model`). For other sources, the refusal tells whether the path of the source
-  has a link (`_validate_non_local_source_contains_relative_paths`). So a member could find out which files the server
-  has open (`/proc/self/fd/3`). With this module, MLflow resolves no path for non-admin users, and accepts only the
-  sources that artifact_locations.py accepts.
+- MLflow resolves all symbolic links in a source that is a path, and its error message contains the result
+  (mlflow/server/handlers.py `_validate_source_run`, `_validate_source_model`). For other sources, the message tells
+  whether the path of the source has a symbolic link (`_validate_non_local_source_contains_relative_paths`). So a member
+  could find out which files the server has open (`/proc/self/fd/3`). With this module, MLflow resolves no path for
+  non-admin users, and accepts only the sources that artifact_locations.py accepts.
 - The source of a new version may be a version of another model. The new version then has the files of its source. A
-  role can deny all model versions, but MLflow checks this denial only for the model that gets the new version. If it is
-  a prompt, MLflow checks the denial of prompt versions instead (mlflow/server/auth
-  `validate_can_create_model_version`). With this module, a user who is denied model versions cannot use a model version
-  as a source.
+  role can deny all model versions, but MLflow checks this denial only for the model that gets the new version. If this
+  model is a prompt, MLflow checks whether prompt versions are denied, and not whether model versions are
+  (mlflow/server/auth `validate_can_create_model_version`). With this module, a user who is denied model versions cannot
+  use a model version as a source.
 """
 
 from __future__ import annotations

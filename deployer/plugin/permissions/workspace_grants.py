@@ -1,8 +1,8 @@
 """Ignores a role's `USE` on the workspace when MLflow filters a list or a search; does not import deployer.
 
 A role's `USE` on the workspace lets its users create objects. It is not a permission on any object: if such a user
-requests one object, MLflow refuses. But MLflow's filters of lists and searches count it as `READ` on all objects
-without a permission of their own (mlflow/server/auth `_role_based_read_predicate`, `filter_list_scorers`,
+requests one object, MLflow refuses. But MLflow's filters of lists and searches count it as `READ` on each object for
+which the user has no other permission (mlflow/server/auth `_role_based_read_predicate`, `filter_list_scorers`,
 `_withhold_denied_guardrail_scorers`). With this module, the filters decide as for single objects. A role's `MANAGE` on
 the workspace counts in both cases (`is_workspace_admin_grant`).
 """

@@ -1,7 +1,7 @@
 """Keeps connections from using up the file descriptors of a process; does not import deployer.
 
-Databases and files need descriptors, too, so a part of all descriptors is their reserve. If connections have taken the
-rest, a new connection makes others close (connections.py), or it waits until there is room.
+Databases and files also need descriptors, so the server reserves a part of all descriptors for them. If connections
+have taken the rest, a new connection makes others close (connections.py), or it waits until there is room.
 """
 
 from __future__ import annotations

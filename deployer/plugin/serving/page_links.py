@@ -4,9 +4,9 @@ MLflow's pages turn text that members store into links, for example the tag `mlf
 check the scheme of such a link. A click on a link with the scheme `javascript` runs the member's script with the login
 of the user who has clicked. Views of traces that a member defines can call `window.open` in the same way.
 
-MLflow's pages also give members' files an address with the scheme `blob`, to show them as an image or in a frame
-without access to the login. If a user opens such an address in a tab of its own, the file is a page of the server, and
-its scripts run with the login of the user.
+MLflow's pages also show members' files as images or in frames. Each file gets an address with the scheme `blob`, and a
+frame has no access to the login. If a user opens such an address in a tab of its own, the file is a page of the server,
+and its scripts run with the login of the user.
 
 With this module, each page contains a script that runs before all others. It stops such links and such calls, and makes
 such files harmless in a tab of their own. A Content-Security-Policy would do so, too. But it would also stop the

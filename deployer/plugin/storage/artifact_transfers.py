@@ -13,9 +13,10 @@ MOST_PARTS = 10_000  # of a multipart upload; the limit of S3
 def advertise(transfer: str) -> None:
     """Tell clients to transfer artifacts through the server (`proxied`) or directly to the artifact store (`direct`).
 
-    A server in front of S3 announces direct transfers: MLflow 3.17 always, and 3.18 if
-    MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD and _DOWNLOAD are set. Clients from 3.17 on then use direct transfers
-    (mlflow/server/handlers.py `build_server_info_payload`, mlflow/store/artifact/mlflow_artifacts_repo.py).
+    Without this function, a server with artifacts in S3 may announce direct transfers. MLflow 3.17 always does so.
+    MLflow 3.18 does so if MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD and _DOWNLOAD are set. Clients from 3.17 on then use
+    direct transfers (mlflow/server/handlers.py `build_server_info_payload`,
+    mlflow/store/artifact/mlflow_artifacts_repo.py).
     """
     from mlflow.server import handlers, server_info_api
 

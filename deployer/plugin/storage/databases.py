@@ -88,7 +88,8 @@ def prepare() -> None:
 
     tracking_uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     auth_uri = read_auth_config().database_uri
-    # tracking first: in a database for both, its first migration would take the auth tables for its own
+    # The tracking schema comes first. If both schemas share a database, the first tracking migration would take
+    # existing auth tables for its own.
     _prepare(
         tracking_uri,
         Schema(
