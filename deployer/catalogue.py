@@ -12,7 +12,7 @@ PACKAGE: Final = Path(__file__).parent
 PLUGINS: Final = PACKAGE / "plugin"
 PROGRAMS: Final = PLUGINS / "programs"
 CONSTRAINTS: Final = PACKAGE / "constraints"
-SHIPPED: Final = (".py", ".tsv")
+SHIPPED: Final = (".py", ".tsv", ".js")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Text that members store becomes no link that runs a script with the login of another user."""
+"""Text and files that members store run no script with the login of another user."""
 
 from __future__ import annotations
 
@@ -96,6 +96,52 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"".join(
     )
 )
 
+HANDLER = "localStorage.setItem('stolen', 'yes')"
+# each of these runs the handler, if a page writes it with `innerHTML`
+MARKUP = (
+    f'<img src="x" onerror="{HANDLER}">',
+    f'<img/src="x"/onerror="{HANDLER}">',
+    f'<p><svg><image href="x" onerror ="{HANDLER}"></image></svg></p>',
+    f'<iframe srcdoc="<script>{HANDLER}</script>"></iframe>',
+    f'<iframe src="javascript:{HANDLER}"></iframe>',
+    f'<iframe src="java&#10;script&colon;{HANDLER}"></iframe>',
+    f'<details open ontoggle="{HANDLER}">text</details>',
+    # with scripts, the content of `noscript` is text, and the image begins after it
+    f'<noscript><p title="</noscript><img src=x onerror={HANDLER}>"></noscript>',
+    f'<form><input name="getAttributeNames"><img src="x" onerror="{HANDLER}"></form>',
+)
+WRITE = """([way, markup]) => {
+  const outer = document.createElement("div");
+  document.body.append(outer);
+  const inner = outer.appendChild(document.createElement("div"));
+  if (way === "innerHTML") inner.innerHTML = markup;
+  if (way === "outerHTML") inner.outerHTML = markup;
+  if (way === "shadow") inner.attachShadow({ mode: "open" }).innerHTML = markup;
+  if (way === "template") {
+    const template = document.createElement("template");
+    template.innerHTML = markup;
+    outer.append(template.content.cloneNode(true));
+  }
+  for (const place of ["beforebegin", "afterbegin", "beforeend", "afterend"]) {
+    if (way === place) inner.insertAdjacentHTML(place, markup);
+  }
+  return outer.innerHTML + (inner.shadowRoot?.innerHTML ?? "");
+}"""
+WAYS = ("innerHTML", "outerHTML", "shadow", "template", "beforebegin", "afterbegin", "beforeend", "afterend")
+ASK = """async ([way, address]) => {
+  if (way === "fetch") {
+    return await fetch(address).then((answer) => answer.status, () => "refused");
+  }
+  try {
+    const request = new XMLHttpRequest();
+    request.open("GET", address, false);
+    request.send();
+    return request.status;
+  } catch {
+    return "refused";
+  }
+}"""
+
 Login = tuple[str, str]
 
 
@@ -163,6 +209,56 @@ def test_a_file_of_a_member_has_no_access_to_the_login_in_a_tab_of_its_own(serve
         assert page.evaluate(DRAWN, [base64.b64encode(image).decode(), kind]) == 7, kind  # the width
 
 
+def test_a_map_runs_no_script(server: Server, page: Page) -> None:
+    eve = server.member("eve")
+    experiment = server.ask(f"{V2}/experiments/create", eve, {"name": "maps of eve"}).json()["experiment_id"]
+    run = server.ask(f"{V2}/runs/create", eve, {"experiment_id": experiment}).json()["run"]["info"]["run_id"]
+    style = {"attribution": f'<img src="x" onerror="{HANDLER}">'}
+    points = [
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": [n, n]}, "properties": {"style": style}}
+        for n in (1, 2)
+    ]
+    requests.put(
+        f"{server.address}/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/map.geojson",
+        json={"type": "FeatureCollection", "features": points},
+        auth=eve,
+        timeout=60,
+    ).raise_for_status()
+    page.goto(f"{server.address}/#/experiments/{experiment}/runs/{run}/artifacts/map.geojson")
+    attribution = page.locator(".leaflet-control-attribution")
+    attribution.wait_for()
+    attribution.locator("img").wait_for(state="attached")  # MLflow itself still makes the element
+    page.wait_for_timeout(500)
+    assert page.evaluate(STOLEN) is None
+
+
+def test_markup_runs_no_script(server: Server, page: Page) -> None:
+    page.goto(f"{server.address}/")
+    for way in WAYS:
+        for markup in MARKUP:
+            page.evaluate(WRITE, [way, markup])
+    page.wait_for_timeout(500)
+    assert page.evaluate(STOLEN) is None
+    harmless = '<p class="a">one <b>two</b></p><svg><g></g></svg>'
+    for way in WAYS:
+        assert harmless in page.evaluate(WRITE, [way, harmless]), way
+    rest = '<p onclick="x">on this = 3</p>'
+    for way in WAYS:
+        assert "<p>on this = 3</p>" in page.evaluate(WRITE, [way, rest]), way
+    assert page.evaluate(WRITE, ["innerHTML", "<table><tr onclick='x'><td>1</td></tr></table>"]).count("<td>") == 1
+
+
+@pytest.mark.parametrize("way", ["fetch", "xhr"])
+def test_the_identifier_of_a_member_leads_to_no_other_route(server: Server, page: Page, way: str) -> None:
+    page.goto(f"{server.address}/")
+    for up in ("..", "%2e%2E", ".%2e", ".\n."):
+        for slash in ("/", "\\"):
+            address = f"ajax-api/3.0/mlflow/traces{slash}{up}{slash}{up}{slash}{up}/2.0/mlflow/users/current"
+            assert page.evaluate(ASK, [way, address]) == "refused", address
+    for address in ("ajax-api/2.0/mlflow/users/current", "./ajax-api/2.0/mlflow/users/current?path=a/../b#/../c"):
+        assert page.evaluate(ASK, [way, address]) == 200, address
+
+
 @pytest.mark.parametrize(
     ("path", "login", "status"),
     [
@@ -182,7 +278,7 @@ def test_each_page_contains_the_script_before_others(
     answer = server.ask(path, login)
     assert answer.status_code == status
     if status == 200:
-        before, _, after = answer.text.partition("<script>(() => {")
+        before, _, after = answer.text.partition("<script>// Runs before all other scripts")
         assert after, answer.text
         assert "<script" not in before
         assert int(answer.headers["content-length"]) == len(answer.content)
@@ -193,6 +289,6 @@ def test_a_page_that_a_browser_has_stored_is_not_used_again(server: Server) -> N
     for path, login in (("", ADMIN), ("static-files/lib/notebook-trace-renderer/index.html", None)):
         whole = requests.get(f"{server.address}/{path}", auth=login, headers=old, timeout=60)
         assert whole.status_code == 200
-        assert "<script>(() => {" in whole.text
+        assert "<script>// Runs before all other scripts" in whole.text
         assert whole.headers["cache-control"] == "no-cache"
     assert server.ask("", None).status_code == 401

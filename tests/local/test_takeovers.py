@@ -109,6 +109,17 @@ def test_a_member_overrides_assessments_of_the_same_trace(server: Server, mia: L
     assert is_valid(server, "b-new")
 
 
+def test_the_identifier_of_an_assessment_leads_to_no_other_route(server: Server, mia: Login) -> None:
+    own = str(server.ask(f"{V2}/experiments/create", mia, {"name": "with identifiers"}).json()["experiment_id"])
+    start(server, mia, own, "tr-identified", assessment("a-1.2:3_4")).raise_for_status()
+    for wrong in ("../../../roles/delete?role_id=3", "..", "a/b", "a\\b", "a?b", "a#b", "a%2fb", "a b"):
+        for login in (mia, ADMIN):
+            new = {"assessment": assessment(wrong, trace_id="tr-identified")}
+            assert server.ask(f"{TRACES}/tr-identified/assessments", login, new).status_code == 400, wrong
+            assert start(server, login, own, "tr-other", assessment(wrong)).status_code == 400, wrong
+            assert still_stored(server, wrong) == [False]
+
+
 # --- assessments that name a deleted run ---
 
 

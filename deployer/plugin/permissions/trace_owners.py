@@ -14,6 +14,9 @@ change its trace. Other merged rows cannot move, because the checked trace, run 
 An assessment may name another assessment that it overrides. When MLflow deletes the first assessment, it makes the
 second one valid again, even if the second one belongs to another trace (`SqlAlchemyStore.delete_assessment`). So an
 assessment may only override an assessment of its own trace.
+
+MLflow's web pages put the identifier of an assessment into the path of a request to edit or delete it. So an identifier
+must not contain a slash: `../../../roles/delete?role_id=3` would make an administrator delete a role.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from functools import wraps
 from typing import Any
 
 from ..auth.request_cache import Memory, current
+from .artifact_locations import IDENTIFIER
 
 
 def install() -> None:
@@ -31,6 +35,7 @@ def install() -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from sqlalchemy import event
 
+    event.listen(SqlAssessments, "before_insert", _check_identifier)
     event.listen(SqlAssessments, "before_update", _keep_trace)
     for moment in ("before_insert", "before_update"):
         event.listen(SqlAssessments, moment, _override_own_trace)
@@ -56,6 +61,16 @@ def install() -> None:
     SqlAlchemyStore.link_traces_to_run = link_to_own_run
     SqlAlchemyStore.start_trace = start_in_own_experiment
     SqlAlchemyStore.log_spans = log_in_own_experiment
+
+
+def _check_identifier(_mapper: Any, _connection: Any, assessment: Any) -> None:
+    """Refuse an identifier that would lead to another route in the path of a request."""
+    from mlflow.exceptions import MlflowException
+
+    if not IDENTIFIER.fullmatch(str(assessment.assessment_id)):
+        raise MlflowException.invalid_parameter_value(
+            "The identifier of an assessment may only have letters, digits, '_', '-', '.' and ':'."
+        )
 
 
 def _keep_trace(_mapper: Any, _connection: Any, assessment: Any) -> None:

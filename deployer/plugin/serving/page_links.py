@@ -8,15 +8,24 @@ MLflow's pages also show members' files as images or in frames. Each file gets a
 frame has no access to the login. If a user opens such an address in a tab of its own, the file is a page of the server,
 and its scripts run with the login of the user.
 
-With this module, each page contains a script that runs before all others. It stops such links and such calls, and makes
-such files harmless in a tab of their own. A Content-Security-Policy would do so, too. But it would also stop the
-scripts of HTML files in frames, which show plots.
+MLflow's pages also make elements from text of members, for example from the style of a `.geojson` file, and put the
+identifiers of assessments into the paths of requests.
+
+With this module, each page contains a script that runs before all others (page_guard.js):
+
+- It stops such links and such calls, and makes such files harmless in a tab of their own.
+- It removes event handlers, and frames' own markup, from text that becomes elements.
+- It refuses requests whose path contains the segment `..`.
+
+A Content-Security-Policy would stop the scripts of members, too. But it would also stop the scripts of HTML files in
+frames, which show plots.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from .static_files import PREFIX, STATIC_PREFIX
@@ -25,60 +34,7 @@ HEAD = b"<head>"
 PAGE = ".html"
 CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-range", b"range"})
 OF_THE_FILE = frozenset({b"etag", b"last-modified", b"accept-ranges", b"content-length", b"cache-control"})
-SCRIPT = b"""<script>(() => {
-  "use strict";
-  const scheme = (url) => {
-    try {
-      return new URL(url, document.baseURI).protocol;
-    } catch {
-      return "";
-    }
-  };
-  const links = ["href", "xlink:href", "action", "formaction"];
-  const isStopped = (node) => links.some((name) => {
-    const found = node.hasAttribute(name) ? scheme(node.getAttribute(name)) : "";
-    return found === "javascript:" || (found === "blob:" && !node.hasAttribute("download"));
-  });
-  const stop = (event) => {
-    const nodes = event.composedPath().concat(event.submitter ?? []).filter((node) => node instanceof Element);
-    if (nodes.some(isStopped)) {
-      event.preventDefault();
-      event.stopImmediatePropagation();
-    }
-  };
-  for (const kind of ["click", "auxclick", "submit"]) {
-    window.addEventListener(kind, stop, { capture: true });
-  }
-
-  const open = window.open;
-  window.open = function (url, ...others) {
-    const isHarmless = url === undefined || !["javascript:", "blob:"].includes(scheme(url));
-    return isHarmless ? open.call(window, url, ...others) : null;
-  };
-
-  // in a frame without access to the login, the origin is "null"
-  const onlyInFrames = "<!doctype html><script>if (self.origin !== 'null') document.write('<plaintext>')</" + "script>";
-  const harmless = /^((image|audio|video)[/][a-z0-9.+-]+|application[/]pdf|(text|application)[/]javascript)$/;
-  const create = URL.createObjectURL;
-  URL.createObjectURL = function (file) {
-    const kind = file instanceof Blob ? file.type.split(";")[0].trim().toLowerCase() : "";
-    if (kind === "text/html") {
-      return create.call(URL, new Blob([onlyInFrames, file], { type: "text/html;charset=utf-8" }));
-    }
-    if (kind === "image/svg+xml") {  // an image at an address whose page has no access to the login
-      const whole = new XMLHttpRequest();
-      const address = create.call(URL, file);
-      whole.open("GET", address, false);
-      whole.send();
-      URL.revokeObjectURL(address);
-      return "data:image/svg+xml;charset=utf-8," + encodeURIComponent(whole.responseText);
-    }
-    if (!(file instanceof Blob) || (harmless.test(kind) && !kind.endsWith("xml"))) {
-      return create.call(URL, file);
-    }
-    return create.call(URL, new Blob([file], { type: kind === "" ? "application/octet-stream" : "text/plain" }));
-  };
-})();</script>"""
+SCRIPT = Path(__file__).with_name("page_guard.js")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -92,6 +48,7 @@ class Pages:
 
     def __init__(self, app: App, root: str) -> None:
         self._app = app
+        self._script = b"<script>" + SCRIPT.read_bytes() + b"</script>"
         self._root = root
         self._prefix = root.rstrip("/") + PREFIX
 
@@ -120,7 +77,7 @@ class Pages:
         page, kept = bytes(body), start["headers"]
         if start["status"] == 200 and dict(kept).get(b"content-type", b"").startswith(b"text/html"):
             before, head, after = page.partition(HEAD) if HEAD in page else (b"", b"", page)
-            page = before + head + SCRIPT + after
+            page = before + head + self._script + after
             # a browser must not use a page again that an earlier release has sent
             added = [(b"content-length", str(len(page)).encode()), (b"cache-control", b"no-cache")]
             kept = [(name, value) for name, value in kept if name not in OF_THE_FILE] + added
