@@ -33,7 +33,11 @@ def credentials(scope: Scope) -> tuple[str, str] | None:
 
 
 def _in_one_spelling(scope: Scope, name: bytes, *, others: bool) -> tuple[str, str] | None:
-    """Return the login in a header; `others` keeps headers of other schemes unchanged, even with parameters."""
+    """Return the login in a header.
+
+    If `others` is true, a header of another scheme stays unchanged even if it has parameters. If it is false, such a
+    header stays only if it holds a token.
+    """
     given = [value for header, value in scope["headers"] if header == name]
     words = [value.decode("latin-1").split() for value in given]  # as MLflow does, also at other white space
     basic = any(found[:1] and found[0].lower() == "basic" for found in words)

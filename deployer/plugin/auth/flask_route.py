@@ -32,7 +32,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class Straight:
-    """Tells whether a request is for Flask: no route of FastAPI matches it, and no permission rule for these routes.
+    """Tells whether a request is for Flask: no route and no permission rule of FastAPI matches it.
 
     `matches` tells whether one of FastAPI's routes matches a scope. `rules` tells whether MLflow's
     permission check for FastAPI has a rule for a path and a method.

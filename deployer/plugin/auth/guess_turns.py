@@ -75,8 +75,8 @@ class GuessTurns:
     def _make_room(self, key: Key) -> bool:
         """Make room for a password of a site; tell whether there is room now.
 
-        If the site is full, a random password of its longest lane is refused. This happens only if that lane is longer
-        than the lane of the new password would be.
+        If the site is full, its longest lane is compared with the new password's lane, including the new password. If
+        the longest lane is longer, a random password of it is refused. Otherwise, there is no room.
         """
         site = key[1]
         if self._sizes[site] < self._places:

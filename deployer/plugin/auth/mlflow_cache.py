@@ -14,8 +14,8 @@ def choose_who_remembers(count: int) -> None:
     """Switch MLflow's own cache on or off for `count` processes, and report an unsupported MLflow version.
 
     MLflow asks its own cache first, and each process has a cache of its own. If several processes serve, a process
-    would continue to accept an old password after another process has changed it. So the cache is used only if one
-    process serves an unsupported MLflow. With a supported MLflow, logins.py caches checked passwords.
+    would continue to accept an old password after another process has changed it. So the cache is on only if MLflow is
+    unsupported and the server has a single process. With a supported MLflow, logins.py caches checked passwords.
     """
     from mlflow.version import VERSION
 

@@ -31,9 +31,10 @@ EXPERIMENTS_REMEMBERED = 50_000  # runs whose experiment is remembered; runs nev
 class Memory:
     """What is known about the login of a request. No other login may be accepted for this request.
 
-    A request may be served long after its login was checked. So the first result is provisional. When a
-    thread serves the request, it looks the login up again. That result is `confirmed`, and is used until the end of the
-    request. Otherwise, a password change during the request would cause an error after the work was done.
+    A request may be served long after its login was checked. So the first result is provisional. When a thread serves
+    the request, it looks the login up again. That result is `confirmed`, and is used until the end of the request. If
+    the login were looked up again after that, a password change during the request could cause an error after the work
+    was done.
     """
 
     def __init__(self, username: str, login: bytes, accepted: bool, user: Any | None) -> None:

@@ -30,7 +30,7 @@ def bounds(scope: Scope, length: float, is_validated: Callable[[Scope], bool]) -
 
     `length` is the length of the body, infinity if it is unknown.
     """
-    if length <= MOST_VALUES:  # most requests: below all bounds, so no route must be looked up
+    if length <= MOST_VALUES:  # most requests: below all bounds, so the route need not be looked up
         return math.inf, math.inf
     if str(scope["path"]).endswith(GRAPHQL):
         return MOST_QUERY, math.inf

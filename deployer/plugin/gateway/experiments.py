@@ -7,7 +7,8 @@ before would read the requests of all users.
 
 With this module, only administrators can give an experiment a name that begins with `gateway/`. MLflow can still create
 these experiments, because only administrators can create endpoints (routes.tsv). A member may have taken a name before
-this module was in use. MLflow then refuses to use the experiment, as long as a member has a permission on it.
+this module was in use. With this module, MLflow does not use such an experiment while a member has a personal
+permission on it.
 
 A mapper event checks names, because MLflow 3.17 and 3.18 write experiments only through their mapped class. The check
 looks only at requests that Flask serves, because no other route writes names of experiments.

@@ -133,7 +133,8 @@ def _redacting(auth: Any) -> Callable[[Any], None]:
 def _kinds(auth: Any) -> Iterator[tuple[type, NamesOf]]:
     """Yield a class and a function for each kind of object.
 
-    The rows of the class create and remove the object. The function returns the object's names.
+    An inserted row of the class can create the object, and a deleted row can remove it. The function returns the
+    object's names.
     """
     from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
     from mlflow.store.tracking.dbmodels import models

@@ -9,7 +9,8 @@ caller has permissions on the other experiment. The header `X-Mlflow-Run-Id` of 
 
 `start_trace` also stores the assessments in a request, each under the identifier that the request gives. If another
 trace has an assessment with this identifier, `Session.merge` would move it to the caller's trace. So no assessment may
-change its trace. Other merged rows cannot move, because the checked trace, run or model is part of their primary key.
+change its trace. `Session.merge` cannot move rows of other kinds, because the trace, run or model that was checked is
+part of their primary key.
 
 An assessment may name another assessment that it overrides. When MLflow deletes the first assessment, it makes the
 second one valid again, even if the second one belongs to another trace (`SqlAlchemyStore.delete_assessment`). So an

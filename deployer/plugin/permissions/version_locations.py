@@ -7,8 +7,8 @@ for a non-admin user, this module accepts only:
 
 - the placeholder of a prompt;
 - `runs:/RUN`, and a folder in the artifacts of RUN, if the version has this run;
-- a folder in the artifacts of a logged model, if the source of the version is the logged model, or if the version and
-  the logged model have the same run, or both have no run.
+- a folder in the artifacts of a logged model, in any of three cases: the version's source is this logged model, both
+  have the same run, or neither has a run.
 
 Two kinds of versions need the rule about the same run, because their source is not the logged model: copies of a
 version, and versions that MLflow's web page registers from a logged model. A logged model without a run is found only

@@ -18,7 +18,7 @@ LARGEST_RESERVE = 1024  # for databases, artifacts and logs; half of all descrip
 # strangers each sent as much as the server holds before a login is accepted (http_protocol.py). The process then took
 # 330 MiB, or 85 KiB for each connection.
 MOST_CONNECTIONS = 4096
-BATCHES = 16  # 1/BATCHES of all connections are closed at once, because the choice looks at each
+BATCHES = 16  # each choice looks at all connections, so up to 1/BATCHES of them are closed at once
 AT_ONCE = 16  # connections that are closed when databases and files have taken half of the reserve
 _NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})  # as in asyncio.selector_events
 

@@ -1,8 +1,9 @@
 """Bounds the time and memory that the head of a request costs; does not import deployer.
 
-h11 (0.14 to 0.16), uvicorn's parser, has three weaknesses. It bounds only heads that have not arrived completely. It
-does not bound the number of header fields. Two of its regular expressions take quadratic time (h11/_abnf.py
-`header_field`, `chunk_header`): a line with 64,000 blanks keeps the process busy for 20 s.
+h11 (0.14 to 0.16), uvicorn's parser, has three weaknesses. It limits the size of a head only while the head is
+incomplete, so a head that arrives at once has no limit. It does not bound the number of header fields. Two of its
+regular expressions take quadratic time (h11/_abnf.py `header_field`, `chunk_header`): a line with 64,000 blanks keeps
+the process busy for 20 s.
 
 FastAPI also parses the cookies of each request (starlette/requests.py `cookie_parser`), with a function that takes
 quadratic time in older versions of Python (CVE-2024-7592).

@@ -1,4 +1,4 @@
-"""Adds deadlines and a close without lost responses to uvicorn's HTTP/1.1 connections; does not import deployer.
+"""Gives uvicorn's HTTP/1.1 connections deadlines and a safe way to close; does not import deployer.
 
 uvicorn (0.30 to 0.54, uvicorn/protocols/http/h11_impl.py) has these weaknesses:
 

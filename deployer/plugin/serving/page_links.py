@@ -14,7 +14,7 @@ identifiers of assessments into the paths of requests.
 With this module, each page contains a script that runs before all others (page_guard.js):
 
 - It stops such links and such calls, and makes such files harmless in a tab of their own.
-- It removes event handlers, and frames' own markup, from text that becomes elements.
+- It removes event handlers, and the attribute `srcdoc` of frames, from text that becomes elements.
 - It refuses requests whose path contains the segment `..`.
 
 A Content-Security-Policy would stop the scripts of members, too. But it would also stop the scripts of HTML files in
