@@ -52,7 +52,7 @@ from .permissions import (
     wildcard_names,
     workspace_grants,
 )
-from .serving import health, page_links, static_files, threads, workspaces
+from .serving import health, page_guard, static_files, threads, workspaces
 from .settings import Refusal, is_on, number
 from .storage import artifact_transfers, databases, engines, regular_expressions, search_filters
 
@@ -128,7 +128,7 @@ def create_app() -> FastAPI:
     _choose_transfers(is_known=is_known)
     workspaces.refuse_as_bad_request()
     static_files.install(app)
-    page_links.install(app)
+    page_guard.install(app)
     _cap_bodies(app, most)
     _close_routes(app, VERSION, is_known=is_known)
     _add_gate(app, authenticator, is_known=is_known)

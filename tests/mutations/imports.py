@@ -21,7 +21,7 @@ READ_BY = {
     "templates/": "deployer/catalogue.py",
     "deployer/plugin/permissions/routes.tsv": "deployer/plugin/permissions/routes.py",
     "deployer/plugin/seams.tsv": "deployer/plugin/seams.py",
-    "deployer/plugin/serving/page_guard.js": "deployer/plugin/serving/page_links.py",
+    "deployer/plugin/serving/page_guard.js": "deployer/plugin/serving/page_guard.py",
 }
 
 

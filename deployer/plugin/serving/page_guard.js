@@ -1,6 +1,9 @@
-// Runs before all other scripts of each page (page_links.py): no text or file of a member runs with a user's login.
+// Runs before all other scripts of each page (page_guard.py): no text or file of a member runs with a user's login.
 (() => {
   "use strict";
+
+  // a path such as `__proto__/valueGetter` in a member's data must not give all objects a property
+  Object.preventExtensions(Object.prototype);
 
   const scheme = (url) => {
     try {
@@ -9,7 +12,7 @@
       return "";
     }
   };
-  const { getAttribute, getAttributeNames, removeAttribute } = Element.prototype; // a form's fields can hide its own
+  const { getAttribute } = Element.prototype; // a form's fields can hide its own
 
   // Links
   const links = ["href", "xlink:href", "action", "formaction"];
@@ -60,76 +63,18 @@
     return prepare.call(this, method, url, ...others);
   };
 
-  // Markup: event handlers, and frames with markup or scripts of their own, are removed from text that becomes elements
-  const isSuspicious = (markup) => /\bon\w+\s*=|<(iframe|frame|object|embed|base|animate|set)\b/i.test(markup);
-  const inert = document.implementation.createHTMLDocument(""); // runs no script and loads no image
-  const write = Object.getOwnPropertyDescriptor(Element.prototype, "innerHTML").set;
-  const isHarmful = (name, value) =>
-    /^(on|srcdoc$)/i.test(name) ||
-    scheme(value) === "javascript:" ||
-    (name.toLowerCase() === "attributename" && /href$/i.test(value));
-  const clean = (root) => {
-    for (const node of root.querySelectorAll("*")) {
-      if (node instanceof HTMLTemplateElement) {
-        clean(node.content);
-      }
-      for (const name of getAttributeNames.call(node)) {
-        if (isHarmful(name, getAttribute.call(node, name))) {
-          removeAttribute.call(node, name);
-        }
-      }
-    }
-  };
-  // The elements themselves move to the page. Text that is parsed twice could mean something else the second time.
-  const elements = (context, markup) => {
-    const twin = inert.importNode(context, false);
-    write.call(twin, markup);
-    const root = twin instanceof HTMLTemplateElement ? twin.content : twin;
-    clean(root);
-    return root.childNodes;
-  };
-  const replaceSetter = (prototype, name, set) => {
-    const found = Object.getOwnPropertyDescriptor(prototype, name);
-    const guarded = function (markup) {
-      if (isSuspicious(markup)) {
-        set(this, markup);
-      } else {
-        found.set.call(this, markup);
-      }
-    };
-    Object.defineProperty(prototype, name, { ...found, set: guarded });
-  };
-  replaceSetter(Element.prototype, "innerHTML", (node, markup) => {
-    const root = node instanceof HTMLTemplateElement ? node.content : node;
-    root.replaceChildren(...elements(node, markup));
-  });
-  replaceSetter(ShadowRoot.prototype, "innerHTML", (root, markup) => {
-    root.replaceChildren(...elements(root.host, markup));
-  });
-  replaceSetter(Element.prototype, "outerHTML", (node, markup) => {
-    node.replaceWith(...elements(node.parentElement ?? document.body, markup));
-  });
-  const places = { beforebegin: "before", afterbegin: "prepend", beforeend: "append", afterend: "after" };
-  const insert = Element.prototype.insertAdjacentHTML;
-  Element.prototype.insertAdjacentHTML = function (place, markup) {
-    const method = places[String(place).toLowerCase()];
-    if (method === undefined || !isSuspicious(markup)) {
-      insert.call(this, place, markup);
-      return;
-    }
-    const context = ["prepend", "append"].includes(method) ? this : this.parentElement;
-    this[method](...elements(context, markup));
-  };
-
   // Files. In a frame without access to the login, the origin is "null".
   const onlyInFrames =
     "<!doctype html><script>if (self.origin !== 'null') document.write('<plaintext>')</" + "script>";
   const harmless = /^((image|audio|video)[/][a-z0-9.+-]+|application[/]pdf|(text|application)[/]javascript)$/;
+  const pages = new Map(); // HTML files by address
   const create = URL.createObjectURL;
   URL.createObjectURL = function (file) {
     const kind = file instanceof Blob ? file.type.split(";")[0].trim().toLowerCase() : "";
     if (kind === "text/html") {
-      return create.call(URL, new Blob([onlyInFrames, file], { type: "text/html;charset=utf-8" }));
+      const address = create.call(URL, new Blob([onlyInFrames, file], { type: "text/html;charset=utf-8" }));
+      pages.set(address, file);
+      return address;
     }
     if (kind === "image/svg+xml") {
       // an image at an address whose page has no access to the login
@@ -145,4 +90,28 @@
     }
     return create.call(URL, new Blob([file], { type: kind === "" ? "application/octet-stream" : "text/plain" }));
   };
+  const revoke = URL.revokeObjectURL;
+  URL.revokeObjectURL = function (address) {
+    pages.delete(address);
+    revoke.call(URL, address);
+  };
+
+  // The policy of this page would stop the scripts of an HTML file. So another page shows the file in the frame.
+  const shown = (address) => (pages.has(String(address)) ? FRAME_ADDRESS + "#" + address : address);
+  const { setAttribute } = Element.prototype;
+  Element.prototype.setAttribute = function (name, value) {
+    const isSource = this instanceof HTMLIFrameElement && String(name).toLowerCase() === "src";
+    setAttribute.call(this, name, isSource ? shown(value) : value);
+  };
+  const source = Object.getOwnPropertyDescriptor(HTMLIFrameElement.prototype, "src");
+  const setSource = function (value) {
+    source.set.call(this, shown(value));
+  };
+  Object.defineProperty(HTMLIFrameElement.prototype, "src", { ...source, set: setSource });
+  window.addEventListener("message", async (event) => {
+    const file = pages.get(event.data);
+    if (file !== undefined) {
+      event.source.postMessage(await file.text(), "*");
+    }
+  });
 })();
