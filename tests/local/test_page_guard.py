@@ -259,6 +259,8 @@ def test_markup_runs_no_script(server: Server, page: Page) -> None:
         page.wait_for_timeout(300)
         page.goto(f"{server.address}/")
         assert page.evaluate(STOLEN) is None, markup
+    page.evaluate(WRITE, '<base href="/of/a/member/">')
+    assert page.evaluate("() => document.baseURI") == f"{server.address}/"
 
 
 def test_data_of_a_member_become_no_property_of_all_objects_and_no_program(server: Server, page: Page) -> None:

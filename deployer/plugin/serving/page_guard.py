@@ -29,13 +29,13 @@ from typing import Any
 from .static_files import PREFIX, STATIC_PREFIX
 
 PAGE = ".html"
-HEAD, SCRIPT_TAG = b"<head>", b"<script"
+HEAD, SCRIPT_TAG, BASE_TAG = b"<head>", b"<script", b"<base"
 CONDITIONS = frozenset({b"if-none-match", b"if-modified-since", b"if-range", b"range"})
 OF_THE_FILE = frozenset({b"etag", b"last-modified", b"accept-ranges", b"content-length", b"cache-control"})
 GUARD = Path(__file__).with_name("page_guard.js")
 # scripts that a script of the page loads are allowed, too; forms and plug-ins are not used by MLflow's pages
 POLICY = (
-    "script-src 'nonce-{nonce}' 'strict-dynamic'; worker-src 'self' blob:; object-src blob:; base-uri 'self'; "
+    "script-src 'nonce-{nonce}' 'strict-dynamic'; worker-src 'self' blob:; object-src blob:; base-uri {base}; "
     "form-action 'none'"
 )
 FRAME = "html-file"  # this page writes the HTML file that the page around it sends
@@ -104,11 +104,11 @@ class Pages:
 
         await self._app(scope, receive, collect)
         if start is not None:
-            nonce = secrets.token_urlsafe(16)
+            nonce, base = secrets.token_urlsafe(16), "'self'" if BASE_TAG in body else "'none'"
             headers = [(name, value) for name, value in start["headers"] if name not in OF_THE_FILE]
             # a browser must not use a page again that an earlier release has sent
             headers += [
-                (b"content-security-policy", POLICY.format(nonce=nonce).encode()),
+                (b"content-security-policy", POLICY.format(nonce=nonce, base=base).encode()),
                 (b"cache-control", b"no-cache"),
             ]
             await _send(send, start["status"], headers, self._guarded(bytes(body), nonce.encode()))
