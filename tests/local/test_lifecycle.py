@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,27 @@ def test_a_create_without_a_change_removes_drafts_of_a_killed_deployer(
     draft.write_text("half")
     assert shared.create()["changed"] is False
     assert not draft.exists()
+
+
+def test_a_proof_succeeds_after_guesses_at_the_same_user(shared_machine: Machine) -> None:
+    address = shared_machine.create()["address"]
+
+    def guess(number: int) -> int:
+        login = ("admin", f"guess {number}")
+        return requests.get(f"{address}/api/2.0/mlflow/users/current", auth=login, timeout=60).status_code
+
+    with ThreadPoolExecutor(10) as pool:
+        assert set(pool.map(guess, range(20))) == {401}
+    assert all(check["ok"] for check in shared_machine.json("verify")["verified"])
+
+
+def test_the_access_log_is_part_of_the_server_log(machine: Machine, tmp_path: Path) -> None:
+    spec = tmp_path / "server.yaml"
+    spec.write_text(machine.run("init", "-f", "-").stdout.replace("accessLog: false", "accessLog: true"))
+    assert "accessLog: true" in spec.read_text()
+    machine.run("create", "--target", "local", "-f", str(spec))
+    machine.run("verify")
+    lines = [
+        line for line in machine.run("logs").stdout.splitlines() if '"POST /api/2.0/mlflow/runs/create" 200' in line
+    ]
+    assert [line.split(" ")[2] for line in lines] == ["admin"] * len(lines) != []

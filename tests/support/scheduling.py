@@ -19,13 +19,16 @@ LONG_SCOPES = (MACHINE, CLUSTER, SERVERS, SECOND_CLUSTER)
 OF_SERVERS = {
     f"test_{name}.py"
     for name in (
-        "artifact_locations", "connections", "contract", "experiment_numbers", "gateway", "members", "named_files",
-        "one_reading", "one_request", "origins", "owners", "permissions", "revocation", "search", "search_patterns",
-        "takeovers", "verify_fails",
+        "artifact_locations", "connections", "contract", "experiment_numbers", "fastauth", "gateway", "login_flood",
+        "members", "named_files", "one_reading", "one_request", "origins", "owners", "page_guard", "permissions",
+        "revocation", "search", "search_patterns", "takeovers", "verify_fails",
     )
 }  # fmt: skip
 # the files of tests/cluster that run on a second cluster, in the first free process
-ON_SECOND_CLUSTER = {f"test_{name}.py" for name in ("rights", "route", "s3", "storage", "streams", "traced_life")}
+ON_SECOND_CLUSTER = {
+    f"test_{name}.py"
+    for name in ("dry_run", "external", "plural", "rights", "route", "s3", "storage", "streams", "traced_life")
+}
 
 
 class Build(Protocol):
