@@ -39,6 +39,6 @@ def warn_of_plain_http(place: Target, created: Created) -> None:
         return
     tunnel = forwarding(None, assigned.ports["http"], socket.gethostname(), user_name())
     note(
-        f"Warning: {created.endpoint.url} is plain HTTP: whoever can read that network can read the password and the "
-        f"data. Where ssh to this machine works, leave --host out and use: {tunnel}"
+        f"Warning: {created.endpoint.url} is plain HTTP: everybody who can read that network can read the password and "
+        f"the data. Where ssh to this machine works, leave --host out and use: {tunnel}"
     )

@@ -38,7 +38,8 @@ def check(endpoint: Endpoint, login: Login) -> User:
         if status == 200:
             raise NotFound(
                 f"{endpoint.url} asks nobody for a login: authentication is off there, so there is none to keep",
-                hint="set MLFLOW_TRACKING_URI to it and go; and tell whoever runs it that it is open to everybody",
+                hint="set MLFLOW_TRACKING_URI to this address; and tell the server's administrator that everybody "
+                "can use the server",
             )
         if status != 401:
             raise _error(endpoint, Refused(status, body.strip()[:300]))

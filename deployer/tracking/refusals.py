@@ -26,7 +26,7 @@ def meaning(refused: Refused) -> Meaning:
     if refused.status == 401:
         return Meaning(
             "the server does not accept this user name or password (401)",
-            "check both; whoever runs the server can tell your user name and set a new password",
+            "check both; an administrator of the server can look up your user name and set a new password",
         )
     if refused.status == 403:
         return _forbidden(refused)
@@ -56,12 +56,12 @@ def _forbidden(refused: Refused) -> Meaning:
     if CORS_REFUSED in refused.reason:
         return Meaning(
             "the server refuses calls from this web page (403): it is missing in MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
-            "whoever runs the server names it there",
+            "ask an administrator of the server to add the page's address there",
         )
     if refused.code == "PERMISSION_DENIED" or PERMISSION_DENIED in refused.reason:
         return Meaning(
             "the login is right, but this user may not do that (403: permission denied)",
-            "ask whoever runs the server, or the owner of the experiment, for the permission",
+            "ask an administrator of the server, or the owner of the experiment, for the permission",
         )
     return Meaning(
         "something in front of the server refuses the call, not MLflow itself (403): a proxy, a router or a firewall",

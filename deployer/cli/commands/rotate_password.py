@@ -74,4 +74,4 @@ def command(
     who = f" --user {shlex.quote(user)}" if user else ""
     print(f"\n{done.username!r} has a new password, and the server was not restarted.\n")
     output.print_fields([("Password", f"{own_command()} show-password {name}{who}{options}")])
-    print("\nWhoever has logged in with the old one (~/.mlflow/credentials, environment, notebook) does so again.")
+    print("\nPrograms with the old password (~/.mlflow/credentials, environment, notebook) need the new one.")
