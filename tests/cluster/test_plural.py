@@ -22,6 +22,7 @@ from tests.testbed.command import CommandFailed, wait_until
 
 CREATE = ("create", "--expose", "none")
 POD = f"mlflow-{NAME}-0"  # of a StatefulSet
+LONG_WAIT = 12  # failures, after which the StatefulSet controller waits for 40 s (5 ms, twice as long each time)
 # ready as soon as a test has created /tmp/ready in the pod; ends at once on SIGTERM
 SERVES = f"""
 import http.server, os, signal
@@ -233,6 +234,12 @@ def test_a_crashing_second_workload_is_named_and_blocks_the_server(owner: Owner)
     assert owner.objects() | owner.objects("statefulset") == set()
 
 
+def refusals(owner: Owner) -> int:
+    """Return how often the cluster has refused a pod of a StatefulSet."""
+    events = json.loads(owner.bed.kubectl("-n", owner.namespace, "get", "events", "-o", "json"))["items"]
+    return sum(event.get("count") or 1 for event in events if event["reason"] == "FailedCreate")
+
+
 def test_a_second_workload_over_quota_is_named_and_retried_at_once(owner: Owner) -> None:
     quota = {
         "apiVersion": "v1",
@@ -247,11 +254,11 @@ def test_a_second_workload_over_quota_is_named_and_retried_at_once(owner: Owner)
     )
     assert f'pods "{POD}" is forbidden: exceeded quota: small' in refused
     assert "make room in the quota" in refused
+    wait_until(lambda: refusals(owner) > LONG_WAIT, "a long wait of the controller", 180)
     owner.bed.kubectl("-n", owner.namespace, "delete", "resourcequota", "small")
     process = owner.popen(*CREATE)
     wait_until(lambda: store_runs(owner) or process.poll() is not None, "the store", 180, pause=0.5)
     kill_group(process)
-    # without a change of the object, the StatefulSet controller waits for up to 16 minutes after failures
     assert "tried-again-at" in str(find_object(owner, "statefulset", f"mlflow-{NAME}")["metadata"]["annotations"])
     owner.run("delete", "--delete-data", "--yes")
     assert owner.objects() | owner.objects("statefulset") == set()

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.testbed import packages
 
-SECONDS = 60
+SECONDS = 120
 WINDOW = {"width": 1280, "height": 800}
 PROGRAM = Path(packages.BROWSER["chromium"])
 
