@@ -114,7 +114,7 @@ class Pages:
             await _send(send, start["status"], headers, self._guarded(bytes(body), nonce.encode()))
 
     def _guarded(self, page: bytes, nonce: bytes) -> bytes:
-        """Return a file of MLflow as a page whose scripts have the nonce, and whose first script is the guard."""
+        """Put the guard before the scripts of one of MLflow's pages, and give all scripts the nonce."""
         named = page.replace(SCRIPT_TAG, SCRIPT_TAG + b' nonce="' + nonce + b'"')
         before, head, after = named.partition(HEAD) if HEAD in named else (b"", b"", named)
         return before + head + SCRIPT_TAG + b' nonce="' + nonce + b'">' + self._guard + b"</script>" + after
