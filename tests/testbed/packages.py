@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ PACKAGES = {
 BROWSER = {"chromium": "/usr/bin/chromium", "libnss3-tools": "/usr/bin/certutil"}
 SHELLS = {"fish": "/usr/bin/fish", "zsh": "/usr/bin/zsh"}
 SERVICES_KEPT_DOWN = Path("/usr/sbin/policy-rc.d")
+LOCK = Path("/run/lock/mlflow-deployer-testbed-packages")
 
 
 def ensure() -> None:
@@ -43,10 +45,17 @@ def ensure() -> None:
 
 
 def install(packages: Mapping[str, str]) -> None:
-    """Install the packages whose file is missing."""
-    missing = [name for name, file in packages.items() if not Path(file).exists()]
-    if missing:
-        _install(missing)
+    """Install the packages whose file is missing; several processes may call this at once."""
+    if not _missing(packages):
+        return
+    with LOCK.open("w") as lock:  # apt-get fails instead of waiting for another apt-get
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if missing := _missing(packages):
+            _install(missing)
+
+
+def _missing(packages: Mapping[str, str]) -> list[str]:
+    return [name for name, file in packages.items() if not Path(file).exists()]
 
 
 def _install(names: list[str]) -> None:
