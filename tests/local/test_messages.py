@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -23,6 +24,7 @@ from deployer.targets.local.ports import FIRST_PORT
 from tests.support.killing import stopped_after
 from tests.support.machine import Machine, kill_group, watched
 
+TRIES = 5
 CREATE = ("create", "--target", "local")
 FOREIGN_SCHEMA = "CREATE TABLE experiments (id INT); CREATE TABLE alembic_version (version_num TEXT);"
 
@@ -52,22 +54,33 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory, environments: Path) -> Iterator[Scene]:
     machine = Machine(tmp_path_factory.mktemp("messages"))
     machine.share(environments)
+    (machine.home / "mlflow.db").touch()
+    (machine.home / "mlruns").mkdir()
+    with watched([machine]):
+        for _ in range(TRIES):
+            data = add_foreign_data(machine)
+            with ExitStack() as taken:
+                took_default_port = False
+                with suppress(OSError):  # another process uses the port
+                    taken.enter_context(socket.create_server((LOOPBACK, FIRST_PORT)))
+                    took_default_port = True
+                refused = machine.run(*CREATE, code=1).stderr
+            if took_default_port or f"Port {FIRST_PORT} is taken" in refused:
+                break
+            # the other process has ended before `create` looked at the port
+            shutil.rmtree(machine.state / "servers")
+        (data / "tracking.db").unlink()
+        (data / "mlflow.db").touch()
+        yield Scene(machine, refused, machine.run(*CREATE).stderr, took_default_port)
+
+
+def add_foreign_data(machine: Machine) -> Path:
+    """Put a database of an unknown schema into the future server's data folder; return the folder."""
     data = machine.state / "servers" / "mlflow" / "data"
     data.mkdir(parents=True)
     with closing(sqlite3.connect(data / "tracking.db")) as database:
         database.executescript(f"{FOREIGN_SCHEMA} INSERT INTO alembic_version VALUES ('0123456789ab');")
-    (machine.home / "mlflow.db").touch()
-    (machine.home / "mlruns").mkdir()
-    with watched([machine]):
-        took_default_port = False
-        with ExitStack() as taken:
-            with suppress(OSError):  # another process uses the port
-                taken.enter_context(socket.create_server((LOOPBACK, FIRST_PORT)))
-                took_default_port = True
-            refused = machine.run(*CREATE, code=1).stderr
-        (data / "tracking.db").unlink()
-        (data / "mlflow.db").touch()
-        yield Scene(machine, refused, machine.run(*CREATE).stderr, took_default_port)
+    return data
 
 
 def test_a_first_create_mentions_no_old_spec(scene: Scene) -> None:
