@@ -106,5 +106,5 @@ def interruptible() -> Iterator[None]:
         except (KeyboardInterrupt, Exception):  # prompts turn KeyboardInterrupt into typer.Abort
             if signals.number is None:
                 raise
-        note(f"\nInterrupted by {signals.number.name}. Nothing is lost: the same command goes on from here.")
+        note(f"\nInterrupted by {signals.number.name}. Nothing is lost: the same command continues from here.")
         raise typer.Exit(_SIGNALLED + signals.number)

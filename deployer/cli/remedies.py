@@ -61,7 +61,7 @@ WORDS: Final[Mapping[Remedy, str]] = MappingProxyType(
         Remedy.GIVE_HOST_OR_TUNNEL: "add --host mlflow.example.org, or --expose none for a server reached by a tunnel",
         Remedy.GIVE_TIME: "give more time with --timeout SECONDS",
         Remedy.GIVE_TIME_OR_TRY_AGAIN: "give more time with --timeout SECONDS, or try again",
-        Remedy.GO_ON: "`deployer create {name}` goes on",
+        Remedy.GO_ON: "`deployer create {name}` continues",
         Remedy.INSTALL_KEYRING: "pip install keyring; or leave --keyring out: the password then goes into "
         "~/.mlflow/credentials, which only you can read",
         Remedy.INSTALL_NEWEST: "the newest {minor} is {version}: --mlflow-version {version}",
@@ -131,8 +131,8 @@ WORDS: Final[Mapping[Remedy, str]] = MappingProxyType(
         Remedy.STOP_THERE: "`deployer stop {name}` on {host} stops it",
         Remedy.STOP_THERE_OR_TAKE_OVER: "`deployer stop {name}` on {host} stops it; if that machine is gone for good: "
         "`deployer stop {name} --take-over`",
-        Remedy.UNLOCK_KEYRING: "unlock it, then again; or leave --keyring out: the password then goes into "
-        "~/.mlflow/credentials, which only you can read",
+        Remedy.UNLOCK_KEYRING: "unlock it and type the same command again; or leave --keyring out: the password "
+        "then goes into ~/.mlflow/credentials, which only you can read",
         Remedy.WAIT_FOR_NAMESPACE: "wait until it is gone, or use -n NAME",
     }
 )

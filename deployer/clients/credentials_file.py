@@ -86,7 +86,7 @@ def change(edit: Callable[[str], str], *, private: bool = False) -> Change:
             except Damaged as damage:
                 raise StateError(
                     f"{file} is damaged: {damage}; it was left as it is",
-                    hint="mend the file, or move it away, then again",
+                    hint="repair the file or move it away, then type the same command again",
                 ) from None
             notes = _notes(file, real, before)
             if after == text:
@@ -96,7 +96,7 @@ def change(edit: Callable[[str], str], *, private: bool = False) -> Change:
             _make_folder(file, real)
             if _replaced(real, before, after.encode("utf-8", "surrogateescape")):
                 return Change(file, changed=True, notes=notes)
-    raise Conflict(f"{file} is changed by others all the time", hint="try again when they have done")
+    raise Conflict(f"{file} is changed all the time by other programs", hint="try again when they have done")
 
 
 def _decoded(file: Path, content: bytes) -> str:
@@ -121,7 +121,7 @@ def _read(real: Path) -> _Found:
         if status.st_uid != os.geteuid():
             raise Forbidden(
                 f"{real} belongs to user id {status.st_uid}, not to you: a password of yours does not go there",
-                hint="move it away, or ask its owner to; then again",
+                hint="move it away, or ask its owner to do so; then type the same command again",
             )
         with os.fdopen(os.dup(descriptor), "rb") as file:
             content = file.read(_MAX_BYTES + 1)
@@ -151,7 +151,7 @@ def _make_folder(file: Path, real: Path) -> None:
     if file.parent.is_symlink() or file.is_symlink():
         raise StateError(
             f"{file} leads to {real}, and there is no folder {real.parent}",
-            hint="make that folder, or remove the link; then again",
+            hint="create that folder or remove the link; then type the same command again",
         )
     real.parent.mkdir(mode=0o700)
 

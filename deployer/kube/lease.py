@@ -109,7 +109,7 @@ class _Held:
         if self.lost:
             raise Conflict(
                 "lost the lock of this server: it could not be renewed in time",
-                hint="try again: the same command goes on from here",
+                hint="try again: the same command continues from here",
             )
 
     def renew(self) -> None:
@@ -202,7 +202,7 @@ def _acquire(
 def _require_ours(there: Manifest, labels: Mapping[str, str]) -> None:
     if not labels.items() <= (there["metadata"].get("labels") or {}).items():
         raise Conflict(
-            f"Lease {there['metadata']['name']!r} is there already and is not deployer's",
+            f"Lease {there['metadata']['name']!r} exists already and is not deployer's",
             hint="choose another name for the server, or remove that Lease",
         )
 

@@ -81,7 +81,7 @@ def replace(session: Session, manifest: Manifest) -> Manifest:
             body=manifest,
         )
     except Vanished as error:
-        raise Conflict(f"{kind.name} {name!r} was deleted meanwhile", hint="try again") from error
+        raise Conflict(f"{kind.name} {name!r} was deleted in the meantime", hint="try again") from error
 
 
 def apply(session: Session, manifest: Manifest, *, dry_run: bool = False, force: bool = False) -> Manifest:

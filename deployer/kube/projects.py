@@ -70,7 +70,7 @@ def project_exists(session: Session) -> bool:
 
 def _no_projects(name: str) -> Conflict:
     return Conflict(
-        "this cluster has no projects: it is no OpenShift", hint=f"`kubectl create namespace {name}`, where you may"
+        "this cluster has no projects: it is not OpenShift", hint=f"`kubectl create namespace {name}`, where you may"
     )
 
 

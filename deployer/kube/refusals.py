@@ -97,11 +97,11 @@ def refusal(code: int, body: bytes, call: Call) -> DeployerError:
         return Conflict(f"cannot {call}: {message}", hint="try again")
     if code in (400, 405, 415, 422):
         hint = _invalid_hint(message) if code == 422 else None
-        return Rejected(f"the cluster does not take it: cannot {call}: {message or f'HTTP {code}'}", hint=hint)
+        return Rejected(f"the cluster rejects the object: cannot {call}: {message or f'HTTP {code}'}", hint=hint)
     if is_final(code, body):
         return Rejected(
-            f"the cluster does not take it: cannot {call}: {message}",
-            hint="a patch in the spec names a field that there is not, or gives it a value of another type",
+            f"the cluster rejects the object: cannot {call}: {message}",
+            hint="a patch in the spec names a field that does not exist, or gives it a value of another type",
         )
     return ClusterUnreachable(
         f"the cluster cannot answer now: {call}: {message or f'HTTP {code}'}", hint="try again later"
@@ -125,7 +125,7 @@ def is_final(code: int, body: bytes) -> bool:
 def _unauthorized() -> Unauthorized:
     return Unauthorized(
         "the cluster does not accept your credentials (401): they are wrong or have expired",
-        hint="log in again (on OpenShift: `oc login`), then type the same command: it goes on from here",
+        hint="log in again (on OpenShift: `oc login`), then type the same command: it continues from here",
     )
 
 

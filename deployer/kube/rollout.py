@@ -113,7 +113,7 @@ def _current(session: Session, ref: Ref) -> tuple[Manifest, str]:
     found, version = objects.listed(session, KINDS[ref.kind], fields=f"metadata.name={ref.name}")
     if not found or found[0]["spec"].get("replicas", 1) == 0:
         what = "scaled to 0" if found else "deleted"
-        raise Conflict(f"somebody has {what} {ref.kind} {ref.name} meanwhile", hint="the same command goes on")
+        raise Conflict(f"somebody has {what} {ref.kind} {ref.name} in the meantime", hint="the same command continues")
     return {**found[0], "kind": ref.kind}, version
 
 

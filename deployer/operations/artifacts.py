@@ -29,7 +29,7 @@ def require_same_store(before: Record | None, spec: Spec) -> None:
     ]
     if places[0] != places[1]:
         raise Conflict(
-            "the server's artifacts lie where they were first put, and are not moved from there",
+            "the server's artifacts stay where they were first stored; deployer does not move them",
             hint=Remedy.KEEP_ARTIFACTS,
         )
 

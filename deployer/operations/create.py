@@ -144,7 +144,9 @@ def _require_unchanged(before: Record | None, now: Record | None, spec: Spec) ->
     if before == now or (now and now.spec == spec and not now.deleted):
         return
     if before is None or now is None or before.spec != now.spec or before.deleted != now.deleted:
-        raise Conflict("another deployer changed or deleted this server meanwhile", hint="look at it, then try again")
+        raise Conflict(
+            "another deployer changed or deleted this server in the meantime", hint="look at it, then try again"
+        )
 
 
 def start(target: Target, deadline: Deadline, progress: Progress) -> Created:

@@ -38,7 +38,7 @@ def require_databases(target: Target, before: Record | None, spec: Spec, given: 
     proven = before is not None and bool(before.fingerprints)
     if before and proven and before.spec.spec.database.type != spec.spec.database.type:
         raise Conflict(
-            "the server's runs and users lie where they were first put, and are not moved from there",
+            "the server's runs and users stay where they were first stored; deployer does not move them",
             hint=Remedy.KEEP_DATABASE,
         )
     if not isinstance(spec.spec.database, ExternalDatabase):
@@ -47,7 +47,7 @@ def require_databases(target: Target, before: Record | None, spec: Spec, given: 
     values = stored.values if stored else {}
     if any(ref not in given and ref not in values for ref in DATABASES.values()):
         raise UsageError(
-            f"server {target.name!r} is to have databases that somebody else runs, and their URLs are not known here",
+            f"server {target.name!r} uses databases that somebody else runs, and their URLs are not known here",
             hint=Remedy.GIVE_DATABASES.of(server=target.ref, lines=HINT),
         )
     for name, ref in DATABASES.items():

@@ -59,5 +59,5 @@ def _store(target: Target, wanted: Pin | None, deadline: Deadline, progress: Pro
     with target.store.lock("pin", deadline, lambda holder: progress.note(f"waiting for {holder}")):
         record = target.store.load()
         if record is None or record.deleted:
-            raise NotReady("the server was deleted meanwhile", hint="try again")
+            raise NotReady("the server was deleted in the meantime", hint="try again")
         return target.store.save(replace(record, assigned=replace(record.assigned, pin=wanted)))

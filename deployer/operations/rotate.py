@@ -74,7 +74,7 @@ def rotate(
                         lambda: Observed(record, target.store.secrets(), live, ready=True),
                     )
         except Unreachable as error:
-            raise NotReady(str(error), hint="type the same command again: it goes on from here") from error
+            raise NotReady(str(error), hint="type the same command again: it continues from here") from error
         except Refused as error:
             raise VerificationFailed(f"the server does not change the password: {meaning(error).message}") from error
     report = work.report

@@ -221,7 +221,7 @@ class Rotation:
 
 def _present(observed: Observed) -> Secrets:
     if observed.secrets is None:
-        raise Conflict("somebody has deleted the stored passwords meanwhile", hint=Remedy.ADD_RECOVER)
+        raise Conflict("somebody has deleted the stored passwords in the meantime", hint=Remedy.ADD_RECOVER)
     return observed.secrets
 
 

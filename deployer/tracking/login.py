@@ -53,7 +53,7 @@ def check(endpoint: Endpoint, login: Login) -> User:
         raise _error(endpoint, error) from None
     if not isinstance(user, dict) or user.get("username") != login.username:
         raise NotFound(
-            f"what answers at {endpoint.url} is no MLflow server with logins",
+            f"what answers at {endpoint.url} is not an MLflow server with logins",
             hint="check the address, and the path in it",
         )
     return User(login.username, bool(user.get("is_admin")))

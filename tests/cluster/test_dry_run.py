@@ -74,7 +74,7 @@ def test_each_plan_lists_the_steps_of_the_command(user: User) -> None:
 def test_a_dry_run_refuses_the_same_as_the_command(user: User, new_user: Callable[..., User]) -> None:
     user.kubectl("create", "service", "clusterip", "mlflow", "--tcp=80:80")
     refused = user.run(*INSIDE, "--dry-run", code=5).stderr
-    assert "Service/mlflow is there already" in refused
+    assert "Service/mlflow exists already" in refused
     assert "--force-conflicts" in refused
     assert planned(user, *INSIDE, "--force-conflicts")["needed"]
     user.kubectl("delete", "service", "mlflow")

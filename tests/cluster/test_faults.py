@@ -235,7 +235,7 @@ def test_somebody_else_s_object_of_the_same_name_is_left_alone(user: User) -> No
     user.kubectl("create", "service", "clusterip", "mlflow", "--tcp=80")
     before = versions(user)
     refused = user.run("create", "--expose", "none", code=5).stderr
-    assert "Service/mlflow is there already" in refused
+    assert "Service/mlflow exists already" in refused
     assert versions(user) == before
 
 

@@ -83,19 +83,19 @@ def test_create_ends_when_its_deployment_is_deleted(user: User) -> None:
     user.kubectl("delete", "deployment", "mlflow")
     _, said = process.communicate(timeout=60)
     assert process.returncode == 5, said
-    assert "somebody has deleted Deployment mlflow meanwhile" in said
+    assert "somebody has deleted Deployment mlflow in the meantime" in said
     assert user.create("mlflow", *INSIDE, host=False)["changed"] is True
 
 
 def test_an_ingress_class_without_a_controller_is_named(user: User) -> None:
     refused = user.run("create", "--host", user.host(), "--ingress-class", "nobody", "--timeout", "60", code=3).stderr
-    assert "no ingress controller has taken Ingress mlflow of class 'nobody'" in refused
+    assert "no ingress controller serves Ingress mlflow of class 'nobody'" in refused
 
 
 @pytest.mark.full_scale
 def test_a_missing_gateway_is_named(user: User) -> None:
     refused = user.run("create", "--host", user.host(), "--gateway", "ingress/nobody", "--timeout", "60", code=3).stderr
-    assert "no controller has taken the HTTPRoute to Gateway ingress/nobody" in refused
+    assert "no controller has accepted the HTTPRoute to Gateway ingress/nobody" in refused
 
 
 def lease(user: User, holder: str, seconds: int) -> str:

@@ -506,7 +506,7 @@ def test_a_start_waiting_for_a_delete_creates_no_server(stopped: Machine) -> Non
         lock.unlink()
     _, err = starting.communicate(timeout=60)
     assert starting.returncode == 5
-    assert "changed or deleted this server meanwhile" in err
+    assert "changed or deleted this server in the meantime" in err
     assert stopped.processes() == []
     (stopped.home / "deleted meanwhile").rename(folder)
 

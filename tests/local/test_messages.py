@@ -143,7 +143,7 @@ def test_status_and_env_report_a_stopped_server(scene: Scene) -> None:
         assert "does not run (stopped" in warned.stderr
         assert "`deployer start mlflow --target local`" in warned.stderr
         assert len(warned.stdout.splitlines()) == 3
-        assert "differs from what was asked for in 1 place\n" in scene.machine.run("diff", code=6).stderr
+        assert "differs from its spec in 1 place\n" in scene.machine.run("diff", code=6).stderr
     finally:
         scene.machine.run("start")
 

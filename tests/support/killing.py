@@ -74,7 +74,7 @@ def interrupt_in_step(machine: Machine, command: tuple[str, ...], step: str) -> 
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on" in err
+    assert "the same command continues" in err
     assert "Traceback" not in err
 
 

@@ -26,7 +26,7 @@ def test_the_gateway_s_reason_for_refusing_an_http_route_is_quoted():
 
     taken = {"type": "Accepted", "status": "True"}
     assert http_route_problem(route(taken)) is None
-    assert "no controller has taken the HTTPRoute to Gateway ingress/shared" in http_route_problem(route()).reason
+    assert "no controller has accepted the HTTPRoute to Gateway ingress/shared" in http_route_problem(route()).reason
     refused = {"status": "False", "reason": "NotAllowedByListeners", "message": "other\nnamespaces"}
     assert "(NotAllowedByListeners: other\\nnamespaces)" in http_route_problem(route(taken, refused)).reason
 

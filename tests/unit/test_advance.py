@@ -158,7 +158,7 @@ def test_a_stale_observation_does_not_overwrite_the_record(target: Target) -> No
     old = target.observe()
     once(creation, target, old)
     stored = target.store.load()
-    with pytest.raises(Conflict, match="changed meanwhile"):
+    with pytest.raises(Conflict, match="changed in the meantime"):
         once(creation, target, old)
     assert target.store.load() == stored
 

@@ -149,7 +149,7 @@ def test_the_reason_why_a_statefulset_is_not_ready_is_named(case):
 def test_a_pod_of_an_earlier_revision_says_nothing_about_the_latest():
     for old in (pod(), pod(ready=True)):
         state = readiness(Snapshot(ROLLS, [old]))
-        assert state == Readiness(False, "pod mlflow-store-0 has still to be replaced")
+        assert state == Readiness(False, "pod mlflow-store-0 still has to be replaced")
 
 
 def test_a_broken_pod_of_an_earlier_revision_has_to_be_deleted():

@@ -174,7 +174,7 @@ def _project(namespace: str | None, csc_project: str | None) -> str:
     number = csc_project.removeprefix("project_")
     if not re.fullmatch(r"[1-9][0-9]{6}", number):
         raise UsageError(
-            f"--csc-project {csc_project!r} is no number of a CSC project", hint="it has 7 digits: 2001234"
+            f"--csc-project {csc_project!r} is not the number of a CSC project", hint="it has 7 digits: 2001234"
         )
     return f"csc_project: {number}"
 
@@ -205,7 +205,7 @@ def _print(place: Target, created: Created, form: Format) -> None:
         print(f"\nServer {spec.name!r} is running and verified.\n")
     else:
         print(
-            f"\nNothing to change: server {spec.name!r} runs as asked for and answers. Nothing was written to it: "
+            f"\nNothing to change: server {spec.name!r} matches its spec and answers. Nothing was written to it: "
             f"`{typed(place.ref, 'verify')}` tries that.\n"
         )
     output.print_fields(fields_of(place, created))

@@ -41,8 +41,8 @@ def command(
     if changes:
         count = "1 place" if len(changes) == 1 else f"{len(changes)} places"
         raise Drifted(
-            f"server {place.name!r} differs from what was asked for in {count}",
+            f"server {place.name!r} differs from its spec in {count}",
             hint=f"`deployer create {place.name}` brings it back",
         )
     if form is Format.text:
-        print(f"Server {place.name!r} is as asked for.")
+        print(f"Server {place.name!r} matches its spec.")

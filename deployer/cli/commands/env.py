@@ -50,4 +50,6 @@ def command(
     print("\n".join(lines))
     warn_if_stopped(place)
     if client.at_loopback and language in ELSEWHERE:
-        note(f"{client.url} is reached from this machine alone: a job elsewhere needs a server with a public address")
+        note(
+            f"{client.url} can be reached only from this machine: a job elsewhere needs a server with a public address"
+        )

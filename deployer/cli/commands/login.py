@@ -135,7 +135,7 @@ def _notes(client: Client, user: User, kept: Kept) -> list[str]:
         if kept.file:
             notes.append(f"It was taken out of {kept.file}.")
     elif kept.changed:
-        notes.append(f"The login is in {kept.file}, which only you can read. `deployer logout` takes it away again.")
+        notes.append(f"The login is in {kept.file}, which only you can read. `deployer logout` removes it.")
     else:
         notes.append(f"The login is in {kept.file} already.")
     if kept.before:

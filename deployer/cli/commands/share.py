@@ -62,7 +62,7 @@ def command(
         if not known:
             raise NotFound(
                 f"server {name!r} knows no user {user!r}",
-                hint=f"as {admin.username!r}, make it on the page {endpoint.url}/signup, or in Python: "
+                hint=f"as {admin.username!r}, create the account on the page {endpoint.url}/signup, or in Python: "
                 "mlflow.server.get_app_client('basic-auth', ADDRESS).create_user(USER, PASSWORD)",
             )
     client = client_of(place, endpoint, user or admin.username)

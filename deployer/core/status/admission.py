@@ -27,7 +27,7 @@ def ingress_problem(ingress: Object) -> Problem | None:
     wanted = ingress["spec"].get("ingressClassName")
     name = ingress["metadata"]["name"]
     return Problem(
-        f"no ingress controller has taken Ingress {name}"
+        f"no ingress controller serves Ingress {name}"
         + (f" of class {wanted!r}" if wanted else ", which names no class"),
         Remedy.CHOOSE_INGRESS_CLASS,
     )
@@ -69,7 +69,7 @@ def http_route_problem(route: Object) -> Problem | None:
     parents = (route.get("status") or {}).get("parents") or ()
     gateways = ", ".join(f"{ref.get('namespace')}/{ref['name']}" for ref in route["spec"].get("parentRefs") or ())
     if not parents:
-        return Problem(f"no controller has taken the HTTPRoute to Gateway {gateways}", Remedy.CHECK_GATEWAY)
+        return Problem(f"no controller has accepted the HTTPRoute to Gateway {gateways}", Remedy.CHECK_GATEWAY)
     for parent in parents:
         for condition in parent.get("conditions") or ():
             if condition.get("status") != "True":

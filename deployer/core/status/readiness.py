@@ -84,7 +84,7 @@ def readiness(seen: Snapshot) -> Readiness:
         return _without_pod(seen, title)
     newest = max(living, key=lambda pod: pod["metadata"]["creationTimestamp"])
     if _is_outdated(workload, newest):
-        return Readiness(False, f"pod {newest['metadata']['name']} has still to be replaced")
+        return Readiness(False, f"pod {newest['metadata']['name']} still has to be replaced")
     return pod_readiness(newest, seen.claims, seen.events)
 
 

@@ -57,7 +57,7 @@ class OwnObjects:
         while True:
             if live and not is_own(live, self._name) and not self._take_over:
                 raise Conflict(
-                    f"{ref} is there already in namespace {self._session.namespace!r} and is not deployer's",
+                    f"{ref} exists already in namespace {self._session.namespace!r} and is not deployer's",
                     hint=Remedy.ADOPT_OBJECT,
                 )
             if live and live["metadata"].get("deletionTimestamp"):

@@ -121,7 +121,7 @@ class KubernetesPlacement:
                 raise Conflict(state.problem.reason, hint=state.problem.hint)
             if not limit.left:
                 raise NotReady(
-                    f"no router has taken Route {self._name} in {_ADMISSION_SECONDS:.0f} seconds",
+                    f"no router has admitted Route {self._name} in {_ADMISSION_SECONDS:.0f} seconds",
                     hint=Remedy.CHECK_ROUTES,
                 )
             time.sleep(_POLL_SECONDS)

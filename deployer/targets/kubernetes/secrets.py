@@ -50,7 +50,7 @@ class KubernetesSecrets:
                     continue  # deleted meanwhile
                 if not is_own(live, self._name):
                     raise Conflict(
-                        f"Secret {wanted['metadata']['name']!r} is there already and is not deployer's",
+                        f"Secret {wanted['metadata']['name']!r} exists already and is not deployer's",
                         hint="choose another name for the server, or remove that Secret",
                     )
                 missing = {k: v for k, v in wanted["stringData"].items() if k not in (live.get("data") or {})}
@@ -107,7 +107,7 @@ class KubernetesSecrets:
             live = objects.get(self._session, SECRET, f"{self._name}-{part}")
             if live and not is_own(live, self._name):
                 raise Conflict(
-                    f"Secret {self._name}-{part} is there already and is not deployer's",
+                    f"Secret {self._name}-{part} exists already and is not deployer's",
                     hint="choose another name for the server, or remove that Secret",
                 )
 

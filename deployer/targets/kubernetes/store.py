@@ -117,7 +117,7 @@ class KubernetesStore(KubernetesSecrets):
         """Store references to the server's objects before they are created; needs a record.
 
         Raises:
-            Conflict: the record is gone, or was changed meanwhile.
+            Conflict: the record is gone, or was changed in the meantime.
         """
         stored = self._stored()
         if stored is None:
@@ -180,7 +180,7 @@ class KubernetesStore(KubernetesSecrets):
         stored = objects.get(self._session, CONFIG_MAP, record_name(self._name))
         if stored is not None and RECORD_LABEL not in (stored["metadata"].get("labels") or {}):
             raise Conflict(
-                f"ConfigMap {record_name(self._name)!r} is there already and is not deployer's",
+                f"ConfigMap {record_name(self._name)!r} exists already and is not deployer's",
                 hint="choose another name for the server, or remove that ConfigMap",
             )
         return stored
@@ -247,4 +247,4 @@ class KubernetesStore(KubernetesSecrets):
             raise self._changed()
 
     def _changed(self) -> Conflict:
-        return Conflict(f"the record of {self._name} was changed meanwhile", hint="try again")
+        return Conflict(f"the record of {self._name} was changed in the meantime", hint="try again")

@@ -79,7 +79,7 @@ def state_directory(*, make: bool = True) -> Path:
 
 def no_room(path: object) -> NoRoom:
     """Return the error for a full disk or an exhausted quota at `path`."""
-    hint = "free some space and type the same command again: it goes on from here"
+    hint = "free some space and type the same command again: it continues from here"
     return NoRoom(f"no room left at {path}", hint=hint)
 
 
@@ -155,7 +155,7 @@ class LocalStore:
         """
         stored = self.load()
         if (stored.version if stored else 0) != record.version:
-            raise Conflict(f"the record of {self._name} was changed meanwhile", hint="try again")
+            raise Conflict(f"the record of {self._name} was changed in the meantime", hint="try again")
         saved = replace(record, version=record.version + 1)
         with explained(self.folder):
             self.folder.mkdir(mode=0o700, exist_ok=True)
