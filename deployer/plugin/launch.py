@@ -44,8 +44,8 @@ class Uncompiled(SourceFileLoader):
 def load() -> None:
     """Make the folder of this file the package `deployer_plugin`.
 
-    The folder leaves `sys.path`, because modules of MLflow and of its packages must not find `storage` or `gateway`
-    there.
+    The folder is removed from `sys.path`, so that MLflow and its dependencies do not import `storage` or `gateway` from
+    it.
     """
 
     def find_uncompiled(path: str) -> FileFinder:

@@ -41,7 +41,7 @@ class Seam:
 
 
 def parse(text: str) -> tuple[Seam, ...]:
-    """Return the lines of seams.tsv: four columns without blanks, then what is wanted."""
+    """Return the lines of seams.tsv. Each has four columns that contain no blanks; the rest of the line is `wanted`."""
     lines = (line.split(None, 4) for line in text.splitlines() if line and not line.startswith("#"))
     return tuple(
         Seam(
@@ -139,7 +139,7 @@ def _handler(seam: Seam, function: Any) -> str:
 
 
 def _variable(seam: Seam, variable: Any) -> str:
-    """Compare the name of an environment variable: a text, or an object with a name."""
+    """Compare the name of an environment variable; `variable` is the name, or an object with the field `name`."""
     found = variable if isinstance(variable, str) else getattr(variable, "name", None)
     return "" if found == seam.wanted else f"there is no environment variable {seam.wanted}"
 

@@ -1,4 +1,4 @@
-"""What the gate and the login checks need from the logins of any version of MLflow."""
+"""The interface through which the gate and the login checks look up users and check passwords."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Authenticator(Protocol):
         """Check whether the password is right, which is slow."""
 
     def begin_anew(self) -> None:
-        """Start a request without a login."""
+        """Forget the login of the previous request; the login of the new request is not known yet."""
 
     def record(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
-        """Record the result of a login check until the request has been served."""
+        """Record the result of a login check until the end of the request."""
 
     def defer(self, username: str, password: str) -> None:
-        """Defer the look-up of the login until the request is served."""
+        """Leave the look-up of the login to the thread that serves the request."""
 
     def is_authenticated(self) -> bool:
         """Tell whether the login was accepted; False while the look-up is deferred."""

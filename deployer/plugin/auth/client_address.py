@@ -1,4 +1,4 @@
-"""Finds the address of a request's client, and the address or network that stands for the client in limits."""
+"""Finds the address of a request's client, and the address or network that limits count as one client."""
 
 from __future__ import annotations
 

@@ -21,9 +21,10 @@ def credentials(scope: Scope) -> tuple[str, str] | None:
     cannot be decoded. It also removes a login in the parameters of another scheme, such as `Digest username=...,
     password=...`. Flask reads a user name and a password from the parameters of any scheme.
 
-    Tokens stay in the request, and so does everything for a model provider behind MLflow's gateway. A login of more
-    than LONGEST bytes is removed before it is decoded: a decoded password takes up to four times the memory of its
-    header, for as long as the login waits to be checked.
+    Tokens stay in the request. If a request for the gateway has MLflow's login in the gateway's own header,
+    `Authorization` is for the model provider and may have any scheme. A login of more than LONGEST bytes is removed
+    before it is decoded: a decoded password takes up to four times the memory of its header, for as long as the login
+    waits to be checked.
     """
     gateways = _in_one_spelling(scope, GATEWAY_HEADER, others=True)
     # an empty gateway header counts as no login (mlflow/server/auth/__init__.py `_authenticate_fastapi_request`)
@@ -35,8 +36,8 @@ def credentials(scope: Scope) -> tuple[str, str] | None:
 def _in_one_spelling(scope: Scope, name: bytes, *, others: bool) -> tuple[str, str] | None:
     """Return the login in a header.
 
-    If `others` is true, a header of another scheme stays unchanged even if it has parameters. If it is false, such a
-    header stays only if it holds a token.
+    A header with another scheme than Basic stays unchanged if it holds a token. If `others` is true, such a header also
+    stays if it holds parameters.
     """
     given = [value for header, value in scope["headers"] if header == name]
     words = [value.decode("latin-1").split() for value in given]  # as MLflow does, also at other white space

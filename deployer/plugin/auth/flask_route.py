@@ -75,7 +75,8 @@ class Straight:
 def install(app: Any) -> Straight:
     """Send requests for Flask directly to Flask in MLflow's application; call this function once all routes exist.
 
-    If workspaces are on, or if MLflow lacks something that this module relies on, all requests take the usual way.
+    If workspaces are on, or if MLflow lacks something that this module relies on, all requests take the usual path
+    through FastAPI.
     """
     from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
     from mlflow.server import auth

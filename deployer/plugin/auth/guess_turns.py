@@ -1,9 +1,9 @@
-"""Queues password guesses for a user and an address that have used up their budget, instead of refusing them unchecked.
+"""Queues password guesses after a user and an address have used up their budget, instead of refusing the guesses.
 
 A user behind a shared address may log in after a stranger has used up the budget. A turn lets one password be checked,
-and the throttle sets the rate of turns. Each turn goes to a random one of the passwords in the lane: the passwords that
-wait for one user from one site. A site is an IPv4 address or an IPv6 network (client_address.py). A stranger who keeps
-many guesses waiting gets most of the turns, and the user may wait long.
+and the throttle sets the rate of turns. A site is an IPv4 address or an IPv6 network (client_address.py). The passwords
+for one user from one site wait in one lane. Each turn goes to a random password of the lane. A stranger who keeps many
+guesses waiting gets most of the turns, and the user may wait long.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ class GuessTurns:
     def _make_room(self, key: Key) -> bool:
         """Make room for a password of a site; tell whether there is room now.
 
-        If the site is full, its longest lane is compared with the new password's lane, including the new password. If
-        the longest lane is longer, a random password of it is refused. Otherwise, there is no room.
+        If the site is full, count the new password as a part of its lane. If another lane of the site is still longer,
+        refuse a random password of the longest lane. Otherwise, there is no room.
         """
         site = key[1]
         if self._sizes[site] < self._places:

@@ -1,6 +1,6 @@
 """Looks up users and checks passwords in threads; guesses wait in fair queues and are throttled.
 
-A login that was accepted earlier does not wait in any queue for possible guesses.
+Logins that may be guesses have their own queues. A login that was accepted earlier never waits in them.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class LoginChecks:
         return right, pair
 
     async def _check(self, check: Callable[[], tuple[bool, float]], user: Any | None, guesser: Guesser) -> bool:
-        """Check a password when it is the turn of its address, and within the address the turn of its user.
+        """Wait for a turn, then check a password. Addresses take turns, and so do the users of one address.
 
         All unknown user names from one address share one lane (fair_queue.py). So a flood of unknown names delays
         neither other addresses nor existing users behind the same address. The price is that response times during a

@@ -2,9 +2,9 @@
 
 MLflow checks a password with scrypt three to five times a request, which takes 90 ms and 32 MiB each time. MLflow's own
 cache avoids these checks for some time. During that time, other workers may still accept the old password after a
-change. The same worker may accept it, too, if it was checking the login during the change. This module caches pairs of
-*password hash* and password instead, and reads the hash from the database once for each request. A changed or deleted
-user is therefore a cache miss in every worker and replica at once.
+change. A worker that was checking the old password during the change may also accept it later. This module caches pairs
+of *password hash* and password instead, and reads the hash from the database once for each request. A changed or
+deleted user is therefore a cache miss in every worker and replica at once.
 
 The module replaces `SqlAlchemyStore.authenticate_user` in mlflow/server/auth, which MLflow's Flask and FastAPI routes
 both call. The result is kept for the rest of the request in request_cache.py.
@@ -73,16 +73,16 @@ class Logins:
         return self._nobody if user is None else str(user.password_hash)
 
     def begin_anew(self) -> None:
-        """Start a request without a login, and forget the login of the previous request."""
+        """Forget the login of the previous request; the login of the new request is not known yet."""
         current.set(Memory("", b"", False, None))
 
     def record(self, user: Any | None, username: str, password: str, accepted: bool) -> None:
-        """Record the result of this request's login check until the request has been served."""
+        """Record the result of this request's login check until the end of the request."""
         login = self.passwords.digest(username, password)
         current.set(Memory(username, login, accepted, user if accepted else None))
 
     def defer(self, username: str, password: str) -> None:
-        """Defer the look-up of this request's login until the request is served."""
+        """Leave the look-up of this request's login to the thread that serves the request."""
         self.record(None, username, password, accepted=False)
 
     def is_authenticated(self) -> bool:

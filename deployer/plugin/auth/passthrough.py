@@ -1,4 +1,4 @@
-"""The logins of an unsupported MLflow version, which checks passwords itself."""
+"""The Authenticator of an unsupported MLflow version, which checks passwords itself."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from .verified_passwords import Verified
 
 
 class PassthroughAuthenticator:
-    """Logins of an unsupported MLflow, which checks passwords itself; tells the gate which logins may be guesses.
+    """The Authenticator of an unsupported MLflow; tells the gate which logins may be guesses.
 
     It makes no decision and only classifies requests for throttling. MLflow checks the login of every request.
-    `passwords` must not remember wrong passwords, because a wrong password may be right later. This class gives
+    The cache `passwords` must not keep wrong passwords, because a wrong password may be right later. This class gives
     `passwords` the user name in place of a password hash.
     """
 

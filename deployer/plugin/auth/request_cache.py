@@ -120,7 +120,7 @@ def _grants_of_the_request(original: Callable[..., list[Any]], store: Any, *, kn
 
 
 def _question_of_grants(store: Any) -> Callable[[int, str, frozenset[str]], list[Any]]:
-    """Return a function that asks what MLflow's `list_grants` asks, with a statement built once and no transaction."""
+    """Return a function that reads what `list_grants` reads, with a statement built once and no transaction."""
     import sqlalchemy
     from mlflow.server.auth.db.models import SqlRole, SqlRolePermission, SqlUserRoleAssignment
     from mlflow.server.auth.sqlalchemy_store import RESOURCE_TYPE_WORKSPACE, RoleGrantRow

@@ -2,7 +2,8 @@
 
 Clients may compress OpenTelemetry traces, and MLflow decompresses them without a bound (mlflow/tracing/utils/otlp.py
 `decompress_otlp_body`): 600 KB of gzip can hold 600 MB. MLflow also accepts any number of gzip members and needs
-quadratic time to read them. MLflow's gateway has its own bound on decompressed bodies, which is set to the same size.
+quadratic time to read them. MLflow's gateway has its own bound on decompressed bodies. `install` sets it to the same
+size.
 """
 
 from __future__ import annotations

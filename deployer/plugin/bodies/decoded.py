@@ -26,7 +26,7 @@ Scope = MutableMapping[str, Any]
 
 
 def bounds(scope: Scope, length: float, is_validated: Callable[[Scope], bool]) -> tuple[float, float]:
-    """Return how many bytes and how many commas the body of a request may have, besides the general bound.
+    """Return two more limits for the body of a request: bytes, and commas (JSON has about as many values as commas).
 
     `length` is the length of the body, infinity if it is unknown.
     """

@@ -1,8 +1,8 @@
 """Bounds request bodies, which MLflow keeps in memory as a whole; does not import deployer.
 
-If a page needs no login, the application gets an empty body. Flask serves nearly all other routes. The
-bridge between ASGI and WSGI (starlette/middleware/wsgi.py) reads the whole body before Flask checks the login. Only
-artifact uploads are streamed (mlflow/server/artifact_router.py), so uploads have no bound.
+For a path that needs no login, this module passes an empty body to the application. Flask serves nearly all other
+routes. The bridge between ASGI and WSGI (starlette/middleware/wsgi.py) reads the whole body before Flask checks the
+login. Only artifact uploads are streamed (mlflow/server/artifact_router.py), so uploads have no bound.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Capped:
     If a body's length is declared, the middleware refuses the body without reading it.
 
     `is_open` tells whether a path needs no login. For such a path, no body is read, and the application gets an empty
-    body. If the page waited for the body, a stranger could hold a connection with one byte every few seconds.
+    body. If the server waited for the body, a stranger could hold a connection with one byte every few seconds.
     `streams` tells whether MLflow streams artifact uploads. If it does, no upload is limited. If it does not, uploads
     without an Authorization header are limited.
     `is_validated` tells whether a request's body is decoded on the event loop (decoded.py).

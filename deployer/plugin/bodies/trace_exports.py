@@ -2,7 +2,7 @@
 
 MLflow decompresses, decodes and converts all spans of an export on the event loop (mlflow/server/otel_api.py
 `export_traces`). 2 MB of small spans take seconds, and no other request is served meanwhile. An export with more parts
-than clients send is refused before it is decoded (trace_export_parts.py).
+than MLflow's clients normally send is refused before it is decoded (trace_export_parts.py).
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ MLflow passes nearly all headers of a client on to the provider, together with t
 (mlflow/gateway/providers/openai_compatible.py `_get_headers`). Two kinds of headers must not pass:
 
 - Some providers take the destination of the request from a header, such as `x-portkey-custom-host`. So a member with
-  USE on an endpoint could have the provider send the administrator's key to an address of the member's choice.
+  USE on an endpoint could make the provider send the administrator's key to an address of the member's choice.
 - If `User-Agent` names one of three command-line tools, MLflow takes `Authorization` for a login to the provider and
   passes it on. If the member uses this header to log in to MLflow, the provider gets the member's password.
 

@@ -20,7 +20,7 @@ OWN = "DEPLOYER_OWN_ADDRESS"  # HOST:PORT at which the server reaches itself; `a
 
 
 def authority(host: str, port: int) -> str:
-    """Return HOST:PORT at which a server that listens on an IP address reaches itself."""
+    """Return the HOST:PORT at which a server reaches itself; `host` is the IP address that the server listens on."""
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")

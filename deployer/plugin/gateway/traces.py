@@ -7,9 +7,9 @@ gateway also writes spans outside of this experiment:
   (mlflow/gateway/tracing_utils.py `_maybe_create_distributed_span`). The server does not know the experiment of that
   trace, so it writes the summary to experiment 0 (mlflow/tracing/export/mlflow_v3.py). Afterwards, the client's own
   trace is refused, because a trace with this identifier is in another experiment.
-- For an endpoint without usage tracking, providers still write a trace for each request that they pass on, with the
-  answer (mlflow/gateway/providers/base.py `passthrough`, `proxy`). The trace has no destination, so it is in experiment
-  0.
+- For an endpoint without usage tracking, providers still write a trace, with the answer, for each request that they
+  pass on (mlflow/gateway/providers/base.py `passthrough`, `proxy`). The trace has no destination, so it is in
+  experiment 0.
 
 In both cases, a member who has only USE on the endpoint can write to experiment 0. With this module, the gateway writes
 neither.

@@ -10,8 +10,8 @@ applications (https://www.sqlite.org/pragma.html#pragma_user_version). MLflow an
 to the field belongs to a transaction, changes no table, and survives `VACUUM`, `mlflow db upgrade` and copies of the
 file. A dump as SQL text does not contain the field.
 
-The field has 32 bits. `mlflow migrate-filestore` stores experiments with larger numbers. This module never assigns
-numbers of that size, so such a number cannot be assigned twice either.
+The field has 32 bits. It cannot store the larger numbers of experiments that come from `mlflow migrate-filestore`. This
+module never assigns such large numbers, so it need not remember them.
 
 A mapper event assigns the number, because MLflow 3.17 and 3.18 insert experiments only through their mapped class. The
 only other statement inserts experiment 0 (mlflow/store/tracking/sqlalchemy_store.py `_create_default_experiment`).

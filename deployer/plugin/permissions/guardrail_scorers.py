@@ -2,8 +2,8 @@
 
 A guardrail runs its scorer in the server's process. MLflow's scorer `RegexMatch` evaluates the expression of its author
 with Python's `re`, which holds the interpreter's lock (mlflow/genai/scorers/builtin_scorers.py). Some expressions take
-longer than a lifetime. If an administrator puts such a scorer of a member into a guardrail, one request stops the whole
-server.
+longer than a lifetime. If a member wrote such a scorer and an administrator uses it in a guardrail, one request stops
+the whole server.
 
 With this module, the server refuses to create a guardrail with such a scorer, and to add such a guardrail to an
 endpoint. Members may still register these scorers, because evaluations run in clients.

@@ -1,4 +1,4 @@
-"""Begins and ends the permissions on an object in the transaction that writes the object; does not import deployer.
+"""Adds and removes the permissions on an object before the object's transaction ends; does not import deployer.
 
 MLflow gives the creator of an object the permission MANAGE on the object's name, after the object is written
 (mlflow/server/auth `set_can_manage_*_permission`, `_mcp_server_after_create`, `_skill_after_create`). In between,
@@ -10,16 +10,16 @@ permissions of the next object (`delete_*_permission`, `_mcp_server_after_delete
 With this module, permissions are written, moved and removed before the transaction ends. When an object takes a name,
 the permissions that earlier objects of this name left behind are removed (stale_grants.py). Then the sender of the
 request gets MANAGE. The names are in unique indexes, and the numbers of experiments are primary keys. So until the
-transaction ends, no other transaction can take the name: SQLite has one writer at a time, and PostgreSQL lets the
+transaction ends, no other transaction can take the name: SQLite has one writer at a time, and PostgreSQL makes the
 others wait.
 
 The permissions have a transaction of their own, and often a database of their own. The two transactions cannot be
 committed as one:
 
 - The permissions are written first, so nobody sees the object without the permission of its creator.
-- If the object's transaction then fails, a permission may remain on a name that no object has. The permission ends when
-  an object takes the name. After a failed deletion or renaming, the users' permissions on the object are lost. To make
-  this rare, permissions are removed only after the rows, and moved only right before the commit.
+- If the object's transaction then fails, a permission may remain on a name that no object has. This permission is
+  removed when an object takes the name. After a failed deletion or renaming, the users' permissions on the object are
+  lost. To make this rare, permissions are removed only after the rows, and moved only right before the commit.
 - If the connection to the database of the objects breaks while a permission is written, the name becomes free too
   early. If another user takes the name in this moment, the sender gets MANAGE on the other user's object. With two
   databases, this cannot be excluded.
@@ -89,7 +89,7 @@ def install() -> None:
 def _replace(auth: Any, name: str, by: Callable[..., None]) -> None:
     """Replace a handler that MLflow runs after a request, in MLflow's tables and in its module.
 
-    MLflow compares the entries of the tables with the function in the module.
+    Both must be replaced, because MLflow compares the entries of the tables with the function in the module.
     """
     usual = getattr(auth, name)
     for table in (auth.AFTER_REQUEST_HANDLERS, auth.FASTAPI_AFTER_REQUEST_HANDLERS):
@@ -133,8 +133,8 @@ def _redacting(auth: Any) -> Callable[[Any], None]:
 def _kinds(auth: Any) -> Iterator[tuple[type, NamesOf]]:
     """Yield a class and a function for each kind of object.
 
-    An inserted row of the class can create the object, and a deleted row can remove it. The function returns the
-    object's names.
+    Inserting a row of the class may create an object, and deleting a row may remove one. The function returns the names
+    of this object.
     """
     from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
     from mlflow.store.tracking.dbmodels import models

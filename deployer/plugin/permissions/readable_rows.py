@@ -74,7 +74,7 @@ def never() -> bool:
 def of_readable_rows(
     search: Callable[..., Any], rows: type, clause: Clause, needless: Callable[[], bool] = never
 ) -> Callable[..., Any]:
-    """Add the condition `clause` for rows of a class to a search, unless `needless()` says that it already has one."""
+    """Add the condition `clause` for rows of a class to a search, unless `needless()` says that the search has one."""
     from mlflow.server import auth
 
     @wraps(search)

@@ -47,7 +47,7 @@ class Listed:
 
 
 def parse(text: str) -> tuple[Listed, ...]:
-    """Return the lines of routes.tsv: five columns without blanks, then a note."""
+    """Return the lines of routes.tsv. Each has five columns that contain no blanks; the rest of the line is a note."""
     lines = (line.split(None, 5) for line in text.splitlines() if line and not line.startswith("#"))
     return tuple(
         Listed(who, frozenset(versions.split(",")), method, path, frozenset(reach.split(",")), "".join(note))
@@ -67,7 +67,7 @@ def permissions(lines: Collection[Listed], version: str | None) -> dict[Key, str
 
 @dataclass(frozen=True)
 class Judge:
-    """Tells who may use a route: `who` by route, and `otherwise` for a route that is not listed."""
+    """Tells who may use a route: `who` has the answer for each listed route, `otherwise` for all other routes."""
 
     who: Mapping[Key, str]
     otherwise: str

@@ -1,9 +1,10 @@
 """Lets a serialized scorer name only MLflow's built-in scorers; does not import deployer.
 
-A serialized scorer names a class and the arguments of its constructor. MLflow 3.17 calls whatever the module of the
-built-in scorers holds under that name (mlflow/genai/scorers/builtin_scorers.py `BuiltInScorer.model_validate`). The
-module also holds imported functions and classes, and some of them connect to an address in their arguments. If an
-administrator puts such a scorer into a guardrail, the server connects to an address that a member has chosen.
+A serialized scorer names a class and the arguments of its constructor. MLflow 3.17 looks up the name in the module of
+the built-in scorers, and calls the object that it finds (mlflow/genai/scorers/builtin_scorers.py
+`BuiltInScorer.model_validate`). The module also holds imported functions and classes, and some of them connect to an
+address in their arguments. If an administrator puts such a scorer into a guardrail, the server connects to an address
+that a member has chosen.
 
 MLflow 3.18 accepts only concrete classes of built-in scorers (`_get_builtin_scorer_class`). This module makes 3.17 do
 the same, and refuses other names when a scorer is registered. The check finds names at any depth, because an ensemble

@@ -1,15 +1,17 @@
 """Requires READ on the experiment of a scorer for every use of the scorer; does not import deployer.
 
-A scorer belongs to an experiment, but MLflow asks only for the permission on the scorer when a user gets or deletes its
-versions or grants permissions on it (mlflow/server/auth `_get_permission_from_scorer_name`,
-`validate_can_manage_resource`). A user who has lost the permission on the experiment, or is denied the experiment,
-would keep the scorers in it. With this module, these requests require READ on the experiment, too.
+A scorer belongs to an experiment. For three requests, MLflow checks only the permission on the scorer: getting the
+scorer's versions, deleting them, and granting permissions on the scorer (mlflow/server/auth
+`_get_permission_from_scorer_name`, `validate_can_manage_resource`). A user who has lost the permission on the
+experiment, or is denied the experiment, would keep the scorers in it. With this module, these requests require READ on
+the experiment, too.
 
 MLflow itself checks the permission on the experiment when a user registers a scorer or lists scorers.
 
-Administrators put scorers into guardrails. A user who may edit a gateway endpoint may add a guardrail without READ on
-the experiment of the guardrail's scorer. MLflow then leaves the scorer out of the response. With this module, a user
-who is denied the experiment may not add the guardrail (`_guardrail_scorer_not_denied`).
+Administrators put scorers into guardrails. A user with EDIT on a gateway endpoint can add a guardrail to the endpoint.
+MLflow does not require READ on the experiment of the guardrail's scorer. Without READ, MLflow leaves the scorer out of
+the response. With this module, a user who is denied the experiment may not add the guardrail
+(`_guardrail_scorer_not_denied`).
 """
 
 from __future__ import annotations

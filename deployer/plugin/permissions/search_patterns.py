@@ -6,11 +6,11 @@ rows that another condition excludes. Some patterns fail on some values. A regul
 sees such an error learns something about a hidden row. A user also learns something from the time: a long `LIKE`
 pattern takes long only on a value with the same beginning. Two rules prevent this:
 
-- A search of traces evaluates patterns only on values of the searched traces, which are those of the experiments in the
-  request. MLflow limits only `trace_info` to these experiments, and not the subqueries for assessments, tags,
-  metadata and spans (mlflow/store/tracking/sqlalchemy_store.py `_get_filter_clauses_for_search_traces`). With this
-  module, the left side of each pattern is a subquery that returns NULL for other traces. A CASE would not be enough: if
-  the search also has the condition `experiment_id = 1`, SQLite reads 1 for `experiment_id` in the CASE, too.
+- A search of traces evaluates patterns only on values of traces in the requested experiments. MLflow limits only
+  `trace_info` to these experiments, and not the subqueries for assessments, tags, metadata and spans
+  (mlflow/store/tracking/sqlalchemy_store.py `_get_filter_clauses_for_search_traces`). With this module, the left side
+  of each pattern is a subquery that returns NULL for other traces. A CASE would not be enough: if the search also has
+  the condition `experiment_id = 1`, SQLite reads 1 for `experiment_id` in the CASE, too.
 - Every search refuses `LIKE` patterns that fail on some values.
 """
 

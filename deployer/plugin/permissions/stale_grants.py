@@ -10,8 +10,8 @@ a removed experiment to the next one.
 So object_owners.py calls this module to remove the permissions of users on a name when an object takes this name. This
 happens within the transaction that writes the object, before others see the object. Permissions of roles stay.
 
-A non-admin user may grant permissions only on existing objects, and only to other users. If the sender of the request
-no longer manages the object after the permission is written, the permission is revoked.
+With this module, a non-admin user may grant permissions only on existing objects, and only to other users. If the
+sender of the request no longer manages the object after the permission is written, the permission is revoked.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def install() -> None:
 
 
 def remove(store: Any, names: Names) -> None:
-    """Remove the permissions of users on names; call this within the transaction that writes an object of these names.
+    """Remove the users' permissions on these names.
 
-    `store` is MLflow's store of permissions.
+    Call this within the transaction that writes an object of these names. `store` is MLflow's store of permissions.
     """
     for resource_type, pattern in names:
         if _is_named(store, resource_type, pattern):

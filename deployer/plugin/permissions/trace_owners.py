@@ -12,8 +12,8 @@ trace has an assessment with this identifier, `Session.merge` would move it to t
 change its trace. `Session.merge` cannot move rows of other kinds, because the trace, run or model that was checked is
 part of their primary key.
 
-An assessment may name another assessment that it overrides. When MLflow deletes the first assessment, it makes the
-second one valid again, even if the second one belongs to another trace (`SqlAlchemyStore.delete_assessment`). So an
+An assessment may name another assessment that it overrides. When MLflow deletes the overriding assessment, it makes the
+overridden one valid again, even if that one belongs to another trace (`SqlAlchemyStore.delete_assessment`). So an
 assessment may only override an assessment of its own trace.
 
 MLflow's web pages put the identifier of an assessment into the path of a request to edit or delete it. So an identifier

@@ -1,4 +1,4 @@
-"""Refuses stored locations of model versions outside the version's run or logged model; does not import deployer.
+"""Refuses a model version's stored location outside the version's run or logged model; does not import deployer.
 
 READ on a registered model gives access to the files at the location of each version (mlflow/server/handlers.py
 `get_model_version_artifact_handler`). MLflow 3.17 and 3.18 compare the location of a new version with the run or the
@@ -7,12 +7,12 @@ for a non-admin user, this module accepts only:
 
 - the placeholder of a prompt;
 - `runs:/RUN`, and a folder in the artifacts of RUN, if the version has this run;
-- a folder in the artifacts of a logged model, in any of three cases: the version's source is this logged model, both
-  have the same run, or neither has a run.
+- a folder in the artifacts of a logged model, in any of three cases: the version's source is this logged model, the
+  version and the logged model have the same run, or neither the version nor the logged model has a run.
 
-Two kinds of versions need the rule about the same run, because their source is not the logged model: copies of a
-version, and versions that MLflow's web page registers from a logged model. A logged model without a run is found only
-by its identifier, which nobody can guess.
+The second case is for versions whose source is not the logged model. These are copies of a version, and versions that
+MLflow's web page registers from a logged model. A logged model without a run is found only by its identifier, which
+nobody can guess.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Refuses registered models and prompts with the name that is the wildcard of permissions; does not import deployer.
+"""Refuses registered models and prompts with the name `*`, the wildcard of permissions; does not import deployer.
 
 In MLflow's permissions, the name `*` stands for all objects of a kind. MLflow gives the creator of a registered model
 or a prompt the permission MANAGE on its name (mlflow/server/auth/__init__.py
 `set_can_manage_registered_model_permission`). When the name changes, MLflow moves the permissions to the new name
-(`rename_registered_model_permission`). With the name `*`, this is MANAGE on everybody's models. Experiments, gateway
-objects, MCP servers and skills cannot have this name, and MLflow lets only administrators give permissions on `*`.
+(`rename_registered_model_permission`). For the name `*`, this permission would be MANAGE on everybody's models.
+Experiments, gateway objects, MCP servers and skills cannot have this name, and MLflow lets only administrators give
+permissions on `*`.
 
 The check is a mapper event of `SqlRegisteredModel`. MLflow 3.17 and 3.18 write the table of registered models only
 through this class.

@@ -5,8 +5,8 @@
 The program creates and locks the file RECORD, and writes the identity of this process to it. The command inherits the
 lock and holds it for as long as it lives. A second process that wants the same file exits with 75 (EX_TEMPFAIL).
 
-Then this process leaves its session. Until then, a kill of the process group of the starter (the deployer command) also
-ends this process. From then on, the starter reads in the record which process it must end.
+Then this process leaves its session. Until then, killing the process group of the starter (the deployer command) also
+ends this process. Afterwards, the starter finds the process to end in the record.
 
 Runs with the server's Python and does not import deployer.
 """
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def memory() -> dict[str, object] | None:
-    """Return the file in which the kernel counts kills for lack of memory, and the count; None without such a file.
+    """Return the path of the cgroup's file that counts kills for lack of memory, and the count; None without this file.
 
     Source: the kernel's documentation, cgroup-v2.rst (memory.events) and cgroup-v1/memory.rst (memory.oom_control).
     """

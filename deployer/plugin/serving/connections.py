@@ -75,11 +75,11 @@ def spare(found: Iterable[Found], now: float, count: int, needed: int) -> list[i
     1. connections that serve no request, in the order of CHEAP; of each kind the longest wait first;
     2. transfers without an accepted login, the slowest first;
     3. transfers with a login but no progress for DISTRESS_SECONDS, the longest wait first;
-    4. requests without an accepted login that the application works on, the lowest data rate first;
+    4. requests without an accepted login that the application is processing, the lowest data rate first;
     5. other transfers with a login, the slowest first.
 
-    Connections of 4 and 5 count as serving a client. A request with a login that the application works on is never
-    chosen.
+    Connections of 4 and 5 count as serving a client. A connection is never chosen while the application is processing
+    its request and the login was accepted.
     """
 
     def rank(candidate: tuple[int, Found]) -> tuple[int, float]:

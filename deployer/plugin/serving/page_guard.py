@@ -1,19 +1,21 @@
 """Keeps MLflow's web pages from running scripts that members store; does not import deployer.
 
-MLflow's pages show text and files of members with the login of the user who looks at them. MLflow does not check all of
-them:
+MLflow's pages show text and files that members have stored. A script in them would run with the login of the user who
+views the page. MLflow does not check all of them:
 
 - Text becomes a link without a check of its scheme, for example the tag `mlflow.source.name` of a run.
 - Text becomes elements with event handlers, for example the style of a `.geojson` file.
-- Text becomes a path in a page's data without a check for `__proto__`, for example in a view of traces. The value then
-  belongs to all objects of the page, and the library of tables runs it as a program.
+- Text becomes the path of a property in a JavaScript object without a check for `__proto__` (prototype pollution), for
+  example in a view of traces. All objects of the page then inherit the value, and the library of tables runs it as
+  code.
 - The identifier of an assessment becomes a part of a request's path.
-- A file becomes an image or a frame by an address with the scheme `blob`. In a tab of its own, such a file is a page of
-  the server.
+- A page shows a file as an image or in a frame through a `blob:` URL. If a user opens this URL in a tab of its own, the
+  file has the origin of the server.
 
-With this module, each page has a Content-Security-Policy, by which browsers run only the scripts that MLflow's pages
-load. The scripts of HTML files show plots, so a page of their own, without access to the login, shows these files in
-frames (FRAME). In addition, each page contains a script that runs before all others (page_guard.js).
+With this module, each page has a Content-Security-Policy. It makes browsers run only the scripts that MLflow's pages
+load. HTML files need their own scripts, for example to draw plots. MLflow's pages therefore show an HTML file in a
+frame. The page in this frame (FRAME) has no access to the login. In addition, each page contains a script that runs
+before all others (page_guard.js).
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ def lock_no_file() -> None:
     """Prevent stores from locking a file in the temporary folder.
 
     Before a store looks for its tables, it locks a file with a known name. Another user of that folder could hold the
-    lock, and every thread would wait. No store needs the lock, because
-    databases.py has created the tables of all stores. The module of the job store has its own reference to the
-    function, so both are replaced.
+    lock, and every thread would wait. No store needs the lock, because databases.py has created the tables of all
+    stores. Two modules refer to MLflow's function for this lock: its own module and the one of the job store. Both
+    references are replaced.
     """
     from mlflow.store.db import utils
     from mlflow.store.jobs import sqlalchemy_store as jobs

@@ -1,9 +1,9 @@
 """Evaluates RLIKE on SQLite outside the server's process, within limits; does not import deployer.
 
-SQLite has no regular expressions. MLflow gives it Python's (mlflow/store/db/utils.py `create_sqlalchemy_engine`), which
-hold the interpreter's lock. Some expressions take longer than a lifetime, so one search would stop the whole server.
-Among MLflow's dependencies, no library supports all of Python's expressions and can also be interrupted. So matcher.py
-evaluates them.
+SQLite has no regular expressions. MLflow lets SQLite use Python's regular expressions (mlflow/store/db/utils.py
+`create_sqlalchemy_engine`). They hold the interpreter's lock while they run. Some expressions take longer than a
+lifetime, so one search would stop the whole server. Among MLflow's dependencies, no library supports all of Python's
+expressions and can also be interrupted. So matcher.py evaluates them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Bounds the text of filters and orders in searches before it is parsed; does not import deployer.
 
-sqlparse creates a token for nearly each character, and checks the number of tokens only afterwards. A body of 32 MiB
+sqlparse creates a token for almost every character, and checks the number of tokens only afterwards. A body of 32 MiB
 took gigabytes of memory.
 """
 
