@@ -18,7 +18,8 @@ from deployer.core.stack.assigned import Assigned
 from deployer.core.stack.components import build, server
 from deployer.core.stack.record import Record
 from deployer.operations.artifacts import untried_other_keys
-from deployer.operations.create import OTHER_SETTINGS, Creation, require_possible
+from deployer.operations.create import require_possible
+from deployer.operations.create_steps import OTHER_SETTINGS, Creation
 from deployer.operations.databases import try_from_here
 from deployer.operations.plan import Plan, Planned, planned, remarks
 from deployer.operations.records import require_record

@@ -17,8 +17,8 @@ from deployer.core.spec.platform import LOCAL
 from deployer.core.spec.schema import Spec
 from deployer.core.stack.assigned import Assigned
 from deployer.core.stack.model import SERVER, Stack, Workload
-from deployer.operations import create as create_operation
-from deployer.operations.create import Creation
+from deployer.operations import create_steps
+from deployer.operations.create_steps import Creation
 from deployer.operations.steps import Advance, Step, advance, run
 from deployer.targets import Capabilities, Deadline, Live, Observed, Target
 from deployer.targets.local.store import LocalStore
@@ -108,7 +108,7 @@ def place() -> Place:
 def target(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> Target:
     """Return a server in that place, with a real store for record and secrets; only its proof is a fake."""
     (tmp_path / "servers").mkdir()
-    monkeypatch.setattr(create_operation, "verify", lambda *_: PROVEN)
+    monkeypatch.setattr(create_steps, "verify", lambda *_: PROVEN)
     store: Any = LocalStore(tmp_path, "mlflow")
     parts: Any = place
     return Target("mlflow", "local", "memory", None, None, NOWHERE, store, parts, parts, parts, parts)
