@@ -21,10 +21,10 @@ def credentials(scope: Scope) -> tuple[str, str] | None:
     cannot be decoded. It also removes a login in the parameters of another scheme, such as `Digest username=...,
     password=...`. Flask reads a user name and a password from the parameters of any scheme.
 
-    Tokens stay in the request. If a request for the gateway has MLflow's login in the gateway's own header,
-    `Authorization` is for the model provider and may have any scheme. A login of more than LONGEST bytes is removed
-    before it is decoded: a decoded password takes up to four times the memory of its header, for as long as the login
-    waits to be checked.
+    Tokens stay in the request. In a request to the gateway, a client may send the MLflow login in a separate header of
+    the gateway. `Authorization` is then for the model provider and may have any scheme. A login of more than LONGEST
+    bytes is removed before it is decoded: a decoded password takes up to four times the memory of its header, for as
+    long as the login waits to be checked.
     """
     gateways = _in_one_spelling(scope, GATEWAY_HEADER, others=True)
     # an empty gateway header counts as no login (mlflow/server/auth/__init__.py `_authenticate_fastapi_request`)

@@ -64,7 +64,8 @@ class Gate:
     `access_log` says to log each request in the Common Log Format, with the milliseconds added.
     `has_a_thread` tells whether MLflow checks the login of a request in a thread. If such a login was right earlier,
     the gate leaves the check to that thread.
-    `passes_on` says that MLflow also decides about wrong passwords, because it may have another login method.
+    If `passes_on` is true, the gate refuses no request for a missing login or a wrong password. MLflow decides about
+    these requests, because MLflow may have another login method.
     `pause` is the number of seconds that the gate waits before it refuses a guess that it has not checked. Without this
     delay, a client that tries again at once would take processor time from others.
     """

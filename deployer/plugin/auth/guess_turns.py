@@ -75,8 +75,8 @@ class GuessTurns:
     def _make_room(self, key: Key) -> bool:
         """Make room for a password of a site; tell whether there is room now.
 
-        If the site is full, count the new password as a part of its lane. If another lane of the site is still longer,
-        refuse a random password of the longest lane. Otherwise, there is no room.
+        If the site is full, compare the site's longest lane with the length that the lane of the new password would
+        have. If the longest lane is longer, refuse a random password of that lane. Otherwise, there is no room.
         """
         site = key[1]
         if self._sizes[site] < self._places:

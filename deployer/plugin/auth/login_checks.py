@@ -37,7 +37,7 @@ Guesser = tuple[str, str]  # user name, site
 
 
 class LoginChecks:
-    """The threads and queues of one process. `passes_on` says that MLflow also decides about wrong passwords."""
+    """The threads and queues of one process. If `passes_on` is true, MLflow decides about wrong passwords."""
 
     def __init__(self, logins: Authenticator, throttle: Throttle, *, passes_on: bool, patience: float) -> None:
         self._logins = logins

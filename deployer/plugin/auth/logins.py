@@ -95,7 +95,8 @@ class Logins:
 
         MLflow also calls this without a user name and password, for example if the request has a token. A login that
         the gate did not find in the request is refused, because guesses could otherwise bypass the gate. There is one
-        exception: an authenticated user may be asked for the password again, to change it.
+        exception: when a logged-in user changes the password, MLflow asks for the current password and checks it with
+        this function.
         """
         if username is None or password is None:
             return False

@@ -42,8 +42,8 @@ def bounds(scope: Scope, length: float, is_validated: Callable[[Scope], bool]) -
 def has_files(scope: Scope) -> bool:
     """Tell whether a request uploads files in a form: then nothing decodes the body as JSON.
 
-    For other routes, MLflow's permission checks decode the body, whatever its Content-Type (mlflow/server/auth
-    `_mcp_create_body_name`, `_skill_auth_body`).
+    Only the route UPLOADS accepts such a form. On all other routes, MLflow's permission checks decode the body as JSON,
+    whatever its Content-Type (mlflow/server/auth `_mcp_create_body_name`, `_skill_auth_body`).
     """
     method, part, end = UPLOADS
     path = str(scope["path"])

@@ -20,7 +20,7 @@ Schema = MutableMapping[int, tuple[int, "Schema"]]  # field number -> weight and
 
 
 def schema(message: Any, known: dict[str, Schema] | None = None) -> Schema:
-    """Return the fields of a type of message that hold other messages; `message` is the descriptor of the type."""
+    """Return those fields of a message type whose values are messages; `message` is the descriptor of the type."""
     known = {} if known is None else known
     if message.full_name not in known:
         fields = known[message.full_name] = {}
@@ -44,7 +44,9 @@ def has_too_many(content: bytes, kind: str, root: Schema) -> bool:
 
 
 def weight(content: bytes, root: Schema, most: int) -> int:
-    """Count the length-delimited parts of a message, a large one several times (WEIGHTS); stop soon after `most`.
+    """Count the length-delimited parts of a message; stop soon after `most`.
+
+    A part counts several times if its decoded object is large (WEIGHTS).
 
     Raises:
         ValueError: the message is not complete, or has parts that its schema cannot have.

@@ -6,10 +6,10 @@ experiment. For any other path, including the empty path and `.`, MLflow applies
 name the parent folder of all experiments. With the default permission MANAGE, a user could delete or list the files of
 experiments to which the user is denied access.
 
-An administrator may give an experiment another location, such as `mlflow-artifacts:/team`. For a path below such a
-location, this module finds the experiments whose location is the path itself, a parent folder of the path, or a folder
-in the path. The user needs the permission on all of these experiments. From 3.18 on, MLflow checks the paths of skills
-itself. In all cases, MLflow's own check must also allow the request.
+An administrator may give an experiment another location, such as `mlflow-artifacts:/team`. If a path does not begin
+with the number of an experiment, this module finds each experiment whose location is the path, contains the path, or
+lies below the path. The user needs the permission on all of these experiments. From 3.18 on, MLflow checks the paths of
+skills itself. In all cases, MLflow's own check must also allow the request.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ A scorer names the gateway endpoints of its models, but MLflow checks no permiss
 (`validate_can_register_scorer`). With this module, registering such a scorer requires USE on each of these
 endpoints. If the scorer is an ensemble, this includes the endpoints that its scorers name.
 
-In the other direction, `gateway/endpoints/bindings/list` shows every user with READ on an endpoint all scorers that use
-it (`validate_can_list_gateway_endpoint_bindings`). With this module, the list has only the scorers that the user may
-read.
+In the other direction, a user with READ on an endpoint can request `gateway/endpoints/bindings/list`. The response
+names all scorers that use the endpoint (`validate_can_list_gateway_endpoint_bindings`). With this module, the list has
+only the scorers that the user may read.
 
 Missing experiments still get 404, because MLflow's clients look up an experiment by name before they create it.
 """

@@ -9,9 +9,9 @@ the experiment, too.
 MLflow itself checks the permission on the experiment when a user registers a scorer or lists scorers.
 
 Administrators put scorers into guardrails. A user with EDIT on a gateway endpoint can add a guardrail to the endpoint.
-MLflow does not require READ on the experiment of the guardrail's scorer. Without READ, MLflow leaves the scorer out of
-the response. With this module, a user who is denied the experiment may not add the guardrail
-(`_guardrail_scorer_not_denied`).
+MLflow does not require READ on the experiment of the guardrail's scorer. If the user lacks READ, MLflow adds the
+guardrail, but leaves the scorer out of the response. This module refuses the request only if the user is denied the
+experiment (`_guardrail_scorer_not_denied`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _of_granted_scorer(auth: Any) -> str | None:
 
 
 def _replace(auth: Any, name: str, experiment: Callable[[], str | None]) -> None:
-    """Replace a check where MLflow looks it up: by route, and by name (stale_grants.py)."""
+    """Replace a check in MLflow's table of checks by route, and in its module (stale_grants.py calls it there)."""
     usual, validators = getattr(auth, name), auth.BEFORE_REQUEST_VALIDATORS
     checked = _in_readable_experiment(usual, experiment, auth)
     routes = [route for route, validator in validators.items() if validator is usual]

@@ -10,7 +10,7 @@ pattern takes long only on a value with the same beginning. Two rules prevent th
   `trace_info` to these experiments, and not the subqueries for assessments, tags, metadata and spans
   (mlflow/store/tracking/sqlalchemy_store.py `_get_filter_clauses_for_search_traces`). With this module, the left side
   of each pattern is a subquery that returns NULL for other traces. A CASE would not be enough: if the search also has
-  the condition `experiment_id = 1`, SQLite reads 1 for `experiment_id` in the CASE, too.
+  the condition `experiment_id = 1`, SQLite replaces `experiment_id` by the constant 1 in the CASE, too.
 - Every search refuses `LIKE` patterns that fail on some values.
 """
 

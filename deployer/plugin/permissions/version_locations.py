@@ -10,9 +10,9 @@ for a non-admin user, this module accepts only:
 - a folder in the artifacts of a logged model, in any of three cases: the version's source is this logged model, the
   version and the logged model have the same run, or neither the version nor the logged model has a run.
 
-The second case is for versions whose source is not the logged model. These are copies of a version, and versions that
-MLflow's web page registers from a logged model. A logged model without a run is found only by its identifier, which
-nobody can guess.
+The case "same run" is for versions whose source is not the logged model: copies of a version, and versions that
+MLflow's web page registers from a logged model. The case "no run" is safe, because nobody can guess the identifier of a
+logged model, and a logged model without a run is found only by its identifier.
 """
 
 from __future__ import annotations

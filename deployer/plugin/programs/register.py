@@ -6,7 +6,7 @@ The program creates and locks the file RECORD, and writes the identity of this p
 lock and holds it for as long as it lives. A second process that wants the same file exits with 75 (EX_TEMPFAIL).
 
 Then this process leaves its session. Until then, killing the process group of the starter (the deployer command) also
-ends this process. Afterwards, the starter finds the process to end in the record.
+ends this process. Afterwards, the starter reads from the record which process it must end.
 
 Runs with the server's Python and does not import deployer.
 """
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def memory() -> dict[str, object] | None:
-    """Return the path of the cgroup's file that counts kills for lack of memory, and the count; None without this file.
+    """Return the path of the cgroup file with the number of OOM kills, and this number; None without such a file.
 
     Source: the kernel's documentation, cgroup-v2.rst (memory.events) and cgroup-v1/memory.rst (memory.oom_control).
     """

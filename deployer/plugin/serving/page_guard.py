@@ -6,8 +6,8 @@ views the page. MLflow does not check all of them:
 - Text becomes a link without a check of its scheme, for example the tag `mlflow.source.name` of a run.
 - Text becomes elements with event handlers, for example the style of a `.geojson` file.
 - Text becomes the path of a property in a JavaScript object without a check for `__proto__` (prototype pollution), for
-  example in a view of traces. All objects of the page then inherit the value, and the library of tables runs it as
-  code.
+  example in a view of traces. All objects of the page then inherit the value. The library that draws tables runs this
+  value as code.
 - The identifier of an assessment becomes a part of a request's path.
 - A page shows a file as an image or in a frame through a `blob:` URL. If a user opens this URL in a tab of its own, the
   file has the origin of the server.

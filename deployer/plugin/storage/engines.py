@@ -15,7 +15,8 @@ SIZE, OVERFLOW = "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE", "MLFLOW_SQLALCHEMYSTORE_MAX
 def share() -> None:
     """Let the stores of runs, models and jobs share one engine for each database.
 
-    Each store class keeps its engines by URL (`_engine_map`). A class without this attribute keeps engines of its own.
+    A store class caches its engines by URL in `_engine_map`. This function makes the classes use one map. A class
+    without `_engine_map` keeps separate engines.
     """
     from mlflow.store.jobs.sqlalchemy_store import SqlAlchemyJobStore
     from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
