@@ -28,7 +28,7 @@ class Job:
 
 
 class FairExecutor:
-    """Runs at most `at_once` jobs at once; prefers `first` to `second`, but does not let `second` starve.
+    """Runs jobs of two queues, at most `at_once` at once; `first` is preferred, but `second` does not starve.
 
     If there are several threads, one of them never runs jobs of `second`. So no job of `first` waits for a job of
     `second`, or for the pause of a thread after such a job.

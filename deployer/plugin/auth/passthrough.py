@@ -10,9 +10,9 @@ from .verified_passwords import Verified
 class PassthroughAuthenticator:
     """The Authenticator of an unsupported MLflow; tells the gate which logins may be guesses.
 
-    It makes no decision and only classifies requests for throttling. MLflow checks the login of every request.
-    The cache `passwords` must not keep wrong passwords, because a wrong password may be right later. This class gives
-    `passwords` the user name in place of a password hash.
+    It makes no decision and only classifies requests for throttling. MLflow checks the login of every request. The
+    cache `passwords` must not keep wrong passwords, because a wrong password may be right later. The cache also needs a
+    password hash, which is unknown here. This class passes the user name instead.
     """
 
     def __init__(self, passwords: Verified) -> None:

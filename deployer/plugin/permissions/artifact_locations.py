@@ -9,9 +9,9 @@ non-admin users, this module accepts only:
 - an experiment without a location. MLflow then chooses `mlflow-artifacts:/EXPERIMENT_ID` and derives the locations of
   runs, logged models and traces from it;
 - a trace with the location that MLflow derives from its experiment and its identifier;
-- a model version whose source is a path on this server, a run or a model. MLflow itself compares the path with the
-  folder of the named run or model, and checks that the user may read that run or model (mlflow/server/handlers.py
-  `_create_model_version`, mlflow/server/auth `validate_can_create_model_version`).
+- a model version whose source is an `mlflow-artifacts:`, `runs:` or `models:` URI without a host name. MLflow itself
+  compares the source with the folder of the named run or model, and checks that the user may read that run or model
+  (mlflow/server/handlers.py `_create_model_version`, mlflow/server/auth `validate_can_create_model_version`).
 
 SQLAlchemy mapper events check new values. They cover REST, OTLP and GraphQL, because MLflow 3.17 and 3.18 write these
 tables only through their mapped classes (mlflow/store/tracking/sqlalchemy_store.py,
@@ -178,7 +178,7 @@ def _is_usual(source: str) -> bool:
 
 
 def is_source(text: str) -> bool:
-    """Tell whether a source is a path on this server, a run or a model, and has no `.` or `..` in any encoding."""
+    """Tell whether a source is an accepted URI (see above), and has no `.` or `..` in any encoding."""
     while (decoded := urllib.parse.unquote(text)) != text:
         text = decoded
     return SOURCE.fullmatch(text) is not None and not {".", ".."}.intersection(text.split("/"))

@@ -1,9 +1,9 @@
 """Requires the same permissions for all requests that reveal runs, models or assessments; does not import deployer.
 
-A role can deny all runs, all logged models or all assessments. For users with such a role, MLflow refuses searches of
-traces that select by the run, the model or the assessments of a trace, because the result would reveal them
-(mlflow/server/auth `_trace_search_selects_on_tiers`). MLflow does not refuse four other requests that reveal the same.
-With this module, each of these requests requires `READ` on the objects that it reveals:
+A role can deny all runs, all logged models or all assessments. For users with such a role, MLflow refuses a search of
+traces if its filter uses the run, the model or the assessments of a trace, because the result would reveal these
+objects (mlflow/server/auth `_trace_search_selects_on_tiers`). MLflow does not refuse four other requests that reveal
+the same. With this module, each of these requests requires `READ` on the objects that it reveals:
 
 - a query of metrics that selects traces by their run or logged model (`validate_can_query_trace_metrics`)
 - a search of traces that selects by an issue: MLflow stores the issues of a trace as assessments

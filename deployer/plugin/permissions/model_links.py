@@ -1,4 +1,4 @@
-"""Keeps a logged model unchanged when a user who may only read it registers it; does not import deployer.
+"""Keeps users with only READ on a logged model from changing its tags; does not import deployer.
 
 When a logged model is registered, MLflow adds the new model version to a tag of the logged model
 (`AbstractStore.set_model_versions_tags`). Registering requires only READ on the logged model (mlflow/server/auth

@@ -1,7 +1,7 @@
 """Refuses to rename a model if the permission of a role names the model; does not import deployer.
 
-Permissions on models and prompts name their object. MLflow moves the permissions of users with the object
-(object_owners.py). The permissions of roles keep the old name of the object. So MANAGE of a role on the new name would
+Permissions on models and prompts name their object. When an object is renamed, MLflow moves the permissions of users to
+the new name (object_owners.py). The permissions of roles keep the old name. So MANAGE of a role on the new name would
 apply to the renamed model, and DENY of a role on the old name would no longer apply. MLflow 3.17 requires only EDIT for
 a rename. MLflow 3.18 refuses such renames (mlflow/server/auth `_reject_rename_with_named_role_grants`). This module
 makes 3.17 do the same, but lets administrators rename.

@@ -1,11 +1,11 @@
 """Checks the permission on traces and runs that a request names besides its experiment; does not import deployer.
 
 MLflow checks the permission on the experiment that a request names. The trace that the request names may be in another
-experiment. In that case, `SqlAlchemyStore.start_trace` of MLflow 3.17 moves the trace to the named experiment, where
-the caller can read and delete the trace, and `log_spans` overwrites the trace's spans
-(mlflow/store/tracking/sqlalchemy_store.py). MLflow 3.18 refuses both. This module makes 3.17 refuse both, even if the
-caller has permissions on the other experiment. The header `X-Mlflow-Run-Id` of OTLP requests links traces to any run
-(mlflow/server/otel_api.py). This module requires the permission to update the run.
+experiment. In that case, MLflow 3.17 makes two mistakes (mlflow/store/tracking/sqlalchemy_store.py).
+`SqlAlchemyStore.start_trace` moves the trace to the named experiment, so the caller can read and delete the trace
+there. `log_spans` overwrites the spans of the trace. MLflow 3.18 refuses both. This module makes 3.17 refuse both, even
+if the caller has permissions on the other experiment. The header `X-Mlflow-Run-Id` of OTLP requests links traces to any
+run (mlflow/server/otel_api.py). This module requires the permission to update the run.
 
 `start_trace` also stores the assessments in a request, each under the identifier that the request gives. If another
 trace has an assessment with this identifier, `Session.merge` would move it to the caller's trace. So no assessment may

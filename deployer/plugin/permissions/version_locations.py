@@ -7,11 +7,11 @@ for a non-admin user, this module accepts only:
 
 - the placeholder of a prompt;
 - `runs:/RUN`, and a folder in the artifacts of RUN, if the version has this run;
-- a folder in the artifacts of a logged model, in any of three cases: the version's source is this logged model, the
-  version and the logged model have the same run, or neither the version nor the logged model has a run.
+- a folder in the artifacts of a logged model, in any of three cases: (a) the version's source is this logged model; (b)
+  the version has the same run as the logged model; (c) neither of them has a run.
 
-The case "same run" is for versions whose source is not the logged model: copies of a version, and versions that
-MLflow's web page registers from a logged model. The case "no run" is safe, because nobody can guess the identifier of a
+Case (b) is for versions whose source is not the logged model: copies of a version, and versions that
+MLflow's web page registers from a logged model. Case (c) is safe, because nobody can guess the identifier of a
 logged model, and a logged model without a run is found only by its identifier.
 """
 

@@ -6,10 +6,10 @@
   could find out which files the server has open (`/proc/self/fd/3`). With this module, MLflow resolves no path for
   non-admin users, and accepts only the sources that artifact_locations.py accepts.
 - The source of a new version may be a version of another model. The new version then has the files of its source. A
-  role can deny all model versions. MLflow checks this denial for the model that gets the new version, and not for the
-  model that has the source. If the model that gets the version is a prompt, MLflow checks whether prompt versions are
-  denied, and not whether model versions are (mlflow/server/auth `validate_can_create_model_version`). With this module,
-  a user who is denied model versions cannot use a model version as a source.
+  role can deny all model versions. MLflow checks only the target of the new version, and not its source. If the target
+  is a model, MLflow checks for a denial of model versions. If the target is a prompt, MLflow checks for a denial of
+  prompt versions instead (mlflow/server/auth `validate_can_create_model_version`). With this module, a user who is
+  denied model versions cannot use a model version as a source.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ def bound(app: FastAPI, count: int, *, reaps: bool) -> None:
     These threads also write traces. MLflow would write traces in the threads for artifacts, which may outnumber the
     connections.
 
-    If `reaps` is true, the server runs MLflow's own clean-up at its start (mlflow/server/fastapi_app.py `_lifespan`).
-    In 3.17 and 3.18, this work is only for the assistant and for jobs, whose routes are closed. It deletes the folders
-    of old sessions in the temporary folder, even through a link that somebody has put there. It also runs a program
-    named `docker` to remove containers.
+    If `reaps` is false, the server skips MLflow's own clean-up at its start (mlflow/server/fastapi_app.py `_lifespan`).
+    This is the case for supported versions. There, the clean-up serves only the assistant and jobs, and the routes of
+    both are closed. The clean-up would also be dangerous. It deletes the folders of old sessions in the temporary
+    folder, even through a link that somebody has put there. It also runs a program named `docker` to remove containers.
     """
     import anyio.to_thread
     from mlflow.store.tracking.abstract_store import AbstractStore
