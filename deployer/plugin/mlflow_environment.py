@@ -45,7 +45,7 @@ def pass_over_known_warnings() -> None:
 def choose_temporary_folder() -> None:
     """Make Python use TMPDIR if it is writable, even if its disk is full.
 
-    Python itself would then choose a folder that all users of the machine share.
+    If the disk is full, Python itself would choose a folder that all users of the machine share.
     """
     folder = os.environ.get("TMPDIR")
     if folder and os.path.isabs(folder) and os.access(folder, os.W_OK | os.X_OK):

@@ -51,7 +51,8 @@ class Memory:
         self.accepted, self.user, self.confirmed = accepted, user, True
 
     def user_once(self, read: Callable[[], Any]) -> Any:
-        """Return the cached user, or read the user. Until `confirm`, a returned user leaves the cache."""
+        """Return the cached user, or read the user. Before `confirm`, a cached user is returned once, then read
+        again."""
         found = read() if self.user is None else self.user
         self.user = found if self.confirmed else None
         return found

@@ -1,4 +1,4 @@
-"""Keeps assessments that name a deleted run and that its deleter may not delete; does not import deployer.
+"""Limits which assessments a user deletes together with a run; does not import deployer.
 
 The metadata of an assessment may name a run (`mlflow.assessment.sourceRunId`), and clients choose the metadata. When a
 user deletes the run, alone or with its experiment, MLflow deletes all assessments that name the run, in all

@@ -6,9 +6,9 @@
   could find out which files the server has open (`/proc/self/fd/3`). With this module, MLflow resolves no path for
   non-admin users, and accepts only the sources that artifact_locations.py accepts.
 - The source of a new version may be a version of another model. The new version then has the files of its source. A
-  role can deny all model versions. MLflow checks only the target of the new version, and not its source. If the target
-  is a model, MLflow checks for a denial of model versions. If the target is a prompt, MLflow checks for a denial of
-  prompt versions instead (mlflow/server/auth `validate_can_create_model_version`). With this module, a user who is
+  role can deny all model versions. MLflow checks only the object to which the new version is added, and not the source.
+  If this object is a model, MLflow checks for a denial of model versions. If it is a prompt, MLflow checks for a denial
+  of prompt versions instead (mlflow/server/auth `validate_can_create_model_version`). With this module, a user who is
   denied model versions cannot use a model version as a source.
 """
 
