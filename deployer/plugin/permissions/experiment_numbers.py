@@ -54,7 +54,7 @@ def install() -> None:
 
 
 def _first(connection: Any) -> int:
-    """Return the first number to store in a database: the largest number of an experiment, a link or a folder."""
+    """Return the first value of `user_version`: the largest number found among experiments, links and folders."""
     largest = _largest(connection)
     names = [*connection.exec_driver_sql(LINKED).scalars(), *_folders(os.environ["MLFLOW_ARTIFACTS_DESTINATION"])]
     numbers = [int(name) for name in names if name.isascii() and name.isdigit()]

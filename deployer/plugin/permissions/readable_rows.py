@@ -67,14 +67,14 @@ def install() -> None:
 
 
 def never() -> bool:
-    """Return False: no other module adds a condition to the search."""
+    """Return False: no other module adds such a condition to the search."""
     return False
 
 
 def of_readable_rows(
     search: Callable[..., Any], rows: type, clause: Clause, needless: Callable[[], bool] = never
 ) -> Callable[..., Any]:
-    """Add the condition `clause` for rows of a class to a search, unless `needless()` says that the search has one."""
+    """Add the condition `clause` for rows of a class to a search, except if `needless()` is true."""
     from mlflow.server import auth
 
     @wraps(search)

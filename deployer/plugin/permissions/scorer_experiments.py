@@ -1,4 +1,4 @@
-"""Requires READ on the experiment of a scorer for every use of the scorer; does not import deployer.
+"""Requires permission on the experiment of a scorer when a user uses the scorer; does not import deployer.
 
 A scorer belongs to an experiment. For three requests, MLflow checks only the permission on the scorer: getting the
 scorer's versions, deleting them, and granting permissions on the scorer (mlflow/server/auth
@@ -10,8 +10,8 @@ MLflow itself checks the permission on the experiment when a user registers a sc
 
 Administrators put scorers into guardrails. A user with EDIT on a gateway endpoint can add a guardrail to the endpoint.
 MLflow does not require READ on the experiment of the guardrail's scorer. If the user lacks READ, MLflow adds the
-guardrail, but leaves the scorer out of the response. This module refuses the request only if the user is denied the
-experiment (`_guardrail_scorer_not_denied`).
+guardrail, but leaves the scorer out of the response. For this request, this module does not require READ, either. It
+refuses the request only if the user is denied the experiment (`_guardrail_scorer_not_denied`).
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ the search returns only datasets that the user may get. readable_rows.py adds th
 
 A user with only EDIT on the dataset's experiments may add the dataset to another experiment, or remove it from one
 (`validate_can_add_dataset_to_experiments`, `validate_can_update_dataset`). Either change can close the dataset to other
-users. If it is added to an experiment, it is closed to users who may not read that experiment. If it is removed from
-all experiments, it is closed to all members. A member with EDIT could also move the dataset to an experiment of their
-own, and then delete it. With this module, both changes require the permission to delete the dataset, which is MANAGE on
-all of its experiments.
+users. A dataset that is added to an experiment becomes closed to users who may not read that experiment. A dataset that
+is removed from all experiments becomes closed to all members. A member with EDIT could also move the dataset to an
+experiment of their own, and then delete it. With this module, both changes require the permission to delete the
+dataset, which is MANAGE on all of its experiments.
 
 MLflow stores the experiments of a new dataset as the request spells them, for example `02`. Permissions name the
 experiment `2`. With this module, the server stores numbers in MLflow's own spelling.

@@ -141,7 +141,7 @@ class Register:
         self._holding.pop(connection, None)
 
     def burst_has_ended(self) -> bool:
-        """Return True once after each burst, when none of its connections holds much memory any more."""
+        """Return True once when no connection holds much memory any more, after BURST connections or more did."""
         if self._held_most < BURST or self._holding:
             return False
         self._held_most = 0

@@ -13,9 +13,9 @@ views the page. MLflow does not check all of them:
   file has the origin of the server.
 
 With this module, each page has a Content-Security-Policy. It makes browsers run only the scripts that MLflow's pages
-load. HTML files need their own scripts, for example to draw plots. MLflow's pages therefore show an HTML file in a
-frame. The page in this frame (FRAME) has no access to the login. In addition, each page contains a script that runs
-before all others (page_guard.js).
+load. HTML files need their own scripts, for example to draw plots, and the policy would stop these scripts. This module
+therefore makes MLflow's pages show an HTML file through a separate page in a frame (FRAME). This page has no access to
+the login. In addition, each page contains a script that runs before all others (page_guard.js).
 """
 
 from __future__ import annotations
