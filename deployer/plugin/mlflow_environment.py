@@ -73,6 +73,8 @@ def configure_mlflow() -> None:
             # Otherwise MLflow resolves the hosts of icon URLs on the event loop, up to 5 s each
             # (mlflow/utils/validation.py `_validate_icon_url`). It fetches no icons, so private hosts are harmless.
             "MLFLOW_ICON_URL_ALLOW_PRIVATE_IPS": "true",
+            # MLflow's default: a request for which MLflow knows no permission check is refused, for example HEAD
+            "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true",
             # otherwise the package `requests` sends a login from ~/.netrc when MLflow calls its own server
             "NETRC": os.devnull,
         }

@@ -412,9 +412,9 @@ def test_the_list_of_an_endpoints_scorers_has_no_hidden_scorer(scene: Scene) -> 
 # --- copies of model versions ---
 
 
-def test_a_denial_of_model_versions_also_denies_their_copies_in_prompts(scene: Scene) -> None:
+def test_a_denial_of_model_versions_also_denies_their_copies(scene: Scene) -> None:
     model, owner = scene.new("model"), scene.owner
-    run = scene.make(f"{V2}/runs/create", {"experiment_id": scene.experiment(owner)}, owner)["run"]["info"]
+    run = _run_of(scene, owner)
     scene.make(f"{V2}/registered-models/create", {"name": model}, owner)
     source = {"source": f"{run['artifact_uri']}/m", "run_id": run["run_id"]}
     scene.make(f"{V2}/model-versions/create", {"name": model, **source}, owner)
@@ -422,14 +422,92 @@ def test_a_denial_of_model_versions_also_denies_their_copies_in_prompts(scene: S
     scene.role(denied, "registered_model_version", "*", "DENY")
     for member, status in ((reader, 200), (denied, 403)):
         scene.grant("registered_model", model, "READ", member)
-        for tags in ([], PROMPT):
+        for tags, expected in (([], status), (PROMPT, 400)):  # a prompt has no copies of model versions
             own = scene.new("own")
             scene.make(f"{V2}/registered-models/create", {"name": own, "tags": tags}, member)
             for suffix in ("1", "latest"):
                 copy = {"name": own, "source": f"models:/{model}/{suffix}"}
-                assert scene.status(f"{V2}/model-versions/create", member, copy) == status, (member, tags, suffix)
+                assert scene.status(f"{V2}/model-versions/create", member, copy) == expected, (member, tags, suffix)
+                marked = scene.status(f"{V2}/model-versions/create", member, {**copy, "tags": PROMPT})
+                assert marked in (400, 403), (member, tags, suffix)
         written = {"name": own, "source": "prompt-template", "tags": PROMPT}
         assert scene.status(f"{V2}/model-versions/create", member, written) == 200
+
+
+# --- versions whose tag is not that of their prompt or model ---
+
+
+@pytest.mark.parametrize(("kind", "own"), [("prompt", PROMPT), ("registered_model", [])])
+def test_a_version_has_the_tag_of_its_prompt_or_model(scene: Scene, kind: str, own: Any) -> None:
+    name, run = scene.new("model"), _run_of(scene, scene.owner)
+    scene.make(f"{V2}/registered-models/create", {"name": name, "tags": own}, scene.owner)
+    of_run, of_prompt = {"source": f"{run['artifact_uri']}/m", "run_id": run["run_id"]}, {"source": "prompt-template"}
+    unmarked = [{"key": PROMPT[0]["key"], "value": "no"}]
+    for source, tags, is_prompt in (
+        (of_run, [], False),
+        (of_run, unmarked, False),
+        (of_run, [*PROMPT, *unmarked], False),  # the last tag counts
+        (of_prompt, PROMPT, True),
+        (of_prompt, [*unmarked, *PROMPT], True),
+    ):
+        body = {"name": name, **source, "tags": tags}
+        answer = scene.server.ask(f"{V2}/model-versions/create", scene.owner, body)
+        assert answer.status_code == (200 if is_prompt == (kind == "prompt") else 400), (tags, answer.text)
+        assert answer.ok or "the tag mlflow.prompt.is_prompt" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "other"), [("prompt", PROMPT, []), ("registered_model", [], PROMPT)], ids=["prompt", "model"]
+)
+def test_a_version_with_another_tag_is_closed_to_readers_of_the_other_kind(
+    scene: Scene, kind: str, own: Any, other: Any
+) -> None:
+    """Administrators can still store such a version, and everybody could until an earlier release."""
+    name, run = scene.new("model"), _run_of(scene, ADMIN)
+    scene.make(f"{V2}/registered-models/create", {"name": name, "tags": own})
+    of_run = {"source": f"{run['artifact_uri']}/m", "run_id": run["run_id"]}
+    source = {"source": "prompt-template"} if other else of_run
+    made = scene.make(f"{V2}/model-versions/create", {"name": name, **source, "tags": other})["model_version"]
+    readers = {
+        scene.server.member(scene.new("reader")): kinds
+        for kinds in (("registered_model", "prompt"), ("registered_model",), ("prompt",))
+    }
+    for reader, kinds in readers.items():
+        for each in kinds:
+            scene.grant(each, name, "READ", reader)
+
+    def found(login: Login) -> list[str]:
+        # without a condition for the tag, MLflow leaves out versions with the tag
+        tagged = " AND tags.`mlflow.prompt.is_prompt` = 'true'" if other else ""
+        search = f"{V2}/model-versions/search?filter={quote(f'name = {name!r}{tagged}')}"
+        return [each["version"] for each in scene.make(search, None, login, "GET").get("model_versions", [])]
+
+    assert [found(login) for login in (ADMIN, *readers)] == [[made["version"]], [made["version"]], [], []]
+    if kind == "prompt":
+        path = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+        address = f"{scene.server.address}/api/2.0/mlflow-artifacts/artifacts/{path}/m/file"
+        requests.put(address, b"content", auth=ADMIN, timeout=60).raise_for_status()
+        file = f"model-versions/get-artifact?name={name}&version={made['version']}&path=file"
+        assert [scene.status(file, login) for login in (ADMIN, *readers)] == [200, 200, 403, 403]
+
+
+def _run_of(scene: Scene, login: Login) -> Any:
+    return scene.make(f"{V2}/runs/create", {"experiment_id": scene.experiment(login)}, login)["run"]["info"]
+
+
+# --- spellings of experiments in permissions ---
+
+
+def test_a_denial_names_an_experiment_in_any_spelling(scene: Scene) -> None:
+    denied, other = scene.experiment(), scene.experiment()
+    for spelling in (f"0{denied}", f"+{denied}"):
+        member = scene.server.member(scene.new("member"))
+        scene.role(member, "experiment", "*", "READ")
+        scene.role(member, "experiment", spelling, "DENY")
+        asked = [scene.status(f"{V2}/experiments/get?experiment_id={each}", member) for each in (denied, other)]
+        assert asked == [403, 200]
+        listed = scene.make(f"{V2}/experiments/search", {"max_results": 1000}, member)["experiments"]
+        assert {denied, other} & {each["experiment_id"] for each in listed} == {other}
 
 
 # --- permissions on the workspace ---

@@ -1,9 +1,9 @@
 """Queues password guesses after a user and an address have used up their budget, instead of refusing the guesses.
 
-A user behind a shared address may log in after a stranger has used up the budget. A turn lets one password be checked,
-and the throttle sets the rate of turns. A site is an IPv4 address or an IPv6 network (client_address.py). The passwords
-for one user from one site wait in one lane. Each turn goes to a random password of the lane. A stranger who keeps many
-guesses waiting gets most of the turns, and the user may wait long.
+With this queue, a user behind a shared address can still log in after a stranger has used up the budget. A turn lets
+one password be checked, and the throttle sets the rate of turns. A site is an IPv4 address or an IPv6 network
+(client_address.py). The passwords for one user from one site wait in one lane. Each turn goes to a random password of
+the lane. A stranger who keeps many guesses waiting gets most of the turns, and the user may wait long.
 """
 
 from __future__ import annotations
@@ -75,8 +75,9 @@ class GuessTurns:
     def _make_room(self, key: Key) -> bool:
         """Make room for a password of a site; tell whether there is room now.
 
-        If the site is full, compare the site's longest lane with the length that the lane of the new password would
-        have. If the longest lane is longer, refuse a random password of that lane. Otherwise, there is no room.
+        If the site is full, compare two lengths: that of the site's longest lane, and that of the new password's lane
+        with the new password in it. If the longest lane is longer, refuse a random password of that lane. Otherwise,
+        there is no room.
         """
         site = key[1]
         if self._sizes[site] < self._places:

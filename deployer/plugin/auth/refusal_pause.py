@@ -36,7 +36,7 @@ class RefusalPause:
                 del self._waiting[address]
 
     def seconds(self, waiting: int) -> float:
-        """Return the seconds that a refusal waits while `waiting` others of its address wait."""
+        """Return the delay of a refusal in seconds; `waiting` counts the delayed refusals of the same address."""
         return self._seconds * min(LONGEST, 1 + waiting / PER_SECOND)
 
 

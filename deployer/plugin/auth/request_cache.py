@@ -51,8 +51,7 @@ class Memory:
         self.accepted, self.user, self.confirmed = accepted, user, True
 
     def user_once(self, read: Callable[[], Any]) -> Any:
-        """Return the cached user, or read the user. Before `confirm`, a cached user is returned once, then read
-        again."""
+        """Return the cached user, or read the user. Before `confirm`, a cached user serves only one call."""
         found = read() if self.user is None else self.user
         self.user = found if self.confirmed else None
         return found

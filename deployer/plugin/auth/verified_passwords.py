@@ -69,8 +69,10 @@ class Verified:
             return digest in self._once or digest in self._not_once
 
     def verified_by_any_worker(self, user: str, password: str) -> bool:
-        """Tell whether a worker has accepted this password: any one that was forked from the process with this
-        object."""
+        """Tell whether any worker has accepted this password.
+
+        This covers all workers that were forked from the process that made this object.
+        """
         place, mark = self._mark(user, password)
         return self._anywhere[place] == mark
 

@@ -34,7 +34,7 @@ def has_too_many(content: bytes, kind: str, root: Schema) -> bool:
     """Tell whether an export has too many parts; `kind` is its media type.
 
     Raises:
-        ValueError: the export is not encoded as `root` requires.
+        ValueError: the export does not match `root`, the schema of its message type.
     """
     if len(content) <= LIGHT:
         return False

@@ -1,4 +1,4 @@
-"""Decides which headers of a client MLflow's gateway passes on to a model provider; does not import deployer.
+"""Chooses the client headers that MLflow's gateway passes on to a model provider; does not import deployer.
 
 MLflow passes nearly all headers of a client on to the provider, together with the administrator's key
 (mlflow/gateway/providers/openai_compatible.py `_get_headers`). Two kinds of headers must not pass:

@@ -1,10 +1,10 @@
 """Treats all spellings of an experiment number as the same number; does not import deployer.
 
 MLflow 3.17 compares permissions with the text in a request, but its store converts the text with `int`. A denial on
-experiment 2 therefore does not apply to `02` or `+2`. For the permission check, the artifact path `./2/...` names no
-experiment, and the server's default permission applies. For the store, the same path names the files of experiment 2.
-MLflow 3.18 compares numbers and removes `.` from paths (mlflow/server/auth `canonical_resource_id`,
-`_without_dot_segments`). This module makes 3.17 do the same.
+experiment 2 therefore does not apply to `02` or `+2`, and a denial on `02` does not apply to experiment 2. For the
+permission check, the artifact path `./2/...` names no experiment, and the server's default permission applies. For the
+store, the same path names the files of experiment 2. MLflow 3.18 compares numbers and removes `.` from paths
+(mlflow/server/auth `canonical_resource_id`, `_without_dot_segments`). This module makes 3.17 do the same.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def install() -> None:
 def _canonical(original: Callable[..., bool]) -> Callable[..., bool]:
     @wraps(original)
     def matches(resource_pattern: str, resource_type: str, resource_id: str | None) -> bool:
-        return original(resource_pattern, resource_type, canonical(resource_type, resource_id))
+        pattern = canonical(resource_type, resource_pattern)
+        return original(str(pattern), resource_type, canonical(resource_type, resource_id))
 
     return matches
 

@@ -17,6 +17,8 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
+from .experiment_ids import canonical
+
 TYPES = frozenset(
     {"experiment"}
 )  # types of grants; MLflow reads the same types (workspace_grants.py), so one cached query serves both
@@ -79,7 +81,8 @@ def _readable(auth: Any) -> list[int] | None:
         return None
     grants = auth.store.list_grants(auth.store.get_user(username).id, DEFAULT_WORKSPACE_NAME, TYPES)
     named = [grant for grant in grants if grant.resource_type == "experiment"]
-    ids = [int(grant.resource_pattern) for grant in named if _is_id(grant.resource_pattern)]
+    patterns = [str(canonical(grant.resource_type, grant.resource_pattern)) for grant in named]
+    ids = [int(pattern) for pattern in patterns if _is_id(pattern)]
     # a grant that denies takes precedence over other grants on the same experiment
     return ids if len(ids) <= MOST_IDS and all(get_permission(grant.permission).can_read for grant in named) else None
 

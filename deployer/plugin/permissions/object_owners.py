@@ -19,7 +19,8 @@ committed as one:
 - The permissions are written first, so nobody sees the object without the permission of its creator.
 - If the object's transaction then fails, a permission may remain on a name that no object has. This permission is
   removed when an object takes the name. After a failed deletion or renaming, the users' permissions on the object are
-  lost. To make this rare, permissions are removed only after the rows, and moved only right before the commit.
+  lost. To make this rare, this module removes permissions only after the rows of the object are deleted, within the
+  same transaction, and moves permissions only right before the commit.
 - If the connection to the database of the objects breaks while a permission is written, the name becomes free too
   early. If another user takes the name in this moment, the sender gets MANAGE on the other user's object. With two
   databases, this cannot be excluded.

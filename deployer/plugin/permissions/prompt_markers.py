@@ -7,8 +7,8 @@ user with EDIT on a model could change the tag, and the permissions of the model
 of model versions read the tag of each version instead (`_rm_or_prompt_version_read_predicate`).
 
 So only administrators may set or delete this tag on an existing model, prompt or version. MLflow's clients send the tag
-only when they create one of them. MLflow's check for creating an object already considers
-the tag (`validate_can_create_registered_model`, `validate_can_create_model_version`).
+only when they create one of them. MLflow's check for creating a model or a prompt considers the tag
+(`validate_can_create_registered_model`), and version_kinds.py checks the tag of a new version.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from typing import Any
 
 from ..auth.request_cache import current
 from . import experiment_search
+from .experiment_ids import canonical
 
 UNNAMED = "*"  # a name that no grant has; only grants on all names apply to it
 LARGEST_ID = 2**63 - 1
@@ -67,7 +68,7 @@ def install() -> None:
 
 
 def never() -> bool:
-    """Return False: no other module adds such a condition to the search."""
+    """Return False: the condition is needed, because no other module adds one to the search."""
     return False
 
 
@@ -115,15 +116,21 @@ def _models(username: str, dialect: str) -> Any:
 
 
 def _versions(username: str, dialect: str) -> Any:
+    """Return the condition by the tag of a version, as in MLflow's filter, and by the tag of its prompt or model."""
     from mlflow.store.model_registry.dbmodels.models import SqlModelVersion as Version
-    from mlflow.store.model_registry.dbmodels.models import SqlModelVersionTag
+    from mlflow.store.model_registry.dbmodels.models import SqlModelVersionTag, SqlRegisteredModelTag
+    from sqlalchemy import and_
     from sqlalchemy.orm import aliased
 
-    tag = aliased(SqlModelVersionTag)
-    same = (tag.workspace == Version.workspace, tag.name == Version.name, tag.version == Version.version)
+    own, of_parent = aliased(SqlModelVersionTag), aliased(SqlRegisteredModelTag)
+    same_version = (own.workspace == Version.workspace, own.name == Version.name, own.version == Version.version)
+    same_parent = (of_parent.workspace == Version.workspace, of_parent.name == Version.name)
     of_model = readable(username, Version.name, dialect, "registered_model", "registered_model_version")
     of_prompt = readable(username, Version.name, dialect, "prompt", "prompt_version")
-    return _either(_is_prompt(tag, *same), of_prompt, of_model)
+    if of_model is None and of_prompt is None:
+        return None
+    conditions = (_is_prompt(own, *same_version), _is_prompt(of_parent, *same_parent))
+    return and_(*(_either(is_prompt, of_prompt, of_model) for is_prompt in conditions))
 
 
 def _experiments(username: str, dialect: str) -> Any:
@@ -195,7 +202,8 @@ def readable(username: str, column: Any, dialect: str, resource_type: str, part:
     # MLflow reads grants of the same types (workspace_grants.py), so one cached query serves both
     types = {resource_type, *([] if part is None else [part])}
     grants = auth.store.list_grants(auth.store.get_user(username).id, DEFAULT_WORKSPACE_NAME, types)
-    named = {grant.resource_pattern for grant in grants if grant.resource_type == resource_type} - {UNNAMED}
+    own = (grant.resource_pattern for grant in grants if grant.resource_type == resource_type)
+    named = {str(canonical(resource_type, pattern)) for pattern in own} - {UNNAMED}
     others = can_read(UNNAMED)
     exceptions = sorted(name for name in named if can_read(name) != others)
     if others and not exceptions:

@@ -53,7 +53,7 @@ def _leave_out(execution: Any) -> None:
 
 
 def _deletable(experiment_id: int) -> Any:
-    """Return the condition for assessments that the sender of the request may delete; None if this is all of them."""
+    """Return the condition for assessments that the sender may delete; None if these are all assessments."""
     from flask import has_request_context
     from mlflow.server import auth
     from mlflow.store.tracking.dbmodels.models import SqlAssessments, SqlTraceInfo

@@ -46,7 +46,7 @@ def _of_granted_scorer(auth: Any) -> str | None:
 
 
 def _replace(auth: Any, name: str, experiment: Callable[[], str | None]) -> None:
-    """Replace a check in MLflow's table of checks by route, and in its module (stale_grants.py calls it there)."""
+    """Replace a check in MLflow's table of routes and checks, and in the module from which stale_grants.py calls it."""
     usual, validators = getattr(auth, name), auth.BEFORE_REQUEST_VALIDATORS
     checked = _in_readable_experiment(usual, experiment, auth)
     routes = [route for route, validator in validators.items() if validator is usual]

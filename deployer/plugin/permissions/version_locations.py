@@ -10,9 +10,9 @@ for a non-admin user, this module accepts only:
 - a folder in the artifacts of a logged model, in any of three cases: (a) the version's source is this logged model; (b)
   the version has the same run as the logged model; (c) neither of them has a run.
 
-Case (b) is for versions whose source is not the logged model: copies of a version, and versions that
-MLflow's web page registers from a logged model. Case (c) is safe, because nobody can guess the identifier of a
-logged model, and a logged model without a run is found only by its identifier.
+Case (b) is for versions whose source does not name the logged model (`models:/IDENTIFIER`): copies of a version, and
+versions that MLflow's web page registers from a logged model. Case (c) is safe, because nobody can guess the identifier
+of a logged model, and a logged model without a run is found only by its identifier.
 """
 
 from __future__ import annotations

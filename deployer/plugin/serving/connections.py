@@ -56,7 +56,7 @@ class Connection(Protocol):
         """Return whether its request's login was accepted, and the bytes a second since the request began."""
 
     def has_left(self) -> bool:
-        """Tell whether the client has disconnected unnoticed, while nothing is read from the connection."""
+        """Tell whether the client has disconnected; uvicorn does not notice this while it reads nothing."""
 
     def end(self) -> None:
         """Close the connection at once, without sending buffered data."""
@@ -68,7 +68,7 @@ def is_overdue(wait: str, since: float, now: float, limits: Mapping[str, float])
 
 
 def spare(found: Iterable[Found], now: float, count: int, needed: int) -> list[int]:
-    """Return the indices of up to `count` connections to close; at most `needed` of them serve a client.
+    """Return the indices of up to `count` connections to close; at most `needed` of them are busy with a client.
 
     The order is:
 
@@ -78,7 +78,7 @@ def spare(found: Iterable[Found], now: float, count: int, needed: int) -> list[i
     4. requests without an accepted login that the application is processing, the lowest data rate first;
     5. other transfers with a login, the slowest first.
 
-    Connections of 4 and 5 count as serving a client. A connection is never chosen while the application is processing
+    Connections of 4 and 5 count as busy with a client. A connection is never chosen while the application is processing
     its request and the login was accepted.
     """
 
@@ -141,14 +141,17 @@ class Register:
         self._holding.pop(connection, None)
 
     def burst_has_ended(self) -> bool:
-        """Return True once when no connection holds much memory any more, after BURST connections or more did."""
+        """Tell whether a burst has ended; True once for each burst.
+
+        In a burst, at least BURST connections hold much memory at once. It ends when no connection does.
+        """
         if self._held_most < BURST or self._holding:
             return False
         self._held_most = 0
         return True
 
     def sweep(self) -> None:
-        """Close each connection whose client has left unnoticed, or that is overdue for the second time in a row.
+        """Close each connection whose client has disconnected, or that is overdue for the second time in a row.
 
         Between two sweeps the event loop reads the data that has arrived. So a slow process does not close connections
         whose client has sent its data in time.
@@ -162,7 +165,7 @@ class Register:
         self._overdue = overdue
 
     def make_room(self, count: int, needed: int = 0) -> bool:
-        """Close up to `count` connections, at most `needed` that serve a client; tell whether any was closed."""
+        """Close up to `count` connections, at most `needed` busy ones (see `spare`); tell whether any was closed."""
         now, connections = self._clock(), list(self._open)
         found = (Found(*connection.waits(now), *connection.progress(now)) for connection in connections)
         chosen = spare(found, now, count, needed)

@@ -50,7 +50,7 @@ class Connections(Protocol):
         """Return how many connections are open."""
 
     def make_room(self, count: int, needed: int = 0) -> bool:
-        """Close up to `count` connections, at most `needed` that serve a client; tell whether any was closed."""
+        """Close up to `count` connections, at most `needed` that are busy; tell whether any was closed."""
 
 
 def watch_reserve(connections: Connections) -> None:

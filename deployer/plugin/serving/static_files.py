@@ -119,7 +119,10 @@ def read_part(path: str, offset: int, length: int) -> bytes:
 
 
 def _range(start: Message) -> tuple[int, int]:
-    """Return the first byte and the end of the part of a file in a response; Werkzeug sends at most one range."""
+    """Return the offsets at which the part of a file in a response begins and ends.
+
+    Werkzeug sends one range at most.
+    """
     headers = dict(start["headers"])
     length = int(headers.get(b"content-length", b"0"))
     first = int(headers.get(b"content-range", b"bytes 0-").split()[1].partition(b"-")[0])
