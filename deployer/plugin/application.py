@@ -172,6 +172,7 @@ def _prepare_stores() -> None:
     """Bound the resources that MLflow's stores use; call this before a store is created."""
     engines.share()
     engines.lock_no_file()
+    engines.skip_pings()
     regular_expressions.install()
     search_filters.bound()
 
