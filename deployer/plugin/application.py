@@ -18,7 +18,7 @@ from .auth.origins import Origins
 from .auth.passthrough import PassthroughAuthenticator
 from .auth.throttle import Throttle
 from .auth.verified_passwords import Verified
-from .bodies import compressed, decoded, size_limits, trace_exports
+from .bodies import compressed, decoded, size_limits, slow_texts, trace_exports
 from .gateway import compact_route, costs, experiments, provider_headers, self_calls, stored_logins, traces
 from .permissions import (
     artifact_locations,
@@ -55,7 +55,7 @@ from .permissions import (
 )
 from .serving import health, page_guard, static_files, threads, workspaces
 from .settings import Refusal, is_on, number
-from .storage import artifact_transfers, databases, engines, regular_expressions, search_filters
+from .storage import artifact_transfers, databases, engines, regular_expressions, search_filters, stored_json
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -86,6 +86,8 @@ BEFORE_CREATION: tuple[ModuleType, ...] = (
     experiment_numbers,
     readable_rows,
     object_owners,
+    slow_texts,
+    stored_json,
     trace_exports,
     scorer_experiments,
     hidden_names,

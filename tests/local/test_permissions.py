@@ -409,6 +409,62 @@ def test_the_list_of_an_endpoints_scorers_has_no_hidden_scorer(scene: Scene) -> 
     assert listed(member) == []
 
 
+# --- locations that an administrator chose ---
+
+
+def test_a_location_in_the_folder_of_another_experiment_needs_both_permissions(scene: Scene) -> None:
+    own = scene.experiment(scene.mia)
+    body = {"name": scene.new("experiment"), "artifact_location": f"mlflow-artifacts:/{own}/team"}
+    of_team = str(scene.make(f"{V2}/experiments/create", body)["experiment_id"])
+    run = scene.make(f"{V2}/runs/create", {"experiment_id": of_team})["run"]["info"]
+    path = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    file = f"api/2.0/mlflow-artifacts/artifacts/{path}/file"
+    requests.put(f"{scene.server.address}/{file}", b"content", auth=ADMIN, timeout=60).raise_for_status()
+    listed = f"api/2.0/mlflow-artifacts/artifacts?path={path}"
+    assert [scene.status(each, scene.mia) for each in (file, listed)] == [403, 403]
+    assert scene.status(f"api/2.0/mlflow-artifacts/artifacts/{own}/team", scene.mia, method="DELETE") == 403
+    assert scene.status(f"api/2.0/mlflow-artifacts/artifacts/{own}", scene.mia, method="DELETE") == 403
+    scene.grant("experiment", of_team, "READ", scene.mia)
+    assert [scene.status(each, scene.mia) for each in (file, listed)] == [200, 200]
+
+
+def test_a_denial_of_runs_holds_in_a_chosen_location(scene: Scene) -> None:
+    other = scene.experiment()
+    body = {"name": scene.new("experiment"), "artifact_location": f"mlflow-artifacts:/{other}/team"}
+    experiment = str(scene.make(f"{V2}/experiments/create", body)["experiment_id"])
+    run = scene.make(f"{V2}/runs/create", {"experiment_id": experiment})["run"]["info"]
+    path = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    file = f"api/2.0/mlflow-artifacts/artifacts/{path}/file"
+    requests.put(f"{scene.server.address}/{file}", b"content", auth=ADMIN, timeout=60).raise_for_status()
+    reader, denied = (scene.server.member(scene.new(each)) for each in ("reader", "denied"))
+    scene.role(denied, "run", "*", "DENY")
+    for member in (reader, denied):
+        for each in (experiment, other):
+            scene.grant("experiment", each, "READ", member)
+    assert [scene.status(file, login) for login in (reader, denied)] == [200, 403]
+
+
+# --- responses to a trace that is started again ---
+
+
+def test_starting_a_trace_again_shows_no_denied_assessments(scene: Scene) -> None:
+    experiment = scene.experiment()
+    where = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
+    info = {"trace_id": f"tr-{next(scene.numbers):032x}", "trace_location": where, "state": "OK"}
+    body = {"trace": {"trace_info": {**info, "request_time": "2026-01-01T00:00:00Z"}}}
+    scene.make(f"{V3}/traces", body)
+    source = {"source_type": "HUMAN", "source_id": "anna"}
+    assessment = {"assessment_name": "quality", "source": source, "feedback": {"value": "a secret opinion"}}
+    scene.make(f"{V3}/traces/{info['trace_id']}/assessments", {"assessment": assessment})
+    editor, denied = (scene.server.member(scene.new(each)) for each in ("editor", "denied"))
+    scene.role(denied, "assessment", "*", "DENY")
+    for member, seen in ((editor, True), (denied, False)):
+        scene.grant("experiment", experiment, "EDIT", member)
+        answer = scene.server.ask(f"{V3}/traces", member, body)
+        assert answer.ok, answer.text
+        assert ("a secret opinion" in answer.text) == seen
+
+
 # --- copies of model versions ---
 
 

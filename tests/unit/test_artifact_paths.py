@@ -33,14 +33,14 @@ def test_only_a_plain_number_in_a_path_names_an_experiment(path: str, named: boo
 @pytest.mark.parametrize(
     ("path", "found"),
     [
-        ("team/a/run/artifacts/f.txt", ["1"]),
-        ("./team//a/run", ["1"]),
+        ("team/a/run/artifacts/f.txt", ["1/run/artifacts/f.txt"]),
+        ("./team//a/run", ["1/run"]),
         ("team/a", ["1"]),
         ("team", ["1", "2"]),
         ("", ["1", "2", "3"]),
         ("team/ab", []),
         ("host/other", []),
-        ("other/x", ["3"]),
+        ("other/x", ["3/x"]),
         ("bucket", []),
     ],
 )

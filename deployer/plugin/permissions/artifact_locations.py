@@ -37,6 +37,7 @@ SPANS_LOCATION = "mlflow.trace.spansLocation"
 ARCHIVED = "ARCHIVE_REPO"  # with this value of SPANS_LOCATION, MLflow reads and deletes files at ARCHIVE_LOCATION
 # a trace identifier becomes a path segment: a slash, a percent sign or `..` could leave the experiment's folder
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:-]*", re.ASCII)
+LONGEST = 2048  # characters of a source; MLflow stores at most 500
 SOURCE = re.compile(r"(mlflow-artifacts|runs|models):/(?!/)[^\\\x00-\x1f\x7f]+")  # without a host name
 
 Check = Callable[[Any, Any], str]  # (connection, row) -> what is wrong with the row's location, "" if nothing
@@ -179,6 +180,8 @@ def _is_usual(source: str) -> bool:
 
 def is_source(text: str) -> bool:
     """Tell whether a source is an accepted URI (see above), and has no `.` or `..` in any encoding."""
+    if len(text) > LONGEST:
+        return False
     while (decoded := urllib.parse.unquote(text)) != text:
         text = decoded
     return SOURCE.fullmatch(text) is not None and not {".", ".."}.intersection(text.split("/"))

@@ -6,10 +6,11 @@ experiment. For any other path, including the empty path and `.`, MLflow applies
 name the parent folder of all experiments. With the default permission MANAGE, a user could delete or list the files of
 experiments to which the user is denied access.
 
-An administrator may give an experiment another location, such as `mlflow-artifacts:/team`. If a path does not begin
-with the number of an experiment, this module finds each experiment whose location is the path, contains the path, or
-lies below the path. The user needs the permission on all of these experiments. From 3.18 on, MLflow checks the paths of
-skills itself. In all cases, MLflow's own check must also allow the request.
+An administrator may give an experiment another location, such as `mlflow-artifacts:/team`, or a folder of another
+experiment. This module finds each experiment whose location is the path, contains the path, or lies below the path. The
+user needs the permission on all of these experiments, and on the run, trace or logged model to which the rest of the
+path belongs. From 3.18 on, MLflow checks the paths of skills itself. In all cases, MLflow's own check must also allow
+the request.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from ..auth.request_cache import current
 
 OF_FASTAPI = "/mlflow-artifacts/artifacts/"  # FastAPI serves GET and PUT below this path, Flask the rest
 SCHEME = "mlflow-artifacts"
-CAN = {"read": "can_read", "update": "can_update", "manage": "can_manage"}
 SKILLS = "_parse_artifact_auth_target"  # not in MLflow 3.17
 
 Segments = Sequence[str]
@@ -41,9 +41,10 @@ def names_experiment(segments: Segments) -> bool:
 
 
 def owners(segments: Segments, locations: Iterable[tuple[int, str]]) -> list[str]:
-    """Return the experiments whose location contains the path or lies within it.
+    """Return the experiments whose location contains the path or lies within it, as paths with the usual location.
 
-    `locations` has the number and the location of each experiment.
+    For the path `team/RUN/artifacts` and the location `mlflow-artifacts:/team` of experiment 3, this is
+    `3/RUN/artifacts`. `locations` has the number and the location of each experiment.
     """
     found = []
     for number, location in locations:
@@ -51,7 +52,7 @@ def owners(segments: Segments, locations: Iterable[tuple[int, str]]) -> list[str
         folder = segments_of(parts.path)
         shorter = min(len(folder), len(segments))
         if parts.scheme == SCHEME and folder[:shorter] == list(segments[:shorter]):
-            found.append(str(number))
+            found.append("/".join([str(number), *segments[len(folder) :]]))
     return found
 
 
@@ -81,11 +82,20 @@ def _may_use(auth: Any, path: str | None, username: str, action: str) -> bool:
     segments = segments_of(canonical or "")
     if not segments:
         return False
-    if names_experiment(segments) or _is_skill(auth, path):
-        return True
-    experiments = owners(segments, _locations(auth._get_tracking_store()))
-    permissions = (auth._get_experiment_permission(number, username) for number in experiments)
-    return bool(experiments) and all(getattr(permission, CAN[action]) for permission in permissions)
+    usual = owners(segments, _locations(auth._get_tracking_store()))
+    if not usual and not names_experiment(segments) and not _is_skill(auth, path):
+        return False
+    return all(_may_use_usual(auth, path, username, action) for path in usual)
+
+
+def _may_use_usual(auth: Any, path: str, username: str, action: str) -> bool:
+    """Ask MLflow's own check about a path that begins with the number of an experiment."""
+
+    def permission() -> Any:
+        return auth._get_experiment_permission(path.partition("/")[0], username)
+
+    child = auth._artifact_proxy_child(path, action)
+    return bool(auth._authorize_artifact_proxy_resolved(child, username, action, permission))
 
 
 def _is_skill(auth: Any, path: str | None) -> bool:

@@ -10,6 +10,8 @@ the same. With this module, each of these requests requires `READ` on the object
 - a search of issues that asks for the number of traces, which MLflow counts from these assessments
   (`validate_can_search_issues`)
 - a search of the datasets that runs have used (`validate_can_search_datasets`, and GraphQL's `mlflowSearchDatasets`)
+
+In addition, the response to a request that starts an existing trace again contains no assessments that are denied.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 
 METRICS, ISSUES = "validate_can_query_trace_metrics", "validate_can_search_issues"
 DATASETS, OF_GRAPHQL = "validate_can_search_datasets", "mlflowSearchDatasets"
+STARTED = "redact_start_trace_v3_metadata"
 ASSESSMENT, RUN, TRACE = "assessment", "run", "trace"  # types of objects in permissions
 BY_METADATA = {"mlflow.sourceRun": RUN, "mlflow.modelId": "logged_model"}
 EVERY = frozenset({ASSESSMENT, *BY_METADATA.values()})
@@ -45,10 +48,32 @@ def install() -> None:
     def of_datasets() -> bool:
         return _reads(auth, auth._get_request_message(SearchDatasets()).experiment_ids, {RUN})
 
+    of_traces = getattr(auth, STARTED)
+    withholding = _without_denied_assessments(of_traces, auth)
+    handlers = auth.AFTER_REQUEST_HANDLERS
+    handlers.update({route: withholding for route, handler in handlers.items() if handler is of_traces})
     for name, further in ((METRICS, of_metrics), (ISSUES, of_issues), (DATASETS, of_datasets)):
         usual, validators = getattr(auth, name), auth.BEFORE_REQUEST_VALIDATORS
         routes = [route for route, validator in validators.items() if validator is usual]
         validators.update(dict.fromkeys(routes, _and(usual, further)))
+
+
+def _without_denied_assessments(redact: Callable[[Any], None], auth: Any) -> Callable[[Any], None]:
+    """Withhold denied assessments from the response to a request that starts a trace."""
+    from mlflow.protos.service_pb2 import StartTraceV3
+    from mlflow.utils.proto_json_utils import message_to_json, parse_dict
+
+    @wraps(redact)
+    def redacted(response: Any) -> None:
+        redact(response)
+        if not isinstance(response.json, dict) or auth.sender_is_admin():
+            return
+        message = StartTraceV3.Response()
+        parse_dict(response.json, message)
+        if auth._withhold_denied_assessments([message.trace.trace_info]):
+            response.data = message_to_json(message)
+
+    return redacted
 
 
 def tiers_of_metrics(filters: Iterable[str]) -> set[str]:
