@@ -28,6 +28,7 @@ from tests.support.servers import PASSWORD, settings
 
 LISTING = Path(__file__).with_name("serve_and_list_routes.py")
 SEAMS = Path(__file__).with_name("list_seams.py")
+STATEMENTS = Path(__file__).with_name("list_statements.py")
 LATER = "quite-another-password"
 CURRENT = "api/2.0/mlflow/users/current"
 ARTIFACTS = "api/2.0/mlflow-artifacts/artifacts"
@@ -131,6 +132,14 @@ def test_each_mlflow_matches_the_table_of_seams(version: str, python_of: Callabl
     assert {place: text for _, place, text in found if text} == {}
     assert [(kind, place) for kind, place, _ in found] == [(seam.kind, seam.place) for seam in seams.of(version)]
     assert len(found) > 100
+
+
+@pytest.mark.parametrize("version", [case.version for case in CASES])
+def test_sqlite_gets_no_ping_before_a_statement(version: str, python_of: Callable[[str], str], tmp_path: Path) -> None:
+    env = {**settings(tmp_path, 1), "PYTHONPATH": str(PLUGINS)}
+    command = [python_of(version), str(STATEMENTS)]
+    told = subprocess.run(command, cwd=tmp_path, env=env, check=True, timeout=300, capture_output=True, text=True)
+    assert json.loads(told.stdout.splitlines()[-1]) == [["SELECT 1", "SELECT 2"], ["SELECT 2"]]
 
 
 def trace(trace_id: str, experiment: str, said: str) -> dict[str, Any]:

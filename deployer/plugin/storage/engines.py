@@ -1,4 +1,4 @@
-"""Limits the database connections that one process opens; does not import deployer.
+"""Limits the database connections that one process opens, and skips useless tests of them; does not import deployer.
 
 MLflow creates one engine each for runs, models, jobs and logins. Each engine has its own pool, all of the same size.
 """
