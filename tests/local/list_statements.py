@@ -1,4 +1,4 @@
-"""Writes the statements that SQLite gets for one query, with pings and without (PYTHONPATH: the folder of launch.py)."""
+"""Writes the statements that SQLite gets for a query, with and without pings (PYTHONPATH: the folder of launch.py)."""
 
 import json
 

@@ -66,8 +66,8 @@ def test_a_short_text_may_have_combining_characters(server: Server, member: tupl
 
 
 def test_the_source_of_an_icon_is_refused_at_once(server: Server, member: tuple[str, str]) -> None:
-    body = {"name": "mia/marks", "icons": [{"src": f"https://{MARKS}/"}]}
-    answer = send(server, member, f"{V3}/mcp-servers", json=body)
+    body = json.dumps({"name": "mia/marks", "icons": [{"src": f"https://{MARKS}/"}]}, ensure_ascii=False).encode()
+    answer = send(server, member, f"{V3}/mcp-servers", data=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422), answer.text[:500]
 
 
@@ -105,9 +105,7 @@ def nested(levels: int) -> Any:
 
 @pytest.mark.parametrize("more", [nested(150), "\ud800", {"x": {"y": "\udfff"}}], ids=["deep", "half a pair", "inside"])
 @pytest.mark.parametrize("route", ["mcp-servers", "skills"])
-def test_what_could_not_be_listed_is_not_stored(
-    server: Server, member: tuple[str, str], route: str, more: Any
-) -> None:
+def test_what_could_not_be_listed_is_not_stored(server: Server, member: tuple[str, str], route: str, more: Any) -> None:
     if route == "skills":
         need_skills(server)
     name = "mia/listed" if route == "mcp-servers" else "mia-listed"

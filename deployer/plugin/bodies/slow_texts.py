@@ -46,10 +46,9 @@ def _too_long() -> Exception:
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-    class TooLong(MlflowException, ValueError):
-        pass
-
-    return TooLong(f"A value has more than {MOST} characters.", INVALID_PARAMETER_VALUE)
+    kind: Any = type("TooLong", (MlflowException, ValueError), {})
+    error: Exception = kind(f"A value has more than {MOST} characters.", INVALID_PARAMETER_VALUE)
+    return error
 
 
 def _bounded(normalize: Callable[..., str]) -> Callable[..., str]:
