@@ -21,7 +21,7 @@ OF_SERVERS = {
     for name in (
         "artifact_locations", "connections", "contract", "experiment_numbers", "fastauth", "gateway", "login_flood",
         "members", "named_files", "one_reading", "one_request", "origins", "owners", "page_guard", "permissions",
-        "revocation", "search", "search_patterns", "takeovers", "verify_fails",
+        "revocation", "search", "search_patterns", "slow_texts", "takeovers", "verify_fails",
     )
 }  # fmt: skip
 # the files of tests/cluster that run on a second cluster, in the first free process
