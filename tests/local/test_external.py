@@ -402,7 +402,7 @@ def test_a_server_on_sqlite_is_not_moved_to_postgresql(machine: Machine, team: T
     machine.create()
     before = machine.record(), machine.pid()
     team.give(machine)
-    assert "are not moved from there" in machine.run("create", "mlflow", *FILE, code=5).stderr
+    assert "deployer does not move them" in machine.run("create", "mlflow", *FILE, code=5).stderr
     assert (machine.record(), machine.pid()) == before
 
 

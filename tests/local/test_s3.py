@@ -271,7 +271,7 @@ def keeper(shared_machine: Machine, store: ObjectStore, kept_bucket: str) -> Mac
 
 def test_another_bucket_is_refused_once_artifacts_exist(keeper: Machine, kept_bucket: str) -> None:
     refused = keeper.run("create", "mlflow", "--bucket", f"{kept_bucket}-2", code=5).stderr
-    assert "are not moved from there" in refused
+    assert "deployer does not move them" in refused
     record = json.loads(Path(keeper.state / "servers/mlflow/record.json").read_text())
     assert record["spec"]["spec"]["artifacts"]["bucket"] == kept_bucket
 
