@@ -421,8 +421,7 @@ def test_two_workers_count_guesses_together(python_of: Callable[[str], str], tmp
             told = list(pool.map(lambda number: server.ask(CURRENT, (name, f"guess {number}")).status_code, range(60)))
         later = (time.monotonic() - begun) / 5  # one more guess is checked every 5 seconds
         assert set(told) == {401, 429}
-        # some simultaneous guesses count as one; without a common count, the two workers would check 40
-        assert 20 <= told.count(401) <= 20 + later + 10, told
+        assert 20 <= told.count(401) <= 20 + later + 2, told  # two simultaneous guesses may count as one
         assert server.statuses(CURRENT, (name, password)) == {200}  # in both workers
 
 
