@@ -24,6 +24,7 @@ from tests.local.minors import ADMIN, CASES, Server, served
 CHECKOUT = Path(__file__).resolve().parents[2]
 V2 = "api/2.0/mlflow"
 V3 = "api/3.0/mlflow"
+FILES = "api/2.0/mlflow-artifacts/artifacts"
 MCP = f"{V3}/mcp-servers"
 SKILLS = f"{V3}/skills"
 GRANT = f"{V3}/users/permissions/grant"
@@ -412,36 +413,36 @@ def test_the_list_of_an_endpoints_scorers_has_no_hidden_scorer(scene: Scene) -> 
 # --- locations that an administrator chose ---
 
 
+def _stored_in(scene: Scene, folder: str) -> tuple[str, str]:
+    """Make an experiment with a location in a folder, and a file of a run; return the experiment and the run's path."""
+    body = {"name": scene.new("experiment"), "artifact_location": f"mlflow-artifacts:/{folder}"}
+    experiment = str(scene.make(f"{V2}/experiments/create", body)["experiment_id"])
+    run = scene.make(f"{V2}/runs/create", {"experiment_id": experiment})["run"]["info"]
+    path = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    requests.put(f"{scene.server.address}/{FILES}/{path}/file", b"content", auth=ADMIN, timeout=60).raise_for_status()
+    return experiment, path
+
+
 def test_a_location_in_the_folder_of_another_experiment_needs_both_permissions(scene: Scene) -> None:
     own = scene.experiment(scene.mia)
-    body = {"name": scene.new("experiment"), "artifact_location": f"mlflow-artifacts:/{own}/team"}
-    of_team = str(scene.make(f"{V2}/experiments/create", body)["experiment_id"])
-    run = scene.make(f"{V2}/runs/create", {"experiment_id": of_team})["run"]["info"]
-    path = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
-    file = f"api/2.0/mlflow-artifacts/artifacts/{path}/file"
-    requests.put(f"{scene.server.address}/{file}", b"content", auth=ADMIN, timeout=60).raise_for_status()
-    listed = f"api/2.0/mlflow-artifacts/artifacts?path={path}"
-    assert [scene.status(each, scene.mia) for each in (file, listed)] == [403, 403]
-    assert scene.status(f"api/2.0/mlflow-artifacts/artifacts/{own}/team", scene.mia, method="DELETE") == 403
-    assert scene.status(f"api/2.0/mlflow-artifacts/artifacts/{own}", scene.mia, method="DELETE") == 403
+    of_team, path = _stored_in(scene, f"{own}/team")
+    reads = (f"{FILES}/{path}/file", f"{FILES}?path={path}")
+    assert [scene.status(each, scene.mia) for each in reads] == [403, 403]
+    for folder in (f"{own}/team", own):
+        assert scene.status(f"{FILES}/{folder}", scene.mia, method="DELETE") == 403
     scene.grant("experiment", of_team, "READ", scene.mia)
-    assert [scene.status(each, scene.mia) for each in (file, listed)] == [200, 200]
+    assert [scene.status(each, scene.mia) for each in reads] == [200, 200]
 
 
 def test_a_denial_of_runs_holds_in_a_chosen_location(scene: Scene) -> None:
     other = scene.experiment()
-    body = {"name": scene.new("experiment"), "artifact_location": f"mlflow-artifacts:/{other}/team"}
-    experiment = str(scene.make(f"{V2}/experiments/create", body)["experiment_id"])
-    run = scene.make(f"{V2}/runs/create", {"experiment_id": experiment})["run"]["info"]
-    path = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
-    file = f"api/2.0/mlflow-artifacts/artifacts/{path}/file"
-    requests.put(f"{scene.server.address}/{file}", b"content", auth=ADMIN, timeout=60).raise_for_status()
+    experiment, path = _stored_in(scene, f"{other}/team")
     reader, denied = (scene.server.member(scene.new(each)) for each in ("reader", "denied"))
     scene.role(denied, "run", "*", "DENY")
     for member in (reader, denied):
         for each in (experiment, other):
             scene.grant("experiment", each, "READ", member)
-    assert [scene.status(file, login) for login in (reader, denied)] == [200, 403]
+    assert [scene.status(f"{FILES}/{path}/file", login) for login in (reader, denied)] == [200, 403]
 
 
 # --- responses to a trace that is started again ---
@@ -541,7 +542,7 @@ def test_a_version_with_another_tag_is_closed_to_readers_of_the_other_kind(
     assert [found(login) for login in (ADMIN, *readers)] == [[made["version"]], [made["version"]], [], []]
     if kind == "prompt":
         path = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
-        address = f"{scene.server.address}/api/2.0/mlflow-artifacts/artifacts/{path}/m/file"
+        address = f"{scene.server.address}/{FILES}/{path}/m/file"
         requests.put(address, b"content", auth=ADMIN, timeout=60).raise_for_status()
         file = f"model-versions/get-artifact?name={name}&version={made['version']}&path=file"
         assert [scene.status(file, login) for login in (ADMIN, *readers)] == [200, 200, 403, 403]
